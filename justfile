@@ -1,0 +1,62 @@
+# `just` lists what there is. Everything runs in the project's .venv, which .ci/setup makes: no activation needed.
+
+export PATH := justfile_directory() / ".venv/bin:" + env("PATH")
+
+# flake8-async reads no configuration, so it is told here. All its rules, also the optional ones, but
+#   127            advises another HTTP library; the fault it means is kept out by the limits of our httpx clients, and tested
+#   900            forbids async generators, which httpx asks for in its Auth; 101 and 119 look after those that we have
+#   910, 911       want a checkpoint in every async function, on every way through it
+#   912, 913       found only scopes and loops that do have one
+async_rules_off := "ASYNC127,ASYNC900,ASYNC910,ASYNC911,ASYNC912,ASYNC913"
+
+# Functions to be started by `await nursery.start(...)`, never start_soon: 114 tells which is missing here, 113 who errs.
+startable := "cancel_on_signal,maintain,run,run_controller,run_openbao,run_program,serve,serve_cluster"
+
+# List the recipes
+@_list:
+    just --list --unsorted
+
+# Run the tests: all, those at paths (`just test tests/kube`), or those named (`just test 'lease and not process'`)
+[positional-arguments]
+@test *what:
+    case "${1:-}" in "" | -* | tests*) pytest "$@" ;; *) pytest -k "$*" ;; esac
+
+# Check format, lint, types and the walls between the parts
+check:
+    ruff format --check
+    ruff check
+    find src tests benchmarks -name '*.py' -print0 | xargs -0 -n 24 -P 2 \
+        flake8-async --disable={{ async_rules_off }} --startable-in-context-manager={{ startable }}
+    mypy
+    lint-imports
+
+# Set the format, and mend what ruff can mend safely
+format:
+    ruff check --fix-only --quiet
+    ruff format
+
+# Show the product at work with everything it needs, on this machine alone
+[positional-arguments]
+@demo *flags:
+    secrets-manager demo "$@"
+
+# Build a real control plane for the tests into ~/.cache/envtest (six to twelve minutes, once; on Debian 12)
+envtest:
+    .ci/envtest
+
+# Write deploy/crd.yaml from the program's own types
+crd:
+    secrets-manager crd >deploy/crd.yaml.new
+    mv deploy/crd.yaml.new deploy/crd.yaml
+
+# Pin what the image installs, with hashes: deploy/requirements.txt and deploy/requirements-build.txt
+lock:
+    .ci/setup lock
+    just _lock pyproject.toml deploy/requirements.txt
+    python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+        | just _lock - deploy/requirements-build.txt
+
+_lock source target:
+    @uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --python-platform linux \
+        --custom-compile-command "just lock" {{ source }} --output-file {{ target }}
+    @echo {{ target }}

@@ -1,0 +1,89 @@
+"""What the process was told: frozen data, one struct for each part, durations in seconds.
+
+A part receives its own struct, never the whole. `cli/flags.py` is the only place that fills them.
+"""
+
+import msgspec
+
+
+class VaultConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where Vault is and how to log in there."""
+
+    url: str = "https://127.0.0.1:8200"
+    role_id: str = ""
+    secret_id: str = ""
+    engine: str = "kv2"
+    auth_method: str = "approle"
+    approle_path: str = "approle"
+    kubernetes_path: str = "kubernetes"
+    kubernetes_role: str = ""
+    max_token_ttl: float = 300.0
+    token_polling_period: float = 15.0
+    renew_ttl_increment: float = 600.0
+    timeout: float = 5.0
+
+    def __repr__(self) -> str:
+        """Tells where, never with what: role_id and secret_id stay out of every message."""
+        return f"VaultConfig(url={self.url!r}, engine={self.engine!r}, auth_method={self.auth_method!r})"
+
+
+class AzureConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Which Key Vault, and as whom."""
+
+    name: str = ""
+    tenant_id: str = ""
+    client_id: str = ""
+    client_secret: str = ""
+    managed_client_id: str = ""
+    managed_resource_id: str = ""
+    timeout: float = 5.0
+
+    def __repr__(self) -> str:
+        return f"AzureConfig(name={self.name!r})"
+
+
+class ControllerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What is watched, and how often the backend is asked for changes."""
+
+    name: str = "SecretDefinition"
+    reconcile_period: float = 5.0
+    watch_namespaces: tuple[str, ...] = ()
+    """Empty: all namespaces, by one cluster-wide watch."""
+    exclude_namespaces: frozenset[str] = frozenset()
+    workers: int = 16
+
+
+class LeaseConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Leader election, with the defaults of client-go."""
+
+    enabled: bool = False
+    duration: float = 15.0
+    renew_deadline: float = 10.0
+    retry_period: float = 2.0
+
+
+class KubeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Which Kubernetes API: empty strings mean the usual places, as kubectl has them."""
+
+    kubeconfig: str = ""
+    context: str = ""
+
+
+class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How much is logged, and in which form. An empty encoder means JSON unless on a terminal."""
+
+    level: int = 20
+    encoder: str = ""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it, as `flags.parse` returns it."""
+
+    backend: str = "vault"
+    metrics_addr: str = ":8080"
+    vault: VaultConfig = VaultConfig()
+    azure: AzureConfig = AzureConfig()
+    controller: ControllerConfig = ControllerConfig()
+    lease: LeaseConfig = LeaseConfig()
+    kube: KubeConfig = KubeConfig()
+    log: LogConfig = LogConfig()

@@ -1,0 +1,81 @@
+import ssl
+from pathlib import Path
+
+import pytest
+
+from secrets_manager.net.tls import Tls, client_context
+from tests.kube.certificates import Authority
+
+
+def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, *, name: str = "api.example") -> str:
+    """Let both speak in memory; return the name that the client asked for."""
+    asked = ""
+
+    def remember(_: ssl.SSLObject, wanted: str | None, __: ssl.SSLContext) -> None:
+        nonlocal asked
+        asked = wanted or ""
+
+    server.sni_callback = remember
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = [
+        client.wrap_bio(to_client, to_server, server_hostname=name),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    while sides:
+        for side in tuple(sides):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            sides.remove(side)
+    return asked
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def server(authority: Authority) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("server", alternative="DNS:api.example"))
+    return context
+
+
+def test_authority_need_not_be_the_root(authority: Authority, server: ssl.SSLContext, tmp_path: Path) -> None:
+    assert shake_hands(client_context(ca_file=str(tmp_path / "server.crt")), server) == "api.example"
+
+
+def test_server_of_another_authority_is_refused(server: ssl.SSLContext, tmp_path: Path) -> None:
+    other = Authority(tmp_path, name="other")
+
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(client_context(ca_file=str(other.certificate)), server)
+
+
+def test_server_of_another_name_is_refused(authority: Authority, server: ssl.SSLContext) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError, match="not valid for 'other'"):
+        shake_hands(client_context(ca_file=str(authority.certificate)), server, name="other")
+
+
+def test_unverified_server_is_taken_as_it_is(server: ssl.SSLContext) -> None:
+    assert shake_hands(client_context(verify=False), server, name="other") == "other"
+
+
+def test_server_name_is_asked_for_in_place_of_the_host(authority: Authority, server: ssl.SSLContext) -> None:
+    tls = Tls(client_context(ca_file=str(authority.certificate)), server_name="api.example")
+
+    assert shake_hands(tls, server, name="10.0.0.1") == "api.example"
+
+
+def test_exchanged_context_counts_from_the_next_connection_on(
+    authority: Authority, server: ssl.SSLContext, tmp_path: Path
+) -> None:
+    tls = Tls(client_context(ca_file=str(Authority(tmp_path, name="other").certificate)))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(tls, server)
+
+    tls.current = client_context(ca_file=str(authority.certificate))
+
+    assert shake_hands(tls, server) == "api.example"

@@ -1,0 +1,362 @@
+import gc
+import socket
+import ssl
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+import trio.testing
+
+from secrets_manager.net.tls import client_context
+from secrets_manager.net.transport import ReplyTooLarge, Spread, describe, open_lane, read_whole, streaming
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+class Peer:
+    """A server on loopback that answers each request with `answer`, and counts its open connections."""
+
+    def __init__(self, answer: Callable[[trio.abc.Stream], Awaitable[None]]) -> None:
+        self._answer = answer
+        self.url = ""
+        self.open = 0
+        self._changed = trio.Event()
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        self._count(+1)
+        received = b""
+        try:
+            async with stream:
+                while chunk := await stream.receive_some():
+                    received += chunk
+                    if b"\r\n\r\n" in received:
+                        received = b""
+                        await self._answer(stream)
+        except (trio.BrokenResourceError, ssl.SSLError):
+            pass
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        self.open += change
+        self._changed.set()
+
+    async def reaches(self, connections: int) -> None:
+        """Wait until so many connections are open."""
+        while self.open != connections:
+            self._changed = trio.Event()
+            with trio.fail_after(5):
+                await self._changed.wait()
+
+
+@asynccontextmanager
+async def running(
+    answer: Callable[[trio.abc.Stream], Awaitable[None]], *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Peer]:
+    peer = Peer(answer)
+    async with trio.open_nursery() as nursery:
+        if tls is None:
+            (listener,) = await nursery.start(partial(trio.serve_tcp, host="127.0.0.1"), peer.serve, 0)
+            port = listener.socket.getsockname()[1]
+        else:
+            (listener,) = await nursery.start(partial(trio.serve_ssl_over_tcp, host="127.0.0.1"), peer.serve, 0, tls)
+            port = listener.transport_listener.socket.getsockname()[1]
+        peer.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/"
+        yield peer
+        nursery.cancel_scope.cancel()
+
+
+async def answer_ok(stream: trio.abc.Stream) -> None:
+    await stream.send_all(OK)
+
+
+async def answer_soon(stream: trio.abc.Stream) -> None:
+    await trio.sleep(0.003)
+    await stream.send_all(OK)
+
+
+async def answer_never(stream: trio.abc.Stream) -> None:
+    await trio.sleep_forever()
+
+
+async def answer_endlessly(stream: trio.abc.Stream) -> None:
+    await stream.send_all(STREAM)
+    while True:
+        await stream.send_all(b"3\r\nabc\r\n")
+        await trio.sleep(0.001)
+
+
+def spread(*, tls: ssl.SSLContext | None = None, within: float = 5.0, max_body: int = 1000) -> Spread:
+    context = tls or ssl.create_default_context()
+    return Spread(lambda: open_lane(tls=context), within=within, max_body=max_body)
+
+
+def one_lane() -> httpx.AsyncHTTPTransport:
+    return open_lane(tls=ssl.create_default_context())
+
+
+def client_of(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=transport, timeout=5.0, trust_env=False)
+
+
+class Gate:
+    """A transport that holds each request until `opened`."""
+
+    def __init__(self) -> None:
+        self.opened = trio.Event()
+        self.lanes: list[Lane] = []
+
+    def make(self) -> "Lane":
+        self.lanes.append(Lane(self.opened))
+        return self.lanes[-1]
+
+
+class Lane(httpx.AsyncBaseTransport):
+    def __init__(self, opened: trio.Event) -> None:
+        self.opened = opened
+        self.busy = 0
+        self.busiest = 0
+        self.closed = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.busy += 1
+        self.busiest = max(self.busy, self.busiest)
+        try:
+            await self.opened.wait()
+        finally:
+            self.busy -= 1
+        return httpx.Response(200, content=b"{}")
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_no_lane_has_more_than_its_share_in_flight(autojump_clock: trio.testing.MockClock) -> None:
+    gate = Gate()
+    async with client_of(Spread(gate.make, each=4)) as client, trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(client.get, "http://x/")
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert [lane.busy for lane in gate.lanes] == [4, 4, 2]
+        gate.opened.set()
+
+
+async def test_first_lane_with_room_is_taken(autojump_clock: trio.testing.MockClock) -> None:
+    gate = Gate()
+    gate.opened.set()
+    async with client_of(Spread(gate.make)) as client:
+        for _ in range(10):
+            await client.get("http://x/")
+
+    assert len(gate.lanes) == 1
+    assert gate.lanes[0].closed
+
+
+async def test_reply_is_returned_whole_and_uncompressed() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(201, headers={"A": "b"}, content=request.headers["Accept-Encoding"])
+
+    async with client_of(Spread(lambda: httpx.MockTransport(answer))) as client:
+        reply = await client.get("http://x/")
+
+    assert (reply.status_code, reply.headers["A"], reply.content) == (201, "b", b"identity")
+
+
+async def test_compressed_reply_is_refused() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(b"bomb"))
+
+    async with client_of(Spread(lambda: httpx.MockTransport(answer))) as client:
+        with pytest.raises(httpx.DecodingError, match="compressed"):
+            await client.get("http://x/")
+
+
+async def test_exchange_that_takes_too_long_is_a_timeout_and_leaves_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    gate = Gate()
+    transport = Spread(gate.make, within=7.0)
+    async with client_of(transport) as client:
+        with pytest.raises(httpx.ReadTimeout, match="no whole reply within 7 s"):
+            await client.get("http://x/")
+
+    assert trio.current_time() == pytest.approx(7.0)
+    assert [lane.closed for lane in gate.lanes] == [True]
+
+
+async def test_lane_of_a_cancelled_request_takes_no_more_and_closes_when_empty(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    gate = Gate()
+    async with client_of(Spread(gate.make)) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(client.get, "http://x/")
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.move_on_after(1):
+            await client.get("http://x/")
+        nursery.start_soon(client.get, "http://x/")
+        await trio.testing.wait_all_tasks_blocked()
+        first, second = gate.lanes
+        assert [(first.busy, first.closed), (second.busy, second.closed)] == [(1, False), (1, False)]
+
+        gate.opened.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (first.closed, second.closed) == (True, False)
+
+
+async def test_reply_past_the_limit_is_refused_and_its_connection_dropped() -> None:
+    async with running(answer_endlessly) as peer, client_of(spread(max_body=100)) as client:
+        with pytest.raises(ReplyTooLarge, match="longer than 100 bytes"):
+            await client.get(peer.url)
+        await peer.reaches(0)
+
+
+async def test_reply_of_the_limit_is_taken() -> None:
+    reply = await read_whole(httpx.Response(200, content=b"x" * 100), at_most=100)
+
+    assert len(reply) == 100
+
+
+async def test_request_given_up_while_its_body_is_sent_abandons_no_generator() -> None:
+    async def never(stream: trio.abc.Stream) -> None:
+        await trio.sleep_forever()
+
+    async with running(never) as peer, client_of(spread()) as client:
+        with trio.move_on_after(0.1):
+            await client.post(peer.url, content=b"x" * 50_000_000)
+        gc.collect()  # would warn of async generators that were left alone
+
+
+async def test_stream_left_in_its_middle_closes_its_connection_and_abandons_no_generator() -> None:
+    async with running(answer_endlessly) as peer, client_of(one_lane()) as client:
+        response = await client.send(client.build_request("GET", peer.url), stream=True)
+        async with streaming(response) as chunks:
+            await anext(chunks)
+        gc.collect()  # would warn of async generators that were left alone
+        await peer.reaches(0)
+
+
+async def test_requests_given_up_under_load_take_no_slot_with_them() -> None:
+    """With a limit on the connections of httpx's pool, this churn takes most of its slots for ever."""
+    lane = one_lane()
+    async with running(answer_soon) as peer, client_of(lane) as client:
+
+        async def give_up(after: float) -> None:
+            with trio.move_on_after(after):
+                await client.get(peer.url)
+
+        for _ in range(10):
+            async with trio.open_nursery() as nursery:
+                for number in range(20):
+                    nursery.start_soon(give_up, 0.001 + 0.0007 * (number % 11))
+
+        assert "Requests: 0 active, 0 queued | Connections: 0 active" in repr(lane._pool)
+
+
+async def test_request_never_waits_for_a_slot() -> None:
+    async with running(answer_never) as peer, client_of(one_lane()) as client, trio.open_nursery() as nursery:
+        for _ in range(120):  # httpx's own limit is 100
+            nursery.start_soon(client.get, peer.url)
+        await peer.reaches(120)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=peer", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", tmp_path / "peer.pem", "-out", tmp_path / "peer.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with (tmp_path / "peer.pem").open("a") as file:
+        file.write((tmp_path / "peer.crt").read_text())
+    return tmp_path / "peer.pem"
+
+
+class CancelAt(trio.abc.Instrument):
+    """Cancels a scope just before the task's n-th step: the cancellation strikes at the checkpoint after it."""
+
+    def __init__(self, step: int, scope: trio.CancelScope) -> None:
+        self._task = trio.lowlevel.current_task()
+        self._left = step
+        self._scope = scope
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task is self._task:
+            self._left -= 1
+            if self._left == 0:
+                self._scope.cancel()
+
+
+async def cancelled_at(step: int, call: Callable[[], Awaitable[httpx.Response]]) -> bool:
+    """Whether the call was struck, and not done before."""
+    with trio.CancelScope() as scope:
+        instrument = CancelAt(step, scope)
+        trio.lowlevel.add_instrument(instrument)
+        try:
+            await call()
+        finally:
+            trio.lowlevel.remove_instrument(instrument)
+    return scope.cancelled_caught
+
+
+# httpcore leaves a socket whose TLS handshake is cancelled to the garbage collector, which says so
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("warm", [False, True], ids=["new connection", "kept connection"])
+async def test_request_cancelled_at_any_point_leaves_no_connection_behind(*, warm: bool, certificate: Path) -> None:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate)
+    trust = client_context(ca_file=str(certificate))
+    step = 0
+    struck = True
+    async with running(answer_ok, tls=server) as peer:
+        while struck:
+            step += 1
+            transport = spread(tls=trust)
+            async with client_of(transport) as client:
+                if warm:
+                    await client.get(peer.url)
+
+                async def call(client: httpx.AsyncClient = client) -> httpx.Response:
+                    return await client.get(peer.url)
+
+                struck = await cancelled_at(step, call)
+
+                if struck:
+                    await trio.testing.wait_all_tasks_blocked()
+                    gc.collect()
+                    await peer.reaches(0)
+                assert [lane.in_flight for lane in transport._lanes] in ([], [0])
+                assert (await client.get(peer.url)).status_code == 200
+    assert step > 3
+
+
+async def test_refused_certificate_is_described_in_the_words_of_tls(certificate: Path) -> None:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate)
+    async with running(answer_ok, tls=server) as peer, client_of(spread()) as client:
+        with pytest.raises(httpx.ConnectError) as caught:
+            await client.get(peer.url)
+
+    assert "ConnectError: [SSL: CERTIFICATE_VERIFY_FAILED]" in describe(caught.value)
+
+
+async def test_refused_connection_is_described_by_httpx() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        async with client_of(spread()) as client:
+            with pytest.raises(httpx.ConnectError) as caught:
+                await client.get(f"http://127.0.0.1:{unused.getsockname()[1]}/")
+
+    assert describe(caught.value).startswith("ConnectError: all attempts to connect to 127.0.0.1:")
+
+
+def test_headers_are_not_described() -> None:
+    assert describe(httpx.LocalProtocolError("Illegal header value b'hunter2'")) == "LocalProtocolError"

@@ -1,0 +1,295 @@
+"""The requests to the Kubernetes API that this program makes, each with its answer decoded or its failure translated.
+
+One method is one request; nothing is repeated here, for only the caller knows whether that is safe. Whatever fails
+is a KubeError that names method and path, never a body. There are two HTTP clients: replies to calls are read whole,
+within a deadline; a watch streams for minutes, and is judged by the silence between two chunks.
+"""
+
+import math
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from importlib.metadata import version
+from typing import Generic, NamedTuple, TypeVar
+
+import httpx
+import msgspec
+import trio
+
+from secrets_manager.kube.credentials import Cluster
+from secrets_manager.kube.errors import MalformedReply, Unreachable
+from secrets_manager.kube.objects import KubeObject, ObjectKey, Wire
+from secrets_manager.kube.refusal import error_of
+from secrets_manager.kube.resources import Resource
+from secrets_manager.net.transport import PLAIN, ReplyTooLarge, Spread, describe, open_lane, read_whole, streaming
+
+T = TypeVar("T", bound=KubeObject)
+
+FIELD_MANAGER = "secrets-manager"
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+SILENCE = 5.0
+"""Seconds after the end that the server has promised for a watch, after which it counts as dead."""
+ITEMS_AT_A_TIME = 50
+"""So many items of a list are decoded before others have a turn: well under a millisecond."""
+LARGEST_REFUSAL = 1024 * 1024
+"""Bytes that are read of an answer that denies a watch."""
+
+
+class Page(NamedTuple, Generic[T]):
+    """Part of a list; all of it if `continue_token` is empty. `refused` are there as well, but can't be decoded."""
+
+    items: list[T]
+    resource_version: str
+    continue_token: str
+    refused: list[ObjectKey]
+
+
+class _ListMetadata(Wire, frozen=True):
+    resource_version: str
+    continue_token: str = msgspec.field(name="continue", default="")
+
+
+class _List(Wire, frozen=True):
+    metadata: _ListMetadata
+    items: list[msgspec.Raw] | None = None
+
+
+class _Name(Wire, frozen=True):
+    name: str
+    namespace: str = ""
+
+
+class _Named(Wire, frozen=True):
+    metadata: _Name
+
+
+class _Preconditions(Wire, frozen=True):
+    uid: str
+    resource_version: str = ""
+
+
+class _DeleteOptions(Wire, frozen=True, omit_defaults=False):
+    preconditions: _Preconditions
+    api_version: str = "v1"
+    kind: str = "DeleteOptions"
+    propagation_policy: str = "Background"
+
+
+class _Kind(Wire, frozen=True):
+    """What the answer to a deletion has at least, be it the object or a Status."""
+
+    kind: str
+
+
+_kind_decoder = msgspec.json.Decoder(_Kind)
+_list_decoder = msgspec.json.Decoder(_List)
+_named_decoder = msgspec.json.Decoder(_Named)
+
+
+class KubeClient:
+    """Speaks with one API server. `calls` must return replies whole; `watches` streams them.
+
+    Raises: KubeError, from every method; see kube/errors.py for what each kind means.
+    """
+
+    def __init__(self, calls: httpx.AsyncClient, watches: httpx.AsyncClient) -> None:
+        self._calls = calls
+        self._watches = watches
+
+    async def list_page(
+        self,
+        resource: Resource[T],
+        *,
+        namespace: str = "",
+        label_selector: str = "",
+        limit: int = 500,
+        continue_token: str = "",
+    ) -> Page[T]:
+        """Read the first page of a list, or the next one by the former's `continue_token`: all from one snapshot.
+
+        Raises: Expired for a token that is too old: begin anew.
+        """
+        path = resource.path(namespace)
+        query = {"limit": str(limit), "labelSelector": label_selector, "continue": continue_token}
+        body = await self._call("GET", path, query=query)
+        with _decoding(f"GET {path}"):
+            listed = _list_decoder.decode(body)
+            page = Page[T]([], listed.metadata.resource_version, listed.metadata.continue_token, [])
+            for number, raw in enumerate(listed.items or ()):
+                if number % ITEMS_AT_A_TIME == 0:
+                    await trio.lowlevel.checkpoint()
+                try:
+                    page.items.append(resource.decode(raw))
+                except (msgspec.MsgspecError, UnicodeDecodeError):
+                    name = _named_decoder.decode(raw).metadata
+                    page.refused.append(ObjectKey(name.namespace, name.name))
+        return page
+
+    @asynccontextmanager
+    async def watch(
+        self,
+        resource: Resource[T],
+        *,
+        namespace: str = "",
+        label_selector: str = "",
+        resource_version: str,
+        seconds: float,
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Stream what happens after `resource_version`, for about so many seconds: one JSON object a line.
+
+        The chunks are cut anywhere. What fails while they are read is raised inside the block, and leaves it as a
+        KubeError. Raises: Expired for a version that is too old: list again.
+        """
+        path = resource.path(namespace)
+        usual = self._watches.timeout
+        request = self._watches.build_request(
+            "GET",
+            path,
+            params=_given(
+                {
+                    "watch": "true",
+                    "allowWatchBookmarks": "true",
+                    "timeoutSeconds": f"{seconds:.0f}",
+                    "resourceVersion": resource_version,
+                    "labelSelector": label_selector,
+                }
+            ),
+            timeout=httpx.Timeout(connect=usual.connect, write=usual.write, pool=usual.pool, read=seconds + SILENCE),
+        )
+        with _reaching(f"watch of {path}"):
+            response = await self._begin(request, within=usual.read)
+            async with streaming(response) as chunks:
+                yield chunks
+
+    async def get(self, resource: Resource[T], key: ObjectKey) -> T:
+        return await self._call_for(resource, "GET", resource.path(key.namespace, key.name))
+
+    async def create(self, resource: Resource[T], namespace: str, body: msgspec.Struct | Mapping[str, object]) -> T:
+        """Make the object that `body` is. Raises: AlreadyExists; also after a reply that was lost."""
+        return await self._call_for(resource, "POST", resource.path(namespace), body=body)
+
+    async def replace(self, resource: Resource[T], key: ObjectKey, body: msgspec.Struct) -> T:
+        """Put `body` in the place of what is there. Raises: Conflict if that is not at the body's resourceVersion."""
+        return await self._call_for(resource, "PUT", resource.path(key.namespace, key.name), body=body)
+
+    async def patch(
+        self,
+        resource: Resource[T],
+        key: ObjectKey,
+        body: msgspec.Struct | Mapping[str, object],
+        *,
+        subresource: str = "",
+    ) -> T:
+        """Merge `body` into what is there (RFC 7396): null takes a field away, a list is replaced whole.
+
+        Raises: Conflict if the body has a `metadata.resourceVersion` and the object is at another one.
+        """
+        path = resource.path(key.namespace, key.name, subresource)
+        return await self._call_for(resource, "PATCH", path, body=body, content_type=MERGE_PATCH)
+
+    async def delete(self, resource: Resource[T], key: ObjectKey, *, uid: str, resource_version: str = "") -> None:
+        """Delete the object if it is still that one, and still at that version if one is given; what it owns follows.
+
+        Raises: Conflict if it is not; NotFound if there is none.
+        """
+        options = _DeleteOptions(preconditions=_Preconditions(uid=uid, resource_version=resource_version))
+        path = resource.path(key.namespace, key.name)
+        reply = await self._call("DELETE", path, content=msgspec.json.encode(options))
+        with _decoding(f"DELETE {path}"):
+            _kind_decoder.decode(reply)
+
+    async def _call_for(
+        self,
+        resource: Resource[T],
+        method: str,
+        path: str,
+        *,
+        body: msgspec.Struct | Mapping[str, object] | None = None,
+        content_type: str = JSON,
+    ) -> T:
+        content = b"" if body is None else msgspec.json.encode(body)
+        query = {"fieldManager": FIELD_MANAGER} if content else {}
+        reply = await self._call(method, path, query=query, content=content, content_type=content_type)
+        with _decoding(f"{method} {path}"):
+            return resource.decode(reply)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        content: bytes = b"",
+        content_type: str = JSON,
+    ) -> bytes:
+        headers = {"Content-Type": content_type} if content else {}
+        with _reaching(f"{method} {path}"):
+            response = await self._calls.request(
+                method, path, params=_given(query or {}), content=content or None, headers=headers
+            )
+        if not response.is_success:
+            raise error_of(response.status_code, response.headers, response.content, request=f"{method} {path}")
+        return response.content
+
+    async def _begin(self, request: httpx.Request, *, within: float | None) -> httpx.Response:
+        """Send a request and wait for the head of its answer, which comes at once when all is well."""
+        with trio.move_on_after(math.inf if within is None else within):
+            response = await self._watches.send(request, stream=True)
+            if response.is_success:
+                return response
+            body = await read_whole(response, at_most=LARGEST_REFUSAL)
+            raise error_of(response.status_code, response.headers, body, request=f"watch of {request.url.path}")
+        raise httpx.ReadTimeout(f"no answer within {within} s", request=request)
+
+
+def _given(query: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in query.items() if value}
+
+
+@contextmanager
+def _reaching(request: str) -> Iterator[None]:
+    """Translate what httpx raises."""
+    try:
+        yield
+    except (ReplyTooLarge, httpx.DecodingError) as error:
+        raise MalformedReply(f"{request}: {error}") from None
+    except httpx.HTTPError as error:
+        raise Unreachable(f"{request}: {describe(error)}") from None
+
+
+@contextmanager
+def _decoding(request: str) -> Iterator[None]:
+    """Translate what msgspec raises, without its text: the body may hold a Secret."""
+    try:
+        yield
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise MalformedReply(f"{request}: the answer is not what the API promises") from None
+
+
+@asynccontextmanager
+async def open_client(cluster: Cluster, *, timeout: float = 10.0) -> AsyncIterator[KubeClient]:  # noqa: ASYNC109 - it is httpx's, in seconds, for connecting and for each wait for bytes
+    """Open a client for the length of the block."""
+
+    def lane() -> httpx.AsyncHTTPTransport:
+        return open_lane(tls=cluster.tls, proxy=cluster.proxy)
+
+    async with (
+        _http(cluster, Spread(lane), timeout) as calls,
+        _http(cluster, lane(), timeout) as watches,
+    ):
+        yield KubeClient(calls, watches)
+
+
+def _http(cluster: Cluster, transport: httpx.AsyncBaseTransport, timeout: float) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        transport=transport,
+        base_url=cluster.url,
+        auth=cluster.auth,
+        timeout=timeout,
+        headers={
+            "Accept": JSON,
+            "Accept-Encoding": PLAIN,
+            "User-Agent": f"secrets-manager/{version('secrets-manager')}",
+        },
+        trust_env=False,
+    )

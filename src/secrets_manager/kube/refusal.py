@@ -1,0 +1,124 @@
+"""What the API server means by an answer that is no success.
+
+By status code and by fields of the Status in the body, never by wording. A body that is no Status (a proxy's page)
+is not repeated; what is repeated is bounded, and stays on one line.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from http.client import responses
+from typing import Literal
+
+import msgspec
+
+from secrets_manager.kube.errors import (
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    Expired,
+    Forbidden,
+    Invalid,
+    NotFound,
+    ServerFailed,
+    Throttled,
+    Unauthorized,
+)
+from secrets_manager.kube.objects import Wire
+
+LONGEST_TEXT = 256
+"""Characters of the server's words that are repeated."""
+LONGEST_WAIT = 3600.0
+"""Seconds. A server that asks for more is taken for confused."""
+EXCERPTS = (", error found in #", 'Invalid value: "{')
+"""Where a server begins to quote what it was sent: in the first form (before 1.23) a piece of a body that can't be
+read, in the second the whole object that a patch would lead to, a Secret's values included."""
+
+BY_CODE: Mapping[int, type[ApiError]] = {
+    HTTPStatus.UNAUTHORIZED: Unauthorized,
+    HTTPStatus.FORBIDDEN: Forbidden,
+    HTTPStatus.NOT_FOUND: NotFound,
+    HTTPStatus.REQUEST_TIMEOUT: ServerFailed,
+    HTTPStatus.CONFLICT: Conflict,
+    HTTPStatus.GONE: Expired,
+    HTTPStatus.TOO_MANY_REQUESTS: Throttled,
+}
+
+
+class _Cause(Wire, frozen=True):
+    reason: str = ""
+    message: str = ""
+
+
+class _Details(Wire, frozen=True):
+    causes: tuple[_Cause, ...] | None = None
+    retry_after_seconds: float = 0.0
+
+
+class _Status(Wire, frozen=True):
+    kind: Literal["Status"]
+    message: str = ""
+    reason: str = ""
+    details: _Details | None = None
+
+
+_NO_STATUS = _Status(kind="Status")
+_decoder = msgspec.json.Decoder(_Status)
+
+
+def error_of(status_code: int, headers: Mapping[str, str], body: bytes, *, request: str = "") -> ApiError:
+    """Translate an answer that is no success. `headers` ignore case; `request` begins the error's text."""
+    status = _decode(body)
+    details = status.details or _Details()
+    phrase = status.reason or responses.get(status_code, "")
+    words = _bounded("; ".join(_words(status.message, details.causes or ())))
+    text = f"{status_code} {_bounded(phrase)}".rstrip() + (f": {words}" if words else "")
+    return _type_of(status_code, status.reason)(
+        f"{request}: {text}" if request else text,
+        code=status_code,
+        reason=status.reason,
+        retry_after=_retry_after(headers.get("Retry-After", ""), details.retry_after_seconds),
+    )
+
+
+def _type_of(code: int, reason: str) -> type[ApiError]:
+    if code == HTTPStatus.CONFLICT and reason == "AlreadyExists":
+        return AlreadyExists
+    if code in BY_CODE:
+        return BY_CODE[code]
+    if code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ServerFailed
+    return Invalid if code >= HTTPStatus.BAD_REQUEST else ApiError
+
+
+def _decode(body: bytes) -> _Status:
+    try:
+        return _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _NO_STATUS
+
+
+def _words(message: str, causes: tuple[_Cause, ...]) -> list[str]:
+    """The message, and those of the causes that say something else."""
+    words = [_without_excerpt(message)] if message else []
+    for cause in causes:
+        said = _without_excerpt(cause.message or cause.reason)
+        if said and not any(said in each for each in words):
+            words.append(said)
+    return words
+
+
+def _without_excerpt(text: str) -> str:
+    for mark in EXCERPTS:
+        text = text.partition(mark)[0]
+    return text.rstrip()
+
+
+def _bounded(text: str) -> str:
+    cut = text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)
+
+
+def _retry_after(text: str, seconds: float) -> float | None:
+    """The header wins. Its other form, a date, is not used by Kubernetes."""
+    wanted = float(text) if text.isascii() and text.isdecimal() else seconds
+    return min(wanted, LONGEST_WAIT) if wanted > 0 else None

@@ -1,0 +1,42 @@
+"""A kind of object: its address in the API and its decoder, in one value, so that they can't disagree."""
+
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from secrets_manager.kube.objects import KubeObject
+
+T = TypeVar("T", bound=KubeObject)
+
+
+class Resource(NamedTuple, Generic[T]):
+    """One kind, as `GET /apis` lists it. The core group is the empty string.
+
+    `decode` turns the JSON of one object into what this program keeps of it.
+    Raises: msgspec.MsgspecError for JSON that is not such an object, UnicodeDecodeError for what is no UTF-8.
+    """
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    decode: Callable[[bytes | msgspec.Raw], T]
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """The URL's path; an empty namespace addresses all of them, an empty name the collection."""
+        root = f"/apis/{self.group}" if self.group else "/api"
+        parts = [root, self.version]
+        if namespace:
+            parts += ["namespaces", quote(namespace, safe="")]
+        parts.append(self.plural)
+        if name:
+            parts.append(quote(name, safe=""))
+        if subresource:
+            parts.append(subresource)
+        return "/".join(parts)

@@ -1,0 +1,20 @@
+"""A limit on how often something is done: short bursts are free, the long run is bounded."""
+
+
+class TokenBucket:
+    """Holds up to `burst` tokens and gains `rate` tokens a second. It starts full.
+
+    Times are seconds of any clock that never goes back.
+    """
+
+    def __init__(self, *, rate: float, burst: int) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = float(burst)
+        self._last = 0.0
+
+    def take(self, now: float) -> float:
+        """Take a token, on credit if there is none. Returns the seconds to wait until it is earned."""
+        self._tokens = min(self._burst, self._tokens + (now - self._last) * self._rate) - 1.0
+        self._last = now
+        return max(0.0, -self._tokens / self._rate)

@@ -1,0 +1,147 @@
+"""The queue between what happens and those who work on it; its contract is that of client-go's workqueue.
+
+- Fair: keys come out in the order in which they went in.
+- Stingy: a key that is added several times before it is taken is worked on once.
+- Many may add, many may take: no key is ever worked on twice at the same time.
+- A key that is added while it is worked on comes again afterwards, for it may have changed since it was looked at.
+
+Two lanes go beyond that contract: what somebody waits for goes before what is merely due again. The routine lane gets
+its share of the turns all the same, so a busy cluster can't starve it. Keys that come back after a delay are routine.
+
+Only `take` waits; everything else is synchronous, so that it can be called from anywhere and nothing is half done. The
+queue has no bound of its own: no key is in it twice, so the number of objects is the bound.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+from enum import IntEnum
+from random import Random
+from typing import Generic, NoReturn, TypeVar
+
+import trio
+
+from secrets_manager.backoff import Backoff
+from secrets_manager.kube.schedule import Schedule
+
+K = TypeVar("K", bound=Hashable)
+
+RETRY = Backoff(initial=0.1, maximum=60.0)
+URGENT_TURNS = 9
+"""So many urgent keys in a row may pass a routine one that waits."""
+
+
+class Lane(IntEnum):
+    """Which key goes first."""
+
+    URGENT = 0
+    ROUTINE = 1
+
+
+class WorkQueue(Generic[K]):
+    """Keys to work on. `run` must be running for delayed keys to come; times are Trio's."""
+
+    def __init__(self, *, random: Random, backoff: Backoff = RETRY) -> None:
+        self._random = random
+        self._backoff = backoff
+        self._urgent: OrderedDict[K, None] = OrderedDict()
+        self._routine: OrderedDict[K, None] = OrderedDict()
+        self._in_progress: dict[K, float] = {}
+        self._again: dict[K, Lane] = {}
+        self._failures: Counter[K] = Counter()
+        self._urgent_turns = 0
+        self._takers = trio.lowlevel.ParkingLot()
+        self._delayed: Schedule[K] = Schedule()
+        self._earlier = trio.Event()
+
+    def add(self, key: K, lane: Lane = Lane.URGENT) -> None:
+        """Have the key worked on: now if nobody does, else once more when that is done."""
+        if key in self._in_progress:
+            self._again[key] = min(lane, self._again.get(key, lane))
+            return
+        if lane is Lane.URGENT:
+            self._routine.pop(key, None)
+            self._urgent.setdefault(key)
+        elif key not in self._urgent:
+            self._routine.setdefault(key)
+        self._takers.unpark()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Add the key after a while. If it waits for an earlier time already, that stays."""
+        time = trio.current_time() + seconds
+        if time < self._delayed.next_time:
+            self._earlier.set()
+        self._delayed.set(key, time)
+
+    def add_rate_limited(self, key: K, *, at_least: float = 0.0) -> float:
+        """Add the key after its next backoff delay, but not before `at_least`. Returns the seconds."""
+        self._failures[key] += 1
+        delay = max(at_least, self._backoff.delay(self._failures[key], self._random))
+        self.add_after(key, delay)
+        return delay
+
+    def forget(self, key: K) -> None:
+        """Let the key's backoff start anew."""
+        self._failures.pop(key, None)
+
+    def failures(self, key: K) -> int:
+        """How often in a row the key was rate limited."""
+        return self._failures[key]
+
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[K]:
+        """Wait for a key and hold it for the body of `async with`; no other taker gets it meanwhile.
+
+        A body that ends with an exception, cancellation too, has not done its work: the key is added again.
+        """
+        key, lane = await self._next()
+        try:
+            yield key
+        except BaseException:
+            self.add(key, lane)
+            raise
+        finally:
+            del self._in_progress[key]
+            if key in self._again:
+                self.add(key, self._again.pop(key))
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Add the delayed keys when their times come: one task for all of them."""
+        task_status.started()
+        while True:
+            self._earlier = trio.Event()
+            for key in self._delayed.pop_due(trio.current_time()):
+                self.add(key, Lane.ROUTINE)
+            with trio.CancelScope(deadline=self._delayed.next_time):
+                await self._earlier.wait()
+
+    def oldest_in_progress(self) -> float:
+        """For how many seconds the oldest key has been worked on; 0 if there is none."""
+        now = trio.current_time()
+        return now - min(self._in_progress.values(), default=now)
+
+    def __len__(self) -> int:
+        """How many keys wait for a taker."""
+        return len(self._urgent) + len(self._routine)
+
+    def __repr__(self) -> str:
+        waiting = f"{len(self._urgent)} urgent, {len(self._routine)} routine"
+        rest = f"{len(self._in_progress)} in progress, {len(self._again)} again, {len(self._delayed)} delayed"
+        return f"<WorkQueue {waiting}, {rest}>"
+
+    async def _next(self) -> tuple[K, Lane]:
+        """No checkpoint lies between the choice of a key and its being in progress, so no cancellation loses it."""
+        await trio.lowlevel.checkpoint()
+        while not self:
+            await self._takers.park()
+        lane = self._next_lane()
+        key, _ = (self._urgent if lane is Lane.URGENT else self._routine).popitem(last=False)
+        self._in_progress[key] = trio.current_time()
+        return key, lane
+
+    def _next_lane(self) -> Lane:
+        if self._urgent and not (self._routine and self._urgent_turns >= URGENT_TURNS):
+            self._urgent_turns += 1
+            return Lane.URGENT
+        self._urgent_turns = 0
+        return Lane.ROUTINE

@@ -1,0 +1,392 @@
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+
+import httpx
+import msgspec
+import pytest
+import trio
+import trio.testing
+
+from secrets_manager.kube.client import KubeClient, Page, open_client
+from secrets_manager.kube.credentials import Cluster
+from secrets_manager.kube.errors import (
+    ApiError,
+    Conflict,
+    CredentialsError,
+    Expired,
+    KubeError,
+    MalformedReply,
+    Unauthorized,
+    Unreachable,
+)
+from secrets_manager.kube.objects import ObjectKey
+from secrets_manager.net.tls import Tls, client_context
+from secrets_manager.net.transport import ReplyTooLarge
+from tests.kube.things import THINGS, Thing, thing
+
+KEY = ObjectKey("ns", "a")
+COLLECTION = "/apis/example.com/v1/namespaces/ns/things"
+WIRED = {"metadata": {"name": "a", "namespace": "ns", "uid": "u1", "resourceVersion": "1"}, "colour": "red"}
+Call = Callable[[KubeClient], Awaitable[object]]
+
+
+class Server:
+    """Answers every request with `reply`, and keeps the last one."""
+
+    def __init__(self, reply: httpx.Response | Exception) -> None:
+        self._reply = reply
+        self.request = httpx.Request("GET", "http://none")
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        self.request = request
+        if isinstance(self._reply, Exception):
+            raise self._reply
+        return self._reply
+
+    @property
+    def asked(self) -> tuple[str, str, dict[str, str]]:
+        return self.request.method, self.request.url.path, dict(self.request.url.params)
+
+    @property
+    def body(self) -> object:
+        return msgspec.json.decode(self.request.content)
+
+
+@asynccontextmanager
+async def client_of(server: Server) -> AsyncIterator[KubeClient]:
+    async with httpx.AsyncClient(
+        transport=httpx.MockTransport(server.answer), base_url="https://cluster.example/"
+    ) as http:
+        yield KubeClient(http, http)
+
+
+def ok(document: object) -> httpx.Response:
+    return httpx.Response(200, content=msgspec.json.encode(document))
+
+
+def refused(code: int, **fields: object) -> httpx.Response:
+    return httpx.Response(code, content=msgspec.json.encode({"kind": "Status", **fields}))
+
+
+class Stream(httpx.AsyncByteStream):
+    """Chunks, then an error, an end, or silence."""
+
+    def __init__(self, *chunks: bytes, then: Exception | None = None, silent: bool = False) -> None:
+        self._chunks = chunks
+        self._then = then
+        self._silent = silent
+        self.closed = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self._chunks:
+            yield chunk
+        if self._silent:
+            await trio.sleep_forever()
+        if self._then is not None:
+            raise self._then
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+async def test_list_asks_for_a_page_and_decodes_it() -> None:
+    server = Server(ok({"metadata": {"resourceVersion": "9", "continue": "more"}, "items": [WIRED]}))
+    async with client_of(server) as client:
+        page = await client.list_page(THINGS, namespace="ns", label_selector="l=1", limit=7, continue_token="t")
+
+    assert page == Page([thing("a", version=1)], "9", "more", [])
+    assert server.asked == ("GET", COLLECTION, {"limit": "7", "labelSelector": "l=1", "continue": "t"})
+
+
+async def test_list_of_all_namespaces_sends_no_empty_parameters() -> None:
+    server = Server(ok({"metadata": {"resourceVersion": "9"}, "items": None}))
+    async with client_of(server) as client:
+        page = await client.list_page(THINGS)
+
+    assert page == Page([], "9", "", [])
+    assert server.asked == ("GET", "/apis/example.com/v1/things", {"limit": "500"})
+
+
+async def test_item_that_cannot_be_decoded_is_named_and_costs_only_itself() -> None:
+    bad = {"metadata": {"name": "b", "namespace": "ns"}, "colour": 5}
+    server = Server(ok({"metadata": {"resourceVersion": "9"}, "items": [bad, WIRED]}))
+    async with client_of(server) as client:
+        page = await client.list_page(THINGS)
+
+    assert page == Page([thing("a", version=1)], "9", "", [ObjectKey("ns", "b")])
+
+
+async def test_long_list_lets_others_have_their_turn(autojump_clock: trio.testing.MockClock) -> None:
+    server = Server(ok({"metadata": {"resourceVersion": "9"}, "items": [WIRED] * 500}))
+    turns = 0
+    turns_at_item: list[int] = []
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    def decode(raw: bytes | msgspec.Raw) -> Thing:
+        turns_at_item.append(turns)
+        return THINGS.decode(raw)
+
+    async with client_of(server) as client, trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        await client.list_page(THINGS._replace(decode=decode))
+        nursery.cancel_scope.cancel()
+
+    assert turns_at_item[-1] - turns_at_item[0] >= 5
+
+
+WRITE = {"fieldManager": "secrets-manager"}
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda c: c.get(THINGS, KEY), ("GET", f"{COLLECTION}/a", {})),
+        (lambda c: c.create(THINGS, "ns", thing("a", version=1)), ("POST", COLLECTION, WRITE)),
+        (lambda c: c.replace(THINGS, KEY, thing("a", version=1)), ("PUT", f"{COLLECTION}/a", WRITE)),
+        (lambda c: c.patch(THINGS, KEY, {"colour": "red"}), ("PATCH", f"{COLLECTION}/a", WRITE)),
+        (lambda c: c.patch(THINGS, KEY, {}, subresource="status"), ("PATCH", f"{COLLECTION}/a/status", WRITE)),
+    ],
+    ids=["get", "create", "replace", "patch", "patch status"],
+)
+async def test_call_asks_and_returns_what_the_server_has_now(
+    call: Call, expected: tuple[str, str, dict[str, str]]
+) -> None:
+    server = Server(ok(WIRED))
+    async with client_of(server) as client:
+        assert await call(client) == thing("a", version=1)
+
+    assert server.asked == expected
+
+
+@pytest.mark.parametrize(
+    ("call", "content_type", "body"),
+    [
+        (lambda c: c.create(THINGS, "ns", thing("a", version=1)), "application/json", WIRED),
+        (lambda c: c.replace(THINGS, KEY, thing("a", version=1)), "application/json", WIRED),
+        (lambda c: c.patch(THINGS, KEY, {"colour": None}), "application/merge-patch+json", {"colour": None}),
+    ],
+    ids=["create", "replace", "patch"],
+)
+async def test_write_sends_json(call: Call, content_type: str, body: object) -> None:
+    server = Server(ok(WIRED))
+    async with client_of(server) as client:
+        await call(client)
+
+    assert (server.request.headers["Content-Type"], server.body) == (content_type, body)
+
+
+@pytest.mark.parametrize(
+    ("version", "preconditions"), [("", {"uid": "u1"}), ("5", {"uid": "u1", "resourceVersion": "5"})]
+)
+async def test_delete_is_of_that_very_object(version: str, preconditions: dict[str, str]) -> None:
+    server = Server(ok({"kind": "Status", "status": "Success"}))
+    async with client_of(server) as client:
+        await client.delete(THINGS, KEY, uid="u1", resource_version=version)
+
+    assert server.asked == ("DELETE", f"{COLLECTION}/a", {})
+    assert server.body == {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": preconditions,
+        "propagationPolicy": "Background",
+    }
+
+
+async def read_watch(client: KubeClient) -> list[bytes]:
+    chunks: list[bytes] = []
+    await read_watch_into(client, chunks)
+    return chunks
+
+
+async def read_watch_into(client: KubeClient, chunks: list[bytes], *, then: Exception | None = None) -> None:
+    async with client.watch(THINGS, resource_version="9", seconds=300.0) as stream:
+        async for chunk in stream:
+            chunks.append(chunk)
+            if then is not None:
+                raise then
+
+
+CALLS: list[Call] = [
+    lambda c: c.list_page(THINGS),
+    lambda c: c.get(THINGS, KEY),
+    lambda c: c.create(THINGS, "ns", thing("a", version=1)),
+    lambda c: c.replace(THINGS, KEY, thing("a", version=1)),
+    lambda c: c.patch(THINGS, KEY, {}),
+    lambda c: c.delete(THINGS, KEY, uid="u1"),
+    read_watch,
+]
+each_call = pytest.mark.parametrize("call", CALLS, ids=["list", "get", "create", "replace", "patch", "delete", "watch"])
+
+
+@each_call
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (httpx.ConnectError("refused"), Unreachable),
+        (httpx.ReadTimeout(""), Unreachable),
+        (httpx.RemoteProtocolError("cut"), Unreachable),
+        (httpx.LocalProtocolError("illegal header value 'Bearer hunter2'"), Unreachable),
+        (ReplyTooLarge("the reply is longer than 5 bytes"), MalformedReply),
+        (httpx.DecodingError("compressed"), MalformedReply),
+        (CredentialsError("no plugin"), CredentialsError),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+async def test_failure_of_the_transport_is_told_as_ours(
+    call: Call, raised: Exception, expected: type[KubeError]
+) -> None:
+    async with client_of(Server(raised)) as client:
+        with pytest.raises(expected) as caught:
+            await call(client)
+
+    assert type(caught.value) is expected
+    assert "hunter2" not in f"{caught.value}{caught.value.__cause__}"
+
+
+@each_call
+async def test_refusal_is_told_with_its_request(call: Call) -> None:
+    async with client_of(Server(refused(401, reason="Unauthorized", message="who?"))) as client:
+        with pytest.raises(Unauthorized, match=r"/apis/example\.com/v1/.*: 401 Unauthorized: who\?"):
+            await call(client)
+
+
+@each_call
+async def test_redirect_is_not_followed(call: Call) -> None:
+    async with client_of(Server(httpx.Response(302, headers={"Location": "https://evil.example/"}))) as client:
+        with pytest.raises(ApiError, match="302 Found"):
+            await call(client)
+
+
+@pytest.mark.parametrize("call", CALLS[:5], ids=["list", "get", "create", "replace", "patch"])
+@pytest.mark.parametrize(
+    "body", [b"", b"hunter2", b'{"metadata":"hunter2"}', b"[]", b'{"metadata":{"name":"hunter2\xff"}}']
+)
+async def test_answer_that_is_no_object_is_malformed_and_not_repeated(call: Call, body: bytes) -> None:
+    async with client_of(Server(httpx.Response(200, content=body))) as client:
+        with pytest.raises(MalformedReply) as caught:
+            await call(client)
+
+    assert "hunter2" not in f"{caught.value}{caught.value.__cause__}"
+    assert "/apis/example.com/v1/" in str(caught.value)
+
+
+async def test_item_without_a_name_spoils_the_list() -> None:
+    server = Server(ok({"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {}}]}))
+    async with client_of(server) as client:
+        with pytest.raises(MalformedReply):
+            await client.list_page(THINGS)
+
+
+async def test_conflict_carries_its_code_and_reason() -> None:
+    async with client_of(Server(refused(409, reason="Conflict"))) as client:
+        with pytest.raises(Conflict) as caught:
+            await client.replace(THINGS, KEY, thing("a", version=1))
+
+    assert (caught.value.code, caught.value.reason) == (409, "Conflict")
+
+
+async def test_watch_asks_for_bookmarks_and_streams_chunks_as_they_come() -> None:
+    stream = Stream(b"on", b"e\ntwo\n")
+    server = Server(httpx.Response(200, stream=stream))
+    async with (
+        client_of(server) as client,
+        client.watch(THINGS, namespace="ns", label_selector="l", resource_version="9", seconds=300.0) as chunks,
+    ):
+        assert [chunk async for chunk in chunks] == [b"on", b"e\ntwo\n"]
+
+    assert stream.closed
+    assert server.asked == (
+        "GET",
+        COLLECTION,
+        {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": "300",
+            "resourceVersion": "9",
+            "labelSelector": "l",
+        },
+    )
+    assert server.request.extensions["timeout"] == {"connect": 5.0, "read": 305.0, "write": 5.0, "pool": 5.0}
+
+
+async def test_watch_that_breaks_in_its_middle_is_unreachable() -> None:
+    stream = Stream(b"one\n", then=httpx.ReadTimeout("silence"))
+    got: list[bytes] = []
+    async with client_of(Server(httpx.Response(200, stream=stream))) as client:
+        with pytest.raises(Unreachable, match=r"watch of /apis/example\.com/v1/things: ReadTimeout: silence"):
+            await read_watch_into(client, got)
+
+    assert got == [b"one\n"]
+    assert stream.closed
+
+
+async def test_watch_may_be_left_in_its_middle() -> None:
+    stream = Stream(b"one\n", silent=True)
+    async with client_of(Server(httpx.Response(200, stream=stream))) as client:
+        with pytest.raises(Expired, match="too old"):
+            await read_watch_into(client, [], then=Expired("too old", code=410))
+
+    assert stream.closed
+
+
+async def test_watch_may_be_cancelled_while_it_is_silent(autojump_clock: trio.testing.MockClock) -> None:
+    stream = Stream(b"one\n", silent=True)
+    async with client_of(Server(httpx.Response(200, stream=stream))) as client:
+        with trio.move_on_after(100) as scope:
+            await read_watch(client)
+
+    assert scope.cancelled_caught
+    assert stream.closed
+
+
+async def test_watch_that_is_not_answered_in_time_is_unreachable(autojump_clock: trio.testing.MockClock) -> None:
+    async def never(request: httpx.Request) -> httpx.Response:
+        return await trio.sleep_forever()
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(never), base_url="https://x", timeout=7.0) as http:
+        with pytest.raises(Unreachable, match=r"no answer within 7\.0 s"):
+            await read_watch(KubeClient(http, http))
+
+    assert trio.current_time() == pytest.approx(7.0)
+
+
+async def test_watch_from_a_version_too_old_is_expired() -> None:
+    async with client_of(Server(refused(410, reason="Expired"))) as client:
+        with pytest.raises(Expired):
+            await read_watch(client)
+
+
+async def test_opened_client_speaks_as_itself_to_a_cluster_behind_a_path() -> None:
+    received = b""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        nonlocal received
+        async with stream:
+            received = await stream.receive_some()
+            body = msgspec.json.encode(WIRED)
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, host="127.0.0.1"), serve, 0)
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/k8s/one"
+        cluster = Cluster(url=url, namespace="ns", tls=Tls(client_context()), auth=httpx.BasicAuth("me", "pw"))
+        async with open_client(cluster) as client:
+            got: Thing = await client.get(THINGS, KEY)
+        nursery.cancel_scope.cancel()
+
+    head, *headers = received.decode().split("\r\n")
+    assert got == thing("a", version=1)
+    assert head == "GET /k8s/one/apis/example.com/v1/namespaces/ns/things/a HTTP/1.1"
+    assert {
+        "Accept: application/json",
+        "Accept-Encoding: identity",
+        f"User-Agent: secrets-manager/{version('secrets-manager')}",
+    } <= set(headers)
+    assert any(line.startswith("Authorization: Basic ") for line in headers)

@@ -1,0 +1,334 @@
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+import trio
+import trio.testing
+
+from secrets_manager.config import KubeConfig
+from secrets_manager.kube.access import Access
+from secrets_manager.kube.credentials import Login, choose, find_cluster
+from secrets_manager.kube.errors import CredentialsError
+from secrets_manager.kube.kubeconfig import Kubeconfig
+from secrets_manager.kube.serviceaccount import ServiceAccount
+from secrets_manager.net.tls import Tls, client_context
+from tests.kube.certificates import Authority
+
+POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Path:
+    folder = tmp_path / "serviceaccount"
+    folder.mkdir()
+    (folder / "token").write_text("first\n")
+    (folder / "namespace").write_text("mine")
+    (folder / "ca.crt").write_bytes(Authority(tmp_path).certificate.read_bytes())
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    file = tmp_path / ".kube" / "config"
+    file.parent.mkdir()
+    document = {
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": "https://home.example"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    }
+    file.write_bytes(msgspec.json.encode(document))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("config", "environ", "expected"),
+    [
+        (KubeConfig(), POD, ServiceAccount),
+        (KubeConfig(), {}, Kubeconfig),
+        (KubeConfig(), POD | {"KUBECONFIG": "{home}/.kube/config"}, Kubeconfig),
+        (KubeConfig(context="other"), POD, Kubeconfig),
+        (KubeConfig(kubeconfig="{home}/.kube/config"), POD | {"KUBECONFIG": "/none"}, Kubeconfig),
+        (KubeConfig(), {"KUBECONFIG": "/none:{home}/.kube/config"}, Kubeconfig),
+    ],
+    ids=["pod", "home", "variable", "flag for the context", "flag for the file", "several files"],
+)
+def test_flag_wins_over_variable_over_pod_over_home(
+    config: KubeConfig, environ: dict[str, str], expected: type, account: Path, home: Path
+) -> None:
+    named = {name: text.format(home=home) for name, text in environ.items()}
+    flagged = KubeConfig(kubeconfig=config.kubeconfig.format(home=home), context=config.context)
+
+    source = choose(flagged, environ={"HOME": str(home), **named}, service_account=account)
+
+    assert type(source) is expected
+
+
+def test_without_any_credentials_the_error_names_all_places(tmp_path: Path) -> None:
+    with pytest.raises(CredentialsError) as caught:
+        choose(KubeConfig(), environ={"HOME": "/nobody"}, service_account=tmp_path)
+
+    assert str(caught.value) == (
+        "no credentials for Kubernetes: no kubeconfig at /nobody/.kube/config, and no service account of a pod at "
+        f"{tmp_path}; name a kubeconfig by --kubeconfig or KUBECONFIG"
+    )
+
+
+async def test_cluster_in_a_pod_is_direct_though_a_proxy_leads_outside(account: Path) -> None:
+    proxies = {"HTTPS_PROXY": "http://proxy:3128"}
+    behind = await find_cluster(KubeConfig(), environ=POD | proxies, service_account=account)
+    direct = await find_cluster(
+        KubeConfig(), environ=POD | proxies | {"NO_PROXY": "10.0.0.0/8"}, service_account=account
+    )
+
+    assert (behind.url, behind.namespace, behind.proxy) == ("https://10.0.0.1:443", "mine", "http://proxy:3128")
+    assert (direct.url, direct.namespace, direct.proxy) == ("https://10.0.0.1:443", "mine", "")
+
+
+def test_address_of_version_6_stands_in_brackets(account: Path) -> None:
+    access = ServiceAccount({"KUBERNETES_SERVICE_HOST": "fd00::1"}, folder=account).look(thorough=True)
+
+    assert access.url == "https://[fd00::1]:443"
+
+
+def test_rotated_token_and_authority_are_seen_at_the_next_look(account: Path, tmp_path: Path) -> None:
+    source = ServiceAccount(POD, folder=account)
+    first = source.look(thorough=True)
+    (account / "token").write_text("second")
+    second = source.look(thorough=False)
+    (account / "ca.crt").write_bytes(Authority(tmp_path, name="new").certificate.read_bytes())
+    third = source.look(thorough=False)
+    fourth = source.look(thorough=True)
+
+    assert [each.authorization for each in (first, second, third)] == ["Bearer first", "Bearer second", "Bearer second"]
+    assert second.context is first.context
+    assert fourth.context is not third.context
+    assert [names_of(each) for each in (first, third)] == [["authority"], ["new"]]
+
+
+def names_of(access: Access) -> list[str]:
+    """Whom the access trusts."""
+    return [str(each["subject"][0][0][1]) for each in access.context.get_ca_certs()]
+
+
+@pytest.mark.parametrize("file", ["token", "ca.crt", "namespace"])
+def test_missing_file_of_the_service_account_is_told(file: str, account: Path) -> None:
+    (account / file).unlink()
+
+    with pytest.raises(CredentialsError, match="No such file or directory; the pod needs automountServiceAccountToken"):
+        ServiceAccount(POD, folder=account).look(thorough=True)
+
+
+def test_empty_token_is_told(account: Path) -> None:
+    (account / "token").write_text("\n")
+
+    with pytest.raises(CredentialsError, match=r"token is empty: .*/token"):
+        ServiceAccount(POD, folder=account).look(thorough=True)
+
+
+@pytest.mark.parametrize("token", ["hunter2\nX-Evil: 1", "hunter2é"])
+def test_token_that_is_none_is_refused_and_not_told(token: str, account: Path) -> None:
+    (account / "token").write_text(token)
+
+    with pytest.raises(CredentialsError, match="characters that no token has") as caught:
+        ServiceAccount(POD, folder=account).look(thorough=True)
+
+    assert "hunter2" not in str(caught.value)
+
+
+class Tokens:
+    """A source whose n-th look brings `token n`, or fails."""
+
+    def __init__(self) -> None:
+        self.looks: list[bool] = []
+        self.context = client_context()
+        self.fails = False
+
+    def look(self, *, thorough: bool) -> Access:
+        self.looks.append(thorough)
+        if self.fails:
+            raise CredentialsError("the plugin failed")
+        return Access(url="", namespace="", authorization=f"token {len(self.looks)}", context=self.context)
+
+
+FIRST = "token 0"
+
+
+def login_of(source: Tokens) -> Login:
+    access = Access(url="", namespace="", authorization=FIRST, context=source.context)
+    return Login(source, access=access, tls=Tls(client_context()))
+
+
+def client_of(login: Login, accepted: Callable[[str], bool]) -> tuple[httpx.AsyncClient, list[str]]:
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["Authorization"])
+        return httpx.Response(200 if accepted(seen[-1]) else 401)
+
+    return httpx.AsyncClient(transport=httpx.MockTransport(answer), auth=login, base_url="https://x"), seen
+
+
+def everything(authorization: str) -> bool:
+    return True
+
+
+async def test_login_looks_again_after_a_minute(mock_clock: trio.testing.MockClock) -> None:
+    source = Tokens()
+    client, seen = client_of(login_of(source), everything)
+    async with client:
+        for pause in (0, 59, 1, 59, 1):
+            mock_clock.jump(pause)
+            await client.get("/")
+
+    assert seen == [FIRST, FIRST, "token 1", "token 1", "token 2"]
+    assert source.looks == [False, False]
+
+
+async def test_many_requests_share_the_look_of_their_minute(mock_clock: trio.testing.MockClock) -> None:
+    source = Tokens()
+    client, _ = client_of(login_of(source), everything)
+    mock_clock.jump(60)
+    async with client, trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(client.get, "/")
+
+    assert source.looks == [False]
+
+
+async def test_login_that_cannot_be_renewed_goes_on_with_what_it_has(
+    mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = Tokens()
+    source.fails = True
+    client, seen = client_of(login_of(source), everything)
+    async with client:
+        mock_clock.jump(60)
+        await client.get("/")
+
+    assert seen == [FIRST]
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+        "credentials can't be renewed"
+    ]
+
+
+async def test_refused_login_takes_one_thorough_look_and_tries_once_more() -> None:
+    source = Tokens()
+    client, seen = client_of(login_of(source), lambda authorization: authorization == "token 1")
+    async with client:
+        reply = await client.get("/")
+
+    assert reply.status_code == 200
+    assert seen == [FIRST, "token 1"]
+    assert source.looks == [True]
+
+
+async def test_renewed_tls_context_is_that_of_the_next_connection() -> None:
+    source = Tokens()
+    tls = Tls(client_context())
+    access = Access(url="", namespace="", authorization=FIRST, context=tls.current)
+    client, _ = client_of(Login(source, access=access, tls=tls), lambda authorization: authorization != FIRST)
+    async with client:
+        await client.get("/")
+
+    assert tls.current is source.context
+
+
+async def test_many_refused_requests_share_one_look() -> None:
+    source = Tokens()
+    client, seen = client_of(login_of(source), lambda authorization: authorization != FIRST)
+    async with client, trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(client.get, "/")
+
+    assert source.looks == [True]
+    assert sorted(seen) == [FIRST] * 10 + ["token 1"] * 10
+
+
+async def test_login_that_is_refused_for_good_looks_every_ten_seconds(mock_clock: trio.testing.MockClock) -> None:
+    source = Tokens()
+    client, _ = client_of(login_of(source), lambda authorization: False)
+    async with client:
+        for pause in (0, 9, 1, 9):
+            mock_clock.jump(pause)
+            assert (await client.get("/")).status_code == 401
+
+    assert source.looks == [True, True]
+
+
+async def test_refused_login_that_cannot_be_renewed_is_told() -> None:
+    source = Tokens()
+    source.fails = True
+    client, _ = client_of(login_of(source), lambda authorization: False)
+    async with client:
+        with pytest.raises(CredentialsError, match="the plugin failed"):
+            await client.get("/")
+
+
+class Hanging(Tokens):
+    """A look hangs until `released`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looking = threading.Event()
+        self.released = threading.Event()
+
+    def look(self, *, thorough: bool) -> Access:
+        self.looking.set()
+        self.released.wait()
+        return super().look(thorough=thorough)
+
+
+async def test_look_that_hangs_is_given_up_after_a_minute(mock_clock: trio.testing.MockClock) -> None:
+    source = Hanging()
+    client, _ = client_of(login_of(source), lambda authorization: False)
+
+    async def jump() -> None:
+        await trio.to_thread.run_sync(source.looking.wait)
+        mock_clock.jump(60)
+
+    async with client, trio.open_nursery() as nursery:
+        nursery.start_soon(jump)
+        with pytest.raises(CredentialsError, match="takes longer than 60 s"):
+            await client.get("/")
+    source.released.set()
+
+
+async def test_others_go_on_with_what_is_known_during_a_look(mock_clock: trio.testing.MockClock) -> None:
+    source = Hanging()
+    client, seen = client_of(login_of(source), everything)
+    async with client, trio.open_nursery() as nursery:
+        mock_clock.jump(60)
+        nursery.start_soon(client.get, "/")
+        await trio.to_thread.run_sync(source.looking.wait)
+        await client.get("/")
+        assert seen == [FIRST]
+        source.released.set()
+
+    assert seen == [FIRST, "token 1"]
+
+
+async def test_late_refusal_of_a_former_token_takes_no_look(mock_clock: trio.testing.MockClock) -> None:
+    source = Tokens()
+    late = trio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/late":
+            await late.wait()
+        return httpx.Response(401 if request.headers["Authorization"] == FIRST else 200)
+
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(answer), auth=login_of(source), base_url="https://x") as client,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(client.get, "/late")
+        await trio.testing.wait_all_tasks_blocked()
+        await client.get("/")
+        mock_clock.jump(10)
+        late.set()
+
+    assert source.looks == [True]

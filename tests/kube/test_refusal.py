@@ -1,0 +1,136 @@
+import httpx
+import msgspec
+import pytest
+
+from secrets_manager.kube.errors import (
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    Expired,
+    Forbidden,
+    Invalid,
+    NotFound,
+    ServerFailed,
+    Throttled,
+    Unauthorized,
+)
+from secrets_manager.kube.refusal import error_of
+
+NO_HEADERS = httpx.Headers()
+
+
+def status(**fields: object) -> bytes:
+    return msgspec.json.encode({"kind": "Status", "apiVersion": "v1", "status": "Failure", **fields})
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "expected"),
+    [
+        (302, "", ApiError),
+        (400, "BadRequest", Invalid),
+        (401, "Unauthorized", Unauthorized),
+        (403, "Forbidden", Forbidden),
+        (404, "NotFound", NotFound),
+        (405, "MethodNotAllowed", Invalid),
+        (408, "", ServerFailed),
+        (409, "Conflict", Conflict),
+        (409, "AlreadyExists", AlreadyExists),
+        (410, "Expired", Expired),
+        (413, "", Invalid),
+        (415, "UnsupportedMediaType", Invalid),
+        (422, "Invalid", Invalid),
+        (429, "TooManyRequests", Throttled),
+        (500, "InternalError", ServerFailed),
+        (503, "ServiceUnavailable", ServerFailed),
+        (504, "Timeout", ServerFailed),
+        (599, "", ServerFailed),
+    ],
+)
+def test_code_and_reason_decide_the_kind(code: int, reason: str, expected: type[ApiError]) -> None:
+    error = error_of(code, NO_HEADERS, status(reason=reason, message="why"))
+
+    assert type(error) is expected
+    assert (error.code, error.reason) == (code, reason)
+
+
+def test_text_names_request_code_reason_and_message() -> None:
+    body = status(reason="Conflict", message="the object has been modified")
+
+    error = error_of(409, NO_HEADERS, body, request="PUT /api/v1/x")
+
+    assert str(error) == "PUT /api/v1/x: 409 Conflict: the object has been modified"
+
+
+def test_causes_are_told_where_they_say_something_else() -> None:
+    causes = [
+        {"reason": "FieldValueInvalid", "message": "must be lower case", "field": "metadata.name"},
+        {"reason": "NamespaceTerminating", "field": "metadata.namespace"},
+    ]
+    body = status(reason="Forbidden", message="it must be lower case", details={"causes": causes})
+
+    assert str(error_of(403, NO_HEADERS, body)) == "403 Forbidden: it must be lower case; NamespaceTerminating"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>token=hunter2</html>",
+        b'{"kind":"Secret","message":"hunter2"}',
+        b'{"kind":"Status","message":["hunter2"]}',
+        b'{"kind":"Status","message":"hunter2\xff"}',
+        b'["hunter2"]',
+    ],
+)
+def test_body_that_is_no_status_is_not_repeated(body: bytes) -> None:
+    error = error_of(404, NO_HEADERS, body)
+
+    assert (type(error), str(error), error.reason) == (NotFound, "404 Not Found", "")
+
+
+def test_words_are_cut_and_stay_on_one_line() -> None:
+    error = error_of(500, NO_HEADERS, status(reason="x\ny", message="a\n\x1b\u2028" + "b" * 1000))
+
+    assert str(error) == "500 x\\ny: a\\n\\x1b\\u2028" + "b" * 251 + "…"
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (
+            'illegal base64 data, error found in #10 byte of ...|{"a":"hunter2"}|...',
+            "400 BadRequest: illegal base64 data",
+        ),
+        (
+            ' "" is invalid: patch: Invalid value: "{\\"data\\":{\\"a\\":\\"hunter2\\"}}": illegal base64 data',
+            '400 BadRequest:  "" is invalid: patch:',
+        ),
+    ],
+)
+def test_what_the_server_quotes_of_an_object_is_left_out(message: str, told: str) -> None:
+    causes = [{"message": message.rpartition("patch: ")[2]}]
+
+    error = error_of(400, NO_HEADERS, status(reason="BadRequest", message=message, details={"causes": causes}))
+
+    assert str(error) == told
+
+
+@pytest.mark.parametrize(
+    ("headers", "details", "expected"),
+    [
+        ({}, {}, None),
+        ({"retry-after": "7"}, {}, 7.0),
+        ({"Retry-After": "7"}, {"retryAfterSeconds": 3}, 7.0),
+        ({}, {"retryAfterSeconds": 3}, 3.0),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, {"retryAfterSeconds": 3}, 3.0),
+        ({"Retry-After": "-7"}, {}, None),
+        ({"Retry-After": "0"}, {}, None),
+        ({"Retry-After": "9" * 400}, {}, 3600.0),
+    ],
+)
+def test_retry_after_is_of_the_header_or_else_of_the_details(
+    headers: dict[str, str], details: dict[str, int], expected: float | None
+) -> None:
+    error = error_of(429, httpx.Headers(headers), status(details=details))
+
+    assert error.retry_after == expected

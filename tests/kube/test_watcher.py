@@ -1,0 +1,319 @@
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from random import Random
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from secrets_manager.kube.client import Page
+from secrets_manager.kube.errors import Expired, Forbidden, KubeError, NotFound, Throttled, Unreachable
+from secrets_manager.kube.objects import ObjectKey
+from secrets_manager.kube.watcher import Watcher
+from tests.kube.scripted import FOREVER, ScriptedClient, Step, bookmark, event, page
+from tests.kube.things import THINGS, Thing, thing
+
+A, B, C = (thing(name, version=version) for version, name in enumerate("abc", start=1))
+UNREADABLE = {"metadata": {"name": "x", "namespace": "ns", "resourceVersion": "20"}, "colour": 7}
+X = ObjectKey("ns", "x")
+
+
+class Recorder:
+    """A sink that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.reports: list[tuple[object, ...]] = []
+        self.first_deletion = trio.Event()
+
+    def relisted(self, objects: Sequence[Thing], *, refused: Collection[ObjectKey], resource_version: str) -> None:
+        self.reports.append(("relisted", list(objects), list(refused), resource_version))
+
+    def applied(self, obj: Thing) -> None:
+        self.reports.append(("applied", obj))
+
+    def deleted(self, key: ObjectKey, *, resource_version: str) -> None:
+        self.reports.append(("deleted", key, resource_version))
+        self.first_deletion.set()
+
+
+class HalfRandom(Random):
+    """Chance without chance: jitter of a half leaves three quarters of each delay."""
+
+    def random(self) -> float:
+        return 0.5
+
+
+def watcher_of(client: ScriptedClient) -> Watcher[Thing]:
+    return Watcher(client, THINGS, random=HalfRandom(0), namespace="ns", label_selector="team=a")
+
+
+async def play(
+    *,
+    lists: Iterable[Page[Thing] | KubeError],
+    watches: Iterable[Sequence[Step] | KubeError] = (),
+    seconds: float = 200,
+) -> tuple[ScriptedClient, list[tuple[object, ...]]]:
+    """Let the watcher run through the script; return what it asked for and what it reported."""
+    client, sink = ScriptedClient(lists=lists, watches=watches), Recorder()
+    with trio.move_on_after(seconds):
+        await watcher_of(client).run(sink)
+    return client, sink.reports
+
+
+def expired() -> Expired:
+    return Expired("too old", code=410, reason="Expired")
+
+
+async def test_all_pages_of_a_list_are_reported_as_one(autojump_clock: MockClock) -> None:
+    client, reports = await play(lists=[page([A], "9", "more"), page([B], "9", "and more", [X]), page([C], "9")])
+
+    assert client.requests == [("list", ""), ("list", "more"), ("list", "and more"), ("watch", "9")]
+    assert client.limits == {500}
+    assert reports == [("relisted", [A, B, C], [X], "9")]
+
+
+async def test_a_list_whose_continue_token_expires_is_begun_anew_at_once(autojump_clock: MockClock) -> None:
+    client, reports = await play(lists=[page([A], "9", "more"), expired(), page([A, B], "12")])
+
+    assert client.requests == [("list", ""), ("list", "more"), ("list", ""), ("watch", "12")]
+    assert client.pauses == [0, 0, 0]
+    assert reports == [("relisted", [A, B], [], "12")]
+
+
+async def test_half_a_list_is_not_reported(autojump_clock: MockClock) -> None:
+    client, reports = await play(lists=[page([A], "9", "more"), Unreachable("cut"), page([A, B], "12")])
+
+    assert client.requests == [("list", ""), ("list", "more"), ("list", ""), ("watch", "12")]
+    assert client.pauses == [0, 0.6, 0]
+    assert reports == [("relisted", [A, B], [], "12")]
+
+
+async def test_events_are_reported_in_their_order(autojump_clock: MockClock) -> None:
+    changed = thing("a", version=12, colour="blue")
+    stream = event("ADDED", B) + event("MODIFIED", changed) + bookmark(15) + event("DELETED", thing("b", version=16))
+
+    _, reports = await play(lists=[page([A], "9")], watches=[[stream, FOREVER]])
+
+    assert reports[1:] == [("applied", B), ("applied", changed), ("deleted", ObjectKey("ns", "b"), "16")]
+
+
+async def test_lines_may_be_cut_anywhere(autojump_clock: MockClock) -> None:
+    green = thing("a", version=12, colour="grün")
+    stream = event("ADDED", green)
+
+    _, reports = await play(lists=[page([], "9")], watches=[[bytes([byte]) for byte in stream] + [FOREVER]])
+
+    assert reports[1:] == [("applied", green)]
+
+
+@pytest.mark.parametrize(
+    ("last_line", "version"),
+    [
+        (event("ADDED", thing("b", version=12)), "12"),
+        (event("DELETED", thing("b", version=13)), "13"),
+        (bookmark(14), "14"),
+        (event("ADDED", UNREADABLE), "20"),
+        (event("ADDED", UNREADABLE).replace(b"7", b'"\xff"'), "20"),
+        (bookmark(14) + event("ADDED", A)[:30], "14"),
+    ],
+)
+async def test_after_the_end_of_a_stream_the_watch_goes_on_from_the_last_version_at_once(
+    autojump_clock: MockClock, last_line: bytes, version: str
+) -> None:
+    client, _ = await play(lists=[page([A], "9")], watches=[[last_line, 5.0]])
+
+    assert client.requests == [("list", ""), ("watch", "9"), ("watch", version)]
+    assert client.pauses == [0, 5]
+
+
+async def test_streams_that_end_at_once_again_and_again_are_asked_for_less_and_less_often(
+    autojump_clock: MockClock,
+) -> None:
+    client, _ = await play(lists=[page([A], "9")], watches=[[]] * 9)
+
+    assert client.pauses == [0, 0, 0.6, 1.2, 2.4, 4.8, 9.6, 19.2, 22.5, 22.5]
+
+
+async def test_streams_that_last_a_while_are_asked_for_anew_without_a_pause(autojump_clock: MockClock) -> None:
+    client, _ = await play(lists=[page([A], "9")], watches=[[5.0]] * 4)
+
+    assert client.pauses == [0, 5, 5, 5, 5]
+
+
+@pytest.mark.parametrize(
+    "watch",
+    [
+        expired(),
+        [1.0, expired()],
+        [bookmark(11), event("ERROR", {"code": 410, "message": "too old resource version"})],
+        [event("ERROR", {"code": 500, "reason": "Expired"})],
+        [event("ERROR", {"reason": "Gone"})],
+    ],
+)
+async def test_an_expired_version_leads_to_a_new_list_at_once(
+    autojump_clock: MockClock, watch: Sequence[Step] | KubeError
+) -> None:
+    client, reports = await play(lists=[page([A], "9"), page([B], "20")], watches=[watch])
+
+    assert client.requests == [("list", ""), ("watch", "9"), ("list", ""), ("watch", "20")]
+    assert client.pauses[-2:] in ([0, 0], [1, 0])
+    assert reports == [("relisted", [A], [], "9"), ("relisted", [B], [], "20")]
+
+
+async def test_versions_that_expire_again_and_again_make_no_busy_loop(autojump_clock: MockClock) -> None:
+    client, _ = await play(lists=[page([A], str(n)) for n in range(10, 20)], watches=[expired()] * 4)
+
+    assert client.pauses == [0, 0, 0, 0.6, 0, 1.2, 0, 2.4, 0]
+
+
+@pytest.mark.parametrize(
+    "watch",
+    [
+        Unreachable("no connection"),
+        [bookmark(9), Unreachable("cut")],
+        [event("ERROR", {"code": 500, "reason": "InternalError"})],
+        [event("ERROR", {"code": 429})],
+        [event("ERROR", ["no", "Status"])],
+    ],
+)
+async def test_after_an_error_the_watch_goes_on_from_the_same_version_after_a_while(
+    autojump_clock: MockClock, watch: Sequence[Step] | KubeError
+) -> None:
+    client, reports = await play(lists=[page([A], "9")], watches=[watch])
+
+    assert client.requests == [("list", ""), ("watch", "9"), ("watch", "9")]
+    assert client.pauses == [0, 0.6]
+    assert reports == [("relisted", [A], [], "9")]
+
+
+async def test_errors_in_a_row_are_waited_for_longer_and_longer_until_two_minutes_went_well(
+    autojump_clock: MockClock,
+) -> None:
+    failures: list[Sequence[Step] | KubeError] = [Unreachable("down")] * 8
+    client, _ = await play(
+        lists=[page([A], "9")],
+        watches=[*failures, [119.0, Unreachable("cut")], [120.0, Unreachable("cut")]],
+        seconds=600,
+    )
+
+    assert client.pauses == [0, 0.6, 1.2, 2.4, 4.8, 9.6, 19.2, 22.5, 22.5, 119 + 22.5, 120 + 0.6]
+
+
+@pytest.mark.parametrize(
+    "watch",
+    [
+        Throttled("slow down", code=429, retry_after=7.0),
+        [event("ERROR", {"kind": "Status", "code": 429, "details": {"retryAfterSeconds": 7}})],
+    ],
+)
+async def test_the_server_may_say_how_long_to_wait(
+    autojump_clock: MockClock, watch: Sequence[Step] | KubeError
+) -> None:
+    client, _ = await play(lists=[page([A], "9")], watches=[watch])
+
+    assert client.pauses == [0, 7]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"type":"SURPRISE","object":{}}',
+        b'{"type":"ADDED","object":{"metadata":7}}',
+        b'{"type":"DELETED","object":{}}',
+        b'{"type":"\xff"}',
+        b"half a li",
+        b"\x00\xff",
+    ],
+)
+async def test_a_line_that_is_no_event_leads_to_a_new_list_after_a_while(
+    autojump_clock: MockClock, line: bytes
+) -> None:
+    client, _ = await play(lists=[page([A], "9"), page([A], "30")], watches=[[line + b"\n"]])
+
+    assert client.requests == [("list", ""), ("watch", "9"), ("list", ""), ("watch", "30")]
+    assert client.pauses == [0, 0.6, 0]
+
+
+async def test_a_peer_that_says_nothing_is_left_when_its_time_is_over(autojump_clock: MockClock) -> None:
+    client = ScriptedClient(lists=[page([A], "9")])
+    with trio.move_on_after(4_000):
+        await Watcher(client, THINGS, random=Random(0), namespace="ns", label_selector="team=a").run(Recorder())
+
+    assert client.pauses[1:] == [seconds + 10 for seconds in client.seconds[:-1]]
+    assert all(290 <= seconds <= 350 for seconds in client.seconds)
+    assert len(set(client.seconds)) > 5
+
+
+async def test_lines_that_lie_ready_do_not_keep_others_from_their_turn(autojump_clock: MockClock) -> None:
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    stream = event("ADDED", A) * 1_000 + event("DELETED", A)
+    client, sink = ScriptedClient(lists=[page([], "9")], watches=[[stream, FOREVER]]), Recorder()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watcher_of(client).run, sink)
+        nursery.start_soon(count_turns)
+        await sink.first_deletion.wait()
+        nursery.cancel_scope.cancel()
+
+    assert turns >= 900
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:
+    return [(record.levelno, record.message) for record in caplog.records]
+
+
+async def test_a_list_that_is_refused_is_tried_again_and_said_once_for_each_reason(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    forbidden = Forbidden("things is forbidden", code=403, reason="Forbidden")
+    missing = NotFound("no such kind", code=404, reason="NotFound")
+    client, reports = await play(lists=[forbidden, forbidden, missing, missing, page([A], "9")])
+
+    assert client.pauses == [0.6, 1.2, 2.4, 4.8, 0]
+    assert lines(caplog) == [
+        (logging.WARNING, "watch fails"),
+        (logging.WARNING, "watch fails"),
+        (logging.INFO, "watch works again"),
+    ]
+    assert reports == [("relisted", [A], [], "9")]
+
+
+async def test_the_problem_is_told_while_there_is_one(autojump_clock: MockClock) -> None:
+    client = ScriptedClient(lists=[Unreachable("no connection"), page([A], "9")])
+    watcher = watcher_of(client)
+    async with trio.open_nursery() as nursery:
+        assert watcher.problem == ""
+        nursery.start_soon(watcher.run, Recorder())
+        await trio.sleep(0.3)
+        assert watcher.problem == "can't watch things in ns: no connection"
+        await trio.sleep(1)
+        assert watcher.problem == ""
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_object_that_cannot_be_decoded_is_left_out_and_said_once_until_it_can(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    readable = thing("x", version=21)
+    stream = [event("ADDED", UNREADABLE), event("MODIFIED", UNREADABLE), event("ADDED", readable)]
+    stream += [event("MODIFIED", UNREADABLE), event("DELETED", UNREADABLE)]
+
+    _, reports = await play(lists=[page([A], "9", "", [X])], watches=[[*stream, FOREVER]])
+
+    assert reports == [("relisted", [A], [X], "9"), ("applied", readable), ("deleted", X, "20")]
+    assert lines(caplog) == [(logging.WARNING, "object can't be decoded and is left out")] * 2
+
+
+async def test_an_object_that_is_gone_and_comes_again_unreadable_is_said_again(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    await play(lists=[page([], "9", "", [X]), page([], "10"), page([], "11", "", [X])], watches=[expired(), expired()])
+
+    assert lines(caplog) == [(logging.WARNING, "object can't be decoded and is left out")] * 2

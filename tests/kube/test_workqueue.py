@@ -1,0 +1,317 @@
+from random import Random
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from secrets_manager.backoff import Backoff
+from secrets_manager.kube.schedule import Schedule
+from secrets_manager.kube.workqueue import URGENT_TURNS, Lane, WorkQueue
+
+
+@pytest.fixture
+def queue() -> WorkQueue[str]:
+    return WorkQueue(random=Random(0), backoff=Backoff(initial=1.0, maximum=60.0, jitter=0.0))
+
+
+async def take_all(queue: WorkQueue[str]) -> list[str]:
+    """Take what is there now, one after the other."""
+    taken: list[str] = []
+    while queue:
+        async with queue.take() as key:
+            taken.append(key)
+    return taken
+
+
+async def test_keys_come_in_the_order_in_which_they_went_in(queue: WorkQueue[str]) -> None:
+    for key in "bca":
+        queue.add(key)
+
+    assert await take_all(queue) == ["b", "c", "a"]
+
+
+async def test_a_key_added_twice_is_worked_on_once(queue: WorkQueue[str]) -> None:
+    for key in "aba":
+        queue.add(key)
+
+    assert await take_all(queue) == ["a", "b"]
+
+
+async def test_a_key_added_while_it_is_worked_on_comes_again_afterwards(queue: WorkQueue[str]) -> None:
+    queue.add("a")
+    async with queue.take() as key:
+        queue.add(key)
+        queue.add(key)
+        assert repr(queue) == "<WorkQueue 0 urgent, 0 routine, 1 in progress, 1 again, 0 delayed>"
+
+    assert await take_all(queue) == ["a"]
+
+
+async def test_no_key_is_given_to_two_takers_at_once(queue: WorkQueue[str], autojump_clock: MockClock) -> None:
+    working: list[str] = []
+    seen: list[list[str]] = []
+
+    async def work() -> None:
+        async with queue.take() as key:
+            working.append(key)
+            seen.append(sorted(working))
+            await trio.sleep(1)
+            working.remove(key)
+
+    queue.add("a")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work)
+        nursery.start_soon(work)
+        await wait_all_tasks_blocked()
+        queue.add("a")
+
+    assert seen == [["a"], ["a"]]
+
+
+async def test_takers_wait_for_keys(queue: WorkQueue[str], autojump_clock: MockClock) -> None:
+    taken: list[tuple[str, float]] = []
+
+    async def work() -> None:
+        async with queue.take() as key:
+            taken.append((key, trio.current_time()))
+
+    start = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(work)
+        for key in "abc":
+            await trio.sleep(1)
+            queue.add(key)
+
+    assert sorted(taken) == [("a", start + 1), ("b", start + 2), ("c", start + 3)]
+
+
+async def test_two_takers_that_are_woken_for_one_key_do_not_both_get_one(queue: WorkQueue[str]) -> None:
+    taken: list[str] = []
+
+    async def work() -> None:
+        async with queue.take() as key:
+            taken.append(key)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(work)
+        nursery.start_soon(work)
+        await wait_all_tasks_blocked()
+        queue.add("a", Lane.ROUTINE)
+        queue.add("a", Lane.URGENT)
+        await wait_all_tasks_blocked()
+        assert taken == ["a"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_urgent_goes_before_routine(queue: WorkQueue[str]) -> None:
+    queue.add("routine", Lane.ROUTINE)
+    queue.add("urgent", Lane.URGENT)
+
+    assert await take_all(queue) == ["urgent", "routine"]
+
+
+async def test_routine_is_not_starved_by_urgent(queue: WorkQueue[str]) -> None:
+    for key in ("r1", "r2"):
+        queue.add(key, Lane.ROUTINE)
+    count = 3 * URGENT_TURNS
+    for number in range(count):
+        queue.add(f"u{number}")
+
+    taken = await take_all(queue)
+
+    assert [taken.index("r1"), taken.index("r2")] == [URGENT_TURNS, 2 * URGENT_TURNS + 1]
+    assert [key for key in taken if key.startswith("u")] == [f"u{number}" for number in range(count)]
+
+
+async def test_a_routine_key_that_becomes_urgent_moves_up_and_does_not_move_back(queue: WorkQueue[str]) -> None:
+    for key in "ab":
+        queue.add(key, Lane.ROUTINE)
+    queue.add("b", Lane.URGENT)
+    queue.add("b", Lane.ROUTINE)
+
+    assert await take_all(queue) == ["b", "a"]
+
+
+async def test_a_key_added_again_keeps_the_most_urgent_lane_it_was_given(queue: WorkQueue[str]) -> None:
+    queue.add("a")
+    async with queue.take() as key:
+        queue.add(key, Lane.URGENT)
+        queue.add(key, Lane.ROUTINE)
+
+    assert repr(queue) == "<WorkQueue 1 urgent, 0 routine, 0 in progress, 0 again, 0 delayed>"
+
+
+async def test_work_that_is_cancelled_is_to_be_done_again(queue: WorkQueue[str], autojump_clock: MockClock) -> None:
+    queue.add("a", Lane.ROUTINE)
+    with trio.move_on_after(1):
+        async with queue.take():
+            await trio.sleep_forever()
+
+    assert repr(queue) == "<WorkQueue 0 urgent, 1 routine, 0 in progress, 0 again, 0 delayed>"
+
+
+async def test_work_that_fails_is_to_be_done_again(queue: WorkQueue[str]) -> None:
+    queue.add("a")
+    with pytest.raises(ValueError, match="broken"):
+        async with queue.take():
+            raise ValueError("broken")
+
+    assert await take_all(queue) == ["a"]
+
+
+async def test_a_taker_that_is_cancelled_while_it_waits_takes_nothing(
+    queue: WorkQueue[str], autojump_clock: MockClock
+) -> None:
+    with trio.move_on_after(1):
+        async with queue.take():
+            pytest.fail("there was nothing to take")
+    queue.add("a")
+
+    assert await take_all(queue) == ["a"]
+
+
+async def test_a_taker_woken_and_cancelled_at_one_moment_loses_no_key(queue: WorkQueue[str]) -> None:
+    async with trio.open_nursery() as nursery:
+
+        async def work() -> None:
+            async with queue.take():
+                await trio.sleep_forever()
+
+        nursery.start_soon(work)
+        await wait_all_tasks_blocked()
+        queue.add("a")
+        nursery.cancel_scope.cancel()
+
+    assert await take_all(queue) == ["a"]
+
+
+async def test_a_busy_taker_lets_others_have_a_turn(queue: WorkQueue[str]) -> None:
+    turns: list[str] = []
+
+    async def take_two(name: str) -> None:
+        for _ in range(2):
+            async with queue.take():
+                turns.append(name)
+
+    for key in "abcd":
+        queue.add(key)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_two, "x")
+        nursery.start_soon(take_two, "y")
+
+    assert {turns[0], turns[1]} == {"x", "y"}
+
+
+async def test_delayed_keys_come_at_their_time(
+    queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    await nursery.start(queue.run)
+    start = trio.current_time()
+    for key, seconds in (("late", 50), ("soon", 10), ("now", 0)):
+        queue.add_after(key, seconds)
+
+    came: list[tuple[str, float]] = []
+    for _ in range(3):
+        async with queue.take() as key:
+            came.append((key, trio.current_time() - start))
+
+    assert came == [("now", 0), ("soon", 10), ("late", 50)]
+
+
+async def test_the_timer_hears_of_a_key_that_comes_before_the_one_it_waits_for(
+    queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    await nursery.start(queue.run)
+    start = trio.current_time()
+    queue.add_after("late", 50)
+    await trio.sleep(5)
+    queue.add_after("soon", 10)
+    async with queue.take() as key:
+        assert (key, trio.current_time() - start) == ("soon", 15)
+
+
+async def test_delayed_keys_are_routine(
+    queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    await nursery.start(queue.run)
+    queue.add_after("delayed", 1)
+    await trio.sleep(2)
+    queue.add("urgent")
+
+    assert await take_all(queue) == ["urgent", "delayed"]
+
+
+@pytest.mark.parametrize("delays", [(5, 50), (50, 5)])
+async def test_the_earlier_of_two_delays_wins_and_counts_once(
+    queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock, delays: tuple[float, float]
+) -> None:
+    await nursery.start(queue.run)
+    start = trio.current_time()
+    for delay in delays:
+        queue.add_after("a", delay)
+    assert repr(queue) == "<WorkQueue 0 urgent, 0 routine, 0 in progress, 0 again, 1 delayed>"
+
+    async with queue.take():
+        assert trio.current_time() - start == 5
+
+    with trio.move_on_after(1_000) as waiting:
+        async with queue.take():
+            pytest.fail("came twice")
+    assert waiting.cancelled_caught
+
+
+async def test_failures_of_a_key_wait_longer_and_longer_until_it_is_forgotten(
+    queue: WorkQueue[str], nursery: trio.Nursery
+) -> None:
+    await nursery.start(queue.run)
+    assert [queue.add_rate_limited("a") for _ in range(4)] == [1, 2, 4, 8]
+    assert queue.add_rate_limited("b") == 1
+    assert (queue.failures("a"), queue.failures("b"), queue.failures("c")) == (4, 1, 0)
+
+    queue.forget("a")
+    queue.forget("never failed")
+
+    assert (queue.failures("a"), queue.add_rate_limited("a")) == (0, 1)
+
+
+async def test_a_retry_does_not_come_before_the_time_that_was_asked_for(
+    queue: WorkQueue[str], nursery: trio.Nursery
+) -> None:
+    await nursery.start(queue.run)
+    assert [queue.add_rate_limited("a", at_least=3.0) for _ in range(4)] == [3, 3, 4, 8]
+
+
+async def test_a_rate_limited_key_comes_again_after_its_delay(
+    queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    await nursery.start(queue.run)
+    start = trio.current_time()
+    delay = queue.add_rate_limited("a")
+
+    async with queue.take():
+        assert trio.current_time() - start == delay
+
+
+async def test_the_age_of_the_oldest_work_is_known(queue: WorkQueue[str], autojump_clock: MockClock) -> None:
+    assert queue.oldest_in_progress() == 0
+    queue.add("old")
+    async with queue.take():
+        await trio.sleep(7)
+        queue.add("young")
+        async with queue.take():
+            await trio.sleep(2)
+            assert queue.oldest_in_progress() == 9
+    assert queue.oldest_in_progress() == 0
+
+
+def test_a_schedule_does_not_grow_with_how_often_a_key_is_set() -> None:
+    schedule: Schedule[str] = Schedule()
+    schedule.set("another", 10_000)
+    for time in range(9_999, 0, -1):
+        schedule.set("key", time)
+
+    assert len(schedule._heap) <= 4
+    assert (len(schedule), schedule.next_time) == (2, 1)
+    assert schedule.pop_due(10_000) == ["key", "another"]
+    assert (len(schedule), schedule.next_time, schedule._heap) == (0, float("inf"), [])

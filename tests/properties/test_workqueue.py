@@ -1,0 +1,144 @@
+"""Any sequence of calls, against a model that says in a few lines what the queue promises."""
+
+from contextlib import AbstractAsyncContextManager
+from random import Random
+
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from secrets_manager.kube.workqueue import URGENT_TURNS, Lane, WorkQueue
+
+KEYS = st.sampled_from("abcd")
+SECONDS = st.integers(0, 20)
+CALLS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), KEYS, st.sampled_from(Lane)),
+        st.tuples(st.just("add_after"), KEYS, SECONDS),
+        st.tuples(st.just("take")),
+        st.tuples(st.just("done"), st.integers(0, 3), st.booleans()),
+        st.tuples(st.just("wait"), SECONDS),
+    ),
+    max_size=60,
+)
+
+
+class Model:
+    """Dirty keys have something to be done for them; those in progress are held by one taker each."""
+
+    def __init__(self) -> None:
+        self.dirty: set[str] = set()
+        self.in_progress: list[str] = []
+        self.due: dict[str, float] = {}
+
+    @property
+    def ready(self) -> set[str]:
+        return self.dirty - set(self.in_progress)
+
+    def take(self, key: str) -> None:
+        assert key in self.ready, "nothing was to be done for it, or somebody holds it"
+        self.dirty.remove(key)
+        self.in_progress.append(key)
+
+    def advance(self, now: float) -> None:
+        arrived = {key for key, time in self.due.items() if time <= now}
+        self.dirty |= arrived
+        self.due = {key: time for key, time in self.due.items() if key not in arrived}
+
+
+class Run:
+    """The queue and the model side by side."""
+
+    def __init__(self) -> None:
+        self.model = Model()
+        self.queue = WorkQueue[str](random=Random(0))
+        self.held: list[AbstractAsyncContextManager[str]] = []
+
+    async def play(self, calls: list[tuple[object, ...]]) -> None:
+        for call in calls:
+            await self.make(call)
+            assert len(self.queue) == len(self.model.ready)
+        await self.finish()
+
+    async def make(self, call: tuple[object, ...]) -> None:
+        match call:
+            case ("add", str(key), Lane() as lane):
+                self.queue.add(key, lane)
+                self.model.dirty.add(key)
+            case ("add_after", str(key), int(seconds)):
+                delay = seconds + 0.5  # no call is made at such a moment, so the order is plain
+                self.queue.add_after(key, delay)
+                self.model.due[key] = min(
+                    self.model.due.get(key, trio.current_time() + delay), trio.current_time() + delay
+                )
+            case ("take",) if self.model.ready:
+                await self.take()
+            case ("done", int(index), bool(well)) if index < len(self.held):
+                await self.done(index, well=well)
+            case ("wait", int(seconds)):
+                await self.wait(seconds)
+
+    async def take(self) -> None:
+        taking = self.queue.take()
+        self.model.take(await taking.__aenter__())
+        self.held.append(taking)
+
+    async def done(self, index: int, *, well: bool) -> None:
+        key = self.model.in_progress.pop(index)
+        taking = self.held.pop(index)
+        if well:
+            await taking.__aexit__(None, None, None)
+        else:
+            error = ValueError("the work failed")
+            assert not await taking.__aexit__(ValueError, error, None)
+            self.model.dirty.add(key)
+
+    async def wait(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+        await wait_all_tasks_blocked()
+        self.model.advance(trio.current_time())
+
+    async def finish(self) -> None:
+        """Nothing is lost: what is to be done comes, once each, and then nothing more."""
+        while self.held:
+            await self.done(0, well=True)
+        await self.wait(100)
+        while self.model.ready:
+            await self.take()
+            await self.done(0, well=True)
+        assert repr(self.queue) == "<WorkQueue 0 urgent, 0 routine, 0 in progress, 0 again, 0 delayed>"
+
+
+@given(CALLS)
+def test_no_key_is_lost_nor_held_twice_and_a_dirty_one_comes_again(calls: list[tuple[object, ...]]) -> None:
+    async def main() -> None:
+        run = Run()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(run.queue.run)
+            await run.play(calls)
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from(Lane)), max_size=40))
+def test_each_lane_keeps_its_order_and_routine_its_share(adds: list[tuple[int, Lane]]) -> None:
+    async def main() -> list[int]:
+        queue = WorkQueue[int](random=Random(0))
+        for key, lane in adds:
+            queue.add(key, lane)
+        taken: list[int] = []
+        while queue:
+            async with queue.take() as key:
+                taken.append(key)
+        return taken
+
+    urgent = list(dict.fromkeys(key for key, lane in adds if lane is Lane.URGENT))
+    routine = list(dict.fromkeys(key for key, _ in adds if key not in urgent))
+    taken = trio.run(main)
+
+    assert [key for key in taken if key in urgent] == urgent
+    assert [key for key in taken if key in routine] == routine
+    places = [place for place, key in enumerate(taken) if key in routine]
+    assert all(place <= number * (URGENT_TURNS + 1) - 1 for number, place in enumerate(places, start=1))

@@ -1,0 +1,83 @@
+"""What every secret store offers to the controller, and how its failures are told.
+
+BackendError              where it failed is in the text, never what was read
+├── Unavailable           no connection, timeout, TLS, sealed, 5xx, throttled, login failed: a retry can help
+├── SourceNotFound        no such path; a deleted or destroyed version
+├── SourceForbidden       logged in, but not allowed to read this path
+└── SourceMalformed       an answer that is not a secret, or a path that can't be one
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import msgspec
+import trio
+
+from secrets_manager.errors import SecretsManagerError
+
+
+class Source(NamedTuple):
+    """What one read addresses: a path as the user wrote it, and a version or None for the newest."""
+
+    path: str
+    version: int | None = None
+
+    def __str__(self) -> str:
+        return self.path if self.version is None else f"{self.path} (version {self.version})"
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """All that stood at one source at one moment.
+
+    `values` maps each key to its text; a value that is not a string to its JSON text; null to None.
+    `version` is the KV2 version, None where the store has none. `marker` differs whenever the content does.
+    """
+
+    values: Mapping[str, str | None]
+    marker: str
+    version: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Document(version={self.version}, {len(self.values)} values)"
+
+
+class BackendError(SecretsManagerError):
+    """A read of the secret store did not bring a document."""
+
+
+class Unavailable(BackendError):
+    """The store as a whole can't be used now; every other read would fail as well. A retry can help.
+
+    `retry_after` is in seconds, where the store gave one.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class SourceNotFound(BackendError):
+    """There is nothing at this source. It helps to write it, or to mend the path."""
+
+
+class SourceForbidden(BackendError):
+    """The policy forbids this source. It helps to grant it."""
+
+
+class SourceMalformed(BackendError):
+    """This source can't be read as keys and values. It helps to mend the path or the engine's setting."""
+
+
+class Backend(Protocol):
+    """A secret store. One instance serves the whole process."""
+
+    async def read(self, source: Source) -> Document:
+        """Read one source, once, now.
+
+        Raises: BackendError, and nothing else.
+        """
+        ...
+
+    async def maintain(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Do what keeps the store usable (a valid token) until cancelled; started at once, also when it is down."""
+        ...

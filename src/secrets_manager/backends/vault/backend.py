@@ -1,0 +1,118 @@
+"""Vault as a Backend: one read is one request, with a second one only when the token was dead."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from random import Random
+from typing import Protocol
+
+import trio
+
+from secrets_manager.backends.base import BackendError, Document, Source, SourceForbidden
+from secrets_manager.backends.vault.auth.approle import AppRole
+from secrets_manager.backends.vault.auth.base import AuthMethod
+from secrets_manager.backends.vault.auth.kubernetes import Kubernetes
+from secrets_manager.backends.vault.client import MakeLane, VaultClient, open_vault_client
+from secrets_manager.backends.vault.engine import Engine, engine_of
+from secrets_manager.backends.vault.keeper import TokenKeeper, TokenMetrics
+from secrets_manager.backends.vault.path import shown, url_path
+from secrets_manager.backends.vault.replies import FORBIDDEN, OK, Reply, read_failure
+from secrets_manager.backends.vault.server import find_server
+from secrets_manager.backends.vault.token import Token
+from secrets_manager.config import VaultConfig
+from secrets_manager.errors import UsageError
+
+INTRODUCTION_PERIOD = 60.0
+"""Seconds between two looks at who the server is: an upgrade shows in the metrics within a minute."""
+
+
+class VaultMetrics(TokenMetrics, Protocol):
+    """What is counted of Vault. `error` is a word of a small vocabulary: the name of the error's class."""
+
+    def read_error(self, path: str, error: str) -> None: ...
+
+    def server(self, *, version: str, cluster_id: str, cluster_name: str) -> None: ...
+
+
+class VaultBackend:
+    """The secret store that is a Vault or an OpenBao."""
+
+    def __init__(self, client: VaultClient, keeper: TokenKeeper, engine: Engine, metrics: VaultMetrics) -> None:
+        self._client = client
+        self._keeper = keeper
+        self._engine = engine
+        self._metrics = metrics
+
+    def __repr__(self) -> str:
+        return f"VaultBackend({self._client}, {self._keeper})"
+
+    async def read(self, source: Source) -> Document:
+        """Read one secret. Raises: BackendError, and nothing else."""
+        try:
+            return await self._read(source)
+        except BackendError as error:
+            self._metrics.read_error(source.path, type(error).__name__)
+            raise
+
+    async def maintain(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the token valid, and revoke it in the end. Started at once: nothing here needs Vault to be up."""
+        task_status.started()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keeper.keep_token_valid)
+            nursery.start_soon(self._introduce)
+
+    async def _read(self, source: Source) -> Document:
+        path, params = url_path(source.path), self._engine.params(source)
+        token = await self._keeper.token()
+        reply = await self._get(path, params, token)
+        if reply.status == FORBIDDEN:
+            successor = await self._keeper.successor(token)
+            if successor is not None:
+                token, reply = successor, await self._get(path, params, successor)
+        if reply.status != OK:
+            raise read_failure(reply, source)
+        document = self._engine.document(source, reply.body)
+        if token.secret in document.values.values():
+            # With namespaces, auth/token/lookup-self can lie at the end of many a path.
+            raise SourceForbidden(f"path {shown(source.path)} tells the controller's own token: correct the path")
+        return document
+
+    async def _get(self, path: str, params: dict[str, str], token: Token) -> Reply:
+        return await self._client.request("GET", path, token=token.secret, params=params)
+
+    async def _introduce(self) -> None:
+        while True:
+            with suppress(BackendError):
+                server = await find_server(self._client)
+                if server is not None:
+                    self._metrics.server(
+                        version=server.version, cluster_id=server.cluster_id, cluster_name=server.cluster_name
+                    )
+            await trio.sleep(INTRODUCTION_PERIOD)
+
+
+@asynccontextmanager
+async def open_vault(
+    config: VaultConfig, metrics: VaultMetrics, *, make: MakeLane | None = None
+) -> AsyncIterator[VaultBackend]:
+    """Vault, ready to be read; nothing is asked of it yet. `make` opens a lane to something else than the network.
+
+    Raises: UsageError for a configuration that can't work.
+    """
+    engine, auth = engine_of(config.engine), _auth_of(config)
+    async with open_vault_client(config, make=make) as client:
+        keeper = TokenKeeper(client, auth, config, metrics, random=Random())  # noqa: S311 - for jitter alone
+        yield VaultBackend(client, keeper, engine, metrics)
+
+
+def _auth_of(config: VaultConfig) -> AuthMethod:
+    match config.auth_method:
+        case "approle":
+            if not config.role_id:
+                raise UsageError("vault.auth-method=approle needs vault.role-id (or VAULT_ROLE_ID)")
+            return AppRole(mount=config.approle_path, role_id=config.role_id, secret_id=config.secret_id)
+        case "kubernetes":
+            if not config.kubernetes_role:
+                raise UsageError("vault.auth-method=kubernetes needs vault.kubernetes-role")
+            return Kubernetes(mount=config.kubernetes_path, role=config.kubernetes_role)
+        case unknown:
+            raise UsageError(f"vault.auth-method {unknown!r} is unknown: it is approle or kubernetes")

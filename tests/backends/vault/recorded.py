@@ -1,0 +1,29 @@
+"""Metrics that remember what they were told."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class RecordedMetrics:
+    """Stands for the Vault group of the process's metrics."""
+
+    ttls: list[float] = field(default_factory=list)
+    renewal_errors: list[tuple[str, str]] = field(default_factory=list)
+    login_errors: list[str] = field(default_factory=list)
+    read_errors: list[tuple[str, str]] = field(default_factory=list)
+    servers: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def token_ttl(self, seconds: float) -> None:
+        self.ttls.append(seconds)
+
+    def renewal_error(self, operation: str, error: str) -> None:
+        self.renewal_errors.append((operation, error))
+
+    def login_error(self, error: str) -> None:
+        self.login_errors.append(error)
+
+    def read_error(self, path: str, error: str) -> None:
+        self.read_errors.append((path, error))
+
+    def server(self, *, version: str, cluster_id: str, cluster_name: str) -> None:
+        self.servers.append((version, cluster_id, cluster_name))

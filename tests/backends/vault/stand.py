@@ -1,0 +1,92 @@
+"""A keeper or a backend on the in-memory Vault, as the product assembles them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+import trio
+
+from secrets_manager.backends.vault.auth.approle import AppRole
+from secrets_manager.backends.vault.backend import VaultBackend, open_vault
+from secrets_manager.backends.vault.client import open_vault_client
+from secrets_manager.backends.vault.keeper import TokenKeeper
+from secrets_manager.config import VaultConfig
+from tests.backends.vault.recorded import RecordedMetrics
+from tests.doubles.vault import Request, VaultState, VaultTransport
+from tests.doubles.vault_tokens import Credentials
+
+
+class Timed:
+    """The times of the requests, on Trio's clock from the moment of its making."""
+
+    def __init__(self, vault: VaultState) -> None:
+        self._start = trio.current_time()
+        self._seen: list[tuple[float, Request]] = []
+        vault.watch = self._note
+
+    def _note(self, request: Request) -> None:
+        self._seen.append((trio.current_time() - self._start, request))
+
+    def of(self, path: str) -> list[float]:
+        return [round(time, 1) for time, request in self._seen if request.path == path]
+
+    @property
+    def logins(self) -> list[float]:
+        return self.of("auth/approle/login")
+
+    @property
+    def lookups(self) -> list[float]:
+        return self.of("auth/token/lookup-self")
+
+    @property
+    def renewals(self) -> list[float]:
+        return self.of("auth/token/renew-self")
+
+
+@asynccontextmanager
+async def keeper_of(
+    vault: VaultState,
+    credentials: Credentials,
+    metrics: RecordedMetrics | None = None,
+    *,
+    max_token_ttl: float = 300,
+    token_polling_period: float = 15,
+    renew_ttl_increment: float = 600,
+) -> AsyncIterator[TokenKeeper]:
+    config = VaultConfig(
+        url=vault.url,
+        max_token_ttl=max_token_ttl,
+        token_polling_period=token_polling_period,
+        renew_ttl_increment=renew_ttl_increment,
+    )
+    auth = AppRole(mount="approle", role_id=credentials.role_id, secret_id=credentials.secret_id)
+    async with open_vault_client(config, make=lambda: VaultTransport(vault)) as client:
+        yield TokenKeeper(client, auth, config, metrics or RecordedMetrics(), random=Random(0))
+
+
+@asynccontextmanager
+async def backend_of(
+    vault: VaultState, credentials: Credentials, metrics: RecordedMetrics | None = None, *, engine: str = "kv2"
+) -> AsyncIterator[VaultBackend]:
+    config = VaultConfig(url=vault.url, role_id=credentials.role_id, secret_id=credentials.secret_id, engine=engine)
+    async with open_vault(config, metrics or RecordedMetrics(), make=lambda: VaultTransport(vault)) as backend:
+        yield backend
+
+
+async def keep_for(keeper: TokenKeeper, seconds: float) -> None:
+    """Let it work for so long, then stop it."""
+    with trio.move_on_after(seconds):
+        await keeper.keep_token_valid()
+
+
+async def gaps_of(keeper: TokenKeeper, vault: VaultState, *, seconds: int) -> int:
+    """Let it work; returns the number of seconds at whose end the keeper's token was dead."""
+    gaps = 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.keep_token_valid)
+        await trio.sleep(0.25)
+        for _ in range(seconds):
+            await trio.sleep(1)
+            gaps += keeper._token is None or keeper._token.secret not in vault.tokens.alive()
+        nursery.cancel_scope.cancel()
+    return gaps

@@ -1,0 +1,104 @@
+"""The ways to log in. What a real server answers stands in tests/contracts/test_vault.py."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from secrets_manager.backends.base import SourceMalformed, Unavailable
+from secrets_manager.backends.vault.auth.approle import AppRole
+from secrets_manager.backends.vault.auth.kubernetes import Kubernetes
+from secrets_manager.backends.vault.client import VaultClient, open_vault_client
+from secrets_manager.config import VaultConfig
+from tests.doubles.vault import Request, Response, VaultState, VaultTransport
+
+APPROLE = AppRole(mount="approle", role_id="canary-role", secret_id="canary-secret")
+
+
+@asynccontextmanager
+async def client_of(vault: VaultState) -> AsyncIterator[VaultClient]:
+    async with open_vault_client(VaultConfig(url=vault.url), make=lambda: VaultTransport(vault)) as client:
+        yield client
+
+
+async def test_jwt_is_read_anew_at_each_login(tmp_path: Path) -> None:
+    vault, jwt_file = VaultState(), tmp_path / "token"
+    vault.kubernetes_role("app")
+    kubernetes = Kubernetes(mount="kubernetes", role="app", jwt_file=jwt_file)
+
+    async with client_of(vault) as client:
+        for jwt in ("first", "second"):
+            jwt_file.write_text(f"{jwt}\n")
+            vault.accept_jwt(jwt)
+            await kubernetes.login(client)
+
+    assert [request.body for request in vault.requests] == [
+        {"role": "app", "jwt": "first"},
+        {"role": "app", "jwt": "second"},
+    ]
+
+
+async def test_jwt_that_is_not_there(tmp_path: Path) -> None:
+    async with client_of(VaultState()) as client:
+        with pytest.raises(Unavailable) as caught:
+            await Kubernetes(mount="kubernetes", role="app", jwt_file=tmp_path / "token").login(client)
+
+    assert str(caught.value) == (
+        f"{tmp_path}/token can't be read, so there is no Kubernetes login: does the pod mount its token?"
+    )
+
+
+async def test_mount_of_several_segments() -> None:
+    vault = VaultState()
+
+    async with client_of(vault) as client:
+        with pytest.raises(Unavailable):
+            await AppRole(mount="team/a b", role_id="canary-role", secret_id="canary-secret").login(client)
+
+    assert [request.path for request in vault.requests] == ["auth/team/a b/login"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'{"auth":{"client_token":"","lease_duration":0,"renewable":false}}', b"<html>canary</html>"]
+)
+async def test_answer_without_a_token(body: bytes) -> None:
+    def answer(request: Request) -> Response:
+        return Response(200, body)
+
+    vault = VaultState()
+    vault.fault = answer
+    async with client_of(vault) as client:
+        with pytest.raises(Unavailable) as caught:
+            await APPROLE.login(client)
+
+    assert str(caught.value) == (
+        "the answer to the login holds no token: does vault.url name a Vault, and one without MFA?"
+    )
+
+
+@pytest.mark.parametrize("status", [400, 403, 500, 503])
+async def test_credentials_that_vault_repeats_are_not_told(status: int) -> None:
+    def repeat(request: Request) -> Response:
+        return Response(status, b'{"errors":["no canary-secret for canary-role"]}')
+
+    vault = VaultState()
+    vault.fault = repeat
+    async with client_of(vault) as client:
+        with pytest.raises(Unavailable) as caught:
+            await APPROLE.login(client)
+
+    assert "canary" not in str(caught.value)
+
+
+async def test_mount_that_can_not_be() -> None:
+    async with client_of(VaultState()) as client:
+        with pytest.raises(SourceMalformed):
+            await AppRole(mount="../sys", role_id="canary-role", secret_id="canary-secret").login(client)
+
+
+def test_repr_tells_no_credentials() -> None:
+    assert repr(APPROLE) == "AppRole('approle')"
+    assert repr(Kubernetes(mount="k", role="app", jwt_file=Path("f"))) == (
+        "Kubernetes(mount='k', role='app', jwt_file=PosixPath('f'))"
+    )

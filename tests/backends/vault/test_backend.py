@@ -1,0 +1,195 @@
+"""Reads through a backend as the process opens it, with the in-memory Vault behind."""
+
+import math
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from secrets_manager.backends.base import (
+    BackendError,
+    Document,
+    Source,
+    SourceForbidden,
+    SourceMalformed,
+    SourceNotFound,
+    Unavailable,
+)
+from secrets_manager.backends.opening import open_backend
+from secrets_manager.backends.vault.backend import open_vault
+from secrets_manager.config import Config, VaultConfig
+from secrets_manager.errors import UsageError
+from tests.backends.vault.recorded import RecordedMetrics
+from tests.backends.vault.stand import backend_of
+from tests.doubles.vault import Request, Response, VaultState
+
+PATH = "secret/data/app"
+
+
+@pytest.fixture
+def vault() -> VaultState:
+    state = VaultState()
+    state.write_kv(PATH, {"password": "canary"})
+    return state
+
+
+async def test_read_makes_one_request_once_there_is_a_token(vault: VaultState) -> None:
+    async with backend_of(vault, vault.reader(PATH)) as backend:
+        documents = [await backend.read(Source(PATH)) for _ in range(3)]
+
+    assert [document.values for document in documents] == [{"password": "canary"}] * 3
+    assert [request.path for request in vault.requests] == ["auth/approle/login", PATH, PATH, PATH]
+
+
+async def test_path_is_judged_before_anything_is_asked(vault: VaultState) -> None:
+    async with backend_of(vault, vault.reader("*")) as backend:
+        for source in (Source("secret/../sys/mounts"), Source("sys/mounts"), Source(PATH, 0)):
+            with pytest.raises(SourceMalformed):
+                await backend.read(source)
+
+    assert vault.requests == []
+
+
+async def test_dead_token_is_replaced_and_the_read_made_again(vault: VaultState, autojump_clock: MockClock) -> None:
+    async with backend_of(vault, vault.reader(PATH)) as backend:
+        await backend.read(Source(PATH))
+        await trio.sleep(10)
+        vault.revoke_token(*vault.tokens.alive())
+        document = await backend.read(Source(PATH))
+
+    assert document.values == {"password": "canary"}
+    assert [request.path for request in vault.requests[2:]] == [
+        PATH,
+        "auth/token/lookup-self",
+        "auth/approle/login",
+        PATH,
+    ]
+
+
+async def test_read_is_made_again_only_once(vault: VaultState, autojump_clock: MockClock) -> None:
+    def refuse(request: Request) -> Response | None:
+        return Response(403, b'{"errors":["permission denied"]}') if "login" not in request.path else None
+
+    async with backend_of(vault, vault.reader(PATH)) as backend:
+        await backend.read(Source(PATH))
+        await trio.sleep(10)
+        vault.fault = refuse
+        with pytest.raises(SourceForbidden):
+            await backend.read(Source(PATH))
+
+    assert vault.count("GET", PATH) == 3
+    assert vault.tokens.logins == 2
+
+
+async def test_failures_are_counted_by_their_kind(vault: VaultState) -> None:
+    metrics = RecordedMetrics()
+
+    async with backend_of(vault, vault.reader(PATH, "secret/data/none"), metrics) as backend:
+        for path in ("secret/data/none", "secret/data/other", "secret//x"):
+            with pytest.raises(BackendError):
+                await backend.read(Source(path))
+        with vault.sealed(), pytest.raises(Unavailable):
+            await backend.read(Source(PATH))
+
+    assert metrics.read_errors == [
+        ("secret/data/none", SourceNotFound.__name__),
+        ("secret/data/other", SourceForbidden.__name__),
+        ("secret//x", SourceMalformed.__name__),
+        (PATH, Unavailable.__name__),
+    ]
+
+
+@pytest.mark.parametrize("of", ["the first token", "its successor"])
+async def test_own_token_is_never_handed_out(vault: VaultState, autojump_clock: MockClock, of: str) -> None:
+    path = "team/auth/token/lookup-self"
+
+    def leak(request: Request) -> Response | None:
+        if request.path != path or request.token not in vault.tokens.alive():
+            return None
+        return Response(200, b'{"data":{"id":"' + request.token.encode() + b'","ttl":"19"}}')
+
+    vault.fault = leak
+    async with backend_of(vault, vault.reader(PATH, "secret/app"), engine="kv1") as backend:
+        with pytest.raises(SourceNotFound):
+            await backend.read(Source("secret/app"))
+        if of == "its successor":
+            await trio.sleep(10)
+            vault.revoke_token(*vault.tokens.alive())
+        with pytest.raises(SourceForbidden) as caught:
+            await backend.read(Source(path))
+
+    assert str(caught.value) == f"path '{path}' tells the controller's own token: correct the path"
+
+
+async def test_upkeep_starts_without_vault_and_tells_which_one_it_is_once_it_is_there(
+    vault: VaultState, autojump_clock: MockClock
+) -> None:
+    vault.delay = lambda _: math.inf
+    metrics = RecordedMetrics()
+
+    async with backend_of(vault, vault.reader(PATH), metrics) as backend, trio.open_nursery() as nursery:
+        start = trio.current_time()
+        await nursery.start(backend.maintain)
+        started_after = trio.current_time() - start
+        await trio.sleep(10)
+        vault.delay = lambda _: 0
+        await trio.sleep(70)
+        nursery.cancel_scope.cancel()
+
+    assert started_after == 0
+    assert metrics.servers == [("2.7.2", "1d", "cluster-of-the-double")]
+    assert vault.tokens.logins == 1
+    assert vault.tokens.alive() == []
+
+
+def test_repr_tells_no_value() -> None:
+    document = Document(values={"password": "canary"}, marker="m", version=1)
+
+    assert repr(document) == "Document(version=1, 1 values)"
+
+
+async def test_repr_of_a_backend_that_is_logged_in(vault: VaultState) -> None:
+    credentials = vault.reader(PATH)
+    async with backend_of(vault, credentials) as backend:
+        await backend.read(Source(PATH))
+
+        assert "canary" not in repr(backend)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (VaultConfig(role_id="r", engine="kv3"), "vault.engine 'kv3' is unknown: it is kv1 or kv2"),
+        (VaultConfig(), "vault.auth-method=approle needs vault.role-id (or VAULT_ROLE_ID)"),
+        (VaultConfig(auth_method="kubernetes"), "vault.auth-method=kubernetes needs vault.kubernetes-role"),
+        (VaultConfig(auth_method="ldap"), "vault.auth-method 'ldap' is unknown: it is approle or kubernetes"),
+    ],
+)
+async def test_configuration_that_can_not_work(config: VaultConfig, expected: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        async with open_vault(config, RecordedMetrics()):
+            pass
+
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("azure-kv", "backend azure-kv is not in this version yet: use vault"),
+        ("etcd", "backend 'etcd' is unknown: it is vault or azure-kv"),
+    ],
+)
+async def test_backend_that_is_not_there(name: str, expected: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        async with open_backend(Config(backend=name), RecordedMetrics()):
+            pass
+
+    assert str(caught.value) == expected
+
+
+async def test_vault_is_opened_by_its_name() -> None:
+    config = Config(vault=VaultConfig(url="http://127.0.0.1:8200", role_id="r"))
+
+    async with open_backend(config, RecordedMetrics()) as backend:
+        assert repr(backend) == "VaultBackend(VaultClient(http://127.0.0.1:8200), TokenKeeper(approle, None))"

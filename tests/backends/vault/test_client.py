@@ -1,0 +1,196 @@
+"""One request: what is sent, and what every way to fail is told as."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import trio
+from trio.testing import MockClock
+
+from secrets_manager.backends.base import BackendError, SourceMalformed, Unavailable
+from secrets_manager.backends.vault.client import MAX_BODY, VaultClient, open_vault_client
+from secrets_manager.config import VaultConfig
+from secrets_manager.errors import UsageError
+from tests.real.program import free_port
+
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+@asynccontextmanager
+async def client_of(answer: Answer, *, url: str = "http://vault.test:8200") -> AsyncIterator[VaultClient]:
+    config = VaultConfig(url=url)
+    async with open_vault_client(config, make=lambda: httpx.MockTransport(answer)) as client:
+        yield client
+
+
+async def failure(answer: Answer) -> tuple[type[BackendError], str]:
+    async with client_of(answer) as client:
+        with pytest.raises(BackendError) as caught:
+            await client.request("GET", "secret/data/app", token="s.canary")
+    return type(caught.value), str(caught.value)
+
+
+def raising(error: Exception) -> Answer:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise error
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://vault.test:8200", "http://vault.test:8200/v1/secret/data/a%2520b?version=3"),
+        ("https://vault.test/", "https://vault.test/v1/secret/data/a%2520b?version=3"),
+        ("https://proxy.test/vault", "https://proxy.test/vault/v1/secret/data/a%2520b?version=3"),
+    ],
+)
+async def test_url_of_a_read(url: str, expected: str) -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, content=b"{}")
+
+    async with client_of(answer, url=url) as client:
+        await client.request("GET", "secret/data/a%2520b", token="s.token", params={"version": "3"})
+
+    assert [str(request.url) for request in seen] == [expected]
+    headers = seen[0].headers
+    assert (headers["X-Vault-Token"], headers["X-Vault-Request"], headers["Accept-Encoding"]) == (
+        "s.token",
+        "true",
+        "identity",
+    )
+
+
+async def test_login_is_sent_without_a_token() -> None:
+    seen: list[tuple[bytes, bool]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append((request.content, "X-Vault-Token" in request.headers))
+        return httpx.Response(200, content=b"{}")
+
+    async with client_of(answer) as client:
+        await client.request("POST", "auth/approle/login", body={"role_id": "r"})
+
+    assert seen == [(b'{"role_id":"r"}', False)]
+
+
+async def test_reply_with_its_wish_for_patience() -> None:
+    async with client_of(lambda _: httpx.Response(429, content=b"x", headers={"Retry-After": "3"})) as client:
+        reply = await client.request("GET", "x")
+
+    assert (reply.status, reply.body, reply.retry_after) == (429, b"x", 3.0)
+
+
+async def test_refusal_that_repeats_the_token_loses_its_body() -> None:
+    async with client_of(lambda _: httpx.Response(500, content=b'{"errors":["bad s.canary"]}')) as client:
+        repeated = await client.request("GET", "x", token="s.canary")
+        other = await client.request("GET", "x", token="s.other")
+
+    assert (repeated.body, other.body) == (b"{}", b'{"errors":["bad s.canary"]}')
+
+
+async def test_redirect_is_not_followed() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        return httpx.Response(307, headers={"Location": "http://evil.test/v1/secret/data/app"})
+
+    async with client_of(answer) as client:
+        reply = await client.request("GET", "secret/data/app", token="s.canary")
+
+    assert (reply.status, asked) == (307, ["vault.test"])
+
+
+async def test_silent_server_is_given_up_in_time(autojump_clock: MockClock) -> None:
+    async def silent(request: httpx.Request) -> httpx.Response:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    async with open_vault_client(
+        VaultConfig(url="http://vault.test", timeout=5), make=lambda: httpx.MockTransport(silent)
+    ) as client:
+        start = trio.current_time()
+        with pytest.raises(Unavailable) as caught:
+            await client.request("GET", "x")
+
+    assert trio.current_time() - start == pytest.approx(5.0)
+    assert str(caught.value) == "Vault at http://vault.test did not answer in time"
+
+
+async def test_endless_answer_is_cut() -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 65536
+            await trio.lowlevel.checkpoint()
+
+    kind, text = await failure(lambda _: httpx.Response(200, content=endless()))
+
+    assert kind is SourceMalformed
+    assert (
+        text == f"Vault's answer is larger than {MAX_BODY // 1024**2} MiB: correct the path, or make the secret smaller"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (httpx.ConnectError("canary"), "can't be reached"),
+        (httpx.ConnectTimeout("canary"), "did not answer in time"),
+        (httpx.ReadError("canary"), "broke off before its answer was whole"),
+        (httpx.RemoteProtocolError("canary"), "broke off before its answer was whole"),
+        (httpx.LocalProtocolError("Illegal header value b's.canary'"), "broke off before its answer was whole"),
+        (httpx.ProxyError("canary"), "broke off before its answer was whole"),
+    ],
+)
+async def test_words_of_the_http_library_are_not_repeated(error: httpx.HTTPError, expected: str) -> None:
+    assert await failure(raising(error)) == (Unavailable, f"Vault at http://vault.test:8200 {expected}")
+
+
+async def test_nobody_listens() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+
+    async with open_vault_client(VaultConfig(url=url)) as client:
+        with pytest.raises(Unavailable) as caught:
+            await client.request("GET", "x")
+
+    assert str(caught.value) == f"Vault at {url} can't be reached (Connection refused)"
+
+
+async def test_name_that_nobody_has() -> None:
+    async with open_vault_client(VaultConfig(url="http://no-such-host.invalid")) as client:
+        with pytest.raises(Unavailable, match="can't be reached"):
+            await client.request("GET", "x")
+
+
+async def test_https_where_the_server_speaks_http() -> None:
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, answer, 0)
+        port = listeners[0].socket.getsockname()[1]
+        async with open_vault_client(VaultConfig(url=f"https://127.0.0.1:{port}")) as client:
+            with pytest.raises(Unavailable, match="can't be reached by TLS"):
+                await client.request("GET", "x")
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "vault:8200", "ftp://vault", "https://", "http://[", "https://vault/?x=1", "unix:///x"]
+)
+async def test_address_that_is_none(url: str) -> None:
+    with pytest.raises(UsageError, match=r"vault\.url is no address of Vault"):
+        async with open_vault_client(VaultConfig(url=url)):
+            pass
+
+
+async def test_password_in_the_address_is_not_told() -> None:
+    async with client_of(lambda _: httpx.Response(200), url="https://user:canary@vault.test:8200/") as client:
+        assert (client.address, repr(client)) == ("https://vault.test:8200", "VaultClient(https://vault.test:8200)")

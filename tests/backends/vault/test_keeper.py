@@ -1,0 +1,194 @@
+"""The life of a token in virtual time, from the first login to the farewell."""
+
+import math
+
+import httpx
+import pytest
+import trio
+from trio.testing import MockClock
+
+from secrets_manager.backends.vault.keeper import TokenKeeper
+from secrets_manager.backends.vault.token import Token
+from tests.backends.vault.recorded import RecordedMetrics
+from tests.backends.vault.stand import Timed, gaps_of, keep_for, keeper_of
+from tests.doubles.vault import Request, Response, VaultState
+
+HOUR = 3600.0
+LOGIN = "auth/approle/login"
+
+
+@pytest.fixture
+def vault() -> VaultState:
+    return VaultState()
+
+
+def down(request: Request) -> None:
+    raise httpx.ConnectError("connection refused")
+
+
+class TestFirstLogin:
+    async def test_many_who_wait_for_a_token_make_one_login(self, vault: VaultState) -> None:
+        tokens: list[Token] = []
+
+        async def take(keeper: TokenKeeper) -> None:
+            tokens.append(await keeper.token())
+
+        async with keeper_of(vault, vault.approle("app")) as keeper, trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(take, keeper)
+
+        assert len({token.secret for token in tokens}) == 1
+        assert vault.count("POST", LOGIN) == 1
+
+    async def test_one_who_gives_up_waiting_leaves_it_to_the_others(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        vault.delay = lambda _: 2
+        async with keeper_of(vault, vault.approle("app")) as keeper, trio.open_nursery() as nursery:
+
+            async def impatient() -> None:
+                with trio.move_on_after(1):
+                    await keeper.token()
+
+            nursery.start_soon(impatient)
+            await trio.testing.wait_all_tasks_blocked()
+            token = await keeper.token()
+
+        assert token.secret in vault.tokens.alive()
+
+    async def test_keeper_logs_in_though_nobody_reads(self, vault: VaultState, autojump_clock: MockClock) -> None:
+        metrics = RecordedMetrics()
+
+        async with keeper_of(vault, vault.approle("app", token_ttl=3600), metrics) as keeper:
+            await keep_for(keeper, 1)
+
+        assert vault.tokens.logins == 1
+        assert metrics.ttls == [3600.0]
+
+
+class TestRenewal:
+    async def test_long_token_is_renewed_at_two_thirds_of_its_time(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        timed = Timed(vault)
+
+        async with keeper_of(vault, vault.approle("app", token_ttl=3600)) as keeper:
+            await keep_for(keeper, 2 * HOUR)
+
+        assert timed.renewals == [2400.0, 4800.0, 7200.0][: len(timed.renewals)]
+        assert len(timed.renewals) >= 2
+        assert timed.logins == [0.0]
+
+    async def test_renewal_asks_for_the_increment_but_never_for_less_than_the_token_had(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        for ttl, increment in ((100, 600.0), (3600, 600.0)):
+            async with keeper_of(vault, vault.approle("app", token_ttl=ttl), renew_ttl_increment=increment) as keeper:
+                await keep_for(keeper, HOUR)
+
+        asked = [request.body["increment"] for request in vault.requests if request.path == "auth/token/renew-self"]
+        assert (asked[0], asked[-1]) == (600, 3600)
+
+    async def test_token_with_less_than_max_token_ttl_is_renewed_at_each_polling_period_and_no_more(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        timed = Timed(vault)
+
+        async with keeper_of(vault, vault.approle("app", token_period=120)) as keeper:
+            await keep_for(keeper, 61)
+
+        assert timed.renewals == [15.0, 30.0, 45.0, 60.0]
+
+    async def test_token_that_would_die_before_the_next_poll_is_looked_at_sooner(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        timed = Timed(vault)
+
+        async with keeper_of(vault, vault.approle("app", token_period=9)) as keeper:
+            await keep_for(keeper, 20)
+
+        assert timed.renewals == [6.0, 12.0, 18.0]
+        assert timed.logins == [0.0]
+
+    async def test_near_its_max_ttl_the_token_is_replaced_while_it_still_works(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        credentials = vault.approle("app", token_ttl=60, token_max_ttl=100)
+
+        async with keeper_of(vault, credentials) as keeper:
+            gaps = await gaps_of(keeper, vault, seconds=1000)
+
+        assert gaps == 0
+        assert 10 <= vault.tokens.logins <= 20
+
+    async def test_batch_token_is_replaced_at_two_thirds_of_its_time(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        timed, metrics = Timed(vault), RecordedMetrics()
+
+        async with keeper_of(vault, vault.approle("app", token_ttl=90, token_type="batch"), metrics) as keeper:
+            await keep_for(keeper, 130)
+
+        assert timed.logins == [0.0, 60.0, 120.0]
+        assert timed.renewals == []
+        assert metrics.renewal_errors == []
+
+    async def test_refused_renewal_leads_to_a_login_while_the_token_still_works(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        def refuse(request: Request) -> Response | None:
+            return Response(403, b'{"errors":["permission denied"]}') if "renew" in request.path else None
+
+        vault.fault = refuse
+        timed, metrics = Timed(vault), RecordedMetrics()
+
+        async with keeper_of(vault, vault.approle("app", token_ttl=90), metrics) as keeper:
+            gaps = await gaps_of(keeper, vault, seconds=100)
+
+        assert gaps == 0
+        assert timed.logins == [0.0, 60.0]
+        assert metrics.renewal_errors == [("renew-self", "refused")] * 2
+
+    async def test_token_of_limited_uses_is_not_spent_by_looking_at_it(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        timed = Timed(vault)
+
+        async with keeper_of(vault, vault.approle("app", token_num_uses=2)) as keeper:
+            await keep_for(keeper, 1000)
+
+        assert (timed.logins, timed.lookups) == ([0.0], [])
+
+    async def test_token_that_may_not_look_at_itself_is_kept_by_the_times_that_were_granted(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        timed = Timed(vault)
+
+        async with keeper_of(vault, vault.approle("app", token_ttl=900, default_policy=False)) as keeper:
+            await keep_for(keeper, 1500)
+
+        assert timed.logins == [0.0, 600.0, 1200.0]
+
+    async def test_no_polling_period_makes_a_busy_loop(self, vault: VaultState, autojump_clock: MockClock) -> None:
+        async with keeper_of(vault, vault.approle("app", token_ttl=1), token_polling_period=0) as keeper:
+            await keep_for(keeper, 60)
+
+        assert len(vault.requests) <= 60 * 2 * 3
+
+
+class TestFarewell:
+    async def test_token_is_revoked_when_the_keeper_stops(self, vault: VaultState, autojump_clock: MockClock) -> None:
+        async with keeper_of(vault, vault.approle("app")) as keeper:
+            await keep_for(keeper, 5)
+
+        assert vault.tokens.alive() == []
+
+    async def test_silent_vault_holds_up_the_stop_for_one_second_at_most(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        vault.delay = lambda request: math.inf if request.path.endswith("revoke-self") else 0
+        async with keeper_of(vault, vault.approle("app")) as keeper:
+            started = trio.current_time()
+            await keep_for(keeper, 5)
+
+        assert trio.current_time() - started == pytest.approx(6.0)

@@ -1,0 +1,112 @@
+"""What a refusal means. What a real server answers stands in tests/contracts/test_vault.py."""
+
+import pytest
+
+from secrets_manager.backends.base import (
+    BackendError,
+    Source,
+    SourceForbidden,
+    SourceMalformed,
+    SourceNotFound,
+    Unavailable,
+)
+from secrets_manager.backends.vault.replies import Reply, censored, read_failure, words
+
+SOURCE = Source("secret/data/app")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "text"),
+    [
+        (
+            307,
+            b"",
+            Unavailable,
+            (
+                "Vault redirects to another address (307), as a standby does: "
+                "vault.url should name the active node, by its final address"
+            ),
+        ),
+        (
+            400,
+            b'{"errors":["relative paths not supported"]}',
+            SourceMalformed,
+            "path 'secret/data/app' was refused by Vault as malformed (relative paths not supported): correct the path",
+        ),
+        (
+            403,
+            b'{"errors":["permission denied"]}',
+            SourceForbidden,
+            "path 'secret/data/app' is forbidden by Vault's policies: allow reading it to the controller's role",
+        ),
+        (
+            404,
+            b"<html>no such page</html>",
+            Unavailable,
+            "path 'secret/data/app': not Vault answered, but something else (404): does vault.url name a Vault?",
+        ),
+        (
+            404,
+            b'{"errors":[]}',
+            SourceNotFound,
+            "path 'secret/data/app' does not exist in Vault: write it, or correct the path",
+        ),
+        (
+            405,
+            b'{"errors":["unsupported operation"]}',
+            SourceMalformed,
+            "path 'secret/data/app' is no secret, Vault can't read it (unsupported operation): correct the path",
+        ),
+        (414, b"", SourceMalformed, "path 'secret/data/app' is too long for Vault: correct the path"),
+        (
+            429,
+            b'{"errors":["rate limit quota exceeded"]}',
+            Unavailable,
+            "Vault is overloaded or limits the rate of requests (429) (rate limit quota exceeded)",
+        ),
+        (
+            473,
+            b"",
+            Unavailable,
+            "Vault is a standby that does not serve requests (473): vault.url should name the active node",
+        ),
+        (500, b'{"errors":["internal\\n\\terror"]}', Unavailable, "Vault failed to answer (500) (internal error)"),
+        (502, b"<html>", Unavailable, "Vault failed to answer (502)"),
+        (
+            503,
+            b'{"errors":["Vault is sealed"]}',
+            Unavailable,
+            "Vault is sealed or can't serve requests now (503) (Vault is sealed)",
+        ),
+        (204, b"", Unavailable, "Vault answered with the unexpected status 204: does vault.url name a Vault?"),
+        (401, b"", Unavailable, "Vault answered with the unexpected status 401: does vault.url name a Vault?"),
+    ],
+)
+def test_each_status_has_its_meaning(status: int, body: bytes, kind: type[BackendError], text: str) -> None:
+    error = read_failure(Reply(status, body), SOURCE)
+
+    assert (type(error), str(error)) == (kind, text)
+
+
+def test_wish_for_patience_is_handed_on() -> None:
+    error = read_failure(Reply(429, b"", retry_after=7.0), SOURCE)
+
+    assert isinstance(error, Unavailable)
+    assert error.retry_after == 7.0
+
+
+def test_words_of_vault_are_bounded_and_stay_on_one_line() -> None:
+    reply = Reply(500, b'{"errors":["a\\nb","\\u001b[31m\\u2028' + b"x" * 500 + b'"]}')
+
+    assert words(reply) == " (a b; \N{REPLACEMENT CHARACTER}[31m " + "x" * (200 - len("a b; .[31m ")) + ")"
+
+
+def test_words_that_repeat_a_secret_are_left_out() -> None:
+    reply = Reply(500, b'{"errors":["bad token s.canary"]}')
+
+    assert words(censored(reply, ["s.canary"])) == ""
+    assert words(censored(reply, ["", "s.other"])) == " (bad token s.canary)"
+
+
+def test_repr_tells_nothing_of_the_body() -> None:
+    assert repr(Reply(200, b"canary")) == "Reply(200, 6 bytes)"

@@ -1,0 +1,146 @@
+"""What to do about one Secret: a pure function of what is wanted and what is there.
+
+    there is none                        create it
+    it is not ours                       leave it, say whose it is
+    it differs in type, or is immutable  delete it; the next decision creates it
+    it differs in data or marks          patch it
+    it is equal                          nothing
+
+Every write names the resourceVersion or uid that the decision saw, so a concurrent change makes the write fail and the
+decision is made anew: nobody's change is lost.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from secrets_manager.controller.definition import Reason, SecretDefinition
+from secrets_manager.controller.desired import Desired
+from secrets_manager.controller.metadata import LAST_UPDATE, difference, wanted
+from secrets_manager.controller.ownership import Claim, claim, names, not_owned
+from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.secret import CurrentSecret, Secret
+from secrets_manager.kube.objects import ObjectMeta, OwnerReference
+
+
+class Create(NamedTuple):
+    secret: Secret
+
+
+class Patch(NamedTuple):
+    """A JSON merge patch, held to the resourceVersion that was seen. Its repr tells no value."""
+
+    current: CurrentSecret
+    body: dict[str, object]
+    claim: Claim
+
+    def __repr__(self) -> str:
+        return f"Patch({self.current.key}, {sorted(self.body)})"
+
+
+class Delete(NamedTuple):
+    """Deletes exactly the object that was seen."""
+
+    current: CurrentSecret
+    claim: Claim = Claim.OWNED
+
+
+Decision = Create | Patch | Delete | Problem | None
+
+
+def decide(
+    definition: SecretDefinition,
+    desired: Desired,
+    current: CurrentSecret | None,
+    *,
+    now: str,
+    before: CurrentSecret | None = None,
+) -> Decision:
+    """The next write that brings the Secret closer to what is wanted; None when it is there.
+
+    `now` is the time that a write leaves on the Secret, as RFC 3339. `before` is the Secret that was deleted to make
+    room for this one: what is foreign on it moves over.
+    """
+    if current is None:
+        return Create(whole(definition, desired, now=now, before=before))
+    right = claim(definition, current)
+    if right is Claim.NONE:
+        return not_owned(current)
+    if current.metadata.deletion_timestamp is not None:
+        return being_deleted(current)
+    if current.type != desired.type or (current.immutable and current.digest != desired.digest):
+        return Delete(current, right)
+    return _patch(definition, desired, current, right, now=now)
+
+
+def leftovers(definition: SecretDefinition, desired: Desired, owned: list[CurrentSecret]) -> list[Delete]:
+    """Secrets of this definition under names that it no longer wants: they go once the wanted one is there."""
+    namespace, uid = definition.metadata.namespace, definition.metadata.uid
+    return [
+        Delete(secret)
+        for secret in owned
+        if secret.metadata.name != desired.name
+        and secret.metadata.namespace == namespace
+        and secret.controller is not None
+        and secret.controller.uid == uid
+        and secret.metadata.deletion_timestamp is None
+    ]
+
+
+def being_deleted(secret: CurrentSecret) -> Problem:
+    """Nothing can be written until its finalizers are done with it."""
+    text = f"Secret {secret.metadata.name} is being deleted by somebody: it is made again once it is gone"
+    return Problem(Reason.SECRET_REJECTED, text)
+
+
+def whole(definition: SecretDefinition, desired: Desired, *, now: str, before: CurrentSecret | None = None) -> Secret:
+    """The Secret as it is created."""
+    foreign = ObjectMeta() if before is None else before.metadata
+    labels, annotations = difference(foreign, wanted(definition))
+    return Secret(
+        api_version="v1",
+        metadata=ObjectMeta(
+            name=desired.name,
+            namespace=definition.metadata.namespace,
+            labels=_merged(foreign.labels, labels),
+            annotations=_merged(foreign.annotations, annotations) | {LAST_UPDATE: now},
+            owner_references=_owners(definition, foreign),
+        ),
+        type=desired.type,
+        data=desired.data,
+    )
+
+
+def _patch(
+    definition: SecretDefinition, desired: Desired, current: CurrentSecret, right: Claim, *, now: str
+) -> Patch | None:
+    labels, annotations = difference(current.metadata, wanted(definition))
+    owners = _owners(definition, current.metadata)
+    same_data = current.digest == desired.digest
+    if same_data and not labels and not annotations and owners == current.metadata.owner_references:
+        return None
+    metadata: dict[str, object] = {
+        "resourceVersion": current.metadata.resource_version,
+        "annotations": annotations | {LAST_UPDATE: now},
+    }
+    if labels:
+        metadata["labels"] = labels
+    if owners != current.metadata.owner_references:
+        metadata["ownerReferences"] = owners
+    body: dict[str, object] = {"metadata": metadata}
+    if not same_data:
+        body["data"] = dict.fromkeys(current.keys) | desired.data
+    return Patch(current, body, right)
+
+
+def _merged(marks: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
+    """What a merge patch makes of marks."""
+    return {name: text for name, text in {**marks, **changes}.items() if text is not None}
+
+
+def _owners(definition: SecretDefinition, current: ObjectMeta) -> tuple[OwnerReference, ...]:
+    """Ours, and all foreign ones; an earlier incarnation of this definition is replaced."""
+    ours = definition.owner_reference
+    if ours in current.owner_references:
+        return current.owner_references
+    others = [owner for owner in current.owner_references if not names(definition, owner)]
+    return (*others, ours)

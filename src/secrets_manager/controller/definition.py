@@ -1,0 +1,219 @@
+"""SecretDefinition, the object that users write, and the words that they read in its status.
+
+The structs below are the one source of the CRD's manifest (crd.py). An object that can't be decoded becomes one whose
+spec is an InvalidSpec: it concerns that object alone, and its condition says what is wrong.
+"""
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from secrets_manager.backends.base import Source
+from secrets_manager.kube.objects import ObjectKey, ObjectMeta, ObjectReference, OwnerReference, Wire
+from secrets_manager.kube.resources import Resource
+
+GROUP = "secrets-manager.tuenti.io"
+API_VERSION = f"{GROUP}/v1alpha1"
+KIND = "SecretDefinition"
+
+ADOPT = f"{GROUP}/adopt"
+"""Annotation on a definition: "true" lets it take over a Secret that somebody else made."""
+FINALIZER_OF_THE_ORIGINAL = f"secret.finalizer.{GROUP}"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+class Reason(StrEnum):
+    """Why a definition is, or is not, Ready."""
+
+    SYNCED = "Synced"
+    BACKEND_UNAVAILABLE = "BackendUnavailable"
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    SOURCE_FORBIDDEN = "SourceForbidden"
+    SOURCE_INVALID = "SourceInvalid"
+    DEFINITION_INVALID = "DefinitionInvalid"
+    SECRET_NOT_OWNED = "SecretNotOwned"  # noqa: S105 - a word of the status, no password
+    SECRET_REJECTED = "SecretRejected"  # noqa: S105 - a word of the status, no password
+
+
+class DataSource(Wire, frozen=True):
+    """Where one key of the Secret comes from."""
+
+    path: Annotated[
+        str,
+        Meta(description="Full path in the backend: secret/data/app for KV version 2, secret/app for version 1."),
+    ]
+    key: Annotated[str, Meta(description="Key within the path whose value is taken.")]
+    encoding: Annotated[
+        str, Meta(description="How the value is written in the backend: text (the default) or base64.")
+    ] = ""
+
+    @property
+    def source(self) -> Source:
+        return Source(self.path)
+
+
+class Spec(Wire, frozen=True):
+    """The Secret that is wanted."""
+
+    name: Annotated[str, Meta(description="Name of the Secret, in the namespace of this object.")]
+    keys_map: Annotated[
+        dict[str, DataSource], Meta(description="Keys of the Secret, each with the place where its value is read.")
+    ]
+    type: Annotated[str, Meta(description="Type of the Secret, such as Opaque (the default) or kubernetes.io/tls.")] = (
+        ""
+    )
+
+    @property
+    def secret_type(self) -> str:
+        return self.type or "Opaque"
+
+    @property
+    def sources(self) -> frozenset[Source]:
+        return frozenset(data_source.source for data_source in self.keys_map.values())
+
+
+class InvalidSpec(msgspec.Struct, frozen=True):
+    """Stands for a spec that is not one; `message` says where and why."""
+
+    message: str
+
+
+class Condition(Wire, frozen=True):
+    """One condition, in the form of the Kubernetes API conventions."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: Annotated[str, Meta(extra_json_schema={"format": "date-time"})] = ""
+    observed_generation: int = 0
+
+
+class SourceStatus(Wire, frozen=True):
+    """What the Secret was made from."""
+
+    path: str
+    version: Annotated[int | None, Meta(description="Version that was read, where the backend counts them.")] = None
+
+
+class Status(Wire, frozen=True):
+    """What the controller has seen and done."""
+
+    conditions: tuple[Condition, ...] = ()
+    observed_generation: Annotated[int, Meta(description="Generation of the spec that this status speaks of.")] = 0
+    last_sync_time: Annotated[
+        str,
+        Meta(
+            description="When the Secret was last written, or found equal after a change of anything.",
+            extra_json_schema={"format": "date-time"},
+        ),
+    ] = ""
+    secret_name: Annotated[str, Meta(description="Name of the Secret that was last in sync.")] = ""
+    sources: Annotated[tuple[SourceStatus, ...], Meta(description="What the Secret was made from.")] = ()
+
+    @property
+    def ready(self) -> Condition | None:
+        return next((condition for condition in self.conditions if condition.type == "Ready"), None)
+
+
+class SecretDefinition(msgspec.Struct, frozen=True, kw_only=True):
+    """One definition, as the store keeps it."""
+
+    metadata: ObjectMeta
+    spec: Spec | InvalidSpec
+    status: Status = Status()
+
+    @property
+    def key(self) -> ObjectKey:
+        return self.metadata.key
+
+    @property
+    def sources(self) -> frozenset[Source]:
+        return self.spec.sources if isinstance(self.spec, Spec) else frozenset()
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether the present spec was in sync when the status was last written."""
+        ready = self.status.ready
+        return (
+            ready is not None and ready.status == "True" and self.status.observed_generation == self.metadata.generation
+        )
+
+    @property
+    def owner_reference(self) -> OwnerReference:
+        """What the Secret carries: the garbage collector deletes it when this definition goes."""
+        return OwnerReference(
+            api_version=API_VERSION, kind=KIND, name=self.metadata.name, uid=self.metadata.uid, controller=True
+        )
+
+    @property
+    def reference(self) -> ObjectReference:
+        return ObjectReference(
+            api_version=API_VERSION,
+            kind=KIND,
+            namespace=self.metadata.namespace,
+            name=self.metadata.name,
+            uid=self.metadata.uid,
+            resource_version=self.metadata.resource_version,
+        )
+
+    def wants_the_same_as(self, other: "SecretDefinition") -> bool:
+        """Whether both would lead to the same Secret: they differ at most in status and bookkeeping."""
+        return _wish(self) == _wish(other)
+
+
+class _Envelope(Wire, frozen=True):
+    metadata: ObjectMeta
+    spec: msgspec.Raw = msgspec.Raw(b"null")
+    status: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_spec = msgspec.json.Decoder(Spec)
+_status = msgspec.json.Decoder(Status)
+
+
+def decode(raw: bytes | msgspec.Raw) -> SecretDefinition:
+    """Read one object as the API serves it, or as a user wrote it.
+
+    Raises: msgspec.MsgspecError where there is no metadata to speak of.
+    """
+    envelope = _envelope.decode(raw)
+    return SecretDefinition(
+        metadata=without_last_applied(envelope.metadata),
+        spec=_decode_spec(envelope.spec),
+        status=_decode_status(envelope.status),
+    )
+
+
+def _decode_spec(raw: msgspec.Raw) -> Spec | InvalidSpec:
+    try:
+        return _spec.decode(raw)
+    except msgspec.MsgspecError as error:
+        return InvalidSpec(f"spec can't be read: {error}")
+
+
+def _decode_status(raw: msgspec.Raw) -> Status:
+    """A status that another program wrote in its own form counts as none."""
+    try:
+        return _status.decode(raw)
+    except msgspec.MsgspecError:
+        return Status()
+
+
+def without_last_applied(metadata: ObjectMeta) -> ObjectMeta:
+    """kubectl keeps a copy of the whole object there: memory for nothing, and that of a Secret holds its values."""
+    if LAST_APPLIED not in metadata.annotations:
+        return metadata
+    kept = {name: text for name, text in metadata.annotations.items() if name != LAST_APPLIED}
+    return msgspec.structs.replace(metadata, annotations=kept)
+
+
+def _wish(definition: SecretDefinition) -> tuple[object, ...]:
+    meta = definition.metadata
+    return (meta.uid, meta.deletion_timestamp, meta.labels, meta.annotations, meta.finalizers, definition.spec)
+
+
+SECRET_DEFINITIONS = Resource(GROUP, "v1alpha1", "secretdefinitions", KIND, decode)

@@ -1,0 +1,62 @@
+"""What the Secret should be: a pure function of the definition and of what the backend holds.
+
+Two steps. `resolve` finds the value, or the problem, of every key; `desired` makes one Secret of them, or one problem.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from secrets_manager.backends.base import BackendError, Document, Source
+from secrets_manager.controller import encoding, secret
+from secrets_manager.controller.definition import DataSource, Reason, Spec
+from secrets_manager.controller.problem import Problem, problem_of, summary
+from secrets_manager.controller.validation import check_data
+
+Documents = Mapping[Source, Document | BackendError]
+Resolved = Mapping[str, bytes | Problem]
+
+
+class Desired(msgspec.Struct, frozen=True, kw_only=True):
+    """The content that a Secret should have. Its repr tells no value."""
+
+    name: str
+    type: str
+    data: dict[str, bytes]
+    digest: bytes
+
+    def __repr__(self) -> str:
+        return f"Desired({self.name!r}, type={self.type!r}, keys={sorted(self.data)})"
+
+
+def resolve(spec: Spec, documents: Documents) -> Resolved:
+    """Every key of the Secret, with its value or with what is wrong with it."""
+    return {key: _value(key, spec.keys_map[key], documents) for key in sorted(spec.keys_map)}
+
+
+def desired(spec: Spec, resolved: Resolved) -> Desired | Problem:
+    """The Secret as a whole. One bad key is enough for none: half a Secret helps nobody."""
+    problems = [value for value in resolved.values() if isinstance(value, Problem)]
+    if problems:
+        return summary(problems)
+    data = {key: value for key, value in resolved.items() if isinstance(value, bytes)}
+    problem = check_data(spec.secret_type, data)
+    if problem is not None:
+        return problem
+    return Desired(name=spec.name, type=spec.secret_type, data=data, digest=secret.digest(data))
+
+
+def _value(key: str, data_source: DataSource, documents: Documents) -> bytes | Problem:
+    document = documents[data_source.source]
+    if isinstance(document, BackendError):
+        return problem_of(document, key=key)
+    where = f"key {key}: {data_source.key!r} at {data_source.path}"
+    if data_source.key not in document.values:
+        return Problem(Reason.SOURCE_NOT_FOUND, f"{where} does not exist: write it, or correct the name")
+    text = document.values[data_source.key]
+    if text is None:
+        return Problem(Reason.SOURCE_INVALID, f"{where} is null: give it a value, or remove the key here")
+    try:
+        return encoding.decode(text, data_source.encoding)
+    except encoding.EncodingError as error:
+        return Problem(Reason.SOURCE_INVALID, f"{where}: {error}")

@@ -1,0 +1,42 @@
+"""How a value is written in the backend."""
+
+import binascii
+
+from secrets_manager.errors import SecretsManagerError
+
+_LINE_BREAKS = str.maketrans("", "", "\r\n")
+
+
+class EncodingError(SecretsManagerError):
+    """The value is not written in the way that the definition says, or there is no such way."""
+
+
+def decode(text: str, encoding: str) -> bytes:
+    """The bytes of one value.
+
+    base64 is strict about alphabet and padding. White space around it and line breaks in it (the command `base64`
+    wraps its output) are no part of it.
+
+    Raises: EncodingError; its text never holds the value.
+    """
+    match encoding:
+        case "" | "text":
+            return _utf8(text)
+        case "base64":
+            return _base64(text)
+        case _:
+            raise EncodingError(f"encoding {encoding!r} is unknown: use text or base64")
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise EncodingError("the value holds half a character (a lone surrogate), which no text encoding has") from None
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return binascii.a2b_base64(text.strip().translate(_LINE_BREAKS), strict_mode=True)
+    except ValueError:
+        raise EncodingError("the value is not base64: encode it, or remove encoding: base64") from None

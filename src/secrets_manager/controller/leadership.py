@@ -1,0 +1,41 @@
+"""Which lease makes a process the one that writes.
+
+The default name is that of the Go original, so that old and new exclude each other during a hand-over. An installation
+with a name of its own has a lease of its own, so that two of them in one namespace don't block each other.
+"""
+
+import random
+from collections.abc import Callable
+from datetime import datetime
+from hashlib import sha256
+
+from secrets_manager.config import Config, ControllerConfig
+from secrets_manager.controller.definition import GROUP
+from secrets_manager.kube.client import KubeClient
+from secrets_manager.kube.lease import Elector, LeaderElector, Unopposed
+from secrets_manager.kube.objects import ObjectKey
+
+_NAME_OF_THE_ORIGINAL = "5ac9a181"
+
+
+def lease_name(controller_name: str) -> str:
+    """The name of the Lease for this `controller-name`."""
+    default = controller_name == ControllerConfig().name
+    prefix = _NAME_OF_THE_ORIGINAL if default else sha256(controller_name.encode()).hexdigest()[:8]
+    return f"{prefix}.{GROUP}"
+
+
+def elector(
+    config: Config,
+    client: KubeClient,
+    *,
+    namespace: str,
+    identity: str,
+    random: random.Random,
+    clock: Callable[[], datetime],
+) -> Elector:
+    """Who decides when this process works. `namespace` is where the Lease stands."""
+    if not config.lease.enabled:
+        return Unopposed()
+    key = ObjectKey(namespace, lease_name(config.controller.name))
+    return LeaderElector(client, key, config.lease, identity=identity, random=random, clock=clock)

@@ -1,0 +1,99 @@
+"""Tells the outcome of a reconcile: status, Events, metrics, one log line. Each only where there is news."""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+from secrets_manager.controller.definition import SECRET_DEFINITIONS, Reason, SecretDefinition
+from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.status import InSync, Outcome, next_status
+from secrets_manager.kube.client import KubeClient
+from secrets_manager.kube.errors import NotFound
+from secrets_manager.kube.events import EventRecorder
+from secrets_manager.kube.objects import ObjectKey
+from secrets_manager.kube.store import Store
+from secrets_manager.metrics import ControllerMetrics
+
+log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """What users and operators see of the controller's work. `now` gives the time as RFC 3339."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        definitions: Store[SecretDefinition],
+        events: EventRecorder,
+        metrics: ControllerMetrics,
+        now: Callable[[], str],
+    ) -> None:
+        self._client = client
+        self._definitions = definitions
+        self._events = events
+        self._metrics = metrics
+        self._now = now
+        self._warned_of_old_crd = False
+
+    async def report(self, definition: SecretDefinition, outcome: Outcome) -> None:
+        """Write the status if it differs, and tell the news.
+
+        Raises: KubeError where the status could not be written; a retry can help.
+        """
+        self._metrics.synced(definition.key, ok=isinstance(outcome, InSync))
+        status = next_status(definition, outcome, now=self._now())
+        before = definition.status.ready
+        news = isinstance(outcome, Problem) and (before is None or before.reason != outcome.reason)
+        if status != definition.status:
+            await self._write(definition, {"status": status, "metadata": _held_to(definition)})
+        if isinstance(outcome, Problem) and news:
+            self._events.record(
+                definition.reference, type_="Warning", reason="SyncFailed", action="Sync", note=outcome.message
+            )
+            _log(logging.WARNING, "sync failed", definition, reason=outcome.reason.value, message=outcome.message)
+        if isinstance(outcome, InSync) and (before is None or before.reason != Reason.SYNCED):
+            _log(logging.INFO, "in sync", definition, secret=outcome.secret_name)
+
+    def wrote(self, definition: SecretDefinition, name: str, *, adopted: bool, reverted: bool) -> None:
+        """The Secret was written: say in what manner."""
+        if adopted:
+            reason, note = "SecretAdopted", f"Secret {name} was made by somebody else and is managed from now on"
+        elif reverted:
+            reason, note = "SecretReverted", f"Secret {name} was changed or deleted by somebody else and is restored"
+        else:
+            reason, note = "Synced", f"Secret {name} is written"
+        self._events.record(definition.reference, type_="Normal", reason=reason, action="Sync", note=note)
+
+    def forget(self, key: ObjectKey) -> None:
+        """The definition is gone, and so is all that is told of it."""
+        self._metrics.forget(key)
+
+    async def _write(self, definition: SecretDefinition, body: dict[str, object]) -> None:
+        try:
+            reply = await self._client.patch(SECRET_DEFINITIONS, definition.key, body, subresource="status")
+        except NotFound:
+            await self._no_status(definition)
+            return
+        self._definitions.apply(reply)
+
+    async def _no_status(self, definition: SecretDefinition) -> None:
+        """The definition has gone, or its CRD is that of the original, which has no status to write."""
+        if not self._warned_of_old_crd:
+            with suppress(NotFound):
+                await self._client.get(SECRET_DEFINITIONS, definition.key)
+                self._warn_of_old_crd()
+
+    def _warn_of_old_crd(self) -> None:
+        if not self._warned_of_old_crd:
+            self._warned_of_old_crd = True
+            log.warning("the installed CRD has no status: apply the output of `secrets-manager crd`")
+
+
+def _held_to(definition: SecretDefinition) -> dict[str, str]:
+    """Others may write conditions of their own: theirs are kept by writing only over what was read."""
+    return {"resourceVersion": definition.metadata.resource_version}
+
+
+def _log(level: int, text: str, definition: SecretDefinition, **fields: str) -> None:
+    key = definition.key
+    log.log(level, text, extra={"fields": {"namespace": key.namespace, "name": key.name, **fields}})

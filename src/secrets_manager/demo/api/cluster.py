@@ -1,0 +1,217 @@
+"""A Kubernetes API in memory: one plain state machine, `handle(request) -> Reply | Watch`, without I/O and clocks.
+
+It is the double that the program is tested with, and the cluster of `secrets-manager demo`. What it answers is held
+against the real kube-apiserver by the contract tests; what they don't say, don't rely on. There is no authentication,
+no authorization, and no node: it serves objects and nothing else.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+
+from secrets_manager.demo.api import discovery, patches, protobuf
+from secrets_manager.demo.api.cleanup import Cleanup, KnownKinds
+from secrets_manager.demo.api.documents import Json, Object, parse, text
+from secrets_manager.demo.api.events import shown_form
+from secrets_manager.demo.api.kinds import BUILT_IN, DEFINITION, NAMESPACE, Kind, defined_by
+from secrets_manager.demo.api.reads import Reads
+from secrets_manager.demo.api.refusals import (
+    Refusal,
+    about,
+    bad_request,
+    not_allowed,
+    too_large,
+    unknown_path,
+    unsupported_media,
+)
+from secrets_manager.demo.api.requests import (
+    Reply,
+    Request,
+    Target,
+    options_of,
+    page_not_found,
+    refused,
+    reply,
+    target_of,
+)
+from secrets_manager.demo.api.storage import Storage
+from secrets_manager.demo.api.tables import timestamp
+from secrets_manager.demo.api.watches import Watch
+from secrets_manager.demo.api.writes import Writes
+
+MAX_BODY = 3 * 1024 * 1024
+PATCHES = {patches.MERGE: patches.merged, patches.STRATEGIC: patches.strategic}
+DECODERS = {"application/json": parse, protobuf.CONTENT_TYPE: protobuf.parse}
+FIRST_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+
+
+def system_time() -> datetime:
+    return datetime.now(UTC)
+
+
+class Cluster:
+    """The whole API server with its storage and its clean-up.
+
+    Args:
+        now: the time for timestamps and ages.
+        crds: CustomResourceDefinitions that are there from the start.
+        bookmark_every: a watch that asked for bookmarks gets one after so many revisions.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], datetime] = system_time,
+        crds: Iterable[Object] = (),
+        bookmark_every: int = 100,
+    ) -> None:
+        self.storage = Storage()
+        self.cleans_up = True
+        """False holds garbage collection and namespace deletion back until `clean_up` is called."""
+        self._now = now
+        self._serial = itertools.count(1)
+        self._kinds: tuple[Kind, ...] = BUILT_IN
+        self._watches: list[Watch] = []
+        self._reads = Reads(self.storage, now=now, bookmark_every=bookmark_every)
+        self._writes = Writes(self.storage, now=self._timestamp, identify=self._identify)
+        self._cleanup = Cleanup(self.storage, now=self._timestamp)
+        for name in FIRST_NAMESPACES:
+            self._writes.create(Target(NAMESPACE), {"metadata": {"name": name}})
+        for crd in crds:
+            self._writes.create(Target(DEFINITION), crd)
+        self._learn_kinds()
+
+    def __repr__(self) -> str:
+        return f"Cluster({self.storage}, {len(self._watches)} watches)"
+
+    def handle(self, request: Request, *, as_of: int | None = None) -> Reply | Watch:
+        """Answer one request. `as_of`: read from the state at that revision, as a stale cache does."""
+        try:
+            return self._answer(request, as_of=as_of)
+        except Refusal as refusal:
+            return refused(refusal)
+        finally:
+            if self.cleans_up and self._cleanup.is_due:
+                self.clean_up()
+
+    def clean_up(self) -> None:
+        """Do what Kubernetes' own controllers do in the background."""
+        self._learn_kinds()
+        self._cleanup.run(self._known)
+        self._learn_kinds()
+
+    def compact(self) -> None:
+        """Forget the history: continue tokens and revisions from before are answered with 410."""
+        self.storage.compact()
+
+    def send_bookmarks(self) -> None:
+        for watch in self._watches:
+            watch.send_bookmark()
+
+    def end_watches(self) -> None:
+        """End all watches without an error, as a server does after its timeout."""
+        for watch in self._watches:
+            watch.end()
+
+    def _answer(self, request: Request, *, as_of: int | None) -> Reply | Watch:
+        target = target_of(request.path, self._kinds)
+        if target is None:
+            return self._describe(request.path)
+        if len(request.body) > MAX_BODY:
+            raise too_large(MAX_BODY)
+        if request.method != "GET":
+            return self._write(target, request)
+        if target.name:
+            return self._reads.get(target, request, as_of=as_of)
+        if request.wants_watch:
+            return self._watch(target, request)
+        return self._reads.list(target, request, as_of=as_of)
+
+    def _describe(self, path: str) -> Reply:
+        described = discovery.answer(path.rstrip("/"), self._kinds)
+        if described is not None:
+            return reply(described)
+        if path.startswith("/api/"):
+            raise unknown_path()
+        return page_not_found()
+
+    def _write(self, target: Target, request: Request) -> Reply:
+        strict = request.query.get("fieldValidation") == "Strict"
+        match request.method:
+            case "POST":
+                created = self._writes.create(target, body_of(request), strict=strict)
+                return self._reads.shown(target, created, request, status=201)
+            case "PUT":
+                replaced, new = self._writes.replace(target, body_of(request), strict=strict)
+                return self._reads.shown(target, replaced, request, status=201 if new else 200)
+            case "PATCH":
+                patched = self._writes.patch(target, change_of(target.kind, request), strict=strict)
+                return self._reads.shown(target, patched, request)
+            case "DELETE" if target.name:
+                return self._delete(target, request)
+        raise not_allowed()
+
+    def _delete(self, target: Target, request: Request) -> Reply:
+        try:
+            options = options_of(request)
+        except msgspec.DecodeError:
+            raise bad_request("the DeleteOptions are not JSON") from None
+        document = self._writes.delete(target, options, kinds=self._known)
+        if text(document, "metadata", "deletionTimestamp"):
+            return self._reads.shown(target, document, request)
+        details = about(target.kind, target.name) | {"uid": text(document, "metadata", "uid")}
+        return reply({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+
+    def _watch(self, target: Target, request: Request) -> Watch:
+        watch = self._reads.watch(target, request)
+        self._watches = [watch, *(each for each in self._watches if not each.ended)]
+        return watch
+
+    def _learn_kinds(self) -> None:
+        """Follow the CRDs: serve what they define, and end the watches of kinds that are gone."""
+        crds = [crd for _, crd in sorted(self.storage.objects(DEFINITION.resource).items())]
+        kinds = (*BUILT_IN, *(kind for crd in crds for kind in defined_by(crd)))
+        if kinds == self._kinds:
+            return
+        self._kinds = kinds
+        resources = {kind.resource for kind in kinds}
+        for watch in self._watches:
+            if watch.selection.resource not in resources:
+                watch.end()
+
+    @property
+    def _known(self) -> KnownKinds:
+        return {(kind.api_version, kind.kind): kind for kind in self._kinds}
+
+    def _timestamp(self) -> str:
+        return timestamp(self._now())
+
+    def _identify(self) -> str:
+        """Make uids that are the same in every run."""
+        return str(UUID(int=0x00000000_0000_4000_8000_000000000000 + next(self._serial)))
+
+
+def body_of(request: Request) -> Object:
+    """Read the object that was sent. Raises: Refusal (415, 400)."""
+    decode = DECODERS.get(request.content_type)
+    if decode is None:
+        raise unsupported_media(*DECODERS)
+    try:
+        return decode(request.body)
+    except ValueError:
+        raise bad_request("the object provided is unrecognized: couldn't get version/kind; json parse error") from None
+
+
+def change_of(kind: Kind, request: Request) -> Callable[[Object], Json]:
+    """Read the patch that was sent, as a function on the stored object. Raises: Refusal (415, 400)."""
+    apply = PATCHES.get(request.content_type)
+    if apply is None or (kind.custom and request.content_type == patches.STRATEGIC):
+        raise unsupported_media(*PATCHES)
+    try:
+        patch: Json = msgspec.json.decode(request.body)
+    except msgspec.DecodeError:
+        raise bad_request("error decoding patch: it is not JSON") from None
+    return lambda stored: apply(shown_form(kind, stored), patch)

@@ -1,0 +1,81 @@
+"""What the contract tests ask of a Vault besides reading it: the double and the real server offer the same."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Protocol
+
+from secrets_manager.backends.vault.backend import VaultBackend, open_vault
+from secrets_manager.backends.vault.client import MakeLane, VaultClient, open_vault_client
+from secrets_manager.config import VaultConfig
+from secrets_manager.demo.api.documents import Object
+from tests.backends.vault.recorded import RecordedMetrics
+from tests.doubles.vault import VaultState, VaultTransport
+from tests.doubles.vault_tokens import Credentials
+
+NOBODY = Credentials("role", "secret")
+
+
+class Vault(Protocol):
+    """Paths are full ones, as definitions have them."""
+
+    @property
+    def url(self) -> str: ...
+
+    def fresh(self, prefix: str = "test") -> str: ...
+
+    def mount_kv1(self, name: str) -> None: ...
+
+    def write_kv(self, path: str, data: Object | None) -> None: ...
+
+    def delete_kv(self, path: str) -> None: ...
+
+    def destroy_kv(self, path: str) -> None: ...
+
+    def forget_kv(self, path: str) -> None: ...
+
+    def policy(self, name: str, *paths: str) -> None: ...
+
+    def approle(
+        self,
+        name: str,
+        *,
+        policies: tuple[str, ...] = (),
+        token_ttl: int = 3600,
+        token_max_ttl: int = 0,
+        token_period: int = 0,
+        token_num_uses: int = 0,
+        token_type: str = "service",
+        default_policy: bool = True,
+    ) -> Credentials: ...
+
+    def reader(self, *paths: str) -> Credentials: ...
+
+    def revoke_token(self, secret: str) -> None: ...
+
+    def sealed(self) -> AbstractContextManager[None]: ...
+
+    def count(self, method: str, path: str) -> int: ...
+
+
+def config_for(vault: Vault, credentials: Credentials, *, engine: str = "kv2") -> VaultConfig:
+    return VaultConfig(
+        url=vault.url, engine=engine, role_id=credentials.role_id, secret_id=credentials.secret_id, timeout=5
+    )
+
+
+def road_to(vault: Vault) -> MakeLane | None:
+    """What the client opens in place of a connection; None for the network."""
+    return (lambda: VaultTransport(vault)) if isinstance(vault, VaultState) else None
+
+
+@asynccontextmanager
+async def client_of(vault: Vault) -> AsyncIterator[VaultClient]:
+    async with open_vault_client(config_for(vault, NOBODY), make=road_to(vault)) as client:
+        yield client
+
+
+@asynccontextmanager
+async def backend_of(vault: Vault, credentials: Credentials, *, engine: str = "kv2") -> AsyncIterator[VaultBackend]:
+    config = config_for(vault, credentials, engine=engine)
+    async with open_vault(config, RecordedMetrics(), make=road_to(vault)) as backend:
+        yield backend

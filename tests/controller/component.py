@@ -1,0 +1,363 @@
+"""The whole controller in virtual time, between an in-memory Kubernetes and an in-memory Vault.
+
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        assert scene.values("app") == {"pw": "hunter-1"}
+
+Only the two ends of the wires are doubles: client, watcher, queue, token and all in between are the product's. When the
+block ends, everything that the program told anybody is searched for what it must not tell, and everything that it
+wrote is held against what it must never do.
+"""
+
+import base64
+import logging
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import httpx
+import msgspec
+import trio
+from prometheus_client import CollectorRegistry, generate_latest
+
+from secrets_manager.backends.vault.backend import open_vault
+from secrets_manager.config import ControllerConfig, VaultConfig
+from secrets_manager.controller import crd
+from secrets_manager.controller.controller import Controller
+from secrets_manager.demo.api.cluster import Cluster
+from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, number, parse, text
+from secrets_manager.demo.api.requests import Reply, Request
+from secrets_manager.demo.api.storage import Change
+from secrets_manager.demo.api.watches import Watch
+from secrets_manager.kube.client import KubeClient
+from secrets_manager.metrics import ControllerMetrics, VaultMetrics
+from tests.controller.invariants import violations
+from tests.doubles.faults import Faults
+from tests.doubles.kube_transport import KubeTransport, administrator, virtual_time
+from tests.doubles.vault import VaultState, VaultTransport
+
+NAMESPACE = "shop"
+CRD: Object = parse(msgspec.json.encode(crd.definition()))
+QUIET = 65.0
+"""Seconds without any change after which nothing more will come: longer than any backoff."""
+UNSETTLED = 3600.0
+
+
+class Write(NamedTuple):
+    """One write of the program that the server carried out."""
+
+    method: str
+    change: Change
+
+    @property
+    def kind(self) -> str:
+        return self.change.key.resource
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.change.key.resource} {self.change.key.name}"
+
+
+class ProgramsDoor(Cluster):
+    """The same cluster, by the door that only the program uses: what it writes there is noted."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.__dict__ = cluster.__dict__
+        self.writes: list[Write] = []
+
+    def handle(self, request: Request, *, as_of: int | None = None) -> Reply | Watch:
+        before = self.storage.revision
+        answer = super().handle(request, as_of=as_of)
+        if request.method != "GET":  # what follows the first change is Kubernetes' own clean-up
+            self.writes += [Write(request.method, change) for change in self.storage.changes_after(before)[:1]]
+        return answer
+
+
+class Told(logging.Handler):
+    """Every line that is logged, from DEBUG on, with all that is attached to it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+        self._formatter = logging.Formatter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.levelname} {self._formatter.format(record)} {getattr(record, 'fields', {})}")
+
+
+class Scene:
+    """One cluster with one namespace, one Vault, and the program, which may live several times."""
+
+    def __init__(self, nursery: trio.Nursery, config: ControllerConfig, *, crd: Object | None, seed: int) -> None:
+        self.cluster = Cluster(now=virtual_time, crds=() if crd is None else (crd,))
+        self.door = ProgramsDoor(self.cluster)
+        self.user = administrator(self.cluster)
+        self.faults = Faults(KubeTransport(self.door))
+        self.vault = VaultState()
+        self.life = trio.CancelScope()
+        self.registry = CollectorRegistry()
+        self.told = Told()
+        self.canaries: set[str] = set()
+        self._nursery = nursery
+        self._config = config
+        self._random = random.Random(seed)
+        self._credentials = self.vault.reader("secret/data/*")
+        self._over = trio.Event()
+        for name in (NAMESPACE, "other"):
+            self.user.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+    # The program
+
+    def start(self) -> None:
+        """Let the program live, with nothing in its memory."""
+        self.life, self._over = trio.CancelScope(), trio.Event()
+        self._nursery.start_soon(self._live, self.life, self._over)
+
+    async def stop(self) -> None:
+        """Let it die here and now."""
+        self.life.cancel()
+        await self._over.wait()
+
+    async def over(self) -> None:
+        """Wait for its death."""
+        await self._over.wait()
+
+    async def _live(self, life: trio.CancelScope, over: trio.Event) -> None:
+        self.registry = CollectorRegistry()
+        vault = VaultConfig(
+            url=self.vault.url, role_id=self._credentials.role_id, secret_id=self._credentials.secret_id
+        )
+        with life:
+            async with (
+                httpx.AsyncClient(transport=self.faults, base_url="http://kube", timeout=10, trust_env=False) as http,
+                open_vault(vault, VaultMetrics(self.registry, vault), make=lambda: VaultTransport(self.vault)) as bao,
+                trio.open_nursery() as process,
+            ):
+                controller = Controller(
+                    KubeClient(http, http),
+                    bao,
+                    self._config,
+                    ControllerMetrics(self.registry),
+                    identity="component",
+                    random=self._random,
+                    clock=virtual_time,
+                )
+                await process.start(bao.maintain)
+                process.start_soon(controller.watch)
+                process.start_soon(controller.work)
+        over.set()
+
+    async def settled(self, quiet: float = QUIET) -> None:
+        """Wait until nothing has changed in the cluster for so many seconds."""
+        with trio.fail_after(UNSETTLED):
+            seen = 0
+            while seen != self.cluster.storage.revision:
+                seen = self.cluster.storage.revision
+                await trio.sleep(quiet)
+
+    async def passed(self, seconds: float) -> None:
+        """Let some time pass."""
+        await trio.sleep(seconds)
+
+    # What people do
+
+    def install(self) -> None:
+        """Apply the CRD."""
+        self.user.create(CRD)
+
+    def write(self, path: str, **values: Json) -> None:
+        """Write a secret of Vault."""
+        for value in filter(None, values.values()):
+            shown = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            self.canaries |= {shown, base64.b64encode(shown.encode()).decode()}
+        self.vault.write_kv(f"secret/data/{path}", {**values})
+
+    def define(
+        self,
+        name: str,
+        *,
+        namespace: str = NAMESPACE,
+        secret: str = "",
+        type_: str = "",
+        annotations: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        finalizers: tuple[str, ...] = (),
+        **keys: str,
+    ) -> Object:
+        """Make a definition. `keys` maps keys of the Secret to path#key."""
+        spec: Object = {"name": secret or name, "keysMap": keys_map(**keys)}
+        return self.user.create(
+            {
+                "apiVersion": "secrets-manager.tuenti.io/v1alpha1",
+                "kind": "SecretDefinition",
+                "metadata": {
+                    "name": name,
+                    "namespace": namespace,
+                    "annotations": {**(annotations or {})},
+                    "labels": {**(labels or {})},
+                    "finalizers": [*finalizers],
+                },
+                "spec": spec | ({"type": type_} if type_ else {}),
+            }
+        )
+
+    def change(self, name: str, /, **spec: Json) -> None:
+        """Change the spec of a definition."""
+        self.user.patch(definition_path(name), {"spec": {**spec}})
+
+    def annotate(self, name: str, **annotations: str) -> None:
+        """Set annotations of ours on a definition."""
+        ours: Object = {f"secrets-manager.tuenti.io/{key}": value for key, value in annotations.items()}
+        self.user.patch(definition_path(name), {"metadata": {"annotations": ours}})
+
+    def delete(self, name: str) -> None:
+        """Delete a definition."""
+        self.user.delete(definition_path(name))
+
+    def edit(self, name: str, change: Object) -> None:
+        """Change a Secret by hand."""
+        self.user.patch(secret_path(name), change)
+
+    def somebodys_secret(self, name: str, *, data: Mapping[str, str] | None = None, **metadata: Json) -> Object:
+        """Make a Secret by hand."""
+        about: Object = {"name": name, "namespace": NAMESPACE, **metadata}
+        content: Object = {key: base64.b64encode(value.encode()).decode() for key, value in (data or {}).items()}
+        return self.user.create({"apiVersion": "v1", "kind": "Secret", "metadata": about, "data": content})
+
+    # What people see
+
+    def secret(self, name: str, *, namespace: str = NAMESPACE) -> Object | None:
+        return self.user.find(secret_path(name, namespace=namespace))
+
+    def values(self, name: str) -> dict[str, str] | None:
+        """The Secret's data in clear; None where there is no such Secret."""
+        secret = self.secret(name)
+        return None if secret is None else values_of(secret)
+
+    def definition(self, name: str) -> Object:
+        return self.user.get(definition_path(name))
+
+    def ready(self, name: str) -> Json:
+        """The definition's Ready condition; None while there is none."""
+        conditions = items(self.definition(name), "status", "conditions")
+        return next((each for each in conditions if text(each, "type") == "Ready"), None)
+
+    def reason(self, name: str) -> str:
+        return text(self.ready(name), "reason")
+
+    def message(self, name: str) -> str:
+        return text(self.ready(name), "message")
+
+    def events(self) -> list[tuple[str, str]]:
+        """Reason and object's name of each Event, in order."""
+        listed = self.user.list(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")
+        ordered = sorted(listed, key=lambda event: int(text(event, "metadata", "resourceVersion")))
+        return [(text(each, "reason"), text(each, "regarding", "name")) for each in ordered]
+
+    def event_series(self, name: str) -> dict[str, int]:
+        """How often each reason was told of an object: the same thing again is counted, not told anew."""
+        listed = self.user.list(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")
+        about = [each for each in listed if text(each, "regarding", "name") == name]
+        return {text(each, "reason"): number(each, "series", "count") or 1 for each in about}
+
+    def metric(self, family: str, name: str) -> float | None:
+        """A sample of the controller's metrics."""
+        labels = {"name": name, "namespace": NAMESPACE}
+        return self.registry.get_sample_value(f"secrets_manager_controller_{family}", labels)
+
+    def writes(self, kind: str = "") -> list[str]:
+        """What the program wrote, in order, as method, kind and name."""
+        return [str(write) for write in self.door.writes if kind in ("", write.kind)]
+
+    def writes_to_secrets(self) -> list[str]:
+        return self.writes("secrets")
+
+    def writes_to_definitions(self) -> list[str]:
+        return self.writes("secretdefinitions.secrets-manager.tuenti.io")
+
+    def picture(self) -> Object:
+        """All that counts of the namespace's state, without what differs between two equal runs."""
+        definitions = self.user.list(definition_path(""))
+        names: Object = {text(each, "metadata", "uid"): text(each, "metadata", "name") for each in definitions}
+        secrets = self.user.list(secret_path(""))
+        return {
+            "secrets": {text(each, "metadata", "name"): _picture_of(each, names) for each in secrets},
+            "definitions": {
+                text(each, "metadata", "name"): {
+                    "reason": self.reason(text(each, "metadata", "name")),
+                    "secretName": text(each, "status", "secretName"),
+                    "sources": at(each, "status", "sources"),
+                    "finalizers": items(each, "metadata", "finalizers"),
+                }
+                for each in definitions
+            },
+        }
+
+    def leaks(self) -> list[str]:
+        """Log lines, metrics, and writes to anything but Secrets that hold a value, a token or a login."""
+        lines = [*self.told.lines, *generate_latest(self.registry).decode().splitlines()]
+        changes = [write.change for write in self.door.writes if write.kind != "secrets"]
+        lines += [msgspec.json.encode(change.after).decode() for change in changes]
+        hidden = {*self.canaries, "canary-"}
+        return [line for line in lines if any(canary in line for canary in hidden)]
+
+
+@asynccontextmanager
+async def running(
+    *, alive: bool = True, config: ControllerConfig | None = None, crd: Object | None = CRD, seed: int = 0
+) -> AsyncIterator[Scene]:
+    """A scene, whose program lives already unless it is told not to."""
+    root = logging.getLogger()
+    level = root.level
+    async with trio.open_nursery() as nursery:
+        scene = Scene(nursery, config or ControllerConfig(), crd=crd, seed=seed)
+        root.addHandler(scene.told)
+        root.setLevel(logging.DEBUG)
+        try:
+            if alive:
+                scene.start()
+            yield scene
+        finally:
+            root.removeHandler(scene.told)
+            root.setLevel(level)
+            nursery.cancel_scope.cancel()
+    assert scene.leaks() == []
+    assert violations(scene.cluster.storage, (write.change for write in scene.door.writes)) == []
+
+
+def keys_map(**keys: str) -> Object:
+    """The keysMap for path#key."""
+    return {key: {"path": f"secret/data/{path}", "key": name} for key, (path, _, name) in _split(keys).items()}
+
+
+def _split(keys: Mapping[str, str]) -> dict[str, tuple[str, str, str]]:
+    return {key: place.partition("#") for key, place in keys.items()}
+
+
+def definition_path(name: str, *, namespace: str = NAMESPACE) -> str:
+    root = f"/apis/secrets-manager.tuenti.io/v1alpha1/namespaces/{namespace}/secretdefinitions"
+    return f"{root}/{name}" if name else root
+
+
+def secret_path(name: str, *, namespace: str = NAMESPACE) -> str:
+    root = f"/api/v1/namespaces/{namespace}/secrets"
+    return f"{root}/{name}" if name else root
+
+
+def values_of(secret: Object) -> dict[str, str]:
+    """The data of a Secret, in clear."""
+    return {key: base64.b64decode(str(value)).decode() for key, value in mapping(secret, "data").items()}
+
+
+def _picture_of(secret: Object, names: Object) -> Object:
+    """Uids differ from run to run, so owners are shown by name: an unknown uid would show as itself."""
+    labels = {**mapping(secret, "metadata", "labels")}
+    if "secrets-manager.tuenti.io/owner" in labels:
+        uid = text(labels, "secrets-manager.tuenti.io/owner")
+        labels["secrets-manager.tuenti.io/owner"] = names.get(uid, uid)
+    owners: list[Json] = [
+        names.get(text(owner, "uid"), text(owner, "uid")) for owner in items(secret, "metadata", "ownerReferences")
+    ]
+    return {"type": at(secret, "type"), "values": {**values_of(secret)}, "labels": labels, "owners": owners}

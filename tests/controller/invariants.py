@@ -1,0 +1,79 @@
+"""What the program must never do to a Secret, judged by the server's own history after the fact.
+
+Each rule looks at one write of the program and at the cluster as it was just before it; none asks the program's code.
+"""
+
+from collections.abc import Iterable
+
+from secrets_manager.demo.api.documents import Object, at, items, mapping, text
+from secrets_manager.demo.api.storage import Change, Key, Storage
+
+GROUP = "secrets-manager.tuenti.io"
+DEFINITIONS = f"secretdefinitions.{GROUP}"
+MARKS_OF_THE_ORIGINAL = ("app.kubernetes.io/managed-by", "secrets-manager")
+
+
+def violations(storage: Storage, writes: Iterable[Change]) -> list[str]:
+    """What was done that must never be, in words."""
+    return [
+        f"{problem}: {change.key.name} at revision {change.revision}"
+        for change in writes
+        if change.key.resource == "secrets" and change.before is not None
+        for problem in _problems(storage, change, change.before)
+    ]
+
+
+def _problems(storage: Storage, change: Change, before: Object) -> Iterable[str]:
+    definitions = storage.objects(DEFINITIONS, revision=change.revision - 1)
+    if not _is_ours(change.key, before, definitions):
+        yield "a foreign Secret was deleted" if change.after is None else "a foreign Secret was overwritten"
+    elif change.after is None and not _may_delete(storage, change, before, definitions):
+        yield "a Secret that is wanted was deleted"
+
+
+def _is_ours(key: Key, secret: Object, definitions: dict[Key, Object]) -> bool:
+    """By owner, by our label, by the marks of the Go original, or since a user gives it away."""
+    owners = items(secret, "metadata", "ownerReferences")
+    managing = [owner for owner in owners if at(owner, "controller")]
+    if managing:
+        return all(text(owner, "kind") == "SecretDefinition" for owner in managing)
+    labels, (label, value) = mapping(secret, "metadata", "labels"), MARKS_OF_THE_ORIGINAL
+    inherited = labels.get(label) == value or at(secret, "metadata", "annotations", f"{GROUP}/lastUpdateTime")
+    given_away = any(
+        _names(definition, place, key) and at(definition, "metadata", "annotations", f"{GROUP}/adopt") == "true"
+        for place, definition in definitions.items()
+    )
+    return f"{GROUP}/owner" in labels or bool(inherited and not owners) or given_away
+
+
+def _may_delete(storage: Storage, change: Change, secret: Object, definitions: dict[Key, Object]) -> bool:
+    """Only what a definition that is there no longer wants in this form or under this name."""
+    return any(
+        text(definition, "metadata", "deletionTimestamp")
+        or _wants_another_form(definition, secret)
+        or _has_another(storage, change, definition)
+        for place, definition in definitions.items()
+        if _owns(definition, secret) or _names(definition, place, change.key)
+    )
+
+
+def _wants_another_form(definition: Object, secret: Object) -> bool:
+    same_name = text(definition, "spec", "name") == text(secret, "metadata", "name")
+    another_type = (text(definition, "spec", "type") or "Opaque") != text(secret, "type")
+    return same_name and (another_type or bool(at(secret, "immutable")))
+
+
+def _has_another(storage: Storage, change: Change, definition: Object) -> bool:
+    """Whether the Secret of the name that is wanted now is there already: the new one comes before the old one goes."""
+    name = text(definition, "spec", "name")
+    wanted = storage.get(change.key._replace(name=name), revision=change.revision - 1)
+    return name != change.key.name and wanted is not None and _owns(definition, wanted)
+
+
+def _owns(definition: Object, secret: Object) -> bool:
+    uid = text(definition, "metadata", "uid")
+    return any(text(owner, "uid") == uid for owner in items(secret, "metadata", "ownerReferences"))
+
+
+def _names(definition: Object, place: Key, secret: Key) -> bool:
+    return place.namespace == secret.namespace and text(definition, "spec", "name") == secret.name

@@ -1,0 +1,112 @@
+"""A secret store that says what the test told it to, and what one needs to watch how it is asked."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from random import Random
+from typing import NamedTuple
+
+import trio
+
+from secrets_manager.backends.base import (
+    BackendError,
+    Document,
+    Source,
+    Unavailable,
+)
+from secrets_manager.controller.sources import Sources
+from secrets_manager.kube.objects import ObjectKey
+from secrets_manager.kube.workqueue import WorkQueue
+from tests.gen import NAMESPACE, document
+
+PERIOD = 60.0
+POLLERS = 4
+
+DB = Source("secret/data/db")
+TLS = Source("secret/data/tls")
+ANY = document({"password": "hunter2"})
+
+
+class Read(NamedTuple):
+    source: Source
+    at: float
+
+
+class ScriptedBackend:
+    """Answers each path as told, after `takes` seconds, and remembers when it was asked."""
+
+    def __init__(self, takes: float = 0.0) -> None:
+        self.takes = takes
+        self.reads: list[Read] = []
+        self.under_way = 0
+        self.most_under_way = 0
+        self.down: Unavailable | None = None
+        self._contents: dict[Source, Document | BackendError] = {}
+
+    def put(self, source: Source, content: Document | BackendError) -> None:
+        self._contents[source] = content
+
+    def times(self, source: Source) -> list[float]:
+        return [read.at for read in self.reads if read.source == source]
+
+    async def read(self, source: Source) -> Document:
+        self.reads.append(Read(source, trio.current_time()))
+        self.under_way += 1
+        self.most_under_way = max(self.under_way, self.most_under_way)
+        content = self.down or self._contents.get(source, ANY)
+        try:
+            await trio.sleep(self.takes)
+        finally:
+            self.under_way -= 1
+        if isinstance(content, BackendError):
+            raise content
+        return content
+
+    async def maintain(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+
+
+class Alarm:
+    """Collects who is woken."""
+
+    def __init__(self) -> None:
+        self.calls: list[set[ObjectKey]] = []
+
+    def __call__(self, keys: Iterable[ObjectKey]) -> None:
+        self.calls.append(set(keys))
+
+    def take(self) -> list[set[ObjectKey]]:
+        calls, self.calls = self.calls, []
+        return calls
+
+
+def key(name: str) -> ObjectKey:
+    return ObjectKey(NAMESPACE, name)
+
+
+class Polled(Sources):
+    """Sources with a queue of their own, from which `running` takes those that are due."""
+
+    def __init__(self, backend: ScriptedBackend, *, period: float, wake: Alarm) -> None:
+        self.due = WorkQueue[Source](random=Random(0))
+        super().__init__(backend, period=period, random=Random(0), schedule=self.due.add_after, wake=wake)
+
+    async def poll_those_due(self) -> None:
+        while True:
+            async with self.due.take() as source:
+                await self.poll(source)
+
+
+def idle(backend: ScriptedBackend, *, wake: Alarm | None = None, period: float = PERIOD) -> Polled:
+    """Sources that poll only once they are run."""
+    return Polled(backend, period=period, wake=wake or Alarm())
+
+
+@asynccontextmanager
+async def running(sources: Polled) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(sources.due.run)
+        nursery.start_soon(sources.drop_values)
+        for _ in range(POLLERS):
+            nursery.start_soon(sources.poll_those_due)
+        yield
+        nursery.cancel_scope.cancel()

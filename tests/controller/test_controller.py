@@ -1,0 +1,394 @@
+"""The main job, in virtual time: a definition becomes a Secret, and follows every change on either side."""
+
+from trio.testing import MockClock
+
+from secrets_manager.config import ControllerConfig
+from secrets_manager.controller import crd
+from secrets_manager.demo.api.documents import Object, at, items, text
+from tests.controller.component import definition_path, keys_map, running, secret_path
+from tests.doubles import faults as fault
+
+FINALIZER = "secret.finalizer.secrets-manager.tuenti.io"
+OWNER = "secrets-manager.tuenti.io/owner"
+MADE_BY_THE_ORIGINAL: Object = {"app.kubernetes.io/managed-by": "secrets-manager"}
+REFUSAL = (
+    "Secret app was not made by secrets-manager: delete or rename it, "
+    "or annotate this definition with secrets-manager.tuenti.io/adopt=true to take it over"
+)
+
+
+async def test_a_definition_becomes_a_secret_that_it_owns(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", user="user-1", password="hunter-1")
+        uid = text(scene.define("app", pw="app#password", user="app#user"), "metadata", "uid")
+        await scene.settled()
+
+        secret = scene.secret("app")
+        assert scene.values("app") == {"pw": "hunter-1", "user": "user-1"}
+        assert at(secret, "type") == "Opaque"
+        assert at(secret, "metadata", "labels") == {**MADE_BY_THE_ORIGINAL, OWNER: uid}
+        assert at(secret, "metadata", "ownerReferences") == [
+            {
+                "apiVersion": "secrets-manager.tuenti.io/v1alpha1",
+                "kind": "SecretDefinition",
+                "name": "app",
+                "uid": uid,
+                "controller": True,
+            }
+        ]
+
+
+async def test_a_change_in_vault_arrives_within_a_period_and_a_half(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+
+        scene.write("app", password="hunter-2")
+        await scene.passed(ControllerConfig().reconcile_period * 1.5)
+
+        assert scene.values("app") == {"pw": "hunter-2"}
+
+
+async def test_a_path_that_many_use_is_read_once_a_period(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("shared", password="hunter-1")
+        for number in range(20):
+            scene.define(f"app-{number}", pw="shared#password", again="shared#password")
+        await scene.settled()
+        before = scene.vault.count("GET", "secret/data/shared")
+
+        await scene.passed(600)
+
+        assert scene.vault.count("GET", "secret/data/shared") - before == 600 / ControllerConfig().reconcile_period
+
+
+async def test_all_keys_of_one_path_change_in_one_write(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", user="u-1", password="hunter-1")
+        scene.define("app", pw="app#password", user="app#user")
+        await scene.settled()
+        del scene.door.writes[:]
+
+        scene.write("app", user="u-2", password="hunter-2")
+        await scene.settled()
+
+        assert scene.values("app") == {"pw": "hunter-2", "user": "u-2"}
+        assert scene.writes_to_secrets() == ["PATCH secrets app"]
+
+
+async def test_an_edit_by_hand_is_reverted_at_once_and_what_is_foreign_stays(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+
+        scene.edit("app", {"metadata": {"labels": {"theirs": "yes"}}, "data": {"pw": "ZWRpdGVk", "more": "ZWRpdGVk"}})
+        await scene.passed(0.1)
+
+        assert scene.values("app") == {"pw": "hunter-1"}
+        assert text(scene.secret("app"), "metadata", "labels", "theirs") == "yes"
+
+
+async def test_a_secret_deleted_by_hand_comes_back_at_once(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+
+        scene.user.delete(secret_path("app"))
+        await scene.passed(0.1)
+
+        assert scene.values("app") == {"pw": "hunter-1"}
+
+
+async def test_a_secret_whose_label_was_removed_by_hand_gets_it_again(autojump_clock: MockClock) -> None:
+    """It leaves our watch by that, and is one of ours all the same."""
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        uid = text(scene.define("app", pw="app#password"), "metadata", "uid")
+        await scene.settled()
+        before = scene.secret("app")
+
+        scene.edit("app", {"metadata": {"labels": {OWNER: None}}, "data": {"pw": "ZWRpdGVk"}})
+        await scene.settled()
+
+        assert scene.values("app") == {"pw": "hunter-1"}
+        assert text(scene.secret("app"), "metadata", "labels", OWNER) == uid
+        assert text(scene.secret("app"), "metadata", "uid") == text(before, "metadata", "uid")
+
+
+async def test_a_secret_whose_owner_was_removed_by_hand_gets_it_again(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        owners = at(scene.secret("app"), "metadata", "ownerReferences")
+
+        scene.edit("app", {"metadata": {"ownerReferences": None}})
+        await scene.settled()
+
+        assert at(scene.secret("app"), "metadata", "ownerReferences") == owners
+
+
+async def test_a_new_name_brings_the_new_secret_before_the_old_one_goes(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        del scene.door.writes[:]
+
+        scene.change("app", name="renamed")
+        await scene.settled()
+
+        assert scene.writes_to_secrets() == ["POST secrets renamed", "DELETE secrets app"]
+        assert (scene.values("app"), scene.values("renamed")) == (None, {"pw": "hunter-1"})
+
+
+async def test_a_new_name_that_is_taken_leaves_the_old_secret_alone(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        scene.somebodys_secret("taken")
+        await scene.settled()
+
+        scene.change("app", name="taken")
+        await scene.settled()
+
+        assert scene.reason("app") == "SecretNotOwned"
+        assert (scene.values("app"), scene.values("taken")) == ({"pw": "hunter-1"}, {})
+
+
+async def test_a_new_type_makes_the_secret_anew(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", password="app#password")
+        await scene.settled()
+        del scene.door.writes[:]
+
+        scene.change("app", type="kubernetes.io/basic-auth")
+        await scene.settled()
+
+        assert scene.writes_to_secrets() == ["DELETE secrets app", "POST secrets app"]
+        assert text(scene.secret("app"), "type") == "kubernetes.io/basic-auth"
+        assert scene.values("app") == {"password": "hunter-1"}
+
+
+async def test_an_immutable_secret_is_made_anew_only_when_its_data_changes(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        scene.edit("app", {"immutable": True})
+        await scene.settled()
+        del scene.door.writes[:]
+
+        await scene.passed(600)
+        assert scene.writes_to_secrets() == []
+
+        scene.write("app", password="hunter-2")
+        await scene.settled()
+        assert scene.writes_to_secrets() == ["DELETE secrets app", "POST secrets app"]
+        assert scene.values("app") == {"pw": "hunter-2"}
+
+
+async def test_a_foreign_secret_is_untouched_until_the_user_gives_it_away(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        theirs = scene.somebodys_secret("app", data={"token": "theirs"}, labels={"theirs": "yes"})
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.passed(600)
+        assert scene.secret("app") == theirs
+        assert (scene.reason("app"), scene.message("app")) == ("SecretNotOwned", REFUSAL)
+
+        scene.annotate("app", adopt="true")
+        await scene.settled()
+
+        assert scene.values("app") == {"pw": "hunter-1"}
+        assert text(scene.secret("app"), "metadata", "uid") == text(theirs, "metadata", "uid")
+        assert text(scene.secret("app"), "metadata", "labels", "theirs") == "yes"
+        assert scene.reason("app") == "Synced"
+
+
+async def test_a_foreign_secret_that_goes_makes_room_within_the_longest_backoff(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.somebodys_secret("app")
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.passed(600)
+
+        scene.user.delete(secret_path("app"))
+        await scene.passed(60)
+
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1"}, "Synced")
+
+
+async def test_a_secret_of_the_original_is_taken_over_and_its_finalizer_released(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        before = scene.somebodys_secret("app", data={"pw": "hunter-0"}, labels=MADE_BY_THE_ORIGINAL)
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password", finalizers=(FINALIZER, "theirs/stays"))
+        await scene.settled()
+
+        assert scene.values("app") == {"pw": "hunter-1"}
+        assert text(scene.secret("app"), "metadata", "uid") == text(before, "metadata", "uid")
+        assert at(scene.definition("app"), "metadata", "finalizers") == ["theirs/stays"]
+
+
+async def test_the_finalizer_of_the_original_stays_while_the_secret_has_no_owner(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.somebodys_secret("app", data={"pw": "hunter-0"}, labels=MADE_BY_THE_ORIGINAL)
+        scene.define("app", pw="missing#password", finalizers=(FINALIZER,))
+        await scene.settled()
+
+        assert at(scene.definition("app"), "metadata", "finalizers") == [FINALIZER]
+        assert scene.values("app") == {"pw": "hunter-0"}
+
+
+async def test_the_finalizer_of_the_original_is_honoured_on_a_definition_that_goes(autojump_clock: MockClock) -> None:
+    async with running(alive=False) as scene:
+        scene.somebodys_secret("app", data={"pw": "hunter-0"}, labels=MADE_BY_THE_ORIGINAL)
+        scene.define("app", pw="app#password", finalizers=(FINALIZER,))
+        scene.delete("app")
+
+        scene.start()
+        await scene.settled()
+
+        assert scene.picture() == {"secrets": {}, "definitions": {}}
+
+
+async def test_the_finalizer_of_the_original_takes_no_foreign_secret_along(autojump_clock: MockClock) -> None:
+    async with running(alive=False) as scene:
+        theirs = scene.somebodys_secret("app")
+        scene.define("app", pw="app#password", finalizers=(FINALIZER,))
+        scene.delete("app")
+
+        scene.start()
+        await scene.settled()
+
+        assert scene.secret("app") == theirs
+        assert scene.user.find(definition_path("app")) is None
+
+
+async def test_a_deleted_definition_takes_its_secret_along_and_nobody_of_us_lifts_a_hand(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        del scene.door.writes[:]
+
+        scene.delete("app")
+        await scene.settled()
+
+        assert scene.picture() == {"secrets": {}, "definitions": {}}
+        assert scene.writes() == []
+
+
+async def test_a_definition_made_anew_takes_over_the_secret_of_the_one_before(autojump_clock: MockClock) -> None:
+    """Kubernetes' garbage collector is late here: the Secret still names an owner that is gone."""
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        before = scene.secret("app")
+
+        scene.cluster.cleans_up = False
+        scene.delete("app")
+        uid = text(scene.define("app", pw="app#password"), "metadata", "uid")
+        await scene.settled()
+        scene.cluster.clean_up()
+        await scene.settled()
+
+        secret = scene.secret("app")
+        assert text(secret, "metadata", "uid") == text(before, "metadata", "uid")
+        assert [text(owner, "uid") for owner in items(secret, "metadata", "ownerReferences")] == [uid]
+
+
+async def test_two_definitions_of_one_secret_and_the_second_gets_it_when_the_first_goes(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1", other="hunter-2")
+        scene.define("first", secret="app", pw="app#password")
+        await scene.settled()
+        scene.define("second", secret="app", pw="app#other")
+        await scene.settled()
+        assert scene.message("second") == (
+            "Secret app is owned by SecretDefinition first: choose another spec.name, or delete that owner"
+        )
+        assert scene.values("app") == {"pw": "hunter-1"}
+
+        scene.delete("first")
+        await scene.settled()
+        assert (scene.values("app"), scene.reason("second")) == ({"pw": "hunter-2"}, "Synced")
+
+
+async def test_an_excluded_namespace_is_left_alone(autojump_clock: MockClock) -> None:
+    async with running(config=ControllerConfig(exclude_namespaces=frozenset({"other"}))) as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        excluded = scene.define("app", namespace="other", pw="app#password")
+        await scene.settled()
+        scene.user.patch(definition_path("app", namespace="other"), {"spec": {"keysMap": keys_map(k="app#password")}})
+        await scene.settled()
+
+        assert scene.values("app") == {"pw": "hunter-1"}
+        assert scene.secret("app", namespace="other") is None
+        assert at(scene.user.get(definition_path("app", namespace="other")), "status") == at(excluded, "status")
+
+
+async def test_only_the_watched_namespaces_are_looked_at(autojump_clock: MockClock) -> None:
+    async with running(config=ControllerConfig(watch_namespaces=("other", "not-yet-there"))) as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        scene.define("app", namespace="other", pw="app#password")
+        await scene.settled()
+
+        assert scene.values("app") is None
+        assert scene.secret("app", namespace="other") is not None
+        assert all("/namespaces/" in call.path for call in scene.faults.calls)
+
+
+async def test_a_crd_that_is_deleted_takes_all_along_and_nobody_of_us_lifts_a_hand(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        scene.somebodys_secret("theirs")
+        await scene.settled()
+        del scene.door.writes[:]
+
+        scene.user.delete(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd.NAME}")
+        await scene.passed(600)
+
+        assert scene.writes() == []
+        assert [text(each, "metadata", "name") for each in scene.user.list(secret_path(""))] == ["theirs"]
+
+
+async def test_a_crd_that_comes_after_the_start_is_found(autojump_clock: MockClock) -> None:
+    async with running(crd=None) as scene:
+        scene.write("app", password="hunter-1")
+        await scene.passed(600)
+        scene.install()
+        scene.define("app", pw="app#password")
+
+        await scene.passed(30)
+
+        assert scene.values("app") == {"pw": "hunter-1"}
+
+
+async def test_a_request_that_is_throttled_is_not_made_again_before_its_time(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        await scene.settled()
+        scene.faults.next(
+            fault.answer(429, reason="TooManyRequests", headers={"Retry-After": "30"}), when=fault.is_write
+        )
+        scene.define("app", pw="app#password")
+
+        await scene.passed(29)
+        assert scene.faults.count(lambda call: call.method == "POST") == 1
+
+        await scene.passed(2)
+        assert scene.values("app") == {"pw": "hunter-1"}

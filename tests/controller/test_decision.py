@@ -1,0 +1,304 @@
+import base64
+
+import msgspec
+import pytest
+
+from secrets_manager.controller.decision import Create, Delete, Patch, decide, leftovers
+from secrets_manager.controller.definition import Reason
+from secrets_manager.controller.ownership import Claim
+from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.secret import CurrentSecret, Secret
+from secrets_manager.kube.objects import ObjectMeta, OwnerReference
+from tests.gen import LATER, NOW, current_secret, owner, secret_definition, synced_secret, wish
+
+CANARY = "canary-7d1f"
+DB = secret_definition("db")
+OURS = OwnerReference(
+    api_version="secrets-manager.tuenti.io/v1alpha1",
+    kind="SecretDefinition",
+    name="db",
+    uid="uid-of-db",
+    controller=True,
+)
+OWN_LABELS = {"app.kubernetes.io/managed-by": "secrets-manager", "secrets-manager.tuenti.io/owner": "uid-of-db"}
+UPDATED = {"secrets-manager.tuenti.io/lastUpdateTime": LATER}
+ADOPTING = secret_definition("db", annotations={"secrets-manager.tuenti.io/adopt": "true"})
+
+
+def changed(secret: CurrentSecret, metadata: ObjectMeta) -> CurrentSecret:
+    return msgspec.structs.replace(secret, metadata=metadata)
+
+
+def without_owners(secret: CurrentSecret) -> CurrentSecret:
+    return changed(secret, msgspec.structs.replace(secret.metadata, owner_references=()))
+
+
+def deleted(secret: CurrentSecret) -> CurrentSecret:
+    return changed(secret, msgspec.structs.replace(secret.metadata, deletion_timestamp=NOW))
+
+
+def test_secret_that_is_missing_is_created_with_all_its_marks() -> None:
+    definition = secret_definition("db", secret="db-secret", labels={"team": "shop"})
+
+    assert decide(definition, wish({"pw": "x"}, name="db-secret"), None, now=NOW) == Create(
+        Secret(
+            api_version="v1",
+            metadata=ObjectMeta(
+                name="db-secret",
+                namespace="shop",
+                labels={"team": "shop", **OWN_LABELS},
+                annotations={
+                    "secrets-manager.tuenti.io/copied": "team;",
+                    "secrets-manager.tuenti.io/lastUpdateTime": NOW,
+                },
+                owner_references=(OURS,),
+            ),
+            type="Opaque",
+            data={"pw": b"x"},
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        pytest.param(synced_secret(DB), id="as it was written"),
+        pytest.param(
+            synced_secret(DB, labels={"x": "1"}, annotations={"y": "2"}, owners=(owner(),)), id="with foreign marks"
+        ),
+        pytest.param(synced_secret(DB, immutable=True), id="made immutable"),
+    ],
+)
+def test_at_rest_nothing_is_done(secret: CurrentSecret) -> None:
+    assert decide(DB, wish(), secret, now=LATER) is None
+
+
+def test_changed_values_are_patched_and_keys_that_went_are_removed() -> None:
+    current = synced_secret(DB, {"pw": "old", "gone": "old"})
+
+    assert decide(DB, wish({"pw": "new", "more": "new"}), current, now=LATER) == Patch(
+        current,
+        {
+            "metadata": {"resourceVersion": "1", "annotations": UPDATED},
+            "data": {"pw": b"new", "gone": None, "more": b"new"},
+        },
+        Claim.OWNED,
+    )
+
+
+def test_changed_labels_and_annotations_are_patched_without_sending_values() -> None:
+    before = secret_definition("db", labels={"team": "shop", "tier": "1"}, annotations={"note": "x"})
+    after = secret_definition("db", labels={"team": "web"})
+    current = synced_secret(before, labels={"foreign": "1"})
+
+    assert decide(after, wish(), current, now=LATER) == Patch(
+        current,
+        {
+            "metadata": {
+                "resourceVersion": "1",
+                "labels": {"team": "web", "tier": None},
+                "annotations": {"note": None, "secrets-manager.tuenti.io/copied": "team;"} | UPDATED,
+            }
+        },
+        Claim.OWNED,
+    )
+
+
+def test_marks_that_somebody_removed_come_back() -> None:
+    secret = synced_secret(DB)
+    current = changed(secret, msgspec.structs.replace(secret.metadata, labels={}))
+
+    assert decide(DB, wish(), current, now=LATER) == Patch(
+        current,
+        {"metadata": {"resourceVersion": "1", "labels": OWN_LABELS, "annotations": UPDATED}},
+        Claim.OWNED,
+    )
+
+
+def test_owner_that_somebody_removed_comes_back() -> None:
+    current = without_owners(synced_secret(DB))
+
+    assert decide(DB, wish(), current, now=LATER) == Patch(
+        current,
+        {"metadata": {"resourceVersion": "1", "annotations": UPDATED, "ownerReferences": (OURS,)}},
+        Claim.OWNED,
+    )
+
+
+def test_earlier_definition_of_the_same_name_is_replaced_as_owner_and_others_stay() -> None:
+    current = synced_secret(secret_definition("db", uid="its-predecessor"), owners=(owner(),))
+
+    assert decide(DB, wish(), current, now=LATER) == Patch(
+        current,
+        {
+            "metadata": {
+                "resourceVersion": "1",
+                "labels": {"secrets-manager.tuenti.io/owner": "uid-of-db"},
+                "annotations": UPDATED,
+                "ownerReferences": (owner(), OURS),
+            }
+        },
+        Claim.OWNED,
+    )
+
+
+def test_owner_of_a_like_named_kind_in_another_group_stays() -> None:
+    namesake = owner("db", kind="SecretDefinition", api_version="example.org/v1")
+    current = current_secret(data={"pw": "hunter2"}, owners=(namesake,))
+
+    decision = decide(ADOPTING, wish(), current, now=LATER)
+
+    assert decision == Patch(
+        current,
+        {
+            "metadata": {
+                "resourceVersion": "1",
+                "labels": OWN_LABELS,
+                "annotations": UPDATED,
+                "ownerReferences": (namesake, OURS),
+            }
+        },
+        Claim.ADOPTED,
+    )
+
+
+@pytest.mark.parametrize(
+    ("current", "right"),
+    [
+        (
+            current_secret(data={"pw": "hunter2"}, labels={"app.kubernetes.io/managed-by": "secrets-manager"}),
+            Claim.INHERITED,
+        ),
+        (current_secret(data={"pw": "hunter2"}, labels={"app.kubernetes.io/managed-by": "Helm"}), Claim.ADOPTED),
+    ],
+)
+def test_secret_that_is_taken_over_gets_our_marks_even_if_its_data_is_right(
+    current: CurrentSecret, right: Claim
+) -> None:
+    labels = {name: text for name, text in OWN_LABELS.items() if current.metadata.labels.get(name) != text}
+
+    assert decide(ADOPTING, wish(), current, now=LATER) == Patch(
+        current,
+        {
+            "metadata": {
+                "resourceVersion": "1",
+                "annotations": UPDATED,
+                "labels": labels,
+                "ownerReferences": (OURS,),
+            }
+        },
+        right,
+    )
+
+
+def test_a_secret_that_is_being_deleted_is_waited_for() -> None:
+    assert decide(DB, wish(), deleted(synced_secret(DB, {"pw": "old"})), now=LATER) == Problem(
+        Reason.SECRET_REJECTED, "Secret db is being deleted by somebody: it is made again once it is gone"
+    )
+
+
+def test_what_is_foreign_on_a_secret_moves_over_to_the_one_that_takes_its_place() -> None:
+    before = synced_secret(DB, labels={"x": "1"}, annotations={"y": "2"}, owners=(owner(),))
+
+    created = decide(DB, wish(), None, now=LATER, before=before)
+
+    assert isinstance(created, Create)
+    assert created.secret.metadata.labels["x"] == "1"
+    assert created.secret.metadata.annotations["y"] == "2"
+    assert created.secret.metadata.owner_references == before.metadata.owner_references
+
+
+@pytest.mark.parametrize(
+    "current",
+    [
+        pytest.param(current_secret(data={"pw": "hunter2"}), id="nobody's"),
+        pytest.param(current_secret(type_="kubernetes.io/tls"), id="nobody's, of another type"),
+        pytest.param(current_secret(owners=(owner(controller=True),)), id="another controller's"),
+        pytest.param(synced_secret(secret_definition("web", secret="db")), id="another definition's"),
+        pytest.param(deleted(current_secret()), id="nobody's, being deleted"),
+    ],
+)
+def test_secret_that_is_not_ours_is_left_alone(current: CurrentSecret) -> None:
+    decision = decide(DB, wish(), current, now=NOW)
+
+    assert isinstance(decision, Problem)
+    assert decision.reason is Reason.SECRET_NOT_OWNED
+
+
+@pytest.mark.parametrize(
+    "current",
+    [
+        pytest.param(synced_secret(secret_definition("db", type_="kubernetes.io/tls")), id="of another type"),
+        pytest.param(synced_secret(DB, {"pw": "old"}, immutable=True), id="immutable, and its data differs"),
+    ],
+)
+def test_what_the_api_would_not_let_us_change_is_made_anew(current: CurrentSecret) -> None:
+    assert decide(DB, wish(), current, now=NOW) == Delete(current)
+
+
+def test_marks_of_an_immutable_secret_are_patched() -> None:
+    current = without_owners(synced_secret(DB, immutable=True))
+
+    assert isinstance(decide(DB, wish(), current, now=NOW), Patch)
+
+
+def test_patch_is_what_the_api_reads_as_a_merge_patch() -> None:
+    current = current_secret(data={"gone": "x"}, labels={"app.kubernetes.io/managed-by": "secrets-manager"})
+
+    decision = decide(DB, wish({"pw": "hunter2"}), current, now=NOW)
+
+    assert isinstance(decision, Patch)
+    assert msgspec.json.decode(msgspec.json.encode(decision.body)) == {
+        "metadata": {
+            "resourceVersion": "1",
+            "labels": {"secrets-manager.tuenti.io/owner": "uid-of-db"},
+            "annotations": {"secrets-manager.tuenti.io/lastUpdateTime": NOW},
+            "ownerReferences": [
+                {
+                    "apiVersion": "secrets-manager.tuenti.io/v1alpha1",
+                    "kind": "SecretDefinition",
+                    "name": "db",
+                    "uid": "uid-of-db",
+                    "controller": True,
+                }
+            ],
+        },
+        "data": {"gone": None, "pw": base64.b64encode(b"hunter2").decode()},
+    }
+
+
+def test_secrets_under_names_that_are_wanted_no_more_go() -> None:
+    old = synced_secret(secret_definition("db", secret="old"))
+    older = synced_secret(secret_definition("db", secret="older"))
+
+    assert leftovers(DB, wish(), [synced_secret(DB), old, older]) == [Delete(old), Delete(older)]
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        pytest.param(synced_secret(DB), id="the wanted one"),
+        pytest.param(deleted(synced_secret(secret_definition("db", secret="old"))), id="goes already"),
+        pytest.param(without_owners(synced_secret(secret_definition("db", secret="old"))), id="only the label is left"),
+        pytest.param(
+            current_secret("old", labels=OWN_LABELS, owners=(owner(controller=True),)), id="another controller's by now"
+        ),
+        pytest.param(
+            synced_secret(secret_definition("db", secret="old", uid="its-predecessor")), id="its predecessor's"
+        ),
+        pytest.param(synced_secret(secret_definition("db", secret="old", namespace="web")), id="a copy elsewhere"),
+    ],
+)
+def test_any_other_secret_is_no_leftover(secret: CurrentSecret) -> None:
+    assert leftovers(DB, wish(), [secret]) == []
+
+
+@pytest.mark.parametrize(
+    ("current", "text"),
+    [
+        (None, "Create(secret=Secret(shop/db, type='Opaque', keys=['pw']))"),
+        (synced_secret(DB, {"pw": f"old {CANARY}"}), "Patch(shop/db, ['data', 'metadata'])"),
+    ],
+)
+def test_repr_tells_no_value(current: CurrentSecret | None, text: str) -> None:
+    assert repr(decide(DB, wish({"pw": CANARY}), current, now=NOW)) == text

@@ -1,0 +1,166 @@
+import pytest
+
+from secrets_manager.backends.base import (
+    BackendError,
+    Document,
+    Source,
+    SourceForbidden,
+    SourceMalformed,
+    SourceNotFound,
+    Unavailable,
+)
+from secrets_manager.controller.definition import Reason
+from secrets_manager.controller.desired import Desired, Documents, desired, resolve
+from secrets_manager.controller.problem import Problem, problem_of, summary
+from secrets_manager.controller.secret import digest
+from tests.gen import data_source, document, spec
+
+CANARY = "canary-7d1f"
+DB = Source("secret/data/db")
+TLS = Source("secret/data/tls")
+
+
+def at_db(values: dict[str, str | None]) -> Documents:
+    return {DB: document(values)}
+
+
+def test_every_key_gets_its_value_in_its_encoding() -> None:
+    wanted = spec(
+        keys={
+            "raw": "secret/data/db#password",
+            "decoded": data_source("secret/data/db#encoded", encoding="base64"),
+            "crt": "secret/data/tls#crt",
+        }
+    )
+    documents = {DB: document({"password": "hunter2", "encoded": "YWJj", "unused": "x"}), TLS: document({"crt": "PEM"})}
+
+    assert resolve(wanted, documents) == {"raw": b"hunter2", "decoded": b"abc", "crt": b"PEM"}
+
+
+def test_same_value_may_serve_several_keys() -> None:
+    wanted = spec(keys={"a": "secret/data/db#password", "b": "secret/data/db#password"})
+
+    assert resolve(wanted, at_db({"password": "hunter2"})) == {"a": b"hunter2", "b": b"hunter2"}
+
+
+def test_empty_value_is_a_value() -> None:
+    assert resolve(spec(), at_db({"password": ""})) == {"pw": b""}
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        pytest.param(
+            document({"user": CANARY}),
+            Problem(
+                Reason.SOURCE_NOT_FOUND,
+                "key pw: 'password' at secret/data/db does not exist: write it, or correct the name",
+            ),
+            id="no such key",
+        ),
+        pytest.param(
+            document({"password": None}),
+            Problem(
+                Reason.SOURCE_INVALID,
+                "key pw: 'password' at secret/data/db is null: give it a value, or remove the key here",
+            ),
+            id="null",
+        ),
+        pytest.param(
+            document({}),
+            Problem(
+                Reason.SOURCE_NOT_FOUND,
+                "key pw: 'password' at secret/data/db does not exist: write it, or correct the name",
+            ),
+            id="empty document",
+        ),
+        pytest.param(
+            Unavailable("Vault is sealed"), Problem(Reason.BACKEND_UNAVAILABLE, "key pw: Vault is sealed"), id="down"
+        ),
+        pytest.param(
+            SourceNotFound("no such path"), Problem(Reason.SOURCE_NOT_FOUND, "key pw: no such path"), id="no path"
+        ),
+        pytest.param(
+            SourceForbidden("not allowed"), Problem(Reason.SOURCE_FORBIDDEN, "key pw: not allowed"), id="forbidden"
+        ),
+        pytest.param(
+            SourceMalformed("no keys there"), Problem(Reason.SOURCE_INVALID, "key pw: no keys there"), id="malformed"
+        ),
+    ],
+)
+def test_problem_names_the_key_the_path_and_the_next_step(found: Document | BackendError, problem: Problem) -> None:
+    assert resolve(spec(), {DB: found}) == {"pw": problem}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        ("base64", "the value is not base64: encode it, or remove encoding: base64"),
+        ("rot13", "encoding 'rot13' is unknown: use text or base64"),
+    ],
+)
+def test_value_in_another_encoding_is_a_problem_that_does_not_tell_it(encoding: str, message: str) -> None:
+    wanted = spec(keys={"pw": data_source("secret/data/db#password", encoding=encoding)})
+
+    assert resolve(wanted, at_db({"password": CANARY})) == {
+        "pw": Problem(Reason.SOURCE_INVALID, f"key pw: 'password' at secret/data/db: {message}")
+    }
+
+
+def test_values_together_make_one_secret() -> None:
+    wanted = spec("db-secret", type_="kubernetes.io/basic-auth")
+    values = {"password": b"hunter2"}
+
+    assert desired(wanted, values) == Desired(
+        name="db-secret", type="kubernetes.io/basic-auth", data=values, digest=digest(values)
+    )
+
+
+def test_type_is_opaque_unless_said() -> None:
+    assert desired(spec(), {"pw": b"x"}) == Desired(
+        name="db", type="Opaque", data={"pw": b"x"}, digest=digest({"pw": b"x"})
+    )
+
+
+def test_one_bad_key_is_enough_for_no_secret() -> None:
+    problem = Problem(Reason.SOURCE_FORBIDDEN, "key b: not allowed")
+
+    assert desired(spec(), {"a": b"good", "b": problem, "c": b"good"}) == problem
+
+
+def test_several_problems_are_one_with_the_first_keys_reason() -> None:
+    wanted = spec(
+        keys={"z": "secret/data/tls#z", "b": "secret/data/db#b", "a": "secret/data/db#a", "ok": "secret/data/db#ok"}
+    )
+    documents: Documents = {DB: document({"ok": "fine"}), TLS: SourceForbidden("not allowed")}
+
+    assert desired(wanted, resolve(wanted, documents)) == Problem(
+        Reason.SOURCE_NOT_FOUND,
+        "key a: 'a' at secret/data/db does not exist: write it, or correct the name (and 2 more of its keys)",
+    )
+
+
+def test_values_that_kubernetes_would_refuse_are_told_before_it_does() -> None:
+    wanted = spec(type_="kubernetes.io/dockerconfigjson", keys={".dockerconfigjson": "secret/data/db#config"})
+
+    assert desired(wanted, {".dockerconfigjson": CANARY.encode()}) == Problem(
+        Reason.SECRET_REJECTED,
+        "key .dockerconfigjson: type kubernetes.io/dockerconfigjson needs a JSON object there",
+    )
+
+
+def test_repr_tells_no_value() -> None:
+    made = desired(spec(), {"pw": CANARY.encode()})
+
+    assert repr(made) == "Desired('db', type='Opaque', keys=['pw'])"
+
+
+def test_one_problem_is_its_own_summary() -> None:
+    problem = problem_of(SourceForbidden("not allowed"), key="pw")
+
+    assert summary([problem]) == problem == Problem(Reason.SOURCE_FORBIDDEN, "key pw: not allowed")
+
+
+@pytest.mark.parametrize("error", [Unavailable, SourceNotFound, SourceForbidden, SourceMalformed])
+def test_every_failure_of_a_read_has_a_reason(error: type[BackendError]) -> None:
+    assert problem_of(error("why"), key="pw").message == "key pw: why"

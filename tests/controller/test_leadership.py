@@ -1,0 +1,392 @@
+"""One works at a time: the lease between candidates on one cluster, with their clocks, replies and networks spoilt."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from random import Random
+
+import httpx
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from secrets_manager.config import Config, ControllerConfig, LeaseConfig
+from secrets_manager.controller.leadership import elector, lease_name
+from secrets_manager.demo.api.cluster import Cluster
+from secrets_manager.demo.api.documents import Json, Object, at
+from secrets_manager.kube.client import KubeClient
+from secrets_manager.kube.lease import LeadershipLost
+from tests.doubles import faults as fault
+from tests.doubles.faults import Fault, Faults
+from tests.doubles.kube_transport import KubeTransport, administrator, virtual_time
+
+LEASE = LeaseConfig(enabled=True)
+PATH = "/apis/coordination.k8s.io/v1/namespaces/default/leases/5ac9a181.secrets-manager.tuenti.io"
+OFFLINE = fault.lose_request()
+
+Work = Callable[[], Awaitable[None]] | None
+
+
+class Candidate:
+    """One process that wants to work. It notes each term of its work: when it began, and when it ended."""
+
+    def __init__(self, name: str, arena: "Arena", *, skew: float, work: Work) -> None:
+        self.name = name
+        self.faults = Faults(KubeTransport(arena.cluster))
+        self.life = trio.CancelScope()
+        self.over = trio.Event()
+        self.done = trio.Event()
+        self.lost = ""
+        self.terms: list[list[float]] = []
+        self._arena = arena
+        self._skew = timedelta(seconds=skew)
+        self._task = work or self.done.wait
+
+    @property
+    def at_work(self) -> bool:
+        return bool(self.terms) and len(self.terms[-1]) == 1
+
+    async def run(self) -> None:
+        async with httpx.AsyncClient(
+            transport=self.faults, base_url="http://kube", timeout=10, trust_env=False
+        ) as http:
+            leader = elector(
+                Config(lease=LEASE),
+                KubeClient(http, http),
+                namespace="default",
+                identity=self.name,
+                random=Random(self.name),
+                clock=self._time,
+            )
+            try:
+                with self.life:
+                    await leader.run(self._work)
+            except* LeadershipLost as group:
+                self.lost = str(group.exceptions[0])
+        self.over.set()
+
+    async def _work(self) -> None:
+        assert self._arena.workers == [], f"{self.name} begins to work beside {self._arena.workers}"
+        self._arena.workers.append(self.name)
+        self.terms.append([trio.current_time()])
+        try:
+            await self._task()
+        finally:
+            self.terms[-1].append(trio.current_time())
+            self._arena.workers.remove(self.name)
+
+    def _time(self) -> datetime:
+        return virtual_time() + self._skew
+
+
+class Arena:
+    """A cluster, and those who want to work on it. `workers` are those who do."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.cluster = Cluster(now=virtual_time)
+        self.workers: list[str] = []
+        self._user = administrator(self.cluster)
+        self._nursery = nursery
+
+    def enter(self, name: str, *, skew: float = 0.0, work: Work = None) -> Candidate:
+        """Let a candidate live; its clock is off by `skew` seconds, and it works until `done` unless told otherwise."""
+        candidate = Candidate(name, self, skew=skew, work=work)
+        self._nursery.start_soon(candidate.run)
+        return candidate
+
+    async def until_at_work(self, candidate: Candidate) -> float:
+        """Returns the seconds that it took."""
+        began = trio.current_time()
+        with trio.fail_after(120):
+            while not candidate.at_work:  # noqa: ASYNC110 - virtual time: a tenth of a second costs nothing
+                await trio.sleep(0.1)
+        return trio.current_time() - began
+
+    def lease(self, *path: str) -> Json:
+        return at(self._user.get(PATH), "spec", *path)
+
+    def overwrite(self, spec: Object) -> None:
+        self._user.patch(PATH, {"spec": spec})
+
+    def delete(self) -> None:
+        self._user.delete(PATH)
+
+
+@asynccontextmanager
+async def arena() -> AsyncIterator[Arena]:
+    async with trio.open_nursery() as nursery:
+        yield Arena(nursery)
+        nursery.cancel_scope.cancel()
+
+
+def test_the_lease_is_that_of_the_original_unless_the_installation_has_a_name_of_its_own() -> None:
+    assert lease_name(ControllerConfig().name) == "5ac9a181.secrets-manager.tuenti.io"
+    assert lease_name("mine") != lease_name("yours")
+    assert lease_name("mine").endswith(".secrets-manager.tuenti.io")
+
+
+async def test_without_an_election_the_work_begins_at_once_and_no_lease_is_asked_for(autojump_clock: MockClock) -> None:
+    faults = Faults(KubeTransport(Cluster(now=virtual_time)))
+    async with httpx.AsyncClient(transport=faults, base_url="http://kube") as http:
+        client, done = KubeClient(http, http), trio.Event()
+        leader = elector(Config(), client, namespace="default", identity="one", random=Random(0), clock=virtual_time)
+
+        async def work() -> None:
+            await trio.lowlevel.checkpoint()
+            done.set()
+
+        await leader.run(work)
+    assert (done.is_set(), faults.calls) == (True, [])
+
+
+async def test_the_first_one_works_and_its_record_says_so(autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        assert here.lease() == {
+            "holderIdentity": "one",
+            "leaseDurationSeconds": 15,
+            "acquireTime": "2026-01-01T00:00:00.000000Z",
+            "renewTime": "2026-01-01T00:00:00.000000Z",
+        }
+
+
+async def test_a_leader_that_is_well_works_on_and_the_other_one_waits(autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        two = here.enter("two")
+        await trio.sleep(600)
+        assert (one.at_work, two.terms, here.lease("leaseTransitions")) == (True, [], None)
+        assert here.lease("acquireTime") == "2026-01-01T00:00:00.000000Z"
+
+
+async def test_the_lease_is_released_after_the_work_has_ended_and_the_next_one_begins_soon(
+    autojump_clock: MockClock,
+) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        two = here.enter("two")
+        await trio.sleep(20)
+
+        one.life.cancel()
+
+        assert await here.until_at_work(two) <= LEASE.retry_period * 1.2 + 0.1
+        assert one.terms[-1][1] <= two.terms[0][0]
+        assert (here.lease("holderIdentity"), here.lease("leaseTransitions")) == ("two", 1)
+
+
+async def test_work_that_ends_by_itself_releases_the_lease(autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        one.done.set()
+        await one.over.wait()
+        assert here.lease("holderIdentity") in ("", None)
+        assert here.lease("leaseDurationSeconds") == 1
+        assert one.lost == ""
+
+
+async def test_a_stop_in_the_middle_of_a_renewal_releases_the_lease_all_the_same(autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        one.faults.next(fault.kill_after(one.life), when=fault.is_write)
+        await one.over.wait()
+        assert here.lease("holderIdentity") in ("", None)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_a_leader_that_vanishes_is_followed_within_duration_and_one_retry_period(
+    seed: int, autojump_clock: MockClock
+) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        two = here.enter(f"two-{seed}")
+        await trio.sleep(20 + seed * 0.37)
+
+        one.faults.always(OFFLINE)
+        one.life.cancel()
+
+        assert await here.until_at_work(two) <= LEASE.duration + LEASE.retry_period + 1
+
+
+NO_RENEWAL: dict[str, Fault] = {
+    "the network is gone": OFFLINE,
+    "requests hang": fault.late(1e6),
+    "the server fails": fault.answer(500),
+    "the client is throttled": fault.answer(429, headers={"Retry-After": "1"}),
+    "the right was taken away": fault.answer(403, reason="Forbidden"),
+    "somebody else is always faster": fault.answer(409, reason="Conflict"),
+}
+
+
+@pytest.mark.parametrize("trouble", NO_RENEWAL.values(), ids=NO_RENEWAL)
+@pytest.mark.parametrize("last_renewal_took", [0.0, 4.9])
+async def test_the_work_ends_at_the_renew_deadline_and_before_another_may_begin(
+    trouble: Fault, last_renewal_took: float, autojump_clock: MockClock
+) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        here.enter("two")
+        one.faults.next(fault.late(last_renewal_took), when=fault.is_write)
+        while one.faults.calls[-1].method != "PATCH":  # noqa: ASYNC110 - virtual time
+            await trio.sleep(0.01)
+        renewed = trio.current_time()
+        one.faults.always(trouble)
+
+        await one.over.wait()
+
+        ended = one.terms[-1][1]
+        assert ended - renewed <= LEASE.renew_deadline + 0.01
+        assert one.lost == f"the lease default/{lease_name('SecretDefinition')} could not be renewed in 10 s"
+
+
+async def test_a_process_that_was_stopped_for_long_does_not_take_one_more_step(autojump_clock: MockClock) -> None:
+    steps: list[float] = []
+
+    async def work() -> None:
+        while True:
+            await trio.sleep(0.1)
+            steps.append(trio.current_time())
+
+    async with arena() as here:
+        one = here.enter("one", work=work)
+        await trio.sleep(5.05)
+        autojump_clock.jump(60)
+        await one.over.wait()
+        assert max(steps) < 5.1
+        assert "could not be renewed" in one.lost
+
+
+async def test_trouble_that_passes_before_the_deadline_disturbs_nobody(autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        two = here.enter("two")
+        for pause in (0.0, 0.5, 1.0, 1.5):
+            await trio.sleep(10 + pause)
+            one.faults.always(OFFLINE)
+            await trio.sleep(5.5)
+            one.faults.heal()
+        await trio.sleep(60)
+        assert (one.at_work, len(one.terms), two.terms) == (True, 1, [])
+
+
+async def test_renewals_whose_replies_are_lost_count_for_nothing_but_harm_nobody(autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        two = here.enter("two")
+        for _ in range(10):
+            await trio.sleep(7)
+            one.faults.next(fault.lose_reply(), when=fault.is_write, times=2)
+        assert (one.at_work, len(one.terms), two.terms) == (True, 1, [])
+
+
+@pytest.mark.parametrize("skew", [-86400.0, 86400.0])
+async def test_the_clocks_of_others_are_not_trusted(skew: float, autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one", skew=skew)
+        await here.until_at_work(one)
+        two = here.enter("two")
+        await trio.sleep(300)
+        assert (one.at_work, two.terms) == (True, [])
+
+        one.faults.always(OFFLINE)
+        one.life.cancel()
+        assert LEASE.duration - LEASE.retry_period <= await here.until_at_work(two)
+
+
+async def test_a_lease_that_was_given_to_somebody_else_ends_the_work_at_the_next_look(
+    autojump_clock: MockClock,
+) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        here.overwrite({"holderIdentity": "an administrator's choice"})
+        given = trio.current_time()
+        await one.over.wait()
+        assert one.terms[-1][1] - given <= LEASE.retry_period
+        assert "was taken by an administrator's choice" in one.lost
+        assert here.lease("holderIdentity") == "an administrator's choice"
+
+
+async def test_a_lease_that_somebody_deletes_is_made_anew_by_its_holder(autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        here.delete()
+        await trio.sleep(LEASE.retry_period + 0.1)
+        assert (one.at_work, here.lease("holderIdentity")) == (True, "one")
+
+
+async def test_a_standby_that_saw_nothing_for_long_does_not_take_what_was_renewed_meanwhile(
+    autojump_clock: MockClock,
+) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        two = here.enter("two")
+        await trio.sleep(5)
+        two.faults.always(OFFLINE)
+        await trio.sleep(600)
+        two.faults.heal()
+        await trio.sleep(60)
+        assert (one.at_work, two.terms) == (True, [])
+
+
+async def test_a_standby_that_is_shown_an_old_record_can_not_take_the_lease(autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        two = here.enter("two")
+        await trio.sleep(10)
+        two.faults.always(fault.as_of(here.cluster.storage.revision), when=lambda request: request.method == "GET")
+        await trio.sleep(120)
+        assert (one.at_work, two.terms) == (True, [])
+
+
+TROUBLES: list[Fault] = [
+    OFFLINE,
+    fault.lose_reply(),
+    fault.late(3.0),
+    fault.late(4.9),
+    fault.late(1e6),
+    fault.answer(500),
+    fault.twice,
+    fault.rubbish(b"{}"),
+]
+TROUBLE = st.tuples(
+    st.sampled_from(["one", "two", "three"]), st.sampled_from(TROUBLES), st.integers(1, 8), st.floats(0.0, 12.0)
+)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(TROUBLE, max_size=12), st.lists(st.floats(-3600, 3600), min_size=3, max_size=3))
+def test_never_do_two_work_at_once_and_in_the_end_one_does(
+    troubles: list[tuple[str, Fault, int, float]], skews: list[float]
+) -> None:
+    async def main() -> None:
+        async with arena() as here:
+            names = ["one", "two", "three"]
+            candidates = {name: here.enter(name, skew=skew) for name, skew in zip(names, skews, strict=True)}
+            for name, trouble, times, pause in troubles:
+                if candidates[name].over.is_set():  # Kubernetes starts the process anew
+                    candidates[name] = here.enter(name)
+                candidates[name].faults.next(trouble, times=times)
+                await trio.sleep(pause)
+            for name, candidate in candidates.items():
+                candidate.faults.heal()
+                if candidate.over.is_set():
+                    here.enter(name)
+            await trio.sleep(60)
+            assert len(here.workers) == 1
+            assert [here.lease("holderIdentity")] == here.workers
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))

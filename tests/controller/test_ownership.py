@@ -1,0 +1,113 @@
+import msgspec
+import pytest
+
+from secrets_manager.controller.definition import Reason
+from secrets_manager.controller.ownership import Claim, claim, not_owned, owns
+from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.secret import CurrentSecret
+from secrets_manager.kube.objects import OwnerReference
+from tests.gen import NOW, current_secret, owner, secret_definition, synced_secret
+
+DB = secret_definition("db")
+OURS = synced_secret(DB)
+ORIGINALS = {"app.kubernetes.io/managed-by": "secrets-manager"}
+ADOPT = "secrets-manager.tuenti.io/adopt"
+
+
+def definition_owner(name: str, uid: str, *, api_version: str = "secrets-manager.tuenti.io/v1alpha1") -> OwnerReference:
+    return OwnerReference(api_version=api_version, kind="SecretDefinition", name=name, uid=uid, controller=True)
+
+
+def with_owners(secret: CurrentSecret, *owners: OwnerReference) -> CurrentSecret:
+    return msgspec.structs.replace(secret, metadata=msgspec.structs.replace(secret.metadata, owner_references=owners))
+
+
+@pytest.mark.parametrize(
+    ("secret", "right"),
+    [
+        pytest.param(OURS, Claim.OWNED, id="owned"),
+        pytest.param(synced_secret(DB, owners=(owner(),)), Claim.OWNED, id="owned beside others"),
+        pytest.param(with_owners(OURS), Claim.OWNED, id="ownerReference removed, label left"),
+        pytest.param(
+            current_secret(owners=(definition_owner("db", "uid-of-its-predecessor"),)),
+            Claim.OWNED,
+            id="owned by an earlier definition of the same name",
+        ),
+        pytest.param(
+            current_secret(owners=(definition_owner("db", "u", api_version="secrets-manager.tuenti.io/v1beta1"),)),
+            Claim.OWNED,
+            id="owned at another version of the API",
+        ),
+        pytest.param(current_secret(labels=ORIGINALS), Claim.INHERITED, id="the original's, by label"),
+        pytest.param(
+            current_secret(annotations={"secrets-manager.tuenti.io/lastUpdateTime": NOW}),
+            Claim.INHERITED,
+            id="the original's, by annotation, where a user's label won",
+        ),
+        pytest.param(current_secret(), Claim.NONE, id="somebody else's"),
+        pytest.param(current_secret(labels={"app.kubernetes.io/managed-by": "Helm"}), Claim.NONE, id="Helm's"),
+        pytest.param(synced_secret(secret_definition("web", secret="db")), Claim.NONE, id="another definition's"),
+        pytest.param(
+            current_secret(owners=(definition_owner("db", "u", api_version="example.org/v1"),)),
+            Claim.NONE,
+            id="owned by a kind of the same name in another group",
+        ),
+        pytest.param(
+            current_secret(owners=(owner("db", kind="Certificate", controller=True),), labels=ORIGINALS),
+            Claim.NONE,
+            id="the original's once, another controller's now",
+        ),
+        pytest.param(
+            current_secret(owners=(owner(),), labels=ORIGINALS),
+            Claim.NONE,
+            id="the original's once, owned by another now",
+        ),
+    ],
+)
+def test_right_of_a_definition_to_a_secret(secret: CurrentSecret, right: Claim) -> None:
+    assert claim(DB, secret) is right
+
+
+@pytest.mark.parametrize(
+    ("secret", "right"),
+    [
+        pytest.param(OURS, Claim.OWNED, id="owned anyway"),
+        pytest.param(current_secret(), Claim.ADOPTED, id="nobody's"),
+        pytest.param(current_secret(owners=(owner(),)), Claim.ADOPTED, id="has an owner that does not manage it"),
+        pytest.param(current_secret(owners=(owner(controller=True),)), Claim.NONE, id="another controller's"),
+        pytest.param(
+            synced_secret(secret_definition("web", secret="db")), Claim.NONE, id="another definition's, which keeps it"
+        ),
+    ],
+)
+def test_adopt_takes_over_what_no_other_controller_manages(secret: CurrentSecret, right: Claim) -> None:
+    assert claim(secret_definition("db", annotations={ADOPT: "true"}), secret) is right
+
+
+@pytest.mark.parametrize("word", ["", "false", "True", "yes", "1"])
+def test_adopt_is_true_or_nothing(word: str) -> None:
+    assert claim(secret_definition("db", annotations={ADOPT: word}), current_secret()) is Claim.NONE
+
+
+def test_label_of_a_definition_that_is_gone_gives_no_ownership() -> None:
+    assert not owns(secret_definition("db", uid="its-successor"), with_owners(OURS))
+
+
+@pytest.mark.parametrize(
+    ("secret", "message"),
+    [
+        (
+            current_secret(),
+            (
+                "Secret db was not made by secrets-manager: delete or rename it, "
+                "or annotate this definition with secrets-manager.tuenti.io/adopt=true to take it over"
+            ),
+        ),
+        (
+            synced_secret(secret_definition("web", secret="db")),
+            "Secret db is owned by SecretDefinition web: choose another spec.name, or delete that owner",
+        ),
+    ],
+)
+def test_refusal_names_the_owner_and_the_next_step(secret: CurrentSecret, message: str) -> None:
+    assert not_owned(secret) == Problem(Reason.SECRET_NOT_OWNED, message)

@@ -1,0 +1,285 @@
+"""What users and operators see: status, Events, metrics, log lines. Each is told once, and nothing is told at rest."""
+
+import base64
+
+import httpx
+from trio.testing import MockClock
+
+from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, text
+from tests.controller.component import CRD, definition_path, running, secret_path
+from tests.doubles import faults as fault
+
+THEIRS: Object = {
+    "type": "Audited",
+    "status": "True",
+    "reason": "ByHand",
+    "message": "fine",
+    "lastTransitionTime": "2020-01-01T00:00:00Z",
+}
+
+
+async def test_the_status_says_what_was_made_from_what(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.write("app", password="hunter-2")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+
+        assert at(scene.definition("app"), "status") == {
+            "conditions": [
+                {
+                    "type": "Ready",
+                    "status": "True",
+                    "reason": "Synced",
+                    "message": "Secret app is in sync",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                    "observedGeneration": 1,
+                }
+            ],
+            "observedGeneration": 1,
+            "lastSyncTime": "2026-01-01T00:00:00Z",
+            "secretName": "app",
+            "sources": [{"path": "secret/data/app", "version": 2}],
+        }
+
+
+async def test_at_rest_kubernetes_is_asked_for_nothing_but_its_watches(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        for number in range(5):
+            scene.write(f"app-{number}", password="hunter-1")
+            scene.define(f"app-{number}", pw=f"app-{number}#password")
+        scene.define("missing", pw="missing#password")
+        scene.define("broken")
+        await scene.settled()
+        requests, revision = len(scene.faults.calls), scene.cluster.storage.revision
+
+        await scene.passed(900)
+
+        assert {call.method for call in scene.faults.calls[requests:]} == {"GET"}
+        assert len(scene.faults.calls) - requests <= 2 * 900 / 290 + 2
+        assert scene.cluster.storage.revision == revision
+
+
+async def test_a_restart_finds_all_as_it_should_be_and_writes_nothing(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        scene.define("missing", pw="missing#password")
+        await scene.settled()
+        await scene.stop()
+        revision = scene.cluster.storage.revision
+
+        scene.start()
+        await scene.settled()
+
+        assert scene.cluster.storage.revision == revision
+
+
+async def test_a_problem_is_told_once_and_again_when_its_reason_changes(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.define("app", pw="app#password")
+        await scene.passed(900)
+        assert scene.events() == [("SyncFailed", "app")]
+
+        scene.write("app", password=None)
+        await scene.passed(900)
+        assert scene.events() == [("SyncFailed", "app"), ("SyncFailed", "app")]
+        assert scene.message("app") == (
+            "key pw: 'password' at secret/data/app is null: give it a value, or remove the key here"
+        )
+
+        scene.write("app", password="hunter-1")
+        await scene.settled()
+        assert scene.events() == [("SyncFailed", "app"), ("SyncFailed", "app"), ("Synced", "app")]
+        warnings = [line for line in scene.told.lines if line.startswith("WARNING")]
+        assert len(warnings) == 2
+        assert all("sync failed" in line for line in warnings)
+
+
+async def test_a_failure_says_since_when_and_leaves_what_the_secret_was_made_from(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        before = mapping(scene.definition("app"), "status")
+
+        scene.vault.delete_kv("secret/data/app")
+        await scene.settled()
+
+        status = mapping(scene.definition("app"), "status")
+        ready: Json = {
+            "type": "Ready",
+            "status": "False",
+            "reason": "SourceNotFound",
+            "message": scene.message("app"),
+            "lastTransitionTime": at(scene.ready("app"), "lastTransitionTime"),
+            "observedGeneration": 1,
+        }
+        assert status == before | {"conditions": [ready]}
+        assert text(ready, "lastTransitionTime") > text(before, "lastSyncTime")
+        assert scene.values("app") == {"pw": "hunter-1"}
+
+
+async def test_events_tell_the_manner_of_each_write(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.somebodys_secret("adopted", data={"k": "theirs"})
+        scene.somebodys_secret("retyped", data={"k": "theirs"})
+        for name in ("app", "adopted", "retyped"):
+            scene.write(name, password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        scene.write("app", password="hunter-2")
+        await scene.settled()
+        scene.edit("app", {"data": {"pw": base64.b64encode(b"edited").decode()}})
+        await scene.settled()
+        scene.user.delete(secret_path("app"))
+        await scene.settled()
+        scene.define("adopted", annotations={"secrets-manager.tuenti.io/adopt": "true"}, pw="adopted#password")
+        await scene.settled()
+        scene.define(
+            "retyped",
+            annotations={"secrets-manager.tuenti.io/adopt": "true"},
+            type_="kubernetes.io/basic-auth",
+            password="retyped#password",
+        )
+        await scene.settled()
+
+        assert [reason for reason, name in scene.events() if name == "app"] == ["Synced", "SecretReverted"]
+        assert scene.event_series("app") == {"Synced": 2, "SecretReverted": 2}
+        assert [reason for reason, name in scene.events() if name == "adopted"] == ["SecretAdopted"]
+        assert [reason for reason, name in scene.events() if name == "retyped"] == ["SecretAdopted"]
+
+
+async def test_conditions_of_others_survive(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        ours = items(scene.definition("app"), "status", "conditions")
+        scene.user.patch(f"{definition_path('app')}/status", {"status": {"conditions": [THEIRS, *ours]}})
+
+        scene.write("app", password="hunter-1")
+        await scene.settled()
+
+        assert items(scene.definition("app"), "status", "conditions") == [THEIRS, scene.ready("app")]
+        assert scene.reason("app") == "Synced"
+
+
+async def test_a_condition_that_another_sets_at_the_same_moment_survives(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+
+        async def meddle(request: httpx.Request, send: fault.Send) -> httpx.Response:
+            scene.user.patch(f"{definition_path('app')}/status", {"status": {"conditions": [THEIRS]}})
+            return await send(request)
+
+        scene.faults.next(meddle, when=fault.on_path(ends="/status"))
+        scene.define("app", pw="app#password")
+        await scene.settled()
+
+        assert items(scene.definition("app"), "status", "conditions") == [THEIRS, scene.ready("app")]
+        assert scene.reason("app") == "Synced"
+
+
+async def test_the_metrics_of_a_definition_come_and_go_with_it(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        scene.define("broken", pw="missing#password")
+        await scene.settled()
+        assert (scene.metric("last_sync_status", "app"), scene.metric("sync_errors_total", "app")) == (1, None)
+        assert (scene.metric("last_sync_status", "broken"), scene.metric("sync_errors_total", "broken")) == (0, 1)
+
+        scene.delete("app")
+        scene.delete("broken")
+        await scene.settled()
+        assert (scene.metric("last_sync_status", "app"), scene.metric("last_sync_status", "broken")) == (None, None)
+        assert scene.metric("sync_errors_total", "broken") is None
+
+
+async def test_a_definition_that_goes_while_it_is_worked_on_leaves_no_metrics(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+
+        async def meddle(request: httpx.Request, send: fault.Send) -> httpx.Response:
+            scene.delete("app")
+            await scene.passed(1)
+            return await send(request)
+
+        scene.faults.next(meddle, when=fault.is_write)
+        scene.write("app", password="hunter-2")
+        await scene.settled()
+
+        assert scene.metric("last_sync_status", "app") is None
+
+
+async def test_a_read_of_a_secret_that_fails_is_counted(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.somebodys_secret("app")
+        scene.write("app", password="hunter-1")
+        scene.faults.next(fault.answer(500), when=fault.on_path(ends="/secrets/app"))
+        scene.define("app", pw="app#password")
+        await scene.settled()
+
+        assert scene.metric("secret_read_errors_total", "app") == 1
+
+
+async def test_the_crd_of_the_original_has_no_status_and_that_is_said_once(autojump_clock: MockClock) -> None:
+    async with running(crd=without_status(CRD)) as scene:
+        for name in ("one", "two"):
+            scene.write(name, password="hunter-1")
+            scene.define(name, pw=f"{name}#password")
+        await scene.settled()
+        scene.write("one", password="hunter-2")
+        await scene.settled()
+
+        assert (scene.values("one"), scene.values("two")) == ({"pw": "hunter-2"}, {"pw": "hunter-1"})
+        assert [line for line in scene.told.lines if line.startswith("WARNING")] == [
+            "WARNING the installed CRD has no status: apply the output of `secrets-manager crd` {}"
+        ]
+
+
+async def test_a_definition_that_goes_before_its_status_is_written_is_no_old_crd(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.faults.always(fault.late(5), when=fault.is_watch)  # so the deletion is not known yet
+
+        async def meddle(request: httpx.Request, send: fault.Send) -> httpx.Response:
+            scene.delete("app")
+            return await send(request)
+
+        scene.faults.next(meddle, when=fault.on_path(ends="/status"))
+        scene.define("app", pw="app#password")
+        await scene.settled()
+
+        assert [line for line in scene.told.lines if line.startswith("WARNING")] == []
+
+
+async def test_what_kubernetes_refuses_is_told_in_its_own_words(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        refusal = fault.answer(403, reason="Forbidden", message="exceeded quota: hunter-1 is one too many")
+        scene.faults.always(refusal, when=lambda request: request.method == "POST" and "events" not in request.url.path)
+        scene.define("app", pw="app#password")
+        await scene.passed(600)
+        assert (scene.reason("app"), scene.message("app")) == (
+            "SecretRejected",
+            (
+                "Kubernetes refuses Secret app: POST /api/v1/namespaces/shop/secrets: "
+                "403 Forbidden: exceeded quota: <redacted> is one too many"
+            ),
+        )
+
+        scene.faults.heal()
+        await scene.passed(60)
+        assert scene.reason("app") == "Synced"
+
+
+def without_status(crd: Object) -> Object:
+    """The CRD as the Go original had it."""
+    versions: list[Json] = [
+        {name: value for name, value in mapping(version).items() if name != "subresources"}
+        for version in items(crd, "spec", "versions")
+    ]
+    return crd | {"spec": mapping(crd, "spec") | {"versions": versions}}

@@ -1,0 +1,184 @@
+from math import inf
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from secrets_manager.backends.base import (
+    BackendError,
+    Document,
+    Source,
+    SourceForbidden,
+)
+from secrets_manager.controller.sources import MAX_HOLD
+from secrets_manager.kube.objects import ObjectKey
+from tests.controller.scripted import ANY, DB, PERIOD, TLS, Read, ScriptedBackend, idle, key, running
+from tests.gen import document
+
+
+async def test_source_is_read_once_for_all_who_ask_at_one_moment(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend(takes=1.0)
+    sources = idle(backend)
+    keys = [key(f"db-{number}") for number in range(100)]
+    got: list[Document | BackendError] = []
+
+    async def ask(one: ObjectKey) -> None:
+        got.append((await sources.documents(one, frozenset({DB})))[DB])
+
+    for one in keys:
+        sources.use(one, frozenset({DB}))
+    async with trio.open_nursery() as nursery:
+        for one in keys:
+            nursery.start_soon(ask, one)
+
+    assert backend.reads == [Read(DB, 0.0)]
+    assert {id(document) for document in got} == {id(ANY)}
+    assert len(got) == len(keys)
+
+
+async def test_definitions_that_share_a_path_get_the_same_version_even_if_it_changes_between(
+    autojump_clock: MockClock,
+) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend)
+    first = document(version=1)
+    backend.put(DB, first)
+    for name in ("one", "two"):
+        sources.use(key(name), frozenset({DB}))
+
+    one = await sources.documents(key("one"), frozenset({DB}))
+    backend.put(DB, document(version=2))
+    two = await sources.documents(key("two"), frozenset({DB}))
+
+    assert one == two == {DB: first}
+
+
+async def test_sources_of_one_definition_are_read_side_by_side(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend(takes=1.0)
+    sources = idle(backend)
+    backend.put(TLS, document({"crt": "PEM"}))
+    sources.use(key("db"), frozenset({DB, TLS}))
+
+    assert await sources.documents(key("db"), frozenset({DB, TLS})) == {DB: ANY, TLS: document({"crt": "PEM"})}
+    assert trio.current_time() == 1.0
+
+
+async def test_failed_read_is_a_result_beside_the_good_ones(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend)
+    error = SourceForbidden("not allowed")
+    backend.put(TLS, error)
+    sources.use(key("db"), frozenset({DB, TLS}))
+
+    assert await sources.documents(key("db"), frozenset({DB, TLS})) == {DB: ANY, TLS: error}
+
+
+async def test_changed_definition_reads_afresh(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend)
+    sources.use(key("db"), frozenset({DB}))
+    await sources.documents(key("db"), frozenset({DB}))
+    newer = document(version=2)
+    backend.put(DB, newer)
+    await trio.sleep(1.0)
+
+    sources.use(key("db"), frozenset({DB}))
+
+    assert await sources.documents(key("db"), frozenset({DB})) == {DB: newer}
+
+
+async def test_read_that_began_before_the_change_does_not_serve_it(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend(takes=2.0)
+    sources = idle(backend)
+    newer = document(version=2)
+    sources.use(key("one"), frozenset({DB}))
+    sources.use(key("two"), frozenset({DB}))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sources.documents, key("one"), frozenset({DB}))
+        await trio.sleep(1.0)
+        backend.put(DB, newer)
+        sources.use(key("two"), frozenset({DB}))
+        documents = await sources.documents(key("two"), frozenset({DB}))
+
+    assert documents == {DB: newer}
+
+
+async def test_cancelled_read_leaves_nothing_that_passes_for_fresh(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend)
+    sources.use(key("db"), frozenset({DB}))
+    await sources.documents(key("db"), frozenset({DB}))
+    await trio.sleep(1.0)
+    newer = document(version=2)
+    backend.put(DB, newer)
+    sources.use(key("db"), frozenset({DB}))
+
+    backend.takes = inf
+    with trio.move_on_after(1.0):
+        await sources.documents(key("db"), frozenset({DB}))
+    backend.takes = 0.0
+
+    with trio.fail_after(10.0):
+        assert await sources.documents(key("db"), frozenset({DB})) == {DB: newer}
+
+
+async def test_cancelled_read_keeps_nobody_waiting(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend(takes=inf)
+    sources = idle(backend)
+    sources.use(key("one"), frozenset({DB}))
+    sources.use(key("two"), frozenset({DB}))
+    got: list[dict[Source, Document | BackendError]] = []
+
+    async def give_up_after_a_second() -> None:
+        with trio.move_on_after(1.0):
+            await sources.documents(key("one"), frozenset({DB}))
+        backend.takes = 0.0
+
+    async def wait() -> None:
+        got.append(await sources.documents(key("two"), frozenset({DB})))
+
+    with trio.fail_after(10.0):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(give_up_after_a_second)
+            await trio.sleep(0.5)
+            nursery.start_soon(wait)
+
+    assert got == [{DB: ANY}]
+
+
+@pytest.mark.parametrize(("period", "hold"), [(5.0, 5.0), (600.0, MAX_HOLD)])
+async def test_values_serve_others_for_a_moment_only(period: float, hold: float, autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend, period=period)
+    sources.use(key("db"), frozenset({DB}))
+
+    for pause in (0.0, hold, 0.5):
+        await trio.sleep(pause)
+        await sources.documents(key("db"), frozenset({DB}))
+
+    assert backend.times(DB) == [0.0, hold + 0.5]
+
+
+async def test_values_are_dropped_after_that_moment(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend, period=1000 * PERIOD)
+    sources.use(key("db"), frozenset({DB}))
+
+    async with running(sources):
+        await sources.documents(key("db"), frozenset({DB}))
+        held = sources._entries[DB].result
+        await trio.sleep(2 * MAX_HOLD + 1.0)
+
+        assert (held, sources._entries[DB].result) == (ANY, None)
+
+
+async def test_definition_that_went_meanwhile_can_finish_its_last_reconcile(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend)
+    sources.use(key("db"), frozenset({DB}))
+    sources.release(key("db"))
+    sources.release(key("db"))
+
+    assert await sources.documents(key("db"), frozenset({DB})) == {DB: ANY}
+    assert sources._entries == {}

@@ -1,0 +1,103 @@
+from collections import Counter
+
+import trio
+from trio.testing import MockClock
+
+from secrets_manager.backends.base import (
+    Source,
+    SourceForbidden,
+    Unavailable,
+)
+from secrets_manager.kube.objects import ObjectKey
+from tests.controller.scripted import DB, PERIOD, TLS, Alarm, ScriptedBackend, idle, key, running
+
+
+def forty() -> dict[ObjectKey, Source]:
+    return {key(f"app-{number}"): Source(f"secret/data/app-{number}") for number in range(40)}
+
+
+async def test_store_that_is_down_gets_fewer_requests_and_one_at_a_time(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend, period=5.0)
+    for one, source in forty().items():
+        sources.use(one, frozenset({source}))
+
+    async with running(sources):
+        await trio.sleep(60.0)
+        backend.reads.clear()
+        backend.down, backend.takes = Unavailable("Vault did not answer in time"), 5.0
+        await trio.sleep(11.0)  # those that were under way when it was noticed have ended
+        backend.most_under_way = backend.under_way
+        await trio.sleep(49.0)
+        first_minute = len(backend.reads)
+        await trio.sleep(600.0)
+
+    assert first_minute <= 20  # of 480 when it is up
+    assert len(backend.reads) - first_minute <= 600 / (7.5 + 5.0)
+    assert backend.most_under_way == 1
+
+
+async def test_all_learn_at_once_that_the_store_is_down_and_within_a_period_that_it_is_up(
+    autojump_clock: MockClock,
+) -> None:
+    backend, alarm = ScriptedBackend(), Alarm()
+    sources = idle(backend, wake=alarm, period=5.0)
+    for one, source in forty().items():
+        sources.use(one, frozenset({source}))
+
+    async with running(sources):
+        await trio.sleep(60.0)
+        assert alarm.take() == []
+        backend.down = Unavailable("Vault is sealed")
+        await trio.sleep(6.0)
+        assert set().union(*alarm.take()) == set(forty())
+        await trio.sleep(120.0)
+        assert alarm.take() == []
+        backend.down = None
+        await trio.sleep(15.0 + 5.0)
+
+    assert sorted(alarm.calls, key=str) == sorted(({one} for one in forty()), key=str)
+
+
+async def test_read_during_an_outage_fails_at_once_with_the_known_reason(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend)
+    sealed = Unavailable("Vault is sealed", retry_after=30.0)
+    backend.down = sealed
+    used = frozenset(forty().values())
+    sources.use(key("db"), used)
+    await sources.documents(key("db"), frozenset(sorted(used)[:3]))
+    before = len(backend.reads)
+
+    assert await sources.documents(key("db"), used) == dict.fromkeys(used, sealed)
+    assert len(backend.reads) == before
+
+
+async def test_one_path_that_always_fails_takes_nothing_from_the_others(autojump_clock: MockClock) -> None:
+    backend, alarm = ScriptedBackend(), Alarm()
+    sources = idle(backend, wake=alarm)
+    backend.put(TLS, Unavailable("no answer for this path"))
+    for one, source in forty().items():
+        sources.use(one, frozenset({source}))
+    sources.use(key("tls"), frozenset({TLS}))
+
+    async with running(sources):
+        await trio.sleep(10 * PERIOD)
+
+    assert set(Counter(read.source for read in backend.reads).values()) == {10}
+    assert alarm.calls == []
+
+
+async def test_refusals_are_answers_so_that_many_of_them_are_no_outage(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend)
+    failing = [Source(f"secret/data/failing-{number}") for number in range(10)]
+    for source in failing:
+        backend.put(source, Unavailable("no answer for this path"))
+    backend.put(DB, SourceForbidden("not allowed"))
+
+    for source in failing:
+        await sources.documents(key("db"), frozenset({source}))
+        await sources.documents(key("db"), frozenset({DB}))
+
+    assert Counter(read.source for read in backend.reads) == dict.fromkeys(failing, 1) | {DB: len(failing)}

@@ -1,0 +1,199 @@
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from secrets_manager.backends.base import (
+    BackendError,
+    Document,
+    Source,
+    SourceForbidden,
+    SourceNotFound,
+    Unavailable,
+)
+from secrets_manager.controller.sources import MAX_HOLD, _until_next
+from tests.controller.scripted import ANY, DB, PERIOD, TLS, Alarm, ScriptedBackend, idle, key, running
+from tests.gen import document
+
+
+def test_turns_are_a_period_apart_whatever_rounding_does() -> None:
+    now = _until_next(DB, PERIOD, 0.0)
+    waits = []
+    for _ in range(1000):
+        waits.append(_until_next(DB, PERIOD, now))
+        now += waits[-1]
+
+    assert waits == pytest.approx([PERIOD] * 1000)
+
+
+async def test_each_source_is_polled_once_in_each_period(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend)
+    for name in ("one", "two", "three"):
+        sources.use(key(name), frozenset({DB, TLS}))
+
+    async with running(sources):
+        await trio.sleep(10 * PERIOD)
+
+    for source in (DB, TLS):
+        times = backend.times(source)
+        assert len(times) == 10
+        assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([PERIOD] * 9)
+
+
+async def test_polls_are_spread_over_the_period_and_a_restart_does_not_move_them(autojump_clock: MockClock) -> None:
+    many = frozenset(Source(f"secret/data/app-{number}") for number in range(200))
+
+    async def times() -> dict[Source, float]:
+        backend = ScriptedBackend()
+        sources = idle(backend)
+        sources.use(key("db"), many)
+        async with running(sources):
+            await trio.sleep(PERIOD)
+        return {source: at % PERIOD for source, at in backend.reads}
+
+    first = await times()
+    await trio.sleep(7.0)
+    second = await times()
+    tenths = Counter(int(at / PERIOD * 10) for at in first.values())
+
+    assert first == pytest.approx(second)
+    assert sorted(tenths) == list(range(10))
+    assert max(tenths.values()) <= 2 * len(many) / 10
+
+
+async def test_source_that_a_definition_has_just_read_is_not_polled_again(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend, period=MAX_HOLD)
+
+    async with running(sources):
+        sources.use(key("db"), frozenset({DB}))
+        await trio.sleep(MAX_HOLD)
+        turn = backend.times(DB)[0]
+        await trio.sleep(turn + 2 * MAX_HOLD - 1.0 - trio.current_time())
+        sources.use(key("db"), frozenset({DB}))
+        await sources.documents(key("db"), frozenset({DB}))
+        await trio.sleep(2.0)
+
+    assert backend.times(DB) == pytest.approx([turn, turn + MAX_HOLD, turn + 2 * MAX_HOLD - 1.0])
+
+
+async def test_users_of_a_source_that_changed_are_woken(autojump_clock: MockClock) -> None:
+    backend, alarm = ScriptedBackend(), Alarm()
+    sources = idle(backend, wake=alarm)
+    sources.use(key("one"), frozenset({DB}))
+    sources.use(key("two"), frozenset({DB, TLS}))
+    sources.use(key("three"), frozenset({TLS}))
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        assert alarm.take() == []
+        backend.put(DB, document(version=2))
+        await trio.sleep(2 * PERIOD)
+
+    assert alarm.take() == [{key("one"), key("two")}]
+
+
+async def test_change_that_a_definition_finds_itself_wakes_the_others_too(autojump_clock: MockClock) -> None:
+    backend, alarm = ScriptedBackend(), Alarm()
+    sources = idle(backend, wake=alarm)
+    sources.use(key("one"), frozenset({DB}))
+    sources.use(key("two"), frozenset({DB}))
+    await sources.documents(key("one"), frozenset({DB}))
+    backend.put(DB, document(version=2))
+    await trio.sleep(1.0)
+
+    sources.use(key("two"), frozenset({DB}))
+    await sources.documents(key("two"), frozenset({DB}))
+
+    assert alarm.take() == [{key("one"), key("two")}]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(ANY, SourceNotFound("gone"), id="deleted"),
+        pytest.param(SourceNotFound("gone"), ANY, id="written"),
+        pytest.param(SourceNotFound("gone"), SourceForbidden("gone"), id="another kind of failure"),
+        pytest.param(
+            SourceNotFound("version 3 was deleted"), SourceNotFound("version 4 was destroyed"), id="other words"
+        ),
+        pytest.param(ANY, document({"password": "other"}, version=None), id="other content"),
+        pytest.param(ANY, document({"password": "hunter2"}, version=2), id="same content, new version"),
+    ],
+)
+async def test_users_are_woken_when_what_a_read_brings_changes(
+    before: Document | BackendError, after: Document | BackendError, autojump_clock: MockClock
+) -> None:
+    backend, alarm = ScriptedBackend(), Alarm()
+    sources = idle(backend, wake=alarm)
+    backend.put(DB, before)
+    sources.use(key("db"), frozenset({DB}))
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        backend.put(DB, after)
+        await trio.sleep(3 * PERIOD)
+
+    assert alarm.calls == [{key("db")}]
+
+
+@pytest.mark.parametrize("content", [ANY, SourceNotFound("gone"), Unavailable("no answer for this path")])
+async def test_at_rest_nobody_is_woken(content: Document | BackendError, autojump_clock: MockClock) -> None:
+    backend, alarm = ScriptedBackend(), Alarm()
+    sources = idle(backend, wake=alarm)
+    backend.put(DB, content)
+    sources.use(key("db"), frozenset({DB}))
+
+    async with running(sources):
+        await trio.sleep(20 * PERIOD)
+
+    assert (len(backend.reads), alarm.calls) == (20, [])
+
+
+async def test_source_that_nobody_uses_is_no_longer_polled(autojump_clock: MockClock) -> None:
+    backend, alarm = ScriptedBackend(), Alarm()
+    sources = idle(backend, wake=alarm)
+    sources.use(key("one"), frozenset({DB, TLS}))
+    sources.use(key("two"), frozenset({TLS}))
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        sources.release(key("one"))
+        backend.put(DB, document(version=2))
+        backend.put(TLS, document(version=2))
+        await trio.sleep(3 * PERIOD)
+
+    assert Counter(read.source for read in backend.reads) == {DB: 2, TLS: 5}
+    assert alarm.calls == [{key("two")}]
+    assert list(sources._entries) == [TLS]
+
+
+async def test_definition_that_moves_leaves_its_old_source(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend)
+    sources.use(key("db"), frozenset({DB}))
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        sources.use(key("db"), frozenset({TLS}))
+        await trio.sleep(3 * PERIOD)
+
+    assert Counter(read.source for read in backend.reads) == {DB: 2, TLS: 3}
+
+
+async def test_source_that_is_used_again_is_polled_once_a_period_still(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend)
+
+    async with running(sources):
+        for _ in range(5):
+            sources.use(key("db"), frozenset({DB}))
+            await trio.sleep(PERIOD / 100)
+            sources.release(key("db"))
+        sources.use(key("db"), frozenset({DB}))
+        await trio.sleep(PERIOD * 5 - trio.current_time())
+
+    assert len(backend.reads) == 5

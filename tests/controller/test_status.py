@@ -1,0 +1,133 @@
+import msgspec
+import pytest
+
+from secrets_manager.backends.base import Source
+from secrets_manager.controller.definition import Condition, Reason, SecretDefinition, SourceStatus, Status
+from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.status import InSync, Outcome, next_status
+from tests.gen import LATER, NOW, secret_definition
+
+FIRST_SYNC = InSync("db", {Source("secret/data/db"): 3, Source("kv1/app"): None}, wrote=True)
+AT_REST = FIRST_SYNC._replace(wrote=False)
+PROBLEM = Problem(Reason.SOURCE_FORBIDDEN, "key pw: not allowed")
+FOREIGN = Condition(type="Approved", status="True", reason="Somebody", last_transition_time=NOW)
+
+SYNCED = Status(
+    conditions=(
+        Condition(
+            type="Ready",
+            status="True",
+            reason="Synced",
+            message="Secret db is in sync",
+            last_transition_time=NOW,
+            observed_generation=1,
+        ),
+    ),
+    observed_generation=1,
+    last_sync_time=NOW,
+    secret_name="db",
+    sources=(SourceStatus(path="kv1/app"), SourceStatus(path="secret/data/db", version=3)),
+)
+FAILED_CONDITION = Condition(
+    type="Ready",
+    status="False",
+    reason="SourceForbidden",
+    message="key pw: not allowed",
+    last_transition_time=LATER,
+    observed_generation=1,
+)
+
+
+def after(status: Status, *outcomes: Outcome, generation: int = 1, now: str = LATER) -> Status:
+    for outcome in outcomes:
+        definition: SecretDefinition = secret_definition(status=status, generation=generation)
+        status = next_status(definition, outcome, now=now)
+    return status
+
+
+def test_first_sync_says_what_was_made_of_what() -> None:
+    assert after(Status(), FIRST_SYNC, now=NOW) == SYNCED
+
+
+def test_first_failure_says_why() -> None:
+    assert after(Status(), PROBLEM) == Status(conditions=(FAILED_CONDITION,), observed_generation=1)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [(SYNCED, AT_REST), (after(Status(), PROBLEM, now=NOW), PROBLEM), (after(SYNCED, PROBLEM), PROBLEM)],
+)
+def test_at_rest_nothing_changes(status: Status, outcome: Outcome) -> None:
+    assert after(status, outcome, now="2030-01-01T00:00:00Z") == status
+
+
+def test_write_moves_the_time_of_the_sync_alone() -> None:
+    assert after(SYNCED, FIRST_SYNC) == msgspec.structs.replace(SYNCED, last_sync_time=LATER)
+
+
+def test_new_version_with_equal_content_counts_as_a_sync() -> None:
+    newer = InSync("db", {Source("secret/data/db"): 4, Source("kv1/app"): None}, wrote=False)
+
+    assert after(SYNCED, newer) == msgspec.structs.replace(
+        SYNCED,
+        last_sync_time=LATER,
+        sources=(SourceStatus(path="kv1/app"), SourceStatus(path="secret/data/db", version=4)),
+    )
+
+
+def test_new_generation_with_equal_content_counts_as_a_sync() -> None:
+    ready = msgspec.structs.replace(SYNCED.conditions[0], observed_generation=2)
+
+    assert after(SYNCED, AT_REST, generation=2) == msgspec.structs.replace(
+        SYNCED, conditions=(ready,), observed_generation=2, last_sync_time=LATER
+    )
+
+
+def test_failure_leaves_what_it_says_of_the_secret_that_is_there() -> None:
+    assert after(SYNCED, PROBLEM) == msgspec.structs.replace(SYNCED, conditions=(FAILED_CONDITION,))
+
+
+def test_another_failure_changes_reason_and_message_and_not_since_when() -> None:
+    failed = after(SYNCED, PROBLEM, now=NOW)
+
+    assert after(failed, Problem(Reason.SOURCE_NOT_FOUND, "no such path")).conditions == (
+        msgspec.structs.replace(
+            FAILED_CONDITION, reason="SourceNotFound", message="no such path", last_transition_time=NOW
+        ),
+    )
+
+
+def test_recovery_without_a_write_is_a_sync_of_now() -> None:
+    recovered = msgspec.structs.replace(SYNCED.conditions[0], last_transition_time=LATER)
+
+    assert after(SYNCED, PROBLEM, AT_REST) == msgspec.structs.replace(
+        SYNCED, conditions=(recovered,), last_sync_time=LATER
+    )
+
+
+@pytest.mark.parametrize("outcome", [FIRST_SYNC, PROBLEM])
+def test_conditions_of_others_stay_in_their_place(outcome: Outcome) -> None:
+    second = Condition(type="Audited", status="False")
+    before = msgspec.structs.replace(SYNCED, conditions=(FOREIGN, *SYNCED.conditions, second))
+
+    assert after(before, outcome).conditions == (FOREIGN, *after(SYNCED, outcome).conditions, second)
+
+
+def test_ready_comes_after_the_conditions_that_are_there() -> None:
+    assert after(Status(conditions=(FOREIGN,)), PROBLEM).conditions == (FOREIGN, FAILED_CONDITION)
+
+
+def test_order_of_sources_is_the_same_whatever_order_they_were_read_in() -> None:
+    sources: dict[Source, int | None] = {Source(f"secret/data/{letter}"): 1 for letter in "cab"}
+    backwards = dict(reversed(sources.items()))
+
+    assert after(SYNCED, InSync("db", sources, wrote=True)) == after(SYNCED, InSync("db", backwards, wrote=True))
+
+
+@pytest.mark.parametrize(
+    ("length", "shown"), [(1024, "x" * 1024), (1025, "x" * 1021 + "..."), (9999, "x" * 1021 + "...")]
+)
+def test_long_message_is_cut(length: int, shown: str) -> None:
+    (condition,) = after(Status(), Problem(Reason.SECRET_REJECTED, "x" * length)).conditions
+
+    assert condition.message == shown

@@ -1,0 +1,125 @@
+"""The in-memory Kubernetes API as an httpx transport: no sockets, so it works in virtual time.
+
+A watch is a live byte stream. httpx leaves timeouts to its transport, so this one keeps the read timeout itself.
+"""
+
+import math
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import trio
+
+from secrets_manager.demo.api.cluster import Cluster
+from secrets_manager.demo.api.requests import Reply, Request
+from secrets_manager.demo.api.watches import Watch
+from tests.real.kube_api import KubeApi
+
+AS_OF = "as_of"
+"""A request's extension: the revision that a stale read is answered from."""
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def virtual_time() -> datetime:
+    """Tell the time of day that belongs to trio's clock, for `Cluster(now=virtual_time)`; outside a run its start."""
+    try:
+        return START + timedelta(seconds=trio.current_time())
+    except RuntimeError:
+        return START
+
+
+def administrator(cluster: Cluster) -> KubeApi:
+    """Give a test the same synchronous client as for a real cluster; it bypasses all faults."""
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        answer = cluster.handle(translated(request, request.read()))
+        assert isinstance(answer, Reply), "this client does not watch"
+        return whole(answer)
+
+    return KubeApi(httpx.Client(transport=httpx.MockTransport(handle), base_url="http://double"))
+
+
+def translated(request: httpx.Request, body: bytes) -> Request:
+    return Request(
+        method=request.method,
+        path=request.url.path,
+        query=dict(request.url.params),
+        body=body,
+        content_type=request.headers.get("content-type", "").partition(";")[0],
+        accept=request.headers.get("accept", ""),
+    )
+
+
+def whole(reply: Reply) -> httpx.Response:
+    return httpx.Response(reply.status, content=reply.body, headers={"Content-Type": reply.content_type})
+
+
+class KubeTransport(httpx.AsyncBaseTransport):
+    """Answers from the cluster. Every request lets other tasks run before and after the cluster has acted."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await trio.lowlevel.checkpoint()
+        revision = request.extensions.get(AS_OF)
+        as_of = revision if isinstance(revision, int) else None
+        answer = self._cluster.handle(translated(request, await request.aread()), as_of=as_of)
+        await trio.lowlevel.checkpoint()
+        if isinstance(answer, Reply):
+            return whole(answer)
+        stream = WatchStream(answer, read_timeout=read_timeout(request))
+        return httpx.Response(200, stream=stream, headers={"Content-Type": "application/json"})
+
+
+class WatchStream(httpx.AsyncByteStream):
+    """The body of a watch, until its own timeout, the cluster's end, or the reader's.
+
+    It is its own iterator, since an async generator can't be left in the middle without a warning.
+    """
+
+    def __init__(self, watch: Watch, *, read_timeout: float) -> None:
+        self._watch = watch
+        self._read_timeout = read_timeout
+        self._ends_at = math.inf if watch.timeout is None else trio.current_time() + watch.timeout
+        self._woken = trio.Event()
+        watch.wake = self._wake
+
+    def _wake(self) -> None:
+        self._woken.set()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        while True:
+            self._woken = trio.Event()
+            if lines := self._watch.take():
+                return lines
+            if self._watch.ended or not await self._more():
+                raise StopAsyncIteration
+
+    async def _more(self) -> bool:
+        """Wait for news; False when the server's own time is up.
+
+        Raises: httpx.ReadTimeout when the reader's is.
+        """
+        give_up_at = trio.current_time() + self._read_timeout
+        with trio.move_on_at(min(give_up_at, self._ends_at)):
+            await self._woken.wait()
+            return True
+        if self._ends_at <= give_up_at:
+            return False
+        raise httpx.ReadTimeout("the watch was silent for too long")
+
+    async def aclose(self) -> None:
+        self._watch.close()
+        self._wake()
+
+
+def read_timeout(request: httpx.Request) -> float:
+    timeout = request.extensions.get("timeout")
+    seconds = timeout.get("read") if isinstance(timeout, dict) else None
+    return seconds if isinstance(seconds, int | float) else math.inf

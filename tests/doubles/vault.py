@@ -1,0 +1,302 @@
+"""An in-memory Vault for virtual time: a state machine, and a transport that stands in for the network.
+
+It answers as `tests/contracts/test_vault.py` has seen the real one answer, and nothing more. What it can't say with
+state, a fault says, which sees each request first and may raise, or answer in Vault's stead; or a delay, in seconds.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count
+from typing import NamedTuple
+
+import httpx
+import msgspec
+import trio
+
+from secrets_manager.demo.api.documents import Json, Object, at, mapping, parse, text
+from tests.doubles.vault_kv import Kv1, Kv2, Mount, Read
+from tests.doubles.vault_tokens import Credentials, Grant, TokenRecord, Tokens
+
+DENIED = "permission denied"
+FORBIDDEN = "1 error occurred:\n\t* permission denied\n\n"
+DEFAULT_POLICY = ("auth/token/lookup-self", "auth/token/renew-self", "auth/token/revoke-self")
+
+
+class Request(NamedTuple):
+    """What Vault gets to see. `path` is decoded, without /v1/."""
+
+    method: str
+    path: str
+    token: str = ""
+    params: Mapping[str, str] = {}
+    body: Object = {}  # noqa: RUF012 - a default that nobody changes
+
+
+class Response(NamedTuple):
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
+
+
+Fault = Callable[[Request], Response | None]
+Delay = Callable[[Request], float]
+
+
+class _AppRole(NamedTuple):
+    secret_ids: set[str]
+    grant: Grant
+    default_policy: bool
+
+
+class VaultState:
+    """All that a Vault knows. The methods that a test calls have the same names as those of the real one's helper."""
+
+    url = "http://vault.test"
+
+    def __init__(self, *, clock: Callable[[], float] = trio.current_time) -> None:
+        self.tokens = Tokens(clock)
+        self.requests: list[Request] = []
+        self.fault: Fault | None = None
+        self.delay: Delay = lambda _: 0.0
+        self.watch: Callable[[Request], None] = lambda _: None
+        self._clock = clock
+        self._sealed = False
+        self._mounts: dict[str, Mount] = {"secret": Kv2()}
+        self._policies: dict[str, tuple[str, ...]] = {"default": DEFAULT_POLICY}
+        self._approles: dict[str, _AppRole] = {}
+        self._kubernetes_roles: dict[str, Grant] = {}
+        self._jwts: set[str] = set()
+        self._names = count(1)
+
+    def fresh(self, prefix: str = "test") -> str:
+        """A name not used before."""
+        return f"{prefix}-{next(self._names)}"
+
+    def mount_kv1(self, name: str) -> None:
+        self._mounts[name] = Kv1()
+
+    def write_kv(self, path: str, data: Object | None) -> None:
+        mount, rest = self._routed(path)
+        mount.write(rest, data)
+
+    def delete_kv(self, path: str) -> None:
+        mount, rest = self._versioned(path)
+        mount.delete(rest)
+
+    def destroy_kv(self, path: str) -> None:
+        mount, rest = self._versioned(path)
+        mount.destroy(rest)
+
+    def forget_kv(self, path: str) -> None:
+        mount, rest = self._versioned(path)
+        mount.forget(rest)
+
+    def policy(self, name: str, *paths: str) -> None:
+        """Allows reading these paths; a * at the end stands for whatever follows."""
+        self._policies[name] = paths
+
+    def approle(
+        self,
+        name: str,
+        *,
+        policies: tuple[str, ...] = (),
+        token_ttl: int = 3600,
+        token_max_ttl: int = 0,
+        token_period: int = 0,
+        token_num_uses: int = 0,
+        token_type: str = "service",
+        default_policy: bool = True,
+    ) -> Credentials:
+        grant = Grant(
+            policies=policies,
+            ttl=token_ttl,
+            max_ttl=token_max_ttl,
+            period=token_period,
+            num_uses=token_num_uses,
+            type=token_type,
+        )
+        role_id, secret_id = f"canary-role-{name}", f"canary-secret-{uuid.uuid4()}"
+        self._approles[role_id] = _AppRole({secret_id}, grant, default_policy)
+        return Credentials(role_id, secret_id)
+
+    def reader(self, *paths: str) -> Credentials:
+        """A role that may read these paths and nothing else."""
+        name = self.fresh("reader")
+        self.policy(name, *paths)
+        return self.approle(name, policies=(name,))
+
+    def change_token_ttl(self, credentials: Credentials, seconds: int) -> None:
+        """For the logins to come."""
+        role = self._approles[credentials.role_id]
+        self._approles[credentials.role_id] = role._replace(grant=replace(role.grant, ttl=seconds))
+
+    def revoke_secret_id(self, credentials: Credentials) -> None:
+        self._approles[credentials.role_id].secret_ids.discard(credentials.secret_id)
+
+    def allow_secret_id(self, credentials: Credentials) -> None:
+        self._approles[credentials.role_id].secret_ids.add(credentials.secret_id)
+
+    def kubernetes_role(self, name: str, *, policies: tuple[str, ...] = (), token_ttl: int = 3600) -> None:
+        self._kubernetes_roles[name] = Grant(policies=policies, ttl=token_ttl)
+
+    def accept_jwt(self, jwt: str) -> None:
+        """From now on this one and no other."""
+        self._jwts = {jwt}
+
+    def revoke_token(self, secret: str) -> None:
+        self.tokens.revoke(secret)
+
+    @contextmanager
+    def sealed(self) -> Iterator[None]:
+        self._sealed = True
+        try:
+            yield
+        finally:
+            self._sealed = False
+
+    def count(self, method: str, path: str) -> int:
+        """How often this was asked for."""
+        return sum(1 for request in self.requests if (request.method, request.path) == (method, path))
+
+    def see(self, request: Request) -> None:
+        """Notes a request, whatever a fault then makes of it."""
+        self.requests.append(request)
+        self.watch(request)
+
+    def handle(self, request: Request) -> Response:
+        if request.path == "sys/health":
+            return self._health()
+        if self._sealed:
+            return _errors(503, "Vault is sealed")
+        if request.path.startswith("auth/") and request.path.endswith("/login"):
+            return self._login(request)
+        return self._handle_with_token(request)
+
+    def _handle_with_token(self, request: Request) -> Response:
+        token = self.tokens.use(request.token)
+        if token is None:
+            return _errors(403, DENIED)
+        if not self._allows(token, request.path):
+            return _errors(403, FORBIDDEN)
+        if request.path.startswith("auth/token/"):
+            return self._about_itself(request, token)
+        return self._read(request)
+
+    def _health(self) -> Response:
+        facts: Object = {"initialized": True, "sealed": self._sealed, "standby": self._sealed, "version": "2.7.2"}
+        if self._sealed:
+            return _json(503, facts)
+        return _json(200, facts | {"cluster_name": "cluster-of-the-double", "cluster_id": "1d"})
+
+    def _login(self, request: Request) -> Response:
+        match request.path.split("/")[1]:
+            case "approle":
+                role = self._approles.get(text(request.body, "role_id"))
+                if role is None or text(request.body, "secret_id") not in role.secret_ids:
+                    return _errors(400, "invalid role or secret ID")
+                return self._granted(role.grant, default_policy=role.default_policy)
+            case "kubernetes":
+                name = text(request.body, "role")
+                if name not in self._kubernetes_roles:
+                    return _errors(400, f'invalid role name "{name}"')
+                if text(request.body, "jwt") not in self._jwts:
+                    return _errors(403, DENIED)
+                return self._granted(self._kubernetes_roles[name], default_policy=True)
+            case _:
+                return _errors(403, DENIED)
+
+    def _granted(self, grant: Grant, *, default_policy: bool) -> Response:
+        record, ttl = self.tokens.issue(grant, default_policy=default_policy)
+        return _envelope(200, auth=record.auth(ttl))
+
+    def _about_itself(self, request: Request, token: TokenRecord) -> Response:
+        match request.method, request.path.removeprefix("auth/token/"):
+            case "GET", "lookup-self":
+                return _envelope(200, token.lookup(self._clock()))
+            case "POST", "renew-self" if not token.grant.renewable:
+                return _errors(400, "batch tokens cannot be renewed")
+            case "POST", "renew-self":
+                increment = at(request.body, "increment")
+                granted = self.tokens.renew(token, increment if isinstance(increment, int) else 0)
+                return _envelope(200, auth=token.auth(granted))
+            case "POST", "revoke-self":
+                self.tokens.revoke(token.secret)
+                return Response(204)
+            case _:
+                return _errors(405, "unsupported operation")
+
+    def _read(self, request: Request) -> Response:
+        if request.path.partition("/")[0] not in self._mounts:
+            return _errors(404, f'no handler for route "{request.path}". route entry not found.')
+        mount, rest = self._routed(request.path)
+        version = request.params.get("version", "0")
+        if not version.isdigit():
+            return _errors(400, "Field validation failed: error converting input for field version")
+        found: Read = mount.read(rest, int(version))
+        if found.data is None and not found.warnings:
+            return _errors(found.status)
+        return _envelope(
+            found.status, found.data, warnings=list(found.warnings) or None, lease_duration=found.lease_duration
+        )
+
+    def _allows(self, token: TokenRecord, path: str) -> bool:
+        patterns = [pattern for name in token.policies for pattern in self._policies.get(name, ())]
+        return any(path.startswith(pattern[:-1]) if pattern.endswith("*") else path == pattern for pattern in patterns)
+
+    def _routed(self, path: str) -> tuple[Mount, str]:
+        name, _, rest = path.partition("/")
+        return self._mounts[name], rest
+
+    def _versioned(self, path: str) -> tuple[Kv2, str]:
+        mount, rest = self._routed(path)
+        assert isinstance(mount, Kv2)
+        return mount, rest
+
+
+class VaultTransport(httpx.AsyncBaseTransport):
+    """Leads to the double where httpx would open a connection. Each request takes a turn of Trio's loop."""
+
+    def __init__(self, state: VaultState) -> None:
+        self._state = state
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        seen = Request(
+            method=request.method,
+            path=request.url.path.removeprefix("/v1/"),
+            token=request.headers.get("X-Vault-Token", ""),
+            params=dict(request.url.params),
+            body=mapping(parse(content)) if (content := await request.aread()) else {},
+        )
+        self._state.see(seen)
+        await trio.sleep(self._state.delay(seen))
+        answer = self._state.fault(seen) if self._state.fault else None
+        response = answer or self._state.handle(seen)
+        return httpx.Response(response.status, content=response.body, headers=dict(response.headers))
+
+
+def _json(status: int, document: Object) -> Response:
+    return Response(status, msgspec.json.encode(document, order="sorted"), {"Content-Type": "application/json"})
+
+
+def _errors(status: int, *errors: str) -> Response:
+    return _json(status, {"errors": list(errors)})
+
+
+def _envelope(
+    status: int, data: Json = None, *, auth: Json = None, warnings: Json = None, lease_duration: int = 0
+) -> Response:
+    return _json(
+        status,
+        {
+            "request_id": str(uuid.uuid4()),
+            "lease_id": "",
+            "renewable": False,
+            "lease_duration": lease_duration,
+            "data": data,
+            "wrap_info": None,
+            "warnings": warnings,
+            "auth": auth,
+        },
+    )

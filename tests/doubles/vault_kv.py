@@ -1,0 +1,111 @@
+"""The key/value engines of the in-memory Vault."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Protocol
+
+from secrets_manager.demo.api.documents import Object
+
+VERSIONED = (
+    "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to use. "
+    "If using the OpenBao CLI, use 'bao kv get' for this operation."
+)
+
+FIRST = datetime(2030, 1, 1, tzinfo=UTC)
+
+_seconds = count()
+
+
+def later() -> str:
+    """Tell a time that is later than all before, as Vault writes it."""
+    return f"{FIRST + timedelta(seconds=next(_seconds)):%Y-%m-%dT%H:%M:%S}.123456789Z"
+
+
+@dataclass(frozen=True)
+class Read:
+    """A status, and what stands in the reply's envelope."""
+
+    status: int
+    data: Object | None = None
+    warnings: tuple[str, ...] = ()
+    lease_duration: int = 0
+
+
+MISSING = Read(404)
+
+
+class Mount(Protocol):
+    def write(self, path: str, content: Object | None) -> None: ...
+
+    def read(self, path: str, version: int) -> Read: ...
+
+
+class Kv1:
+    """One content for each path."""
+
+    def __init__(self) -> None:
+        self._contents: dict[str, Object] = {}
+
+    def write(self, path: str, content: Object | None) -> None:
+        self._contents[path] = content or {}
+
+    def read(self, path: str, version: int) -> Read:
+        if path not in self._contents:
+            return MISSING
+        return Read(200, self._contents[path], lease_duration=2764800)
+
+
+@dataclass
+class Version:
+    content: Object | None
+    created_time: str
+    deletion_time: str = ""
+    destroyed: bool = False
+
+
+@dataclass
+class History:
+    versions: list[Version] = field(default_factory=list)
+
+
+class Kv2:
+    """Versions of each path, under data/."""
+
+    def __init__(self) -> None:
+        self._histories: dict[str, History] = {}
+
+    def write(self, path: str, content: Object | None) -> None:
+        history = self._histories.setdefault(path.removeprefix("data/"), History())
+        history.versions.append(Version(content, later()))
+
+    def read(self, path: str, version: int) -> Read:
+        if not path.startswith("data/"):
+            return Read(404, warnings=(VERSIONED,))
+        history = self._histories.get(path.removeprefix("data/"))
+        if history is None or version > len(history.versions):
+            return MISSING
+        number = version or len(history.versions)
+        found = history.versions[number - 1]
+        gone = bool(found.deletion_time) or found.destroyed
+        metadata: Object = {
+            "created_time": found.created_time,
+            "custom_metadata": None,
+            "deletion_time": found.deletion_time,
+            "destroyed": found.destroyed,
+            "version": number,
+        }
+        return Read(404 if gone else 200, {"data": None if gone else found.content, "metadata": metadata})
+
+    def delete(self, path: str) -> None:
+        self._newest(path).deletion_time = "2030-01-02T00:00:00.123456789Z"
+
+    def destroy(self, path: str) -> None:
+        newest = self._newest(path)
+        newest.content, newest.destroyed = None, True
+
+    def forget(self, path: str) -> None:
+        del self._histories[path.removeprefix("data/")]
+
+    def _newest(self, path: str) -> Version:
+        return self._histories[path.removeprefix("data/")].versions[-1]

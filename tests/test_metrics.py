@@ -1,0 +1,74 @@
+from prometheus_client import CollectorRegistry
+
+from secrets_manager.config import VaultConfig
+from secrets_manager.metrics import ControllerMetrics, VaultMetrics
+
+CONFIG = VaultConfig(url="https://vault:8200", engine="kv2", max_token_ttl=300.0)
+UNKNOWN = {
+    "vault_address": "https://vault:8200",
+    "vault_engine": "kv2",
+    "vault_version": "",
+    "vault_cluster_id": "",
+    "vault_cluster_name": "",
+}
+KNOWN = UNKNOWN | {"vault_version": "2.7.2", "vault_cluster_id": "id", "vault_cluster_name": "name"}
+DB = {"name": "db", "namespace": "shop"}
+
+
+def test_the_last_sync_and_its_errors_are_told_of_each_definition() -> None:
+    registry = CollectorRegistry()
+    metrics = ControllerMetrics(registry)
+
+    metrics.synced(("shop", "db"), ok=False)
+    metrics.secret_read_error(("shop", "db"))
+    metrics.synced(("shop", "db"), ok=True)
+
+    assert [
+        (sample.name, sample.labels, sample.value) for family in registry.collect() for sample in family.samples
+    ] == [
+        ("secrets_manager_controller_secret_read_errors_total", DB, 1),
+        ("secrets_manager_controller_sync_errors_total", DB, 1),
+        ("secrets_manager_controller_last_sync_status", DB, 1),
+    ]
+
+
+def test_series_go_with_their_definition_and_one_that_never_was_can_go() -> None:
+    registry = CollectorRegistry()
+    metrics = ControllerMetrics(registry)
+    metrics.synced(("shop", "db"), ok=False)
+
+    metrics.forget(("shop", "db"))
+    metrics.forget(("shop", "db"))
+
+    assert [sample for family in registry.collect() for sample in family.samples] == []
+
+
+def test_gauges_of_vault_move_to_the_labels_that_it_tells() -> None:
+    registry = CollectorRegistry()
+    metrics = VaultMetrics(registry, CONFIG)
+    metrics.token_ttl(20)
+    assert registry.get_sample_value("secrets_manager_vault_max_token_ttl", UNKNOWN) == 300
+    assert registry.get_sample_value("secrets_manager_vault_token_ttl", UNKNOWN) == 20
+
+    metrics.server(version="2.7.2", cluster_id="id", cluster_name="name")
+
+    assert registry.get_sample_value("secrets_manager_vault_max_token_ttl", UNKNOWN) is None
+    assert registry.get_sample_value("secrets_manager_vault_max_token_ttl", KNOWN) == 300
+    assert registry.get_sample_value("secrets_manager_vault_token_ttl", KNOWN) == 20
+
+
+def test_errors_of_vault_are_counted_by_what_was_tried() -> None:
+    registry = CollectorRegistry()
+    metrics = VaultMetrics(registry, CONFIG)
+
+    metrics.renewal_error("lookup-self", "refused")
+    metrics.login_error("unavailable")
+    metrics.read_error("secret/data/db", "SourceForbidden")
+
+    renewal = UNKNOWN | {"vault_operation": "lookup-self", "error": "refused"}
+    read = UNKNOWN | {"path": "secret/data/db", "error": "SourceForbidden"}
+    assert registry.get_sample_value("secrets_manager_vault_token_renewal_errors_total", renewal) == 1
+    assert (
+        registry.get_sample_value("secrets_manager_vault_login_errors_total", UNKNOWN | {"error": "unavailable"}) == 1
+    )
+    assert registry.get_sample_value("secrets_manager_vault_read_secret_errors_total", read) == 1

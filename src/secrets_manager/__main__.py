@@ -1,0 +1,8 @@
+"""`python -m secrets_manager` is the command `secrets-manager`."""
+
+import sys
+
+from secrets_manager.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

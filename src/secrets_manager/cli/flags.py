@@ -1,0 +1,256 @@
+"""Every flag of the controller in one table, and from there to the configuration.
+
+The names, defaults and environment variables are those of the Go original. A variable that is set and not empty wins
+over its flag. `parse` is pure: what the process was told is decided here, and a configuration that can't work ends
+here, in one line, before anything is opened.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from secrets_manager.cli.gosyntax import BOOLEAN, TEXT, Flag, Value, at_least, choice, scan, value_of
+from secrets_manager.cli.values import ADDRESS, DURATION, INTEGER, INTERVAL, LEVEL, NAME, NAMESPACES, PATH, URL
+from secrets_manager.config import AzureConfig, Config, ControllerConfig, LogConfig, VaultConfig
+from secrets_manager.errors import UsageError
+
+Given = Mapping[str, Value]
+"""What was told, by the flag's name."""
+
+BACKEND = (
+    Flag("backend", choice("vault", "azure-kv"), "Where the secrets are.", "vault", ("backend",)),
+    Flag(
+        "config.backend-timeout",
+        at_least("1ms", DURATION),
+        "How long one request to the backend may take.",
+        "5s",
+        ("vault.timeout", "azure.timeout"),
+    ),
+)
+VAULT = (
+    Flag("vault.url", URL, "Address of Vault or OpenBao.", "https://127.0.0.1:8200", ("vault.url",), "VAULT_ADDR"),
+    Flag("vault.engine", choice("kv1", "kv2"), "Version of the key/value engine.", "kv2", ("vault.engine",)),
+    Flag(
+        "vault.auth-method",
+        choice("approle", "kubernetes"),
+        "How to log in: by role_id and secret_id, or as the pod's own ServiceAccount.",
+        "approle",
+        ("vault.auth_method",),
+    ),
+    Flag("vault.role-id", TEXT, "The role_id of AppRole.", "", ("vault.role_id",), "VAULT_ROLE_ID", secret=True),
+    Flag(
+        "vault.secret-id",
+        TEXT,
+        "The secret_id of AppRole. Better in the environment: others may see flags.",
+        "",
+        ("vault.secret_id",),
+        "VAULT_SECRET_ID",
+        secret=True,
+    ),
+    Flag("vault.approle-path", PATH, "Mount of the AppRole method.", "approle", ("vault.approle_path",)),
+    Flag("vault.kubernetes-role", NAME, "Role of the Kubernetes method.", "", ("vault.kubernetes_role",)),
+    Flag("vault.kubernetes-path", PATH, "Mount of the Kubernetes method.", "kubernetes", ("vault.kubernetes_path",)),
+    Flag(
+        "vault.max-token-ttl",
+        at_least("0", INTEGER),
+        "Seconds. The token is renewed at the latest when it has less left.",
+        "300",
+        ("vault.max_token_ttl",),
+    ),
+    Flag(
+        "vault.token-polling-period",
+        INTERVAL,
+        "How often the token is looked at.",
+        "15s",
+        ("vault.token_polling_period",),
+    ),
+    Flag(
+        "vault.renew-ttl-increment",
+        at_least("0", INTEGER),
+        "Seconds that a renewal of the token asks for.",
+        "600",
+        ("vault.renew_ttl_increment",),
+    ),
+)
+AZURE = (
+    Flag("azure-kv.name", NAME, "Name of the Key Vault.", "", ("azure.name",), "AZURE_KV_NAME"),
+    Flag("azure-kv.tenant-id", TEXT, "Tenant of the service principal.", "", ("azure.tenant_id",), "AZURE_TENANT_ID"),
+    Flag(
+        "azure-kv.client-id", TEXT, "Client ID of the service principal.", "", ("azure.client_id",), "AZURE_CLIENT_ID"
+    ),
+    Flag(
+        "azure-kv.client-secret",
+        TEXT,
+        "Password of the service principal. Better in the environment.",
+        "",
+        ("azure.client_secret",),
+        "AZURE_CLIENT_SECRET",
+        secret=True,
+    ),
+    Flag(
+        "azure-kv.managed-client-id",
+        TEXT,
+        "Client ID of the managed identity.",
+        "",
+        ("azure.managed_client_id",),
+        "AZURE_MANAGED_CLIENT_ID",
+    ),
+    Flag(
+        "azure-kv.managed-resource-id",
+        TEXT,
+        "Resource ID of the managed identity.",
+        "",
+        ("azure.managed_resource_id",),
+        "AZURE_MANAGED_RESOURCE_ID",
+    ),
+)
+KUBERNETES = (
+    Flag(
+        "kubeconfig",
+        PATH,
+        "File with the login to Kubernetes. By default KUBECONFIG, the pod's own ServiceAccount or ~/.kube/config.",
+        "",
+        ("kube.kubeconfig",),
+    ),
+    Flag("kube-context", NAME, "Context of the kubeconfig. By default its current one.", "", ("kube.context",)),
+    Flag(
+        "watch-namespaces",
+        NAMESPACES,
+        "Namespaces to watch, with commas between. By default all of them.",
+        "",
+        ("controller.watch_namespaces",),
+    ),
+    Flag(
+        "exclude-namespaces",
+        NAMESPACES,
+        "Namespaces to leave alone, with commas between. Wins over watch-namespaces.",
+        "",
+        ("controller.exclude_namespaces",),
+    ),
+)
+CONTROLLER = (
+    Flag(
+        "reconcile-period",
+        INTERVAL,
+        "How often the backend is asked for changes.",
+        "5s",
+        ("controller.reconcile_period",),
+    ),
+    Flag(
+        "max-concurrent-reconciles",
+        at_least("1", INTEGER),
+        "How many definitions are worked on at a time.",
+        "16",
+        ("controller.workers",),
+    ),
+    Flag(
+        "controller-name",
+        NAME,
+        "Name of this installation. Each name has a lease of its own.",
+        "SecretDefinition",
+        ("controller.name",),
+    ),
+    Flag(
+        "enable-leader-election",
+        BOOLEAN,
+        "Work only while holding a lease, so that of several replicas one works.",
+        "false",
+        ("lease.enabled",),
+    ),
+    Flag("metrics-addr", ADDRESS, "Where /metrics, /healthz and /readyz are served.", ":8080", ("metrics_addr",)),
+)
+LOG = (
+    Flag("enable-debug-log", BOOLEAN, "Log more. Wins over zap-log-level.", "false"),
+    Flag("zap-log-level", LEVEL, "debug, info, warn, error, panic, or a number above 0 for debug.", "info"),
+    Flag("zap-encoder", choice("json", "console"), "Form of the log. By default json, on a terminal console."),
+    Flag("zap-devel", BOOLEAN, "Short for zap-log-level=debug and zap-encoder=console.", "false"),
+    Flag(
+        "zap-stacktrace-level", choice("info", "error", "panic"), "Taken and not used: unexpected errors have a trace."
+    ),
+)
+HELP = Flag("help", BOOLEAN, "Print this, and nothing else; -h is short for it.")
+OTHER = (Flag("version", BOOLEAN, "Print the version, and nothing else."), HELP)
+GROUPS = {
+    "Backend": BACKEND,
+    "Vault": VAULT,
+    "Azure Key Vault": AZURE,
+    "Kubernetes": KUBERNETES,
+    "Controller": CONTROLLER,
+    "Log": LOG,
+    "Other": OTHER,
+}
+FLAGS = {flag.name: flag for group in GROUPS.values() for flag in group}
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
+    """The whole way from a command line without its command to the configuration.
+
+    Raises: UsageError, in one line that names the flag or the variable, and what is allowed.
+    """
+    return configured(dict(scan(argv, FLAGS)), environ)
+
+
+def configured(given: Given, environ: Mapping[str, str]) -> Config:
+    """The configuration that follows from flags and environment. Raises: UsageError."""
+    told = {**given, **_environment(environ)}
+    config = msgspec.convert(_tree(told), Config)
+    config = msgspec.structs.replace(config, log=_log(told), controller=_without_excluded(config.controller))
+    _check(config)
+    return config
+
+
+def _environment(environ: Mapping[str, str]) -> Given:
+    return {
+        flag.name: value_of(flag, environ[flag.env], f"environment variable {flag.env}")
+        for flag in FLAGS.values()
+        if flag.env and environ.get(flag.env, "").strip()
+    }
+
+
+def _tree(told: Given) -> dict[str, object]:
+    """The values in the form of the structs. What is not told is left to their defaults."""
+    tree: dict[str, object] = {}
+    parts: dict[str, dict[str, Value]] = {}
+    for name, value in told.items():
+        for field in FLAGS[name].fills:
+            part, dot, leaf = field.partition(".")
+            if dot:
+                parts.setdefault(part, {})[leaf] = value
+            else:
+                tree[field] = value
+    return tree | parts
+
+
+def _log(told: Given) -> LogConfig:
+    """Three flags speak of the same thing, as those of the original do."""
+    devel = bool(told.get("zap-devel"))
+    level = told.get("zap-log-level", logging.DEBUG if devel else logging.INFO)
+    encoder = told.get("zap-encoder", "console" if devel else "")
+    assert isinstance(level, int)
+    assert isinstance(encoder, str)
+    return LogConfig(level=logging.DEBUG if told.get("enable-debug-log") else level, encoder=encoder)
+
+
+def _without_excluded(config: ControllerConfig) -> ControllerConfig:
+    """To exclude wins. With nothing left, an empty list would mean all namespaces."""
+    left = tuple(name for name in config.watch_namespaces if name not in config.exclude_namespaces)
+    if config.watch_namespaces and not left:
+        raise UsageError("--exclude-namespaces leaves nothing of --watch-namespaces: name one that is watched")
+    return msgspec.structs.replace(config, watch_namespaces=left)
+
+
+def _check(config: Config) -> None:
+    """What the parts need that is chosen. Raises: UsageError."""
+    match config:
+        case Config(backend="azure-kv", azure=AzureConfig(name="")):
+            raise UsageError("--backend=azure-kv needs --azure-kv.name (or AZURE_KV_NAME)")
+        case Config(backend="vault", vault=VaultConfig(auth_method="kubernetes", kubernetes_role="")):
+            raise UsageError("--vault.auth-method=kubernetes needs --vault.kubernetes-role")
+        case Config(backend="vault", vault=VaultConfig(auth_method="approle", role_id="", secret_id="")):
+            raise UsageError(
+                "--vault.auth-method=approle needs --vault.role-id and --vault.secret-id "
+                "(better: VAULT_ROLE_ID and VAULT_SECRET_ID)"
+            )
+        case Config(backend="vault", vault=VaultConfig(auth_method="approle", role_id="")):
+            raise UsageError("--vault.auth-method=approle needs --vault.role-id (or VAULT_ROLE_ID)")

@@ -1,0 +1,140 @@
+"""What the process tells over HTTP: /metrics for Prometheus, /healthz and /readyz for the kubelet.
+
+/healthz fails when work is stuck, so that a restart can help. /readyz fails until the watches have their first full
+lists. Neither asks whether a backend answers: an outage there is no reason to restart or to leave the Service.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve as hypercorn_serve
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from secrets_manager.errors import StartError
+
+
+class Health(Protocol):
+    """Whoever knows how the process is."""
+
+    @property
+    def stuck(self) -> str:
+        """What has made no progress for too long; empty while all is well."""
+        ...
+
+    @property
+    def unsynced(self) -> list[str]:
+        """What is not ready yet, a line each."""
+        ...
+
+
+class Reply(NamedTuple):
+    status: int
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+
+
+def reply_to(path: str, registry: CollectorRegistry, health: Health) -> Reply:
+    """The answer to a GET of this path."""
+    match path:
+        case "/metrics":
+            return Reply(200, generate_latest(registry), CONTENT_TYPE_LATEST)
+        case "/healthz":
+            return _verdict([health.stuck] if health.stuck else [])
+        case "/readyz":
+            return _verdict(health.unsynced)
+        case _:
+            return Reply(404, b"try /metrics, /healthz or /readyz\n")
+
+
+def _verdict(faults: list[str]) -> Reply:
+    if faults:
+        return Reply(503, "".join(f"{fault}\n" for fault in faults).encode())
+    return Reply(200, b"ok\n")
+
+
+@contextmanager
+def listen(address: str) -> Iterator[socket.socket]:
+    """A listening socket at `host:port`; an empty host means all addresses, IPv6 and IPv4.
+
+    Bound by ourselves, not by hypercorn, so that a port that is taken is one plain error at the start.
+
+    Raises: StartError if the address can't be had.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        bound = _bind(host.strip("[]"), int(port))
+    except OSError as error:
+        raise StartError(f"metrics-addr {address}: {_cause(error)}") from error
+    with bound:
+        yield bound
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    if not host and socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
+
+
+def _cause(error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "the port is in use: stop what uses it, or choose another port"
+        case errno.EACCES:
+            return "not allowed to listen there: ports below 1024 need a privilege, so choose a higher one"
+        case int(number) if number > 0:
+            return f"can't listen there: {os.strerror(number)}"
+        case _:
+            return f"can't listen there: {error.strerror or error}"
+
+
+async def serve(
+    listener: socket.socket,
+    registry: CollectorRegistry,
+    health: Health,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer until cancelled; started when connections are taken."""
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.accesslog = None
+    config.errorlog = None
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(hypercorn_serve, partial(_app, registry, health), config, mode="asgi"))
+        task_status.started()
+
+
+async def _app(
+    registry: CollectorRegistry, health: Health, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+) -> None:
+    if scope["type"] == "lifespan":
+        await _lifespan(receive, send)
+    elif scope["type"] == "http":
+        await _answer(reply_to(scope["path"], registry, health), send)
+
+
+async def _lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _answer(reply: Reply, send: ASGISendCallable) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": reply.status,
+            "headers": [(b"content-type", reply.content_type.encode())],
+        }
+    )
+    await send({"type": "http.response.body", "body": reply.body, "more_body": False})

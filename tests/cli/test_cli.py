@@ -1,0 +1,228 @@
+"""The command as a user meets it: a process of its own, with its exit code and its two streams."""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from socket import create_server
+from typing import NamedTuple
+
+import pytest
+import yaml
+
+from secrets_manager.cli import main as cli
+from secrets_manager.cli.usage import help_text
+from secrets_manager.errors import StartError, UsageError, leaves
+from secrets_manager.kube.lease import LeadershipLost
+
+PYTHON = (sys.executable, "-m", "secrets_manager")
+
+
+class Result(NamedTuple):
+    code: int
+    stdout: str
+    stderr: str
+
+
+def ran(*argv: str, environ: dict[str, str] | None = None, stdin: str = "") -> Result:
+    done = subprocess.run(
+        [*PYTHON, *argv], input=stdin, capture_output=True, text=True, timeout=60, env=environ or {}, check=False
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def misuse(line: str) -> Result:
+    return Result(2, "", f"secrets-manager: {line}\n")
+
+
+@pytest.mark.parametrize("argument", ["--help", "-help", "-h"])
+def test_help_is_printed(argument: str) -> None:
+    assert ran(argument) == Result(0, help_text(), "")
+
+
+@pytest.mark.parametrize("command", ["run", "crd", "render", "demo"])
+def test_each_command_has_its_help(command: str) -> None:
+    assert ran(command, "--help") == Result(0, help_text(command), "")
+
+
+def test_help_tells_a_stranger_of_every_command_and_where_a_value_comes_from() -> None:
+    lines = help_text().splitlines()
+
+    assert [line.split()[0] for line in lines[lines.index("Commands") + 1 :][:4]] == ["run", "crd", "render", "demo"]
+    assert (
+        lines[lines.index("  --vault.url URL") + 1]
+        == "      Address of Vault or OpenBao. (default https://127.0.0.1:8200, environment VAULT_ADDR)"
+    )
+    assert max(map(len, lines)) <= 120
+
+
+@pytest.mark.parametrize(
+    "argv", [["-version"], ["--version"], ["run", "--version=true", "-backend=vault"]], ids=" ".join
+)
+def test_version_is_printed(argv: list[str]) -> None:
+    assert ran(*argv) == Result(0, f"secrets-manager {version('secrets-manager')}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["-nope"], "unknown flag -nope: `secrets-manager --help` lists what there is"),
+        (["rendr"], "unknown command 'rendr': did you mean render?"),
+        (["a\nb"], "unknown command 'a\\nb': `secrets-manager --help` lists what there is"),
+        (["-reconcile-period=0"], "--reconcile-period: '0' is too little: it is 100ms at least"),
+        (["crd", "-backend=vault"], "unknown flag -backend: `secrets-manager --help` lists what there is"),
+        (
+            [],
+            (
+                "--vault.auth-method=approle needs --vault.role-id and --vault.secret-id "
+                "(better: VAULT_ROLE_ID and VAULT_SECRET_ID)"
+            ),
+        ),
+        (
+            ["render", "-vault.role-id=r"],
+            "render needs --file (-f is short for it): a file, a folder, or - for standard input",
+        ),
+    ],
+    ids=str,
+)
+def test_misuse_is_one_line_and_exit_code_2(argv: list[str], line: str) -> None:
+    assert ran(*argv) == misuse(line)
+
+
+def test_missing_kubeconfig_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    result = ran("-vault.role-id=r", f"-kubeconfig={tmp_path}/none", environ={"HOME": str(tmp_path)})
+
+    assert (result.code, result.stdout) == (2, "")
+    assert result.stderr.startswith("secrets-manager: no credentials for Kubernetes: no kubeconfig at ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_port_that_is_taken_is_one_line_and_exit_code_1(kubeconfig: Path) -> None:
+    with create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+
+        result = ran("-vault.role-id=r", f"-kubeconfig={kubeconfig}", f"-metrics-addr={address}")
+
+    assert result == Result(
+        1,
+        "",
+        f"secrets-manager: metrics-addr {address}: the port is in use: stop what uses it, or choose another port\n",
+    )
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Path:
+    """A login to a cluster that nobody has to reach."""
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "x",
+        "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "x", "user": {}}],
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+    }
+    file = tmp_path / "kubeconfig"
+    file.write_text(yaml.safe_dump(document))
+    return file
+
+
+def test_crd_is_printed() -> None:
+    result = ran("crd")
+
+    assert (result.code, result.stderr) == (0, "")
+    assert yaml.safe_load(result.stdout)["kind"] == "CustomResourceDefinition"
+
+
+@pytest.mark.parametrize("command", ["--help", "crd"])
+def test_reader_who_goes_away_is_no_error_worth_a_word(command: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        done = subprocess.run([*PYTHON, command], stdout=pipe, stderr=subprocess.PIPE, timeout=60, env={}, check=False)
+
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_full_disk_is_one_line() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run([*PYTHON, "crd"], stdout=full, stderr=subprocess.PIPE, timeout=60, env={}, check=False)
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        b"secrets-manager: can't write to standard output: No space left on device\n",
+    )
+
+
+@pytest.mark.parametrize("descriptor", [1, 2], ids=["output", "errors"])
+def test_stream_that_was_closed_before_the_start_changes_no_exit_code(descriptor: int) -> None:
+    script = f'exec "$@" {descriptor}>&-'
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", *PYTHON, "-nope"], capture_output=True, timeout=60, env={}, check=False
+    )
+
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"Traceback" not in done.stderr
+
+
+IMPORTED = "import sys; from secrets_manager.cli.main import main; main(sys.argv[1:]); print(*sys.modules, sep='\\n')"
+
+
+@pytest.mark.parametrize("argument", ["--help", "-nope"])
+def test_what_takes_time_to_import_is_not_imported_for_help_or_a_wrong_flag(argument: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED, argument], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    heavy = {"trio", "httpx", "hypercorn", "kubernetes", "prometheus_client", "yaml", "ssl", "importlib.metadata"}
+    assert heavy & set(done.stdout.splitlines()) == set()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (UsageError("a flag"), 2, "secrets-manager: a flag\n"),
+        (StartError("a\nport"), 1, "secrets-manager: a\\nport\n"),
+        (ExceptionGroup("", [ExceptionGroup("", [LeadershipLost("the lease")])]), 1, "secrets-manager: the lease\n"),
+        (ExceptionGroup("", [UsageError("a flag"), UsageError("a flag")]), 2, "secrets-manager: a flag\n"),
+        (
+            ExceptionGroup("", [UsageError("a flag"), StartError("a port")]),
+            1,
+            "secrets-manager: a flag\nsecrets-manager: a port\n",
+        ),
+        (KeyboardInterrupt(), 130, ""),
+        (BaseExceptionGroup("", [KeyboardInterrupt(), StartError("a port")]), 130, ""),
+    ],
+    ids=repr,
+)
+def test_error_that_is_expected_decides_the_exit_code_and_is_told_once(
+    error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli._end(leaves(error)) == code
+    assert capsys.readouterr() == ("", told)
+
+
+def test_error_that_nobody_expects_is_one_line_of_the_log_and_exit_code_1(caplog: pytest.LogCaptureFixture) -> None:
+    error = ZeroDivisionError("of what")
+
+    assert cli._end([error, UsageError("a flag")]) == 1
+    assert [(record.levelname, record.message) for record in caplog.records] == [
+        ("ERROR", "the process ends by an unexpected error")
+    ]
+    assert caplog.records[0].exc_info == (ZeroDivisionError, error, None)
+
+
+WITHOUT_RICH = (
+    "import sys; sys.modules['rich'] = None; from secrets_manager.cli.main import main; sys.exit(main(['demo']))"
+)
+
+
+def test_demo_tells_what_to_install_when_its_extra_is_missing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_RICH], capture_output=True, text=True, timeout=60, env={}, check=False
+    )
+
+    line = "secrets-manager: the demo needs more packages: pip install 'secrets-manager[demo]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", line)

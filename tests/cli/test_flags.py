@@ -1,0 +1,398 @@
+import logging
+import operator
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from secrets_manager.cli.flags import FLAGS, parse
+from secrets_manager.cli.gosyntax import Flag
+from secrets_manager.cli.usage import readme_table
+from secrets_manager.config import (
+    AzureConfig,
+    Config,
+    ControllerConfig,
+    KubeConfig,
+    LeaseConfig,
+    LogConfig,
+    VaultConfig,
+)
+from secrets_manager.errors import UsageError
+
+README = Path(__file__).parents[2] / "README.md"
+
+LOGIN = {"VAULT_ROLE_ID": "the-role", "VAULT_SECRET_ID": "the-secret"}
+"""What the default way to log in can't do without."""
+VAULT = VaultConfig(role_id="the-role", secret_id="the-secret")
+
+
+def told(*argv: str, environ: Mapping[str, str] = LOGIN) -> Config:
+    return parse(argv, environ)
+
+
+def complaint(*argv: str, environ: Mapping[str, str] = LOGIN) -> str:
+    with pytest.raises(UsageError) as raised:
+        parse(argv, environ)
+    return str(raised.value)
+
+
+def test_without_flags_everything_is_as_the_structs_say() -> None:
+    assert told() == Config(vault=VAULT)
+
+
+@pytest.mark.parametrize("flag", [flag for flag in FLAGS.values() if flag.fills], ids=lambda flag: flag.name)
+def test_default_in_the_table_is_the_default_of_the_field(flag: Flag) -> None:
+    default = flag.kind.read(flag.default)
+
+    fields = [operator.attrgetter(field)(Config()) for field in flag.fills]
+
+    assert [type(field)(default) if isinstance(default, tuple) else default for field in fields] == fields
+
+
+def test_every_flag_fills_its_field() -> None:
+    config = told(
+        "-backend=azure-kv",
+        "-config.backend-timeout=7s",
+        "-vault.url=http://vault:8200",
+        "-vault.role-id=r",
+        "-vault.secret-id=s",
+        "-vault.engine=kv1",
+        "-vault.auth-method=kubernetes",
+        "-vault.approle-path=a",
+        "-vault.kubernetes-path=k",
+        "-vault.kubernetes-role=kr",
+        "-vault.max-token-ttl=1",
+        "-vault.token-polling-period=2s",
+        "-vault.renew-ttl-increment=3",
+        "-azure-kv.name=n",
+        "-azure-kv.tenant-id=t",
+        "-azure-kv.client-id=c",
+        "-azure-kv.client-secret=cs",
+        "-azure-kv.managed-client-id=mc",
+        "-azure-kv.managed-resource-id=mr",
+        "-kubeconfig=/etc/kubeconfig",
+        "-watch-namespaces=shop,bank",
+        "-exclude-namespaces=test",
+        "-reconcile-period=1m",
+        "-max-concurrent-reconciles=4",
+        "-controller-name=mine",
+        "-enable-leader-election",
+        "-metrics-addr=127.0.0.1:0",
+        "-zap-log-level=error",
+        "-zap-encoder=console",
+        environ={},
+    )
+
+    assert config == Config(
+        backend="azure-kv",
+        metrics_addr="127.0.0.1:0",
+        vault=VaultConfig(
+            url="http://vault:8200",
+            role_id="r",
+            secret_id="s",
+            engine="kv1",
+            auth_method="kubernetes",
+            approle_path="a",
+            kubernetes_path="k",
+            kubernetes_role="kr",
+            max_token_ttl=1.0,
+            token_polling_period=2.0,
+            renew_ttl_increment=3.0,
+            timeout=7.0,
+        ),
+        azure=AzureConfig(
+            name="n",
+            tenant_id="t",
+            client_id="c",
+            client_secret="cs",
+            managed_client_id="mc",
+            managed_resource_id="mr",
+            timeout=7.0,
+        ),
+        controller=ControllerConfig(
+            name="mine",
+            reconcile_period=60.0,
+            watch_namespaces=("shop", "bank"),
+            exclude_namespaces=frozenset({"test"}),
+            workers=4,
+        ),
+        lease=LeaseConfig(enabled=True),
+        kube=KubeConfig(kubeconfig="/etc/kubeconfig"),
+        log=LogConfig(level=logging.ERROR, encoder="console"),
+    )
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["-reconcile-period=90s"],
+        ["--reconcile-period=90s"],
+        ["-reconcile-period", "90s"],
+        ["--reconcile-period", "1m30s"],
+        ["-reconcile-period=5s", "--reconcile-period=1.5m"],
+        ["--reconcile-period=90s", "--"],
+    ],
+    ids=" ".join,
+)
+def test_every_form_of_a_flag_is_understood(argv: list[str]) -> None:
+    assert told(*argv).controller.reconcile_period == 90.0
+
+
+@pytest.mark.parametrize(
+    ("argv", "enabled"),
+    [
+        (["-enable-leader-election"], True),
+        (["--enable-leader-election=1"], True),
+        (["--enable-leader-election=T"], True),
+        (["--enable-leader-election=false"], False),
+        (["--enable-leader-election", "--enable-leader-election=F"], False),
+    ],
+    ids=str,
+)
+def test_flag_of_yes_or_no_takes_a_value_after_an_equals_sign_only(argv: list[str], *, enabled: bool) -> None:
+    assert told(*argv).lease == LeaseConfig(enabled=enabled)
+
+
+def test_value_may_begin_with_a_dash_or_hold_an_equals_sign() -> None:
+    config = told("-vault.role-id", "-r", "-vault.secret-id=a=b=", environ={})
+
+    assert config.vault == VaultConfig(role_id="-r", secret_id="a=b=")
+
+
+@pytest.mark.parametrize("flag", [flag for flag in FLAGS.values() if flag.env], ids=lambda flag: flag.env)
+def test_environment_wins_over_the_flag_unless_it_is_empty(flag: Flag) -> None:
+    text, other = ("https://a:1", "https://b:1") if flag.kind.word == "URL" else ("a", "b")
+    (field,) = flag.fills
+    value = operator.attrgetter(field)
+
+    assert value(told(f"-{flag.name}={text}", environ=LOGIN | {flag.env: other})) == other
+    assert value(told(f"-{flag.name}={text}", environ=LOGIN | {flag.env: ""})) == text
+
+
+def test_line_break_after_a_value_is_no_part_of_it() -> None:
+    assert told(environ={"VAULT_ROLE_ID": "the-role\n", "VAULT_SECRET_ID": " the-secret\r\n"}).vault == VAULT
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", ()),
+        ('""', ()),
+        ("shop", ("shop",)),
+        ("shop,bank", ("shop", "bank")),
+        (" shop , bank ", ("shop", "bank")),
+        ('"shop, bank"', ("shop", "bank")),
+        ("'shop','bank',", ("shop", "bank")),
+        ("shop,bank,shop", ("shop", "bank")),
+    ],
+    ids=repr,
+)
+def test_list_of_namespaces_is_read_with_tolerance(text: str, names: tuple[str, ...]) -> None:
+    assert told(f"-watch-namespaces={text}").controller == ControllerConfig(watch_namespaces=names)
+
+
+def test_excluded_namespace_is_not_watched_even_if_it_is_named() -> None:
+    assert told("-watch-namespaces=shop,bank", "-exclude-namespaces=bank,test").controller == ControllerConfig(
+        watch_namespaces=("shop",), exclude_namespaces=frozenset({"bank", "test"})
+    )
+
+
+def test_least_value_is_taken() -> None:
+    config = told("-vault.max-token-ttl=0", "-max-concurrent-reconciles=1", "-reconcile-period=100ms")
+
+    assert config.vault.max_token_ttl == 0.0
+    assert config.controller == ControllerConfig(workers=1, reconcile_period=0.1)
+
+
+@pytest.mark.parametrize("address", [":8080", "127.0.0.1:0", "[::1]:8080", "localhost:65535", "0.0.0.0:1"])
+def test_address_to_listen_on_is_taken(address: str) -> None:
+    assert told(f"-metrics-addr={address}").metrics_addr == address
+
+
+@pytest.mark.parametrize(
+    ("argv", "log"),
+    [
+        (["-enable-debug-log"], LogConfig(level=logging.DEBUG)),
+        (["-enable-debug-log", "-zap-log-level=error"], LogConfig(level=logging.DEBUG)),
+        (["-zap-log-level=debug"], LogConfig(level=logging.DEBUG)),
+        (["-zap-log-level=INFO"], LogConfig(level=logging.INFO)),
+        (["-zap-log-level=warn"], LogConfig(level=logging.WARNING)),
+        (["-zap-log-level=panic"], LogConfig(level=logging.CRITICAL)),
+        (["-zap-log-level=2"], LogConfig(level=logging.DEBUG)),
+        (["-zap-devel"], LogConfig(level=logging.DEBUG, encoder="console")),
+        (["-zap-devel", "-zap-log-level=info", "-zap-encoder=json"], LogConfig(level=logging.INFO, encoder="json")),
+        (["-zap-stacktrace-level=panic"], LogConfig()),
+    ],
+    ids=str,
+)
+def test_flags_of_the_log_agree_on_one_level_and_form(argv: list[str], log: LogConfig) -> None:
+    assert told(*argv).log == log
+
+
+@pytest.mark.parametrize(
+    ("argument", "line"),
+    [
+        ("-vault.adr=x", "unknown flag -vault.adr: did you mean --vault.url?"),
+        ("--leader-elect", "unknown flag --leader-elect: did you mean --enable-leader-election?"),
+        ("-x=y", "unknown flag -x: `secrets-manager --help` lists what there is"),
+        ("-x\x1b[2J", "unknown flag -x: `secrets-manager --help` lists what there is"),
+        ("-context=c", "unknown flag -context: did you mean --kube-context?"),
+        ("--vault.url https://vault", "--vault.url: its value stands after =, or in an argument of its own"),
+        ("-vault.secret-id:hunter2", "--vault.secret-id: its value stands after =, or in an argument of its own"),
+        ("---backend", "there is an argument that is no flag: `secrets-manager --help` lists what there is"),
+        ("-=x", "there is an argument that is no flag: `secrets-manager --help` lists what there is"),
+        ("-", "there is an argument that is no flag: `secrets-manager --help` lists what there is"),
+        ("", "there is an argument that is no flag: `secrets-manager --help` lists what there is"),
+        ("-backend", "--backend needs a value: Where the secrets are."),
+        ("-backend=consul", "--backend: 'consul' is unknown: it is vault or azure-kv"),
+        ("-backend=", "--backend: '' is unknown: it is vault or azure-kv"),
+        ("-vault.engine=kv3", "--vault.engine: 'kv3' is unknown: it is kv1 or kv2"),
+        ("-vault.auth-method=token", "--vault.auth-method: 'token' is unknown: it is approle or kubernetes"),
+        ("-enable-leader-election=yes", "--enable-leader-election: 'yes' is neither true nor false"),
+        ("-enable-leader-election=", "--enable-leader-election: '' is neither true nor false"),
+        ("-vault.max-token-ttl=1.5", "--vault.max-token-ttl: '1.5' is no whole number"),
+        ("-vault.max-token-ttl=5m", "--vault.max-token-ttl: '5m' is no whole number"),
+        ("-vault.max-token-ttl=-1", "--vault.max-token-ttl: '-1' is too little: it is 0 at least"),
+        ("-max-concurrent-reconciles=0", "--max-concurrent-reconciles: '0' is too little: it is 1 at least"),
+        (
+            "-reconcile-period=5",
+            "--reconcile-period: '5' is no duration: write numbers with their units, like 5s, 1m30s or 300ms",
+        ),
+        ("-reconcile-period=0", "--reconcile-period: '0' is too little: it is 100ms at least"),
+        ("-reconcile-period=-5s", "--reconcile-period: '-5s' is too little: it is 100ms at least"),
+        (
+            "-reconcile-period=9999999h",
+            "--reconcile-period: '9999999h' is longer than any duration can be, which is 292 years",
+        ),
+        ("-config.backend-timeout=0s", "--config.backend-timeout: '0s' is too little: it is 1ms at least"),
+        (
+            "-vault.url=vault:8200",
+            "--vault.url: 'vault:8200' is no address of a server: write it like https://vault.example.com:8200",
+        ),
+        (
+            "-vault.url=https://user:hunter2@/",
+            "--vault.url: the value is no address of a server: write it like https://vault.example.com:8200",
+        ),
+        (
+            "-metrics-addr=8080",
+            "--metrics-addr: '8080' is no address to listen on: write it like :8080, 127.0.0.1:8080 or [::1]:8080",
+        ),
+        (
+            "-metrics-addr=:65536",
+            "--metrics-addr: ':65536' is no address to listen on: write it like :8080, 127.0.0.1:8080 or [::1]:8080",
+        ),
+        (
+            "-metrics-addr=::1:8080",
+            "--metrics-addr: '::1:8080' is no address to listen on: write it like :8080, 127.0.0.1:8080 or [::1]:8080",
+        ),
+        (
+            "-watch-namespaces=Shop",
+            (
+                "--watch-namespaces: 'Shop' is no list of namespaces: "
+                "write their names with commas between, like shop,shop-test"
+            ),
+        ),
+        ("-watch-namespaces=,", "--watch-namespaces: ',' names no namespace"),
+        (
+            "-zap-log-level=loud",
+            "--zap-log-level: 'loud' is no level: it is debug, info, warn, error, panic, or a number above 0 for debug",
+        ),
+        ("-zap-encoder=xml", "--zap-encoder: 'xml' is unknown: it is json or console"),
+        ("-vault.secret-id=hunter2\x00", "--vault.secret-id: the value holds an invisible character"),
+        (f"-backend={'x' * 100}", f"--backend: '{'x' * 60}...' is unknown: it is vault or azure-kv"),
+    ],
+)
+def test_wrong_flag_is_told_in_one_line(argument: str, line: str) -> None:
+    assert complaint(argument) == line
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (
+            ["-vault.secret-id=", "hunter2"],
+            "there is an argument after the value of --vault.secret-id that is no flag: is a quote missing?",
+        ),
+        (
+            ["-enable-leader-election", "true"],
+            (
+                "there is an argument after --enable-leader-election that is no flag: "
+                "write --enable-leader-election=true or =false"
+            ),
+        ),
+        (
+            ["--", "-backend=vault"],
+            "there is an argument that is no flag: `secrets-manager --help` lists what there is",
+        ),
+        (
+            ["-watch-namespaces=shop", "-exclude-namespaces=shop"],
+            "--exclude-namespaces leaves nothing of --watch-namespaces: name one that is watched",
+        ),
+    ],
+    ids=str,
+)
+def test_flags_that_do_not_go_together_are_told_in_one_line(argv: list[str], line: str) -> None:
+    assert complaint(*argv) == line
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "line"),
+    [
+        (
+            [],
+            {},
+            (
+                "--vault.auth-method=approle needs --vault.role-id and --vault.secret-id "
+                "(better: VAULT_ROLE_ID and VAULT_SECRET_ID)"
+            ),
+        ),
+        (
+            [],
+            {"VAULT_SECRET_ID": "hunter2"},
+            "--vault.auth-method=approle needs --vault.role-id (or VAULT_ROLE_ID)",
+        ),
+        (
+            ["-vault.auth-method=kubernetes"],
+            LOGIN,
+            "--vault.auth-method=kubernetes needs --vault.kubernetes-role",
+        ),
+        (["-backend=azure-kv"], LOGIN, "--backend=azure-kv needs --azure-kv.name (or AZURE_KV_NAME)"),
+        (
+            [],
+            LOGIN | {"VAULT_ADDR": "vault.example.com"},
+            (
+                "environment variable VAULT_ADDR: 'vault.example.com' is no address of a server: "
+                "write it like https://vault.example.com:8200"
+            ),
+        ),
+        (
+            [],
+            {"VAULT_ROLE_ID": "hunter\x002"},
+            "environment variable VAULT_ROLE_ID: the value holds an invisible character",
+        ),
+    ],
+    ids=lambda case: str(case)[:30],
+)
+def test_configuration_that_can_not_work_is_told_in_one_line(
+    argv: list[str], environ: dict[str, str], line: str
+) -> None:
+    assert complaint(*argv, environ=environ) == line
+
+
+def test_role_without_a_secret_id_may_log_in() -> None:
+    """Vault has roles that need none (bind_secret_id=false)."""
+    assert told(environ={"VAULT_ROLE_ID": "the-role"}).vault == VaultConfig(role_id="the-role")
+
+
+def test_error_keeps_no_secret_in_its_chain() -> None:
+    with pytest.raises(UsageError) as raised:
+        told("-vault.secret-id=hunter2\x00")
+
+    assert (raised.value.__cause__, raised.value.__suppress_context__) == (None, True)
+    assert "hunter2" not in f"{raised.value!r} {raised.value.__context__!r}"
+
+
+def test_readme_holds_the_table_of_flags() -> None:
+    between = README.read_text().partition("<!-- flags -->\n")[2].partition("<!-- /flags -->")[0]
+
+    assert between.strip() == readme_table().strip(), f"README.md should have between its marks:\n{readme_table()}"

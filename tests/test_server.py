@@ -1,0 +1,86 @@
+import socket
+from functools import partial
+
+import httpx
+import pytest
+import trio
+from prometheus_client import CollectorRegistry, Counter
+
+from secrets_manager.errors import StartError
+from secrets_manager.server import Reply, listen, reply_to, serve
+
+
+class Patient:
+    """A process in the state that the test wants."""
+
+    def __init__(self, *, stuck: str = "", unsynced: tuple[str, ...] = ()) -> None:
+        self.stuck = stuck
+        self.unsynced = list(unsynced)
+
+
+WELL = Patient()
+
+
+def test_probes_say_ok_while_all_is_well() -> None:
+    registry = CollectorRegistry()
+
+    assert reply_to("/healthz", registry, WELL) == Reply(200, b"ok\n")
+    assert reply_to("/readyz", registry, WELL) == Reply(200, b"ok\n")
+
+
+def test_work_that_is_stuck_is_unhealthy_but_no_reason_to_leave_the_service() -> None:
+    patient = Patient(stuck="one reconcile has been under way for 130 s")
+
+    assert reply_to("/healthz", CollectorRegistry(), patient) == Reply(
+        503, b"one reconcile has been under way for 130 s\n"
+    )
+    assert reply_to("/readyz", CollectorRegistry(), patient) == Reply(200, b"ok\n")
+
+
+def test_every_watch_that_has_no_list_yet_is_named() -> None:
+    patient = Patient(unsynced=("can't watch secrets in shop: 403 Forbidden", "the first list of web is under way"))
+
+    assert reply_to("/readyz", CollectorRegistry(), patient) == Reply(
+        503, b"can't watch secrets in shop: 403 Forbidden\nthe first list of web is under way\n"
+    )
+    assert reply_to("/healthz", CollectorRegistry(), patient) == Reply(200, b"ok\n")
+
+
+def test_any_other_path_says_what_there_is() -> None:
+    assert reply_to("/", CollectorRegistry(), WELL) == Reply(404, b"try /metrics, /healthz or /readyz\n")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", ":0", "[::1]:0", "localhost:0"])
+async def test_metrics_are_served_at_every_form_of_address(address: str) -> None:
+    registry = CollectorRegistry()
+    Counter("apples", "How many.", registry=registry).inc(3)
+    with listen(address) as listener:
+        host, port = listener.getsockname()[:2]
+        if host in {"::", "0.0.0.0"}:
+            host = "127.0.0.1"
+        url = f"http://[{host}]:{port}/metrics" if ":" in host else f"http://{host}:{port}/metrics"
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(serve, listener, registry, WELL))
+            async with httpx.AsyncClient(trust_env=False) as client:
+                reply = await client.get(url)
+            nursery.cancel_scope.cancel()
+
+    assert reply.status_code == 200
+    assert "apples_total 3.0" in reply.text.splitlines()
+
+
+def test_a_port_in_use_is_one_clear_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+
+        with pytest.raises(StartError) as raised, listen(address):
+            pass
+
+    assert str(raised.value) == f"metrics-addr {address}: the port is in use: stop what uses it, or choose another port"
+
+
+def test_an_address_of_another_machine_is_one_clear_error() -> None:
+    with pytest.raises(StartError) as raised, listen("192.0.2.1:8080"):
+        pass
+
+    assert str(raised.value) == "metrics-addr 192.0.2.1:8080: can't listen there: Cannot assign requested address"

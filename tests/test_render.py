@@ -1,0 +1,295 @@
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from secrets_manager.backends.base import BackendError, Document, Source, SourceForbidden, SourceNotFound, Unavailable
+from secrets_manager.config import Config, VaultConfig
+from secrets_manager.errors import UsageError
+from secrets_manager.render.command import read_all, render
+from secrets_manager.render.manifests import Manifests, load
+from secrets_manager.render.rendering import Rendering, as_check, as_secrets, outcome
+
+DEFINITION = """\
+apiVersion: secrets-manager.tuenti.io/v1alpha1
+kind: SecretDefinition
+metadata:
+  name: shop-database
+  namespace: shop
+  uid: 7f0c
+  labels: {team: shop}
+  annotations: {secrets-manager.tuenti.io/force-sync: now}
+spec:
+  name: database
+  keysMap:
+    username: {path: secret/data/shop/db, key: username}
+    password: {path: secret/data/shop/db, key: password}
+    keystore.p12: {path: secret/data/shop/keystore, key: p12, encoding: base64}
+"""
+CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shop}\n"
+
+DB = Source("secret/data/shop/db")
+KEYSTORE = Source("secret/data/shop/keystore")
+
+
+def document(**values: str | None) -> Document:
+    return Document(values=values, marker="1", version=1)
+
+
+Held = Mapping[Source, Document | BackendError]
+
+FULL: dict[Source, Document | BackendError] = {
+    DB: document(username="app", password="hunter2"),
+    KEYSTORE: document(p12="AAEC"),
+}
+
+
+def manifests(text: str) -> Manifests:
+    return load(["-"], stdin=io.StringIO(text))
+
+
+def rendered(text: str, held: Held = FULL) -> Rendering:
+    return as_secrets(outcome(found, held) for found in manifests(text).found)
+
+
+def checked(text: str, held: Held = FULL) -> Rendering:
+    return as_check(outcome(found, held) for found in manifests(text).found)
+
+
+def test_secret_is_what_the_controller_would_write_without_owner_uid_and_time() -> None:
+    assert rendered(DEFINITION) == Rendering(
+        """\
+---
+kind: Secret
+apiVersion: v1
+metadata:
+  name: database
+  namespace: shop
+  labels:
+    team: shop
+    app.kubernetes.io/managed-by: secrets-manager
+  annotations:
+    secrets-manager.tuenti.io/copied: team;
+type: Opaque
+data:
+  keystore.p12: AAEC
+  password: aHVudGVyMg==
+  username: YXBw
+""",
+        [],
+        complete=True,
+    )
+
+
+def test_definition_without_a_namespace_leads_to_a_secret_without_one() -> None:
+    assert "namespace" not in rendered(DEFINITION.replace("  namespace: shop\n", "")).text
+
+
+WHERE = "shop/shop-database (standard input, document 1)"
+
+
+def test_definition_that_does_not_resolve_leads_to_no_half_secret() -> None:
+    held = FULL | {DB: document(username="app"), KEYSTORE: SourceForbidden("path 'secret/data/shop/keystore' is taboo")}
+
+    assert rendered(DEFINITION, held) == Rendering(
+        "",
+        [
+            f"{WHERE}: SourceForbidden: key keystore.p12: path 'secret/data/shop/keystore' is taboo",
+            (
+                f"{WHERE}: SourceNotFound: key password: 'password' at secret/data/shop/db does not exist: "
+                "write it, or correct the name"
+            ),
+        ],
+        complete=False,
+    )
+
+
+def test_the_others_are_printed_when_one_does_not_resolve() -> None:
+    other = DEFINITION.replace("secret/data/shop/", "secret/data/bank/").replace("name: database", "name: bank")
+    held = FULL | {Source("secret/data/bank/db"): Unavailable("down"), Source("secret/data/bank/keystore"): FULL[DB]}
+
+    rendering = rendered(f"{other}---\n{DEFINITION}", held)
+
+    assert rendering.text == rendered(DEFINITION).text
+    assert not rendering.complete
+
+
+def test_check_has_a_line_for_each_key_and_no_value() -> None:
+    assert checked(DEFINITION) == Rendering(
+        f"{WHERE}: key keystore.p12: ok\n{WHERE}: key password: ok\n{WHERE}: key username: ok\n", [], complete=True
+    )
+
+
+def test_check_tells_what_is_wrong_with_a_key() -> None:
+    held = FULL | {KEYSTORE: document(p12="not base64: hunter2")}
+
+    assert checked(DEFINITION, held) == Rendering(
+        (
+            f"{WHERE}: key password: ok\n"
+            f"{WHERE}: key username: ok\n"
+            f"{WHERE}: SourceInvalid: key keystore.p12: 'p12' at secret/data/shop/keystore: "
+            "the value is not base64: encode it, or remove encoding: base64\n"
+        ),
+        [],
+        complete=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "  name: database\n",
+            "  name: Data_Base\n",
+            (
+                f"{WHERE}: DefinitionInvalid: spec.name 'Data_Base' can't be the name of a Secret: "
+                "use at most 253 lower case letters, digits, '-' and '.'"
+            ),
+        ),
+        (
+            "  name: shop-database\n",
+            "",
+            "standard input, document 1: DefinitionInvalid: it has no metadata.name",
+        ),
+        (
+            "{team: shop}",
+            "{team: 1}",
+            (
+                "standard input, document 1: DefinitionInvalid: it can't be read: "
+                "Expected `str`, got `int` - at `$.metadata.labels[...]`"
+            ),
+        ),
+        (
+            "keysMap:",
+            "keysMaps:",
+            f"{WHERE}: DefinitionInvalid: spec can't be read: Object missing required field `keysMap`",
+        ),
+    ],
+    ids=["name of the Secret", "no name", "label", "no keysMap"],
+)
+def test_definition_that_can_not_be_is_told_before_anything_is_read(old: str, new: str, line: str) -> None:
+    assert checked(DEFINITION.replace(old, new), {}) == Rendering(f"{line}\n", [], complete=False)
+
+
+def test_other_objects_are_passed_over_with_a_remark() -> None:
+    foreign = DEFINITION.replace("v1alpha1", "v9")
+
+    loaded = manifests(f"{CONFIG_MAP}---\n{DEFINITION}---\n# nothing\n---\n{foreign}---\njust text\n")
+
+    assert [found.place for found in loaded.found] == ["standard input, document 2"]
+    assert loaded.passed_over == [
+        "standard input, document 1 is passed over: it is ConfigMap v1",
+        "standard input, document 4 is passed over: it is SecretDefinition secrets-manager.tuenti.io/v9",
+        "standard input, document 5 is passed over: it is no object of Kubernetes",
+    ]
+
+
+def test_lists_of_kubectl_are_read_item_by_item() -> None:
+    item = "".join(f"  {line}" for line in DEFINITION.splitlines(keepends=True))
+
+    loaded = manifests(f"apiVersion: v1\nkind: List\nitems:\n-\n{item}-\n{item}")
+
+    assert [found.place for found in loaded.found] == [
+        "standard input, document 1, item 1",
+        "standard input, document 1, item 2",
+    ]
+
+
+def test_folder_is_read_through_in_the_order_of_names_without_hidden_files(tmp_path: Path) -> None:
+    for name in ("b.yaml", "a/z.yml", "a/notes.txt", ".git/x.yaml", "c.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "b.yaml").write_text(DEFINITION)
+    (tmp_path / "a/z.yml").write_text("\ufeff" + DEFINITION)
+    (tmp_path / "a/notes.txt").write_text("{{")
+    (tmp_path / ".git/x.yaml").write_text("{{")
+    (tmp_path / "c.json").write_text(
+        '{"apiVersion": "secrets-manager.tuenti.io/v1alpha1", "kind": "SecretDefinition",'
+        ' "metadata": {"name": "x"}, "spec": {"name": "x", "keysMap": {}}}'
+    )
+
+    loaded = load([str(tmp_path)], stdin=io.StringIO())
+
+    assert [found.place for found in loaded.found] == [
+        f"{tmp_path}/{name}, document 1" for name in ("a/z.yml", "b.yaml", "c.json")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a: [1\n", "standard input is no YAML in line 2: expected ',' or ']', but got '<stream end>'"),
+        ("a: \x07", "standard input is no YAML: it holds a character or a date that can't be, or is too deep"),
+        ("a: 2026-99-99", "standard input is no YAML: it holds a character or a date that can't be, or is too deep"),
+        ("- " * 5000, "standard input is no YAML: it holds a character or a date that can't be, or is too deep"),
+        ("", "there is no SecretDefinition of secrets-manager.tuenti.io/v1alpha1 in -"),
+        (CONFIG_MAP, "there is no SecretDefinition of secrets-manager.tuenti.io/v1alpha1 in -"),
+    ],
+    ids=["syntax", "character", "date", "depth", "empty", "other kinds only"],
+)
+def test_file_that_is_of_no_use_ends_it_all_in_one_line(text: str, line: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        manifests(text)
+
+    assert str(raised.value) == line
+
+
+def test_definition_that_contains_itself_is_told_as_such() -> None:
+    loaded = manifests(DEFINITION.replace("spec:", "spec: &spec\n  more: *spec"))
+
+    assert [found.definition for found in loaded.found] == ["it can't be read: it holds what JSON has no form for"]
+
+
+def test_missing_file_is_told_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        load([f"{tmp_path}/none.yaml"], stdin=io.StringIO())
+
+    assert str(raised.value) == f"{tmp_path}/none.yaml can't be read: No such file or directory"
+
+
+class Shelf:
+    """A backend in memory. Each read takes a second."""
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+        self.reads: list[Source] = []
+
+    async def read(self, source: Source) -> Document:
+        self.reads.append(source)
+        await trio.sleep(1)
+        result = self._held[source]
+        if isinstance(result, BackendError):
+            raise result
+        return result
+
+    async def maintain(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+        await trio.sleep_forever()
+
+
+async def test_each_source_is_read_once_a_few_at_a_time(autojump_clock: MockClock) -> None:
+    error = SourceNotFound("nothing there")
+    held: dict[Source, Document | BackendError] = {Source(f"secret/data/{number}"): FULL[DB] for number in range(7)}
+    held[KEYSTORE] = error
+    shelf = Shelf(held)
+    began = trio.current_time()
+
+    documents = await read_all(shelf, held, at_a_time=4)
+
+    assert documents == held
+    assert len(shelf.reads) == 8
+    assert trio.current_time() - began == 2
+
+
+def test_vault_that_is_down_is_a_problem_of_each_key(tmp_path: Path) -> None:
+    file = tmp_path / "shop.yaml"
+    file.write_text(DEFINITION)
+    config = Config(vault=VaultConfig(url="http://127.0.0.1:1", role_id="the-role", secret_id="the-secret"))
+
+    rendering = render(config, [str(file)], stdin=io.StringIO(), check=True)
+
+    where = f"shop/shop-database ({file}, document 1)"
+    assert not rendering.complete
+    assert [line.partition(": key ")[0] for line in rendering.text.splitlines()] == [f"{where}: BackendUnavailable"] * 3

@@ -1,0 +1,142 @@
+"""The real program between the real OpenBao and the real control plane, and what a test asks of either side."""
+
+import base64
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from secrets_manager.controller import crd
+from secrets_manager.demo.api.documents import Json, Object, items, parse, text
+from tests.real.cluster import ControlPlane
+from tests.real.kube_api import Query, wait_until
+from tests.real.openbao import OpenBao
+from tests.real.program import Program, free_port
+
+API_VERSION = "secrets-manager.tuenti.io/v1alpha1"
+PERIOD = "500ms"
+
+
+class SecretsManager(Program):
+    """One process of it."""
+
+    def __init__(self, folder: Path, *, flags: tuple[str, ...], environment: Mapping[str, str]) -> None:
+        self.port = free_port()
+        self.output = folder / "secrets-manager.log"
+        command = [sys.executable, "-m", "secrets_manager", f"-metrics-addr=127.0.0.1:{self.port}", *flags]
+        super().__init__(command, log=self.output, environment={**os.environ, **environment})
+
+    def started(self) -> None:
+        self.start()
+        self.wait_until(lambda: self.answer("/readyz").startswith("ok"), seconds=20)
+
+    def answer(self, path: str) -> str:
+        """What its HTTP server says; empty while there is none."""
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False, timeout=5).text
+        except httpx.HTTPError:
+            return ""
+
+
+class World:
+    """One namespace of the cluster, one folder of the store, and the program that watches them."""
+
+    def __init__(self, cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str) -> None:
+        self.cluster = cluster
+        self.bao = bao
+        self.namespace = cluster.namespace()
+        self.home = f"secret/data/{bao.fresh()}"
+        self.credentials = bao.reader(f"{self.home}/*")
+        environment = {
+            "KUBECONFIG": str(cluster.kubeconfig),
+            "VAULT_ADDR": bao.url,
+            "VAULT_ROLE_ID": self.credentials.role_id,
+            "VAULT_SECRET_ID": self.credentials.secret_id,
+        }
+        usual = (f"-watch-namespaces={self.namespace}", f"-reconcile-period={PERIOD}")
+        self.program = SecretsManager(folder, flags=(*usual, *flags), environment=environment)
+
+    def write(self, name: str, **values: Json) -> str:
+        """Write a secret of the store. Returns its full path."""
+        path = f"{self.home}/{name}"
+        self.bao.write_kv(path, values)
+        return path
+
+    def define(self, name: str, keys: Mapping[str, str], /, **spec: Json) -> Object:
+        """Make a definition. `keys` maps keys of the Secret to path#key."""
+        keys_map: Object = {}
+        for key, place in keys.items():
+            path, _, source_key = place.partition("#")
+            keys_map[key] = {"path": path, "key": source_key}
+        whole: Object = {"name": name, "keysMap": keys_map}
+        return self.define_as_it_is(name, whole | spec)
+
+    def define_as_it_is(self, name: str, spec: Json) -> Object:
+        metadata: Object = {"name": name, "namespace": self.namespace}
+        return self.cluster.apply(
+            {"apiVersion": API_VERSION, "kind": "SecretDefinition", "metadata": metadata, "spec": spec}
+        )
+
+    def definition(self, name: str) -> Object:
+        return self.cluster.get(self.path_of_definition(name))
+
+    def path_of_definition(self, name: str) -> str:
+        return f"/apis/{API_VERSION}/namespaces/{self.namespace}/secretdefinitions/{name}"
+
+    def path_of_secret(self, name: str = "") -> str:
+        return f"/api/v1/namespaces/{self.namespace}/secrets" + (f"/{name}" if name else "")
+
+    def secret(self, name: str) -> Object | None:
+        return self.cluster.find(self.path_of_secret(name))
+
+    def values(self, name: str) -> dict[str, str] | None:
+        """The Secret's data in clear, or None where there is no such Secret."""
+        secret = self.secret(name)
+        if secret is None:
+            return None
+        data = secret.get("data") or {}
+        assert isinstance(data, dict)
+        return {key: base64.b64decode(str(value)).decode() for key, value in data.items()}
+
+    def reason(self, name: str) -> str:
+        """The reason of the definition's Ready condition; empty while there is none."""
+        conditions = items(self.definition(name), "status", "conditions")
+        return next((text(each, "reason") for each in conditions if text(each, "type") == "Ready"), "")
+
+    def message(self, name: str) -> str:
+        conditions = items(self.definition(name), "status", "conditions")
+        return next((text(each, "message") for each in conditions if text(each, "type") == "Ready"), "")
+
+    def events(self) -> list[tuple[str, str]]:
+        """Reason and object's name of each Event of the namespace."""
+        listed = self.cluster.list(f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")
+        return [(text(each, "reason"), text(each, "regarding", "name")) for each in listed]
+
+    def wait_for(self, name: str, values: Mapping[str, str] | None) -> None:
+        """Until the Secret holds just this; None until there is none."""
+        wait_until(lambda: self.values(name) == values)
+
+    def wait_for_reason(self, name: str, reason: str) -> None:
+        wait_until(lambda: self.reason(name) == reason)
+
+    def version(self, path: str) -> str:
+        return text(self.cluster.get(path), "metadata", "resourceVersion")
+
+    def changes_of_secrets(self, *, since: str) -> list[tuple[str, str]]:
+        """Type of event and name of each change of a Secret since a resourceVersion."""
+        query: Query = {"watch": "1", "resourceVersion": since, "timeoutSeconds": 1}
+        lines = self.cluster.lines(self.path_of_secret(), query)
+        return [(text(line, "type"), text(line, "object", "metadata", "name")) for line in lines]
+
+
+@contextmanager
+def world(cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str) -> Iterator[World]:
+    """A world whose program is not started yet; it is killed in the end."""
+    cluster.install(parse(msgspec.json.encode(crd.definition())))
+    made = World(cluster, bao, folder, *flags)
+    with made.program:
+        yield made

@@ -1,0 +1,37 @@
+"""The demo, as a stranger runs it."""
+
+import re
+import subprocess
+import sys
+
+SHOWN = [
+    "OpenBao, a Kubernetes API in memory and the controller are up",
+    "✓ a SecretDefinition becomes a Secret _ s",
+    "✓ a change in Vault arrives (asked for each second here) _ s",
+    "✓ a manual edit of the Secret is reverted _ s",
+    "✓ the definition is deleted, and its Secret goes with it _ s",
+]
+
+
+def test_the_demo_shows_all_acts_with_their_times_and_ends_well() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "secrets_manager", "demo"], capture_output=True, text=True, timeout=120, check=False
+    )
+
+    lines = [re.sub(r"\d+\.\d\d s", "_ s", line) for line in done.stdout.splitlines()]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line for line in lines if line.startswith(("OpenBao", "✓"))] == SHOWN
+
+
+def test_a_context_that_is_not_there_is_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "secrets_manager", "demo", "--context", "nowhere"],
+        env={"HOME": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1

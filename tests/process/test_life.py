@@ -1,0 +1,121 @@
+"""The life of the process: it is quiet at rest, stops in order, and tells no secret to anybody."""
+
+import re
+import socket
+import time
+from collections import Counter
+from pathlib import Path
+
+from secrets_manager.demo.api.documents import Object
+from tests.process.running import World, world
+from tests.real.cluster import ControlPlane
+from tests.real.kube_api import wait_until
+from tests.real.openbao import OpenBao
+
+CANARY = "canary-8f1e77"
+DEFINITIONS = 20
+PERIODS = 6
+PERIOD_SECONDS = 0.5
+
+
+def test_at_rest_it_asks_vault_once_a_period_for_each_path_and_kubernetes_for_nothing(
+    own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    with world(own_control_plane, openbao, tmp_path) as here:
+        for number in range(DEFINITIONS):
+            here.define(f"app-{number}", {"k": here.write(f"app-{number}", k="value") + "#k"})
+        shared = here.write("shared", k="value")
+        here.define("one", {"k": f"{shared}#k"})
+        here.define("other", {"k": f"{shared}#k", "again": f"{shared}#k"})
+        here.program.started()
+        for number in range(DEFINITIONS):
+            here.wait_for_reason(f"app-{number}", "Synced")
+        wait_until(lambda: len(here.events()) == DEFINITIONS + 2)
+
+        def kubernetes_requests() -> int:
+            kinds = ("secrets", "secretdefinitions", "events", "leases")
+            return sum(count for (_, kind), count in own_control_plane.request_counts().items() if kind in kinds)
+
+        requests = kubernetes_requests()
+        since, began = len(openbao.reads()), time.monotonic()
+        time.sleep(PERIODS * PERIOD_SECONDS)
+        read, took = Counter(openbao.reads()[since:]), time.monotonic() - began
+
+        assert kubernetes_requests() == requests
+        assert read.keys() == {shared, *(f"{here.home}/app-{number}" for number in range(DEFINITIONS))}
+        assert min(read.values()) >= PERIODS
+        assert max(read.values()) <= took / PERIOD_SECONDS + 1
+
+
+def test_sigterm_ends_it_within_two_seconds_workers_first(
+    control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    with world(control_plane, openbao, tmp_path) as here:
+        here.define("app", {"k": here.write("app", k="value") + "#k"})
+        here.program.started()
+        here.wait_for("app", {"k": "value"})
+
+        began = time.monotonic()
+        code = here.program.terminate()
+        took = time.monotonic() - began
+
+        assert code == 0
+        assert took < 2
+        messages = re.findall(r'"msg": ?"([^"]*)"', here.program.output.read_text())
+        assert messages[-3:] == ["stopping", "the workers have stopped", "the server has stopped"]
+
+
+def test_a_port_that_is_taken_is_one_line_and_exit_code_1(
+    control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with world(control_plane, openbao, tmp_path, f"-metrics-addr={address}") as here:
+            here.program.start()
+
+            assert here.program.ended() == 1
+            assert here.program.output.read_text() == (
+                f"secrets-manager: metrics-addr {address}: "
+                "the port is in use: stop what uses it, or choose another port\n"
+            )
+
+
+def test_no_output_tells_a_value_a_token_or_a_secret_id(
+    control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    with world(control_plane, openbao, tmp_path, "-enable-debug-log") as here:
+        good = here.write("good", k=CANARY, number=8177001)
+        bad = here.write("bad", k=f"{CANARY}!", none=None)
+        here.define("good", {"k": f"{good}#k"}, type="Opaque")
+        here.define_as_it_is("bad", {"name": "bad", "keysMap": {"k": {"path": bad, "key": "k", "encoding": "base64"}}})
+        here.define("null", {"k": f"{bad}#none", "more": f"{bad}#k"})
+        here.define("docker", {".dockerconfigjson": f"{good}#k"}, type="kubernetes.io/dockerconfigjson")
+        here.program.started()
+        here.wait_for("good", {"k": CANARY})
+        here.wait_for_reason("bad", "SourceInvalid")
+        here.wait_for_reason("null", "SourceInvalid")
+        here.wait_for_reason("docker", "SecretRejected")
+        here.cluster.patch(here.path_of_secret("good"), {"data": {"k": "ZWRpdGVk"}})
+        here.wait_for("good", {"k": CANARY})
+        wait_until(lambda: ("SecretReverted", "good") in here.events())
+
+        told = [
+            here.program.answer("/metrics"),
+            here.program.answer("/readyz"),
+            here.program.answer("/healthz"),
+            *(str(document) for document in everything_but_secrets(here)),
+        ]
+        here.program.terminate()
+        told.append(here.program.output.read_text())
+
+        for canary in (CANARY, "8177001", here.credentials.secret_id, here.credentials.role_id):
+            assert [text for text in told if canary in text] == []
+        token = re.compile(r"\b(s|b|hvs|hvb)\.[A-Za-z0-9_-]{20,}")
+        assert [found[0] for text in told if (found := token.search(text))] == []
+
+
+def everything_but_secrets(here: World) -> list[Object]:
+    return [
+        *here.cluster.list(here.path_of_definition("").rstrip("/")),
+        *here.cluster.list(f"/apis/events.k8s.io/v1/namespaces/{here.namespace}/events"),
+    ]

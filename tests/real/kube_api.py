@@ -1,0 +1,118 @@
+"""A small synchronous client for tests: any kind of object, no retries, failures raised with the server's words."""
+
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+import httpx
+import msgspec
+
+from secrets_manager.demo.api.documents import Json, Object, items, parse, text
+
+MERGE_PATCH = "application/merge-patch+json"
+POLL = 0.02
+
+Query: TypeAlias = dict[str, str | int]
+
+PLURALS = {
+    "ClusterRole": "clusterroles",
+    "ClusterRoleBinding": "clusterrolebindings",
+    "CustomResourceDefinition": "customresourcedefinitions",
+    "Event": "events",
+    "Lease": "leases",
+    "Namespace": "namespaces",
+    "ResourceQuota": "resourcequotas",
+    "Role": "roles",
+    "RoleBinding": "rolebindings",
+    "Secret": "secrets",
+    "SecretDefinition": "secretdefinitions",
+    "ServiceAccount": "serviceaccounts",
+}
+
+
+def path_of(document: Object, *, named: bool) -> str:
+    """The URL's path of an object, or of the collection that it belongs to.
+
+    Raises: KeyError for a kind that is not in PLURALS.
+    """
+    version = text(document, "apiVersion")
+    parts = ["/apis" if "/" in version else "/api", version]
+    if namespace := text(document, "metadata", "namespace"):
+        parts += ["namespaces", namespace]
+    parts.append(PLURALS[text(document, "kind")])
+    if named:
+        parts.append(text(document, "metadata", "name"))
+    return "/".join(parts)
+
+
+class KubeApi:
+    """Each method is one request; what is no success raises httpx.HTTPStatusError."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def request(
+        self, method: str, path: str, *, body: Json = None, query: Query | None = None, content_type: str = ""
+    ) -> Object:
+        reply = self._client.request(
+            method,
+            path,
+            params=query,
+            content=None if body is None else msgspec.json.encode(body),
+            headers={"Content-Type": content_type or "application/json"},
+        )
+        if not reply.is_success:
+            raise httpx.HTTPStatusError(
+                f"{method} {path}: {reply.status_code} {reply.text}", request=reply.request, response=reply
+            )
+        return parse(reply.content)
+
+    def create(self, document: Object) -> Object:
+        return self.request("POST", path_of(document, named=False), body=document)
+
+    def apply(self, document: Object) -> Object:
+        """Create, or merge into what is there."""
+        try:
+            return self.create(document)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.CONFLICT:
+                raise
+        return self.patch(path_of(document, named=True), document)
+
+    def get(self, path: str, **query: str | int) -> Object:
+        return self.request("GET", path, query=query)
+
+    def find(self, path: str) -> Object | None:
+        """The object, or None where there is none."""
+        try:
+            return self.get(path)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.NOT_FOUND:
+                raise
+            return None
+
+    def lines(self, path: str, query: Query) -> list[Object]:
+        """All that a watch brings until the server ends it."""
+        reply = self._client.get(path, params=query).raise_for_status()
+        return [parse(line) for line in reply.content.splitlines()]
+
+    def list(self, path: str, **query: str | int) -> list[Object]:
+        return [each for each in items(self.get(path, **query), "items") if isinstance(each, dict)]
+
+    def patch(self, path: str, change: Object) -> Object:
+        return self.request("PATCH", path, body=change, content_type=MERGE_PATCH)
+
+    def replace(self, document: Object) -> Object:
+        return self.request("PUT", path_of(document, named=True), body=document)
+
+    def delete(self, path: str, *, options: Object | None = None) -> Object:
+        return self.request("DELETE", path, body=options)
+
+
+def wait_until(predicate: Callable[[], bool], *, seconds: float = 10.0) -> None:
+    """For what the cluster does in its own time. Raises: TimeoutError."""
+    deadline = time.monotonic() + seconds
+    while not predicate():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not so within {seconds} s: {predicate}")
+        time.sleep(POLL)

@@ -26,10 +26,10 @@ LATER = "2026-02-03T04:05:11Z"
 ONE_KEY = {"pw": "secret/data/db#password"}
 
 
-def data_source(place: str, *, encoding: str = "") -> DataSource:
+def data_source(place: str, *, encoding: str = "", version: int | str | None = None, property_: str = "") -> DataSource:
     """`place` is path#key."""
     path, _, key = place.partition("#")
-    return DataSource(path=path, key=key, encoding=encoding)
+    return DataSource(path=path, key=key, encoding=encoding, version=version, property=property_)
 
 
 def spec(name: str = "db", *, keys: Mapping[str, str | DataSource] | None = None, type_: str = "") -> Spec:

@@ -60,7 +60,7 @@ class TestReads:
         vault.write_kv(path, {"k": "old"})
         vault.write_kv(path, {"k": "new"})
 
-        newest, first = await read(vault, path), await read(vault, Source(path, 1))
+        newest, first = await read(vault, path), await read(vault, Source(path, "1"))
 
         assert (newest.values, newest.version) == ({"k": "new"}, 2)
         assert (first.values, first.version) == ({"k": "old"}, 1)
@@ -113,7 +113,7 @@ class TestReads:
         path = f"secret/data/{vault.fresh()}"
         vault.write_kv(path, {"k": "v"})
 
-        assert await failure(vault, Source(path, 9)) == (
+        assert await failure(vault, Source(path, "9")) == (
             SourceNotFound,
             f"path '{path}' has no version 9: write it, or correct the version",
         )

@@ -67,6 +67,9 @@ def test_names_are_those_of_the_original() -> None:
     )
 
 
+INT_OR_STRING: Object = {"x-kubernetes-int-or-string": True}
+
+
 def test_one_version_is_served_and_stored_with_a_status_of_its_own() -> None:
     assert {name: at(version(), name) for name in ("name", "served", "storage", "subresources")} == {
         "name": "v1alpha1",
@@ -93,7 +96,10 @@ def test_every_part_of_the_schema_is_structural() -> None:
     allowed = {"type", "description", "format", "required", "properties", "items", "additionalProperties"}
     types = {"object", "array", "string", "integer"}
 
-    assert [node for node in nodes(schema()) if node.keys() - allowed or at(node, "type") not in types] == []
+    assert [node for node in nodes(schema()) if node.keys() - allowed or at(node, "type") not in types] == [
+        {"description": "Version to stay at, where the backend counts them; without it, the newest.", **INT_OR_STRING},
+        {"description": "Version that was read, where the backend counts them.", **INT_OR_STRING},
+    ]
 
 
 @pytest.mark.parametrize("word", ["$ref", "$defs", "anyOf", "default", "title", "null"])
@@ -197,6 +203,13 @@ def test_status_that_the_program_writes_is_taken_whole() -> None:
     assert list(causes(schema(), document)) == []
     assert fitted(schema(), document | {"metadata": {}}, unknown=unknown) == document | {"metadata": {}}
     assert unknown == []
+
+
+@pytest.mark.parametrize("version", [3, "3", "0f1e2d3c4b5a69788796a5b4c3d2e1f0"])
+def test_a_version_is_a_number_or_a_text(version: Json) -> None:
+    document = definition_with({"name": "db", "keysMap": {"pw": PW | {"version": version}}})
+
+    assert list(causes(schema(), document)) == []
 
 
 def as_json(struct: Spec | Status) -> Object:

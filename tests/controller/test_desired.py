@@ -107,6 +107,61 @@ def test_value_in_another_encoding_is_a_problem_that_does_not_tell_it(encoding: 
     }
 
 
+VERSIONED = {Source("secret/data/db", "3"): document({"pw": "old"}), DB: document({"pw": "new"})}
+
+
+def test_versions_of_one_path_may_be_mixed() -> None:
+    old, same = data_source("secret/data/db#pw", version=3), data_source("secret/data/db#pw", version="3")
+    wanted = spec(keys={"now": "secret/data/db#pw", "before": old, "again": same})
+
+    assert wanted.sources == frozenset(VERSIONED)
+    assert resolve(wanted, VERSIONED) == {"now": b"new", "before": b"old", "again": b"old"}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        pytest.param('{"user": "shop", "port": 5432}', b"shop", id="string"),
+        pytest.param('{"user": 1.10}', b"1.10", id="number"),
+        pytest.param('{"user": {"first": [1, 2]}}', b'{"first": [1, 2]}', id="object"),
+        pytest.param('{"user": ""}', b"", id="empty"),
+    ],
+)
+def test_property_is_one_field_of_a_value_that_is_a_json_object(text: str, value: bytes) -> None:
+    wanted = spec(keys={"pw": data_source("secret/data/db#password", property_="user")})
+
+    assert resolve(wanted, at_db({"password": text})) == {"pw": value}
+
+
+def test_property_is_decoded_like_a_whole_value() -> None:
+    wanted = spec(keys={"pw": data_source("secret/data/db#password", property_="user", encoding="base64")})
+
+    assert resolve(wanted, at_db({"password": '{"user": "YWJj"}'})) == {"pw": b"abc"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "message"),
+    [
+        (f'{{"other": "{CANARY}"}}', Reason.SOURCE_NOT_FOUND, ", property 'user' does not exist: write it"),
+        ('{"user": null}', Reason.SOURCE_INVALID, ", property 'user' is null: give it a value"),
+        (CANARY, Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
+        (f'["{CANARY}"]', Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
+        ('{"user": "\\ud800"}', Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
+        ("[" * 100_000, Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
+    ],
+    ids=["no such field", "null", "plain text", "list", "half a character", "deep"],
+)
+def test_property_that_can_not_be_had(text: str, reason: Reason, message: str) -> None:
+    wanted = spec(keys={"pw": data_source("secret/data/db#password", property_="user")})
+
+    (problem,) = resolve(wanted, at_db({"password": text})).values()
+
+    assert isinstance(problem, Problem)
+    assert problem.reason == reason
+    assert problem.message.startswith(f"key pw: 'password' at secret/data/db{message}")
+    assert CANARY not in problem.message
+
+
 def test_values_together_make_one_secret() -> None:
     wanted = spec("db-secret", type_="kubernetes.io/basic-auth")
     values = {"password": b"hunter2"}

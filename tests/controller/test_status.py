@@ -118,7 +118,7 @@ def test_ready_comes_after_the_conditions_that_are_there() -> None:
 
 
 def test_order_of_sources_is_the_same_whatever_order_they_were_read_in() -> None:
-    sources: dict[Source, int | None] = {Source(f"secret/data/{letter}"): 1 for letter in "cab"}
+    sources: dict[Source, int | str | None] = {Source(f"secret/data/{letter}"): 1 for letter in "cab"}
     backwards = dict(reversed(sources.items()))
 
     assert after(SYNCED, InSync("db", sources, wrote=True)) == after(SYNCED, InSync("db", backwards, wrote=True))

@@ -20,7 +20,7 @@ class Source(NamedTuple):
     """What one read addresses: a path as the user wrote it, and a version or None for the newest."""
 
     path: str
-    version: int | None = None
+    version: str | None = None
 
     def __str__(self) -> str:
         return self.path if self.version is None else f"{self.path} (version {self.version})"
@@ -30,15 +30,27 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     """All that stood at one source at one moment.
 
     `values` maps each key to its text; a value that is not a string to its JSON text; null to None.
-    `version` is the KV2 version, None where the store has none. `marker` differs whenever the content does.
+    `version` is what the store calls it, None where it has none. `marker` differs whenever the content does.
     """
 
     values: Mapping[str, str | None]
     marker: str
-    version: int | None = None
+    version: int | str | None = None
 
     def __repr__(self) -> str:
         return f"Document(version={self.version}, {len(self.values)} values)"
+
+
+def text_of(value: msgspec.Raw) -> str | None:
+    """A piece of JSON as a Document has it: a string as its text, null as None, anything else as it was written.
+
+    So 5432 stays 5432 and 1.10 stays 1.10: a number that goes through a float may come out as another one.
+    Raises: msgspec.DecodeError or UnicodeDecodeError, which may quote the value.
+    """
+    raw = bytes(value)
+    if raw.startswith(b'"'):
+        return msgspec.json.decode(raw, type=str)
+    return None if raw == b"null" else raw.decode()
 
 
 class BackendError(SecretsManagerError):

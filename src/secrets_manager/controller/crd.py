@@ -11,6 +11,9 @@ from secrets_manager.controller.definition import GROUP, KIND, Spec, Status
 
 Schema = dict[str, object]
 
+_INT_OR_STRING: Schema = {"x-kubernetes-int-or-string": True}
+"""The only choice between types that a structural schema knows."""
+
 NAME = f"secretdefinitions.{GROUP}"
 
 _HEADER = "# Made by `secrets-manager crd` from the program's own types; changes here are lost.\n"
@@ -105,9 +108,10 @@ def _inline(schema: _JsonSchema, parts: dict[str, _JsonSchema]) -> Schema:
     if schema.ref:
         return _described(_inline(parts[schema.ref], parts), schema.description)
     if schema.any_of:
-        (kind,) = (option for option in schema.any_of if option.type != "null")
-        return _described(_inline(kind, parts), schema.description)
-    structural: Schema = {"type": schema.type}
+        kinds = [option for option in schema.any_of if option.type != "null"]
+        structural = _inline(kinds[0], parts) if len(kinds) == 1 else _INT_OR_STRING
+        return _described(structural, schema.description)
+    structural = {"type": schema.type}
     if schema.format:
         structural["format"] = schema.format
     if schema.required:

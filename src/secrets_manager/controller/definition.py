@@ -4,6 +4,7 @@ The structs below are the one source of the CRD's manifest (crd.py). An object t
 spec is an InvalidSpec: it concerns that object alone, and its condition says what is wrong.
 """
 
+import builtins
 from enum import StrEnum
 from typing import Annotated
 
@@ -48,10 +49,17 @@ class DataSource(Wire, frozen=True):
     encoding: Annotated[
         str, Meta(description="How the value is written in the backend: text (the default) or base64.")
     ] = ""
+    version: Annotated[
+        int | str | None, Meta(description="Version to stay at, where the backend counts them; without it, the newest.")
+    ] = None
+    property: Annotated[
+        str,
+        Meta(description="Name of the field that is taken, where the value is a JSON object; without it, all of it."),
+    ] = ""
 
-    @property
+    @builtins.property
     def source(self) -> Source:
-        return Source(self.path)
+        return Source(self.path, None if self.version is None else str(self.version))
 
 
 class Spec(Wire, frozen=True):
@@ -95,7 +103,9 @@ class SourceStatus(Wire, frozen=True):
     """What the Secret was made from."""
 
     path: str
-    version: Annotated[int | None, Meta(description="Version that was read, where the backend counts them.")] = None
+    version: Annotated[int | str | None, Meta(description="Version that was read, where the backend counts them.")] = (
+        None
+    )
 
 
 class Status(Wire, frozen=True):

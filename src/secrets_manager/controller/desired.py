@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from secrets_manager.backends.base import BackendError, Document, Source
+from secrets_manager.backends.base import BackendError, Document, Source, text_of
 from secrets_manager.controller import encoding, secret
 from secrets_manager.controller.definition import DataSource, Reason, Spec
 from secrets_manager.controller.problem import Problem, problem_of, summary
@@ -50,13 +50,32 @@ def _value(key: str, data_source: DataSource, documents: Documents) -> bytes | P
     document = documents[data_source.source]
     if isinstance(document, BackendError):
         return problem_of(document, key=key)
-    where = f"key {key}: {data_source.key!r} at {data_source.path}"
-    if data_source.key not in document.values:
-        return Problem(Reason.SOURCE_NOT_FOUND, f"{where} does not exist: write it, or correct the name")
-    text = document.values[data_source.key]
-    if text is None:
-        return Problem(Reason.SOURCE_INVALID, f"{where} is null: give it a value, or remove the key here")
+    where = f"key {key}: {data_source.key!r} at {data_source.source}"
+    text = _entry(document.values, data_source.key, where)
+    if data_source.property and isinstance(text, str):
+        text = _property(text, data_source.property, where)
+    if isinstance(text, Problem):
+        return text
     try:
         return encoding.decode(text, data_source.encoding)
     except encoding.EncodingError as error:
         return Problem(Reason.SOURCE_INVALID, f"{where}: {error}")
+
+
+def _property(text: str, name: str, where: str) -> str | Problem:
+    """One field of a value that is a JSON object."""
+    try:
+        raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        fields = {field: text_of(value) for field, value in raw.items()}
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return Problem(Reason.SOURCE_INVALID, f"{where} is no JSON object: write one, or remove property: {name}")
+    return _entry(fields, name, f"{where}, property {name!r}")
+
+
+def _entry(values: Mapping[str, str | None], name: str, where: str) -> str | Problem:
+    if name not in values:
+        return Problem(Reason.SOURCE_NOT_FOUND, f"{where} does not exist: write it, or correct the name")
+    text = values[name]
+    if text is None:
+        return Problem(Reason.SOURCE_INVALID, f"{where} is null: give it a value, or remove the key here")
+    return text

@@ -15,7 +15,7 @@ class InSync(NamedTuple):
     """The Secret is as it should be."""
 
     secret_name: str
-    versions: dict[Source, int | None]
+    versions: dict[Source, int | str | None]
     wrote: bool
 
 
@@ -71,7 +71,7 @@ def _with(conditions: tuple[Condition, ...], ready: Condition, now: str) -> tupl
     return tuple(ready if condition is before else condition for condition in conditions)
 
 
-def _sources(versions: dict[Source, int | None]) -> tuple[SourceStatus, ...]:
+def _sources(versions: dict[Source, int | str | None]) -> tuple[SourceStatus, ...]:
     return tuple(
         SourceStatus(path=source.path, version=version) for source, version in sorted(versions.items(), key=str)
     )

@@ -43,7 +43,7 @@ async def test_read_makes_one_request_once_there_is_a_token(vault: VaultState) -
 
 async def test_path_is_judged_before_anything_is_asked(vault: VaultState) -> None:
     async with backend_of(vault, vault.reader("*")) as backend:
-        for source in (Source("secret/../sys/mounts"), Source("sys/mounts"), Source(PATH, 0)):
+        for source in (Source("secret/../sys/mounts"), Source("sys/mounts"), Source(PATH, "0")):
             with pytest.raises(SourceMalformed):
                 await backend.read(source)
 

@@ -136,12 +136,13 @@ def test_secret_that_is_made_at_each_read_is_refused(engine: KeyValue1 | KeyValu
 
 def test_version_in_the_query() -> None:
     assert KeyValue2().params(Source("p")) == {}
-    assert KeyValue2().params(Source("p", 7)) == {"version": "7"}
+    assert KeyValue2().params(Source("p", "7")) == {"version": "7"}
     assert KeyValue1().params(Source("p")) == {}
 
 
 def test_version_that_can_not_be() -> None:
-    with pytest.raises(SourceMalformed, match="there is no version 0"):
-        KeyValue2().params(Source("p", 0))
+    for version in ("0", "-1", "x", "", "1&list=true", "9" * 19, "\u0661"):
+        with pytest.raises(SourceMalformed, match="there is no version"):
+            KeyValue2().params(Source("p", version))
     with pytest.raises(SourceMalformed, match="KV version 1 keeps no versions"):
-        KeyValue1().params(Source("p", 1))
+        KeyValue1().params(Source("p", "1"))

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from secrets_manager.backends.base import Document, Source, SourceMalformed
+from secrets_manager.backends.base import Document, Source, SourceMalformed, text_of
 from secrets_manager.backends.vault.path import shown
 from secrets_manager.backends.vault.replies import decode
 from secrets_manager.errors import UsageError
@@ -21,6 +21,7 @@ Raw = dict[str, msgspec.Raw]
 _MARKER_KEY = secrets.token_bytes(32)
 """Drawn once a process: a marker tells whether two contents are equal, and nothing to whoever comes by one."""
 
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
@@ -92,9 +93,11 @@ class KeyValue2:
     def params(self, source: Source) -> dict[str, str]:
         if source.version is None:
             return {}
-        if source.version < 1:
-            raise SourceMalformed(f"path {shown(source.path)}: there is no version {source.version}: they begin with 1")
-        return {"version": str(source.version)}
+        if not _VERSION.fullmatch(source.version):
+            raise SourceMalformed(
+                f"path {shown(source.path)}: there is no version {shown(source.version)}: they are numbers from 1 on"
+            )
+        return {"version": source.version}
 
     def document(self, source: Source, body: bytes) -> Document:
         data = bytes(_data(source, body))
@@ -136,16 +139,6 @@ def _values(source: Source, raw: Raw) -> dict[str, str | None]:
 
 def _texts(raw: Raw) -> dict[str, str | None] | None:
     try:
-        return {key: _text(bytes(value)) for key, value in raw.items()}
+        return {key: text_of(value) for key, value in raw.items()}
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-
-
-def _text(value: bytes) -> str | None:
-    """A string as its text, null as None, anything else as the JSON text that the server sent.
-
-    So 5432 stays 5432 and 1.10 stays 1.10: a number that goes through a float may come out as another one.
-    """
-    if value.startswith(b'"'):
-        return msgspec.json.decode(value, type=str)
-    return None if value == b"null" else value.decode()

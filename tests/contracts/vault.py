@@ -5,9 +5,10 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Protocol
 
 from secrets_manager.backends.vault.backend import VaultBackend, open_vault
-from secrets_manager.backends.vault.client import MakeLane, VaultClient, open_vault_client
+from secrets_manager.backends.vault.client import VaultClient, open_vault_client
 from secrets_manager.config import VaultConfig
 from secrets_manager.demo.api.documents import Object
+from secrets_manager.net.transport import MakeLane
 from tests.backends.vault.recorded import RecordedMetrics
 from tests.doubles.vault import VaultState, VaultTransport
 from tests.doubles.vault_tokens import Credentials

@@ -18,7 +18,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-import httpx
 import msgspec
 import trio
 from prometheus_client import CollectorRegistry, generate_latest
@@ -32,11 +31,11 @@ from secrets_manager.demo.api.documents import Json, Object, at, items, mapping,
 from secrets_manager.demo.api.requests import Reply, Request
 from secrets_manager.demo.api.storage import Change
 from secrets_manager.demo.api.watches import Watch
-from secrets_manager.kube.client import KubeClient
+from secrets_manager.kube.client import open_client
 from secrets_manager.metrics import ControllerMetrics, VaultMetrics
 from tests.controller.invariants import violations
 from tests.doubles.faults import Faults
-from tests.doubles.kube_transport import KubeTransport, administrator, virtual_time
+from tests.doubles.kube_transport import DOUBLE, KubeTransport, administrator, virtual_time
 from tests.doubles.vault import VaultState, VaultTransport
 
 NAMESPACE = "shop"
@@ -131,12 +130,12 @@ class Scene:
         )
         with life:
             async with (
-                httpx.AsyncClient(transport=self.faults, base_url="http://kube", timeout=10, trust_env=False) as http,
+                open_client(DOUBLE, make=lambda: self.faults) as client,
                 open_vault(vault, VaultMetrics(self.registry, vault), make=lambda: VaultTransport(self.vault)) as bao,
                 trio.open_nursery() as process,
             ):
                 controller = Controller(
-                    KubeClient(http, http),
+                    client,
                     bao,
                     self._config,
                     ControllerMetrics(self.registry),

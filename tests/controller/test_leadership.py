@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from random import Random
 
-import httpx
 import pytest
 import trio
 from hypothesis import given, settings
@@ -16,11 +15,11 @@ from secrets_manager.config import Config, ControllerConfig, LeaseConfig
 from secrets_manager.controller.leadership import elector, lease_name
 from secrets_manager.demo.api.cluster import Cluster
 from secrets_manager.demo.api.documents import Json, Object, at
-from secrets_manager.kube.client import KubeClient
+from secrets_manager.kube.client import open_client
 from secrets_manager.kube.lease import LeadershipLost
 from tests.doubles import faults as fault
 from tests.doubles.faults import Fault, Faults
-from tests.doubles.kube_transport import KubeTransport, administrator, virtual_time
+from tests.doubles.kube_transport import DOUBLE, KubeTransport, administrator, virtual_time
 
 LEASE = LeaseConfig(enabled=True)
 PATH = "/apis/coordination.k8s.io/v1/namespaces/default/leases/5ac9a181.secrets-manager.tuenti.io"
@@ -49,12 +48,10 @@ class Candidate:
         return bool(self.terms) and len(self.terms[-1]) == 1
 
     async def run(self) -> None:
-        async with httpx.AsyncClient(
-            transport=self.faults, base_url="http://kube", timeout=10, trust_env=False
-        ) as http:
+        async with open_client(DOUBLE, make=lambda: self.faults) as client:
             leader = elector(
                 Config(lease=LEASE),
-                KubeClient(http, http),
+                client,
                 namespace="default",
                 identity=self.name,
                 random=Random(self.name),
@@ -129,8 +126,8 @@ def test_the_lease_is_that_of_the_original_unless_the_installation_has_a_name_of
 
 async def test_without_an_election_the_work_begins_at_once_and_no_lease_is_asked_for(autojump_clock: MockClock) -> None:
     faults = Faults(KubeTransport(Cluster(now=virtual_time)))
-    async with httpx.AsyncClient(transport=faults, base_url="http://kube") as http:
-        client, done = KubeClient(http, http), trio.Event()
+    async with open_client(DOUBLE, make=lambda: faults) as client:
+        done = trio.Event()
         leader = elector(Config(), client, namespace="default", identity="one", random=Random(0), clock=virtual_time)
 
         async def work() -> None:

@@ -13,10 +13,15 @@ import trio
 from secrets_manager.demo.api.cluster import Cluster
 from secrets_manager.demo.api.requests import Reply, Request
 from secrets_manager.demo.api.watches import Watch
+from secrets_manager.kube import credentials as kube
+from secrets_manager.net.tls import Tls, client_context
 from tests.real.kube_api import KubeApi
 
 AS_OF = "as_of"
 """A request's extension: the revision that a stale read is answered from."""
+
+DOUBLE = kube.Cluster(url="http://kube", namespace="default", tls=Tls(client_context(verify=False)), auth=httpx.Auth())
+"""What a client is opened for, that has a double at the other end: `open_client(DOUBLE, make=lambda: transport)`."""
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -29,6 +29,7 @@ from tests.kube.things import THINGS, Thing, thing
 KEY = ObjectKey("ns", "a")
 COLLECTION = "/apis/example.com/v1/namespaces/ns/things"
 WIRED = {"metadata": {"name": "a", "namespace": "ns", "uid": "u1", "resourceVersion": "1"}, "colour": "red"}
+CLUSTER = Cluster(url="https://cluster.example/", namespace="ns", tls=Tls(client_context()), auth=httpx.Auth())
 Call = Callable[[KubeClient], Awaitable[object]]
 
 
@@ -56,10 +57,8 @@ class Server:
 
 @asynccontextmanager
 async def client_of(server: Server) -> AsyncIterator[KubeClient]:
-    async with httpx.AsyncClient(
-        transport=httpx.MockTransport(server.answer), base_url="https://cluster.example/"
-    ) as http:
-        yield KubeClient(http, http)
+    async with open_client(CLUSTER, make=lambda: httpx.MockTransport(server.answer), timeout=5.0) as client:
+        yield client
 
 
 def ok(document: object) -> httpx.Response:
@@ -350,9 +349,9 @@ async def test_watch_that_is_not_answered_in_time_is_unreachable(autojump_clock:
     async def never(request: httpx.Request) -> httpx.Response:
         return await trio.sleep_forever()
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(never), base_url="https://x", timeout=7.0) as http:
+    async with open_client(CLUSTER, make=lambda: httpx.MockTransport(never), timeout=7.0) as client:
         with pytest.raises(Unreachable, match=r"no answer within 7\.0 s"):
-            await read_watch(KubeClient(http, http))
+            await read_watch(client)
 
     assert trio.current_time() == pytest.approx(7.0)
 

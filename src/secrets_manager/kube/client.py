@@ -8,6 +8,7 @@ within a deadline; a watch streams for minutes, and is judged by the silence bet
 import math
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from importlib.metadata import version
 from typing import Generic, NamedTuple, TypeVar
 
@@ -20,7 +21,17 @@ from secrets_manager.kube.errors import MalformedReply, Unreachable
 from secrets_manager.kube.objects import KubeObject, ObjectKey, Wire
 from secrets_manager.kube.refusal import error_of
 from secrets_manager.kube.resources import Resource
-from secrets_manager.net.transport import PLAIN, ReplyTooLarge, Spread, describe, open_lane, read_whole, streaming
+from secrets_manager.net.transport import (
+    PLAIN,
+    Caller,
+    MakeLane,
+    ReplyTooLarge,
+    Spread,
+    describe,
+    open_lane,
+    read_whole,
+    streaming,
+)
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -92,7 +103,7 @@ class KubeClient:
     Raises: KubeError, from every method; see kube/errors.py for what each kind means.
     """
 
-    def __init__(self, calls: httpx.AsyncClient, watches: httpx.AsyncClient) -> None:
+    def __init__(self, calls: Caller, watches: httpx.AsyncClient) -> None:
         self._calls = calls
         self._watches = watches
 
@@ -224,9 +235,7 @@ class KubeClient:
     ) -> bytes:
         headers = {"Content-Type": content_type} if content else {}
         with _reaching(f"{method} {path}"):
-            response = await self._calls.request(
-                method, path, params=_given(query or {}), content=content or None, headers=headers
-            )
+            response = await self._calls.call(method, path, query=_given(query or {}), content=content, headers=headers)
         if not response.is_success:
             raise error_of(response.status_code, response.headers, response.content, request=f"{method} {path}")
         return response.content
@@ -267,29 +276,25 @@ def _decoding(request: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def open_client(cluster: Cluster, *, timeout: float = 10.0) -> AsyncIterator[KubeClient]:  # noqa: ASYNC109 - it is httpx's, in seconds, for connecting and for each wait for bytes
-    """Open a client for the length of the block."""
-
-    def lane() -> httpx.AsyncHTTPTransport:
-        return open_lane(tls=cluster.tls, proxy=cluster.proxy)
-
+async def open_client(
+    cluster: Cluster,
+    *,
+    make: MakeLane | None = None,
+    timeout: float = 10.0,  # noqa: ASYNC109 - it is httpx's, in seconds, for connecting and for each wait for bytes
+) -> AsyncIterator[KubeClient]:
+    """Open a client for the length of the block. `make` opens a lane to something else than the network."""
+    make = make or partial(open_lane, tls=cluster.tls, proxy=cluster.proxy)
+    headers = {"Accept": JSON, "User-Agent": f"secrets-manager/{version('secrets-manager')}"}
     async with (
-        _http(cluster, Spread(lane), timeout) as calls,
-        _http(cluster, lane(), timeout) as watches,
+        Spread(make) as spread,
+        httpx.AsyncClient(
+            transport=make(),
+            base_url=cluster.url,
+            auth=cluster.auth,
+            timeout=timeout,
+            headers=headers | {"Accept-Encoding": PLAIN},
+            trust_env=False,
+        ) as watches,
     ):
+        calls = Caller(spread, base_url=cluster.url, headers=headers, timeout=timeout, auth=cluster.auth)
         yield KubeClient(calls, watches)
-
-
-def _http(cluster: Cluster, transport: httpx.AsyncBaseTransport, timeout: float) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        transport=transport,
-        base_url=cluster.url,
-        auth=cluster.auth,
-        timeout=timeout,
-        headers={
-            "Accept": JSON,
-            "Accept-Encoding": PLAIN,
-            "User-Agent": f"secrets-manager/{version('secrets-manager')}",
-        },
-        trust_env=False,
-    )

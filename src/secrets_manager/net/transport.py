@@ -1,24 +1,29 @@
 """The road that every request to Kubernetes and Vault takes: httpx's own transports, with three things put right.
 
-- **Cost.** httpx's pool walks over all its connections at every request: 0.45 ms of CPU with 4 requests in flight,
-  3.3 ms with 64. So the requests are spread over several pools ("lanes") with few in flight each.
+- **Cost.** httpx's pool walks over all its connections at every request, 0.45 ms of CPU with 4 requests in flight and
+  3.3 ms with 64; and `httpx.AsyncClient` spends as much again on cookies, redirects, merging and hooks. So each request
+  has a pool ("lane") for itself, and `Caller` does no more than is needed here.
 - **Cancellation.** A request that is cancelled while it waits for a pool's slot takes the slot with it for ever
   (https://github.com/encode/httpcore/issues/1093): the pools have no limits, and so no slots; what bounds them is the
   number of workers. One that is cancelled between the TLS handshake and its first byte leaves an open connection in
-  the pool that nothing uses again: a lane in which a request was cancelled takes no more, and closes when it is empty.
+  the pool that nothing uses again: a lane whose request did not come to its end is closed.
 - **Bounds.** A whole exchange has a deadline, since httpx's timeouts start anew with each byte that drips in; a reply
   has a largest size, and comes uncompressed, so that the size is what it seems.
 """
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from urllib.parse import urlencode
 
 import httpx
 import trio
 
 NO_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60.0)
 PLAIN = "identity"
+
+MakeLane = Callable[[], httpx.AsyncBaseTransport]
+"""Opens a lane: to the network, or to a double."""
 
 
 class ReplyTooLarge(httpx.TransportError):
@@ -28,12 +33,6 @@ class ReplyTooLarge(httpx.TransportError):
 def open_lane(*, tls: ssl.SSLContext, proxy: str = "") -> httpx.AsyncHTTPTransport:
     """One of httpx's own transports, without limits and blind to the environment."""
     return httpx.AsyncHTTPTransport(verify=tls, proxy=proxy or None, limits=NO_LIMITS, trust_env=False)
-
-
-class _Lane:
-    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
-        self.transport = transport
-        self.in_flight = 0
 
 
 class _Body(httpx.AsyncByteStream):
@@ -57,66 +56,107 @@ class _Once(AsyncIterator[bytes]):
 
 
 class Spread(httpx.AsyncBaseTransport):
-    """Spreads requests over as many lanes as it takes, and returns each reply whole.
+    """Gives each request a lane of its own, and returns each reply whole.
 
-    `make` opens a lane. The first lane with room is taken, so that connections stay warm and few.
+    `make` opens a lane. The lane that was used last is taken first, so that connections stay warm and few.
     `within` is in seconds, from the request to the last byte of its reply; `max_body` in bytes.
     Raises: httpx.ReadTimeout, ReplyTooLarge, and what the lanes raise.
     """
 
-    def __init__(
-        self,
-        make: Callable[[], httpx.AsyncBaseTransport],
-        *,
-        each: int = 4,
-        within: float = 60.0,
-        max_body: int = 64 * 1024 * 1024,
-    ) -> None:
+    def __init__(self, make: MakeLane, *, within: float = 60.0, max_body: int = 64 * 1024 * 1024) -> None:
         self._make = make
-        self._each = each
         self._within = within
         self._max_body = max_body
-        self._lanes: list[_Lane] = []
+        self._idle: list[httpx.AsyncBaseTransport] = []
 
     def __repr__(self) -> str:
-        return f"Spread(in flight: {[lane.in_flight for lane in self._lanes]})"
+        return f"Spread({len(self._idle)} idle)"
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        request.headers["Accept-Encoding"] = PLAIN
-        request.stream = _Body(await request.aread())
-        lane = self._lane_with_room()
-        lane.in_flight += 1
-        try:
-            with trio.move_on_after(self._within):
-                return await self._exchange(lane, request)
-            raise httpx.ReadTimeout(f"no whole reply within {self._within:g} s", request=request)
-        finally:
-            lane.in_flight -= 1
-            if lane not in self._lanes and not lane.in_flight:
-                await lane.transport.aclose()
+        with trio.move_on_after(self._within):
+            lane = self._idle.pop() if self._idle else self._make()
+            try:
+                response = await lane.handle_async_request(request)
+                body = await read_whole(response, at_most=self._max_body)
+            except BaseException:
+                await lane.aclose()
+                raise
+            self._idle.append(lane)
+            return httpx.Response(
+                response.status_code, headers=response.headers, content=body, extensions=response.extensions
+            )
+        raise httpx.ReadTimeout(f"no whole reply within {self._within:g} s", request=request)
 
     async def aclose(self) -> None:
-        while self._lanes:
-            await self._lanes.pop().transport.aclose()
+        while self._idle:
+            await self._idle.pop().aclose()
 
-    def _lane_with_room(self) -> _Lane:
-        for lane in self._lanes:
-            if lane.in_flight < self._each:
-                return lane
-        self._lanes.append(_Lane(self._make()))
-        return self._lanes[-1]
 
-    async def _exchange(self, lane: _Lane, request: httpx.Request) -> httpx.Response:
-        try:
-            response = await lane.transport.handle_async_request(request)
-            body = await read_whole(response, at_most=self._max_body)
-        except trio.Cancelled:
-            with suppress(ValueError):  # another one was cancelled here before
-                self._lanes.remove(lane)
-            raise
-        return httpx.Response(
-            response.status_code, headers=response.headers, content=body, extensions=response.extensions
+class Caller:
+    """Sends requests to one server.
+
+    `headers` go with every request. The timeout, in seconds, is httpx's: for connecting and for each wait for bytes.
+    """
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        *,
+        base_url: httpx.URL | str,
+        headers: Mapping[str, str],
+        timeout: float | None = None,
+        auth: httpx.Auth | None = None,
+    ) -> None:
+        self.base_url = httpx.URL(base_url)
+        self._transport = transport
+        self._root = self.base_url.raw_path.rstrip(b"/")
+        self._headers = [
+            ("Host", self.base_url.netloc.decode()),
+            ("Accept-Encoding", PLAIN),
+            ("Connection", "keep-alive"),
+            *headers.items(),
+        ]
+        self._extensions = {"timeout": httpx.Timeout(timeout).as_dict()}
+        self._auth = auth
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes = b"",
+    ) -> httpx.Response:
+        """Send one request and return its answer, whatever its status. `path` is encoded, and follows the base URL's.
+
+        Raises: what the transport and the auth raise.
+        """
+        target = f"{path}?{urlencode(query)}" if query else path
+        length = [("Content-Length", str(len(content)))] if content else []
+        request = httpx.Request(
+            method,
+            self.base_url.copy_with(raw_path=self._root + target.encode()),
+            headers=[*self._headers, *(headers or {}).items(), *length],
+            stream=_Body(content),
+            extensions=self._extensions,
         )
+        if self._auth is None:
+            return await self._transport.handle_async_request(request)
+        return await self._authenticated(request, self._auth.async_auth_flow(request))
+
+    async def _authenticated(
+        self, request: httpx.Request, flow: AsyncGenerator[httpx.Request, httpx.Response]
+    ) -> httpx.Response:
+        """As httpx.Auth asks for it: the flow names the requests, and is told of the answers."""
+        async with aclosing(flow):
+            request = await anext(flow)
+            while True:
+                response = await self._transport.handle_async_request(request)
+                try:
+                    request = await flow.asend(response)
+                except StopAsyncIteration:
+                    return response
 
 
 async def read_whole(response: httpx.Response, *, at_most: int) -> bytes:
@@ -124,12 +164,23 @@ async def read_whole(response: httpx.Response, *, at_most: int) -> bytes:
 
     Raises: ReplyTooLarge past `at_most` bytes; else as `streaming`.
     """
+    stream = await _uncompressed(response)
+    chunks = aiter(stream)
+    try:
+        return await _joined(chunks, at_most=at_most)
+    except BaseException:
+        await _abandon(chunks)
+        raise
+    finally:
+        await stream.aclose()
+
+
+async def _joined(chunks: AsyncIterator[bytes], *, at_most: int) -> bytes:
     body = bytearray()
-    async with streaming(response) as chunks:
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > at_most:
-                raise ReplyTooLarge(f"the reply is longer than {at_most} bytes")
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > at_most:
+            raise ReplyTooLarge(f"the reply is longer than {at_most} bytes")
     return bytes(body)
 
 
@@ -137,25 +188,34 @@ async def read_whole(response: httpx.Response, *, at_most: int) -> bytes:
 async def streaming(response: httpx.Response) -> AsyncIterator[AsyncIterator[bytes]]:
     """Read a streamed reply in chunks. Where the block is left before its end, its connection is closed.
 
-    Below a reply stand several async generators, one in the other, and closing the outermost would abandon the rest
-    to the garbage collector. A cancellation begins at the innermost, and ends them all.
     Raises: httpx.DecodingError for a reply that is compressed, against what was asked for.
     """
-    if response.headers.get("Content-Encoding", PLAIN) != PLAIN:
-        await response.aclose()
-        raise httpx.DecodingError("the reply is compressed, which was not asked for")
-    chunks = response.aiter_bytes()
+    stream = await _uncompressed(response)
+    chunks = aiter(stream)
     try:
         yield chunks
     finally:
-        with trio.move_on_after(0, shield=True), suppress(httpx.HTTPError):
-            await _exhaust(chunks)
-        await response.aclose()
+        await _abandon(chunks)
+        await stream.aclose()
 
 
-async def _exhaust(chunks: AsyncIterator[bytes]) -> None:
-    async for _ in chunks:
-        pass
+async def _uncompressed(response: httpx.Response) -> httpx.AsyncByteStream:
+    stream = response.stream
+    assert isinstance(stream, httpx.AsyncByteStream)
+    if response.headers.get("Content-Encoding", PLAIN) != PLAIN:
+        await stream.aclose()
+        raise httpx.DecodingError("the reply is compressed, which was not asked for")
+    return stream
+
+
+async def _abandon(chunks: AsyncIterator[bytes]) -> None:
+    """End what may be several async generators, one in the other.
+
+    To close the outermost would leave the rest to the garbage collector. A cancellation begins at the innermost.
+    """
+    with trio.move_on_after(0, shield=True), suppress(httpx.HTTPError):
+        async for _ in chunks:
+            pass
 
 
 def describe(error: httpx.HTTPError) -> str:

@@ -11,7 +11,7 @@ from secrets_manager.backends.base import BackendError, Document, Source, Source
 from secrets_manager.backends.vault.auth.approle import AppRole
 from secrets_manager.backends.vault.auth.base import AuthMethod
 from secrets_manager.backends.vault.auth.kubernetes import Kubernetes
-from secrets_manager.backends.vault.client import MakeLane, VaultClient, open_vault_client
+from secrets_manager.backends.vault.client import VaultClient, open_vault_client
 from secrets_manager.backends.vault.engine import Engine, engine_of
 from secrets_manager.backends.vault.keeper import TokenKeeper, TokenMetrics
 from secrets_manager.backends.vault.path import shown, url_path
@@ -20,6 +20,7 @@ from secrets_manager.backends.vault.server import find_server
 from secrets_manager.backends.vault.token import Token
 from secrets_manager.config import VaultConfig
 from secrets_manager.errors import UsageError
+from secrets_manager.net.transport import MakeLane
 
 INTRODUCTION_PERIOD = 60.0
 """Seconds between two looks at who the server is: an upgrade shows in the metrics within a minute."""

@@ -7,7 +7,7 @@ is as little use as one that is down. Redirects are not followed, since they wou
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import httpx
@@ -20,7 +20,7 @@ from secrets_manager.config import VaultConfig
 from secrets_manager.errors import UsageError
 from secrets_manager.net.proxy import proxy_for
 from secrets_manager.net.tls import client_context
-from secrets_manager.net.transport import ReplyTooLarge, Spread, open_lane
+from secrets_manager.net.transport import Caller, MakeLane, ReplyTooLarge, Spread, open_lane
 
 MAX_BODY = 8 * 1024 * 1024
 """Vault's storage takes a megabyte a secret, Kubernetes as much; escapes in JSON make up to six of one."""
@@ -33,13 +33,11 @@ HEADERS = {
 
 NO_ADDRESS = "vault.url is no address of Vault: write it like https://vault.example.com:8200"
 
-MakeLane = Callable[[], httpx.AsyncBaseTransport]
-
 
 class VaultClient:
     """Vault's HTTP API, without any knowledge of what is asked."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: Caller) -> None:
         self._http = http
 
     def __repr__(self) -> str:
@@ -66,20 +64,27 @@ class VaultClient:
             Unavailable: no answer came, not in time, or not whole.
             SourceMalformed: the answer is larger than any secret can be.
         """
-        request = self._http.build_request(
+        response = await self._call(
             method,
             f"/v1/{path}",
-            params=params or None,
+            query=params,
             headers={"X-Vault-Token": token} if token else None,
-            content=None if body is None else msgspec.json.encode(body),
+            content=b"" if body is None else msgspec.json.encode(body),
         )
-        response = await self._send(request)
         reply = Reply(response.status_code, response.content, _retry_after(response))
         return reply if reply.status == OK or not token else censored(reply, [token])
 
-    async def _send(self, request: httpx.Request) -> httpx.Response:
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        content: bytes,
+    ) -> httpx.Response:
         try:
-            return await self._http.send(request)
+            return await self._http.call(method, path, query=query, headers=headers, content=content)
         except httpx.TimeoutException:
             raise Unavailable(f"Vault at {self.address} did not answer in time") from None
         except ReplyTooLarge:
@@ -97,15 +102,9 @@ async def open_vault_client(config: VaultConfig, *, make: MakeLane | None = None
     Raises: UsageError for a vault.url that is none.
     """
     base_url = _base_url(config.url)
-    transport = Spread(make or await _network(config), within=config.timeout, max_body=MAX_BODY)
-    async with httpx.AsyncClient(
-        base_url=base_url,
-        headers=HEADERS,
-        timeout=None,  # noqa: S113 - the transport has one deadline for the whole request
-        trust_env=False,
-        transport=transport,
-    ) as http:
-        yield VaultClient(http)
+    async with Spread(make or await _network(config), within=config.timeout, max_body=MAX_BODY) as spread:
+        auth = httpx.BasicAuth(base_url.username, base_url.password) if base_url.userinfo else None
+        yield VaultClient(Caller(spread, base_url=base_url, headers=HEADERS, auth=auth))
 
 
 async def _network(config: VaultConfig) -> MakeLane:

@@ -8,6 +8,7 @@ from trio.testing import MockClock
 
 from secrets_manager.backends.base import BackendError, Document, Source, SourceForbidden, SourceNotFound, Unavailable
 from secrets_manager.config import Config, VaultConfig
+from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.errors import UsageError
 from secrets_manager.render.command import read_all, render
 from secrets_manager.render.manifests import Manifests, load
@@ -52,11 +53,11 @@ def manifests(text: str) -> Manifests:
 
 
 def rendered(text: str, held: Held = FULL) -> Rendering:
-    return as_secrets(outcome(found, held) for found in manifests(text).found)
+    return as_secrets(outcome(found, held, PathPolicy(())) for found in manifests(text).found)
 
 
 def checked(text: str, held: Held = FULL) -> Rendering:
-    return as_check(outcome(found, held) for found in manifests(text).found)
+    return as_check(outcome(found, held, PathPolicy(())) for found in manifests(text).found)
 
 
 def test_secret_is_what_the_controller_would_write_without_owner_uid_and_time() -> None:

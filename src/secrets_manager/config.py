@@ -21,6 +21,10 @@ class VaultConfig(msgspec.Struct, frozen=True, kw_only=True):
     token_polling_period: float = 15.0
     renew_ttl_increment: float = 600.0
     timeout: float = 5.0
+    list_period: float = 1.0
+    """The shortest one between two listings of a folder. 0: none is listed."""
+    allowed_paths: tuple[str, ...] = ()
+    """Patterns, as controller/path_policy.py reads them. Empty: all paths."""
 
     def __repr__(self) -> str:
         """Tells where, never with what: role_id and secret_id stay out of every message."""
@@ -51,6 +55,11 @@ class ControllerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: all namespaces, by one cluster-wide watch."""
     exclude_namespaces: frozenset[str] = frozenset()
     workers: int = 16
+    backend_concurrency: int = 16
+    """So many requests to the backend at a time, at most."""
+    list_period: float = 1.0
+    allowed_paths: tuple[str, ...] = ()
+    """These two as the chosen backend has them."""
 
 
 class LeaseConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -56,6 +56,35 @@ def _labels(key: Key) -> tuple[str, str]:
     return name, namespace
 
 
+class BackendMetrics:
+    """The secret store's, whichever it is."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._up = Gauge(
+            "secrets_manager_backend_up",
+            "Whether the backend answers. 1 = yes, 0 = several reads in a row have failed",
+            registry=registry,
+        )
+        self._concurrency = Gauge(
+            "secrets_manager_backend_concurrency",
+            "Requests to the backend that may be under way at a time, fewer while it is in trouble",
+            registry=registry,
+        )
+        self._cache_hits = Counter(
+            "secrets_manager_backend_cache_hits_total",
+            "Reads that were answered by another one of the same path a moment before",
+            registry=registry,
+        )
+        self._up.set(1)
+
+    def state(self, *, up: bool, concurrency: int) -> None:
+        self._up.set(1 if up else 0)
+        self._concurrency.set(concurrency)
+
+    def cache_hit(self) -> None:
+        self._cache_hits.inc()
+
+
 class VaultMetrics:
     """Vault's: all series bear which Vault it is, as far as it has told."""
 

@@ -31,7 +31,7 @@ from secrets_manager.controller.leadership import elector
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.credentials import find_cluster
 from secrets_manager.kube.lease import identity
-from secrets_manager.metrics import ControllerMetrics, VaultMetrics
+from secrets_manager.metrics import BackendMetrics, ControllerMetrics, VaultMetrics
 from secrets_manager.server import listen, serve
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ async def run(config: Config) -> None:
                 backend,
                 config.controller,
                 ControllerMetrics(registry),
+                BackendMetrics(registry),
                 identity=me,
                 random=chance,
                 clock=utc_now,

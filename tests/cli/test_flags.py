@@ -64,6 +64,9 @@ def test_every_flag_fills_its_field() -> None:
         "-vault.max-token-ttl=1",
         "-vault.token-polling-period=2s",
         "-vault.renew-ttl-increment=3",
+        "-vault.list-period=4s",
+        "-vault.allowed-paths=secret/data/{namespace}/*, secret/data/+/shared",
+        "-config.backend-concurrency=5",
         "-azure-kv.name=n",
         "-azure-kv.tenant-id=t",
         "-azure-kv.client-id=c",
@@ -99,6 +102,8 @@ def test_every_flag_fills_its_field() -> None:
             token_polling_period=2.0,
             renew_ttl_increment=3.0,
             timeout=7.0,
+            list_period=4.0,
+            allowed_paths=("secret/data/{namespace}/*", "secret/data/+/shared"),
         ),
         azure=AzureConfig(
             name="n",
@@ -115,6 +120,9 @@ def test_every_flag_fills_its_field() -> None:
             watch_namespaces=("shop", "bank"),
             exclude_namespaces=frozenset({"test"}),
             workers=4,
+            backend_concurrency=5,
+            list_period=4.0,
+            allowed_paths=("secret/data/{namespace}/*", "secret/data/+/shared"),
         ),
         lease=LeaseConfig(enabled=True),
         kube=KubeConfig(kubeconfig="/etc/kubeconfig"),
@@ -263,6 +271,13 @@ def test_flags_of_the_log_agree_on_one_level_and_form(argv: list[str], log: LogC
         (
             "-reconcile-period=9999999h",
             "--reconcile-period: '9999999h' is longer than any duration can be, which is 292 years",
+        ),
+        (
+            "-vault.allowed-paths=secret/data/*/x",
+            (
+                "--vault.allowed-paths: 'secret/data/*/x' is no list of paths: write them like "
+                "secret/data/{namespace}/*,secret/data/+/shared, with * at the end alone and + as a whole segment"
+            ),
         ),
         ("-config.backend-timeout=0s", "--config.backend-timeout: '0s' is too little: it is 1ms at least"),
         (

@@ -1,5 +1,6 @@
 """What Vault answers, and what the program makes of it: the same cases against the double and a real OpenBao."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from secrets_manager.backends.base import (
     BackendError,
     Document,
+    NotListable,
     Source,
     SourceForbidden,
     SourceMalformed,
@@ -14,6 +16,7 @@ from secrets_manager.backends.base import (
     Unavailable,
 )
 from secrets_manager.backends.vault.client import open_vault_client
+from secrets_manager.backends.vault.listing import LIMIT
 from secrets_manager.backends.vault.server import find_server
 from secrets_manager.demo.api.documents import Object
 from tests.contracts.vault import NOBODY, Vault, backend_of, client_of, config_for
@@ -34,6 +37,74 @@ async def failure(
     with pytest.raises(BackendError) as caught:
         await read(vault, source, engine=engine, allowed=allowed)
     return type(caught.value), str(caught.value)
+
+
+async def listing(vault: Vault, folder: str, *allowed: str) -> Mapping[str, str]:
+    async with backend_of(vault, vault.reader(*allowed)) as backend:
+        return await backend.markers(folder)
+
+
+class TestListings:
+    async def test_a_listing_tells_the_markers_that_reads_tell(self, vault: Vault) -> None:
+        folder = f"secret/data/{vault.fresh()}"
+        for name in ("one", "two", "a b/c"):
+            vault.write_kv(f"{folder}/{name}", {"k": "v"})
+        vault.write_kv(f"{folder}/two", {"k": "w"})
+
+        async with backend_of(vault, vault.reader(f"{folder}/*", f"{detailed(folder)}/*")) as backend:
+            listed = await backend.markers(folder)
+            below = await backend.markers(f"{folder}/a b")
+            read = {name: (await backend.read(Source(f"{folder}/{name}"))).marker for name in ("one", "two", "a b/c")}
+
+        assert {**listed, **{f"a b/{name}": marker for name, marker in below.items()}} == read
+
+    async def test_what_can_not_be_read_is_not_listed(self, vault: Vault) -> None:
+        folder = f"secret/data/{vault.fresh()}"
+        for name in ("kept", "deleted", "destroyed", "forgotten"):
+            vault.write_kv(f"{folder}/{name}", {"k": "v"})
+        vault.delete_kv(f"{folder}/deleted")
+        vault.destroy_kv(f"{folder}/destroyed")
+        vault.forget_kv(f"{folder}/forgotten")
+
+        assert (await listing(vault, folder, f"{detailed(folder)}/*")).keys() == {"kept"}
+
+    async def test_a_secret_made_anew_has_another_marker(self, vault: Vault) -> None:
+        folder = f"secret/data/{vault.fresh()}"
+        vault.write_kv(f"{folder}/app", {"k": "v"})
+        before = await listing(vault, folder, f"{detailed(folder)}/*")
+        vault.forget_kv(f"{folder}/app")
+        vault.write_kv(f"{folder}/app", {"k": "v"})
+
+        assert (await listing(vault, folder, f"{detailed(folder)}/*"))["app"] != before["app"]
+
+    async def test_listing_of_several_pages_is_told_whole(self, vault: Vault) -> None:
+        folder = f"secret/data/{vault.fresh()}"
+        names = [f"app-{number:04}" for number in range(LIMIT + 3)]
+        for name in names:
+            vault.write_kv(f"{folder}/{name}", {"k": "v"})
+
+        assert sorted(await listing(vault, folder, f"{detailed(folder)}/*")) == names
+
+    async def test_folder_that_the_policy_forbids_can_not_be_listed(self, vault: Vault) -> None:
+        folder = f"secret/data/{vault.fresh()}"
+        vault.write_kv(f"{folder}/app", {"k": "v"})
+
+        with pytest.raises(NotListable, match="403"):
+            await listing(vault, folder, f"{folder}/*")
+
+    @pytest.mark.parametrize("mount", ["secret", "kv1"])
+    async def test_folder_of_which_nothing_is_known_can_not_be_listed(self, vault: Vault, mount: str) -> None:
+        if mount == "kv1":
+            mount = vault.fresh(mount)
+            vault.mount_kv1(mount)
+        folder = f"{mount}/data/{vault.fresh('nothing')}"
+
+        with pytest.raises(NotListable):
+            await listing(vault, folder, f"{detailed(folder)}/*")
+
+
+def detailed(folder: str) -> str:
+    return folder.replace("/data", "/detailed-metadata", 1)
 
 
 class TestReads:

@@ -32,7 +32,7 @@ from secrets_manager.demo.api.requests import Reply, Request
 from secrets_manager.demo.api.storage import Change
 from secrets_manager.demo.api.watches import Watch
 from secrets_manager.kube.client import open_client
-from secrets_manager.metrics import ControllerMetrics, VaultMetrics
+from secrets_manager.metrics import BackendMetrics, ControllerMetrics, VaultMetrics
 from tests.controller.invariants import violations
 from tests.doubles.faults import Faults
 from tests.doubles.kube_transport import DOUBLE, KubeTransport, administrator, virtual_time
@@ -89,7 +89,15 @@ class Told(logging.Handler):
 class Scene:
     """One cluster with one namespace, one Vault, and the program, which may live several times."""
 
-    def __init__(self, nursery: trio.Nursery, config: ControllerConfig, *, crd: Object | None, seed: int) -> None:
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        config: ControllerConfig,
+        *,
+        crd: Object | None,
+        seed: int,
+        readable: tuple[str, ...],
+    ) -> None:
         self.cluster = Cluster(now=virtual_time, crds=() if crd is None else (crd,))
         self.door = ProgramsDoor(self.cluster)
         self.user = administrator(self.cluster)
@@ -102,7 +110,7 @@ class Scene:
         self._nursery = nursery
         self._config = config
         self._random = random.Random(seed)
-        self._credentials = self.vault.reader("secret/data/*")
+        self._credentials = self.vault.reader(*readable)
         self._over = trio.Event()
         for name in (NAMESPACE, "other"):
             self.user.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -139,6 +147,7 @@ class Scene:
                     bao,
                     self._config,
                     ControllerMetrics(self.registry),
+                    BackendMetrics(self.registry),
                     identity="component",
                     random=self._random,
                     clock=virtual_time,
@@ -305,13 +314,18 @@ class Scene:
 
 @asynccontextmanager
 async def running(
-    *, alive: bool = True, config: ControllerConfig | None = None, crd: Object | None = CRD, seed: int = 0
+    *,
+    alive: bool = True,
+    config: ControllerConfig | None = None,
+    crd: Object | None = CRD,
+    seed: int = 0,
+    readable: tuple[str, ...] = ("secret/data/*",),
 ) -> AsyncIterator[Scene]:
-    """A scene, whose program lives already unless it is told not to."""
+    """A scene, whose program lives already unless it is told not to; `readable` is what Vault lets it read."""
     root = logging.getLogger()
     level = root.level
     async with trio.open_nursery() as nursery:
-        scene = Scene(nursery, config or ControllerConfig(), crd=crd, seed=seed)
+        scene = Scene(nursery, config or ControllerConfig(), crd=crd, seed=seed, readable=readable)
         root.addHandler(scene.told)
         root.setLevel(logging.DEBUG)
         try:

@@ -1,6 +1,6 @@
 """A secret store that says what the test told it to, and what one needs to watch how it is asked."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from random import Random
 from typing import NamedTuple
@@ -10,10 +10,11 @@ import trio
 from secrets_manager.backends.base import (
     BackendError,
     Document,
+    Place,
     Source,
     Unavailable,
 )
-from secrets_manager.controller.sources import Sources
+from secrets_manager.controller.sources import Sources, Turn
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.workqueue import WorkQueue
 from tests.gen import NAMESPACE, document
@@ -31,6 +32,26 @@ class Read(NamedTuple):
     at: float
 
 
+class Listing(NamedTuple):
+    folder: str
+    at: float
+
+
+class Told:
+    """What the metrics were told last."""
+
+    def __init__(self) -> None:
+        self.up = True
+        self.concurrency = 0
+        self.cache_hits = 0
+
+    def cache_hit(self) -> None:
+        self.cache_hits += 1
+
+    def state(self, *, up: bool, concurrency: int) -> None:
+        self.up, self.concurrency = up, concurrency
+
+
 class ScriptedBackend:
     """Answers each path as told, after `takes` seconds, and remembers when it was asked."""
 
@@ -40,6 +61,9 @@ class ScriptedBackend:
         self.under_way = 0
         self.most_under_way = 0
         self.down: Unavailable | None = None
+        self.listings: list[Listing] = []
+        self.listing_takes = 0.0
+        self.listed: dict[str, Mapping[str, str] | BackendError] = {}
         self._contents: dict[Source, Document | BackendError] = {}
 
     def put(self, source: Source, content: Document | BackendError) -> None:
@@ -60,6 +84,23 @@ class ScriptedBackend:
         if isinstance(content, BackendError):
             raise content
         return content
+
+    def place(self, source: Source) -> Place | None:
+        folder, _, name = source.path.rpartition("/")
+        return Place(folder, name) if source.version is None else None
+
+    async def markers(self, folder: str) -> Mapping[str, str]:
+        """What is told of a folder is what was put there, unless the test has put a listing of its own."""
+        self.listings.append(Listing(folder, trio.current_time()))
+        told = self.listed.get(folder) or {
+            place.name: content.listed or content.marker
+            for source, content in self._contents.items()
+            if isinstance(content, Document) and (place := self.place(source)) and place.folder == folder
+        }
+        await trio.sleep(self.listing_takes)
+        if isinstance(told, BackendError):
+            raise told
+        return told
 
     async def maintain(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
@@ -86,19 +127,38 @@ def key(name: str) -> ObjectKey:
 class Polled(Sources):
     """Sources with a queue of their own, from which `running` takes those that are due."""
 
-    def __init__(self, backend: ScriptedBackend, *, period: float, wake: Alarm) -> None:
-        self.due = WorkQueue[Source](random=Random(0))
-        super().__init__(backend, period=period, random=Random(0), schedule=self.due.add_after, wake=wake)
+    def __init__(
+        self, backend: ScriptedBackend, *, period: float, list_period: float, concurrency: int, wake: Alarm
+    ) -> None:
+        self.due = WorkQueue[Turn](random=Random(0))
+        self.told = Told()
+        super().__init__(
+            backend,
+            period=period,
+            list_period=list_period,
+            concurrency=concurrency,
+            random=Random(0),
+            metrics=self.told,
+            schedule=self.due.add_after,
+            wake=wake,
+        )
 
-    async def poll_those_due(self) -> None:
+    async def look_at_those_due(self) -> None:
         while True:
-            async with self.due.take() as source:
-                await self.poll(source)
+            async with self.due.take() as turn:
+                await self.look(turn)
 
 
-def idle(backend: ScriptedBackend, *, wake: Alarm | None = None, period: float = PERIOD) -> Polled:
-    """Sources that poll only once they are run."""
-    return Polled(backend, period=period, wake=wake or Alarm())
+def idle(
+    backend: ScriptedBackend,
+    *,
+    wake: Alarm | None = None,
+    period: float = PERIOD,
+    list_period: float = 0.0,
+    concurrency: int = 16,
+) -> Polled:
+    """Sources that look only once they are run."""
+    return Polled(backend, period=period, list_period=list_period, concurrency=concurrency, wake=wake or Alarm())
 
 
 @asynccontextmanager
@@ -107,6 +167,6 @@ async def running(sources: Polled) -> AsyncIterator[None]:
         await nursery.start(sources.due.run)
         nursery.start_soon(sources.drop_values)
         for _ in range(POLLERS):
-            nursery.start_soon(sources.poll_those_due)
+            nursery.start_soon(sources.look_at_those_due)
         yield
         nursery.cancel_scope.cancel()

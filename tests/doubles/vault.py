@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from secrets_manager.demo.api.documents import Json, Object, at, mapping, parse, text
-from tests.doubles.vault_kv import Kv1, Kv2, Mount, Read
+from tests.doubles.vault_kv import VERSIONED, Kv1, Kv2, Mount, Read
 from tests.doubles.vault_tokens import Credentials, Grant, TokenRecord, Tokens
 
 DENIED = "permission denied"
@@ -57,6 +57,8 @@ class VaultState:
 
     def __init__(self, *, clock: Callable[[], float] = trio.current_time) -> None:
         self.tokens = Tokens(clock)
+        self.lists = True
+        """Whether it is an OpenBao, which lists versions; HashiCorp Vault does not."""
         self.requests: list[Request] = []
         self.fault: Fault | None = None
         self.delay: Delay = lambda _: 0.0
@@ -231,6 +233,8 @@ class VaultState:
         if request.path.partition("/")[0] not in self._mounts:
             return _errors(404, f'no handler for route "{request.path}". route entry not found.')
         mount, rest = self._routed(request.path)
+        if request.params.get("list") == "true":
+            return self._listing(request, mount, rest)
         version = request.params.get("version", "0")
         if not version.isdigit():
             return _errors(400, "Field validation failed: error converting input for field version")
@@ -240,6 +244,12 @@ class VaultState:
         return _envelope(
             found.status, found.data, warnings=list(found.warnings) or None, lease_duration=found.lease_duration
         )
+
+    def _listing(self, request: Request, mount: Mount, rest: str) -> Response:
+        if not self.lists or not isinstance(mount, Kv2):
+            return _errors(404) if isinstance(mount, Kv1) else _envelope(404, None, warnings=[VERSIONED])
+        found = mount.listing(rest, after=request.params.get("after", ""), limit=int(request.params["limit"]))
+        return _errors(found.status) if found.data is None else _envelope(found.status, found.data)
 
     def _allows(self, token: TokenRecord, path: str) -> bool:
         patterns = [pattern for name in token.policies for pattern in self._policies.get(name, ())]

@@ -12,7 +12,7 @@ VERSIONED = (
     "If using the OpenBao CLI, use 'bao kv get' for this operation."
 )
 
-FIRST = datetime(2030, 1, 1, tzinfo=UTC)
+FIRST = datetime(2020, 1, 1, tzinfo=UTC)
 
 _seconds = count()
 
@@ -97,8 +97,21 @@ class Kv2:
         }
         return Read(404 if gone else 200, {"data": None if gone else found.content, "metadata": metadata})
 
+    def listing(self, path: str, *, after: str, limit: int) -> Read:
+        """A page of OpenBao's listing with the versions of each secret."""
+        folder = path.removeprefix("detailed-metadata/")
+        inside = {
+            key.removeprefix(folder): history for key, history in self._histories.items() if key.startswith(folder)
+        }
+        folders = {f"{name.partition('/')[0]}/" for name in inside if "/" in name}
+        names = sorted(folders.union(name for name in inside if "/" not in name))
+        keys = [name for name in names if name > after][:limit]
+        if not names or not path.startswith("detailed-metadata/"):
+            return MISSING
+        return Read(200, {"keys": [*keys], "key_info": {key: _described(inside.get(key)) for key in keys}})
+
     def delete(self, path: str) -> None:
-        self._newest(path).deletion_time = "2030-01-02T00:00:00.123456789Z"
+        self._newest(path).deletion_time = "2020-01-02T00:00:00.123456789Z"
 
     def destroy(self, path: str) -> None:
         newest = self._newest(path)
@@ -109,3 +122,18 @@ class Kv2:
 
     def _newest(self, path: str) -> Version:
         return self._histories[path.removeprefix("data/")].versions[-1]
+
+
+def _described(history: History | None) -> Object:
+    """What a listing tells of one secret; nothing of a folder."""
+    if history is None:
+        return {}
+    versions: Object = {
+        str(number): {
+            "created_time": version.created_time,
+            "deletion_time": version.deletion_time,
+            "destroyed": version.destroyed,
+        }
+        for number, version in enumerate(history.versions, start=1)
+    }
+    return {"current_version": len(history.versions), "versions": versions}

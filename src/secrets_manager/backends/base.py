@@ -4,7 +4,8 @@ BackendError              where it failed is in the text, never what was read
 ├── Unavailable           no connection, timeout, TLS, sealed, 5xx, throttled, login failed: a retry can help
 ├── SourceNotFound        no such path; a deleted or destroyed version
 ├── SourceForbidden       logged in, but not allowed to read this path
-└── SourceMalformed       an answer that is not a secret, or a path that can't be one
+├── SourceMalformed       an answer that is not a secret, or a path that can't be one
+└── NotListable           this folder can't be listed: its sources are read one by one
 """
 
 from collections.abc import Mapping
@@ -16,8 +17,11 @@ import trio
 from secrets_manager.errors import SecretsManagerError
 
 
-class Source(NamedTuple):
-    """What one read addresses: a path as the user wrote it, and a version or None for the newest."""
+class Source(msgspec.Struct, frozen=True):
+    """What one read addresses: a path as the user wrote it, and a version or None for the newest.
+
+    No tuple, for it stands in one queue with keys of objects, which are, and must never be equal to one of them.
+    """
 
     path: str
     version: str | None = None
@@ -26,16 +30,25 @@ class Source(NamedTuple):
         return self.path if self.version is None else f"{self.path} (version {self.version})"
 
 
+class Place(NamedTuple):
+    """Where a listing shows a source: in which folder, and under which name there."""
+
+    folder: str
+    name: str
+
+
 class Document(msgspec.Struct, frozen=True, kw_only=True):
     """All that stood at one source at one moment.
 
     `values` maps each key to its text; a value that is not a string to its JSON text; null to None.
-    `version` is what the store calls it, None where it has none. `marker` differs whenever the content does.
+    `version` is what the store calls it, None where it has none. `marker` differs whenever the content does. `listed`
+    is the marker that a listing shows for it, where listings tell less than reads; empty where it is the same.
     """
 
     values: Mapping[str, str | None]
     marker: str
     version: int | str | None = None
+    listed: str = ""
 
     def __repr__(self) -> str:
         return f"Document(version={self.version}, {len(self.values)} values)"
@@ -80,13 +93,32 @@ class SourceMalformed(BackendError):
     """This source can't be read as keys and values. It helps to mend the path or the engine's setting."""
 
 
-class Backend(Protocol):
-    """A secret store. One instance serves the whole process."""
+class NotListable(BackendError):
+    """The store can't list this folder, or won't, or there is nothing in it."""
+
+
+class Reader(Protocol):
+    """A secret store, to whoever only reads."""
 
     async def read(self, source: Source) -> Document:
         """Read one source, once, now.
 
         Raises: BackendError, and nothing else.
+        """
+        ...
+
+
+class Backend(Reader, Protocol):
+    """A secret store. One instance serves the whole process."""
+
+    def place(self, source: Source) -> Place | None:
+        """Where a listing would tell of this source; None where no listing can."""
+        ...
+
+    async def markers(self, folder: str) -> Mapping[str, str]:
+        """The marker of all that is in one folder now, by name. What is not in it can't be read at this moment.
+
+        Raises: NotListable; and Unavailable where a retry can help.
         """
         ...
 

@@ -11,7 +11,18 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from secrets_manager.cli.gosyntax import BOOLEAN, TEXT, Flag, Value, at_least, choice, scan, value_of
-from secrets_manager.cli.values import ADDRESS, DURATION, INTEGER, INTERVAL, LEVEL, NAME, NAMESPACES, PATH, URL
+from secrets_manager.cli.values import (
+    ADDRESS,
+    DURATION,
+    INTEGER,
+    INTERVAL,
+    LEVEL,
+    NAME,
+    NAMESPACES,
+    PATH,
+    PATTERNS,
+    URL,
+)
 from secrets_manager.config import AzureConfig, Config, ControllerConfig, LogConfig, VaultConfig
 from secrets_manager.errors import UsageError
 
@@ -26,6 +37,13 @@ BACKEND = (
         "How long one request to the backend may take.",
         "5s",
         ("vault.timeout", "azure.timeout"),
+    ),
+    Flag(
+        "config.backend-concurrency",
+        at_least("1", INTEGER),
+        "How many requests to the backend may be under way at a time; fewer while it is in trouble.",
+        "16",
+        ("controller.backend_concurrency",),
     ),
 )
 VAULT = (
@@ -71,6 +89,20 @@ VAULT = (
         "Seconds that a renewal of the token asks for.",
         "600",
         ("vault.renew_ttl_increment",),
+    ),
+    Flag(
+        "vault.list-period",
+        at_least("0", DURATION),
+        "How often a folder is listed, at most, to find what has changed; OpenBao alone can. 0: never.",
+        "1s",
+        ("vault.list_period",),
+    ),
+    Flag(
+        "vault.allowed-paths",
+        PATTERNS,
+        "Paths that definitions may name, like secret/data/{namespace}/*, with commas between. By default all.",
+        "",
+        ("vault.allowed_paths",),
     ),
 )
 AZURE = (
@@ -195,7 +227,7 @@ def configured(given: Given, environ: Mapping[str, str]) -> Config:
     """The configuration that follows from flags and environment. Raises: UsageError."""
     told = {**given, **_environment(environ)}
     config = msgspec.convert(_tree(told), Config)
-    config = msgspec.structs.replace(config, log=_log(told), controller=_without_excluded(config.controller))
+    config = msgspec.structs.replace(config, log=_log(told), controller=_controller(config))
     _check(config)
     return config
 
@@ -230,6 +262,14 @@ def _log(told: Given) -> LogConfig:
     assert isinstance(level, int)
     assert isinstance(encoder, str)
     return LogConfig(level=logging.DEBUG if told.get("enable-debug-log") else level, encoder=encoder)
+
+
+def _controller(config: Config) -> ControllerConfig:
+    """With what the chosen backend's own flags say of the controller's work."""
+    chosen = config.vault
+    return msgspec.structs.replace(
+        _without_excluded(config.controller), list_period=chosen.list_period, allowed_paths=chosen.allowed_paths
+    )
 
 
 def _without_excluded(config: ControllerConfig) -> ControllerConfig:

@@ -10,6 +10,8 @@ from secrets_manager.cli.gosyntax import Kind, Unfit, at_least, duration, intege
 MAX_PORT = 65535
 _HOST = re.compile(r"[A-Za-z0-9_.-]*")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_SEGMENT = r"(?:\+|(?:\{namespace\}|[^/+*{}])+)"
+_PATTERN = re.compile(rf"/?{_SEGMENT}(?:/{_SEGMENT})*(?:/?\*)?|\*")
 _LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -51,6 +53,20 @@ def namespaces(given: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, names)))
 
 
+def path_patterns(given: str) -> tuple[str, ...]:
+    """Patterns of paths between commas, as controller/path_policy.py reads them. Raises: Unfit."""
+    patterns = [pattern.strip() for pattern in text(given).split(",")]
+    if patterns == [""]:
+        return ()
+    for pattern in patterns:
+        if not _PATTERN.fullmatch(pattern):
+            raise Unfit(
+                "is no list of paths: write them like secret/data/{namespace}/*,secret/data/+/shared, "
+                "with * at the end alone and + as a whole segment"
+            )
+    return tuple(patterns)
+
+
 def log_level(given: str) -> int:
     """As a level of `logging`; any positive number is one of zap's levels below debug. Raises: Unfit."""
     level = given.lower()
@@ -80,6 +96,7 @@ PATH = Kind("PATH", text)
 NAME = Kind("NAME", text)
 ADDRESS = Kind("HOST:PORT", listen_address)
 NAMESPACES = Kind("NAMES", namespaces)
+PATTERNS = Kind("PATTERNS", path_patterns)
 LEVEL = Kind("LEVEL", log_level)
 INTERVAL = at_least("100ms", DURATION)
 """Shorter than this, something would be asked all the time."""

@@ -14,14 +14,15 @@ from datetime import datetime
 
 import trio
 
-from secrets_manager.backends.base import Backend, Source
+from secrets_manager.backends.base import Backend
 from secrets_manager.config import ControllerConfig
-from secrets_manager.controller.definition import SECRET_DEFINITIONS, SecretDefinition
+from secrets_manager.controller.definition import SECRET_DEFINITIONS, SecretDefinition, Spec
+from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.reconciler import Next, Reconciler
 from secrets_manager.controller.reporter import Reporter
 from secrets_manager.controller.secret import OWNER, SECRETS, CurrentSecret
 from secrets_manager.controller.secret_writer import SecretWriter
-from secrets_manager.controller.sources import Sources
+from secrets_manager.controller.sources import Sources, Turn
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.errors import ApiError, Conflict, KubeError
 from secrets_manager.kube.events import EventRecorder
@@ -30,7 +31,7 @@ from secrets_manager.kube.reflector import Reflector
 from secrets_manager.kube.store import Store
 from secrets_manager.kube.watcher import Watcher
 from secrets_manager.kube.workqueue import Lane, WorkQueue
-from secrets_manager.metrics import ControllerMetrics
+from secrets_manager.metrics import BackendMetrics, ControllerMetrics
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Controller:
         backend: Backend,
         config: ControllerConfig,
         metrics: ControllerMetrics,
+        backend_metrics: BackendMetrics,
         *,
         identity: str,
         random: random.Random,
@@ -59,12 +61,16 @@ class Controller:
         self._metrics = metrics
         self._definitions = Store[SecretDefinition](indices={_BY_UID: lambda definition: (definition.metadata.uid,)})
         self._secrets = Store[CurrentSecret](indices={OWNER: _owner})
-        self._queue = WorkQueue[ObjectKey | Source](random=random)
+        self._queue = WorkQueue[ObjectKey | Turn](random=random)
+        self._policy = PathPolicy(config.allowed_paths)
         self._events = EventRecorder(client, controller="secrets-manager", instance=identity, now=clock, random=random)
         self._sources = Sources(
             backend,
             period=config.reconcile_period,
+            list_period=config.list_period,
+            concurrency=config.backend_concurrency,
             random=random,
+            metrics=backend_metrics,
             schedule=self._queue.add_after,
             wake=self._source_changed,
         )
@@ -112,10 +118,10 @@ class Controller:
         """One worker. Definitions and polls share the queue, so that no poll goes before what a user waits for."""
         while True:
             async with self._queue.take() as item:
-                if isinstance(item, Source):
-                    await self._sources.poll(item)
-                else:
+                if isinstance(item, ObjectKey):
                     await self._reconcile(item)
+                else:
+                    await self._sources.look(item)
 
     async def _reconcile(self, key: ObjectKey) -> None:
         """The one place where any exception ends one item and nothing else."""
@@ -149,7 +155,8 @@ class Controller:
         if new.key.namespace in self._config.exclude_namespaces:
             return
         if old is None or not old.wants_the_same_as(new):
-            self._sources.use(new.key, new.sources)
+            admitted = self._policy.admitted(new)
+            self._sources.use(new.key, admitted.sources if isinstance(admitted, Spec) else frozenset())
             self._queue.add(new.key, Lane.ROUTINE if old is None and new.in_sync else Lane.URGENT)
 
     def _secret_changed(self, old: CurrentSecret | None, new: CurrentSecret | None) -> None:
@@ -185,7 +192,14 @@ class Controller:
     def _build_reconciler(self, client: KubeClient, now: Callable[[], str]) -> Reconciler:
         writer = SecretWriter(client, self._secrets, self._metrics, now)
         reporter = Reporter(client, self._definitions, self._events, self._metrics, now)
-        return Reconciler(client, self._definitions, self._sources, writer, reporter)
+        return Reconciler(
+            client,
+            definitions=self._definitions,
+            policy=self._policy,
+            sources=self._sources,
+            writer=writer,
+            reporter=reporter,
+        )
 
 
 def _owner(secret: CurrentSecret) -> tuple[str, ...]:

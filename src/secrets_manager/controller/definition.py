@@ -36,6 +36,7 @@ class Reason(StrEnum):
     DEFINITION_INVALID = "DefinitionInvalid"
     SECRET_NOT_OWNED = "SecretNotOwned"  # noqa: S105 - a word of the status, no password
     SECRET_REJECTED = "SecretRejected"  # noqa: S105 - a word of the status, no password
+    PATH_NOT_ALLOWED = "PathNotAllowed"
 
 
 class DataSource(Wire, frozen=True):

@@ -18,12 +18,12 @@ from secrets_manager.controller.definition import (
 )
 from secrets_manager.controller.desired import Desired, desired, resolve
 from secrets_manager.controller.ownership import Claim
+from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.reporter import Reporter
 from secrets_manager.controller.secret_writer import SecretWriter
 from secrets_manager.controller.sources import Sources
 from secrets_manager.controller.status import InSync, Outcome
-from secrets_manager.controller.validation import checked
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.store import Store
@@ -51,13 +51,16 @@ class Reconciler:
     def __init__(
         self,
         client: KubeClient,
+        *,
         definitions: Store[SecretDefinition],
+        policy: PathPolicy,
         sources: Sources,
         writer: SecretWriter,
         reporter: Reporter,
     ) -> None:
         self._client = client
         self._definitions = definitions
+        self._policy = policy
         self._sources = sources
         self._writer = writer
         self._reporter = reporter
@@ -84,7 +87,7 @@ class Reconciler:
         return Next.SOME_TIME if isinstance(outcome, Problem) and outcome.reason in unwatched else Next.A_CHANGE
 
     async def _sync(self, definition: SecretDefinition) -> Outcome:
-        spec = checked(definition.spec)
+        spec = self._policy.admitted(definition)
         if isinstance(spec, Problem):
             return spec
         documents = await self._sources.documents(definition.key, spec.sources)

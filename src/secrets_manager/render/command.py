@@ -8,12 +8,12 @@ from typing import TextIO
 
 import trio
 
-from secrets_manager.backends.base import Backend, BackendError, Document, Source
+from secrets_manager.backends.base import BackendError, Document, Reader, Source
 from secrets_manager.backends.opening import open_backend
 from secrets_manager.config import Config
 from secrets_manager.controller.definition import SecretDefinition, Spec
 from secrets_manager.controller.desired import Documents
-from secrets_manager.controller.validation import checked
+from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.errors import UsageError
 from secrets_manager.render.manifests import Found, load
 from secrets_manager.render.rendering import Rendering, as_check, as_secrets, outcome
@@ -41,13 +41,14 @@ def render(config: Config, paths: Sequence[str], *, stdin: TextIO, check: bool) 
     if not paths:
         raise UsageError("render needs --file (-f is short for it): a file, a folder, or - for standard input")
     manifests = load(paths, stdin=stdin)
-    documents = trio.run(_read, config, _sources(manifests.found))
-    outcomes = [outcome(found, documents) for found in manifests.found]
+    policy = PathPolicy(config.controller.allowed_paths)
+    documents = trio.run(_read, config, _sources(manifests.found, policy))
+    outcomes = [outcome(found, documents, policy) for found in manifests.found]
     rendering = as_check(outcomes) if check else as_secrets(outcomes)
     return rendering._replace(remarks=[*manifests.passed_over, *rendering.remarks])
 
 
-async def read_all(backend: Backend, sources: Iterable[Source], *, at_a_time: int) -> Documents:
+async def read_all(backend: Reader, sources: Iterable[Source], *, at_a_time: int) -> Documents:
     """Read each source once. An error stands in the place of its document."""
     documents: dict[Source, Document | BackendError] = {}
     limiter = trio.CapacityLimiter(at_a_time)
@@ -73,7 +74,7 @@ async def _read(config: Config, sources: Iterable[Source]) -> Documents:
     return documents
 
 
-def _sources(found: Iterable[Found]) -> frozenset[Source]:
+def _sources(found: Iterable[Found], policy: PathPolicy) -> frozenset[Source]:
     """Of those definitions that can be right at all."""
-    specs = [checked(each.definition.spec) for each in found if isinstance(each.definition, SecretDefinition)]
+    specs = [policy.admitted(each.definition) for each in found if isinstance(each.definition, SecretDefinition)]
     return frozenset(source for spec in specs if isinstance(spec, Spec) for source in spec.sources)

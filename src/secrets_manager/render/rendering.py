@@ -13,9 +13,9 @@ import yaml
 from secrets_manager.controller.definition import Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired, Documents, Resolved, desired, resolve
 from secrets_manager.controller.metadata import wanted
+from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import OWNER, Secret
-from secrets_manager.controller.validation import checked
 from secrets_manager.kube.objects import ObjectMeta
 from secrets_manager.logs import one_line
 from secrets_manager.render.manifests import Found
@@ -37,12 +37,12 @@ class Rendering(NamedTuple):
     complete: bool
 
 
-def outcome(found: Found, documents: Documents) -> Outcome:
+def outcome(found: Found, documents: Documents, policy: PathPolicy) -> Outcome:
     """Judge one definition, as the controller would."""
     if isinstance(found.definition, str):
         return Outcome(found.place, {}, Problem(Reason.DEFINITION_INVALID, found.definition))
     subject = f"{str(found.definition.key).removeprefix('/')} ({found.place})"
-    spec = checked(found.definition.spec)
+    spec = policy.admitted(found.definition)
     if isinstance(spec, Problem):
         return Outcome(subject, {}, spec)
     keys = resolve(spec, documents)

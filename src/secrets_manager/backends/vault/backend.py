@@ -1,19 +1,20 @@
 """Vault as a Backend: one read is one request, with a second one only when the token was dead."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Protocol
 
 import trio
 
-from secrets_manager.backends.base import BackendError, Document, Source, SourceForbidden
+from secrets_manager.backends.base import BackendError, Document, Place, Source, SourceForbidden
 from secrets_manager.backends.vault.auth.approle import AppRole
 from secrets_manager.backends.vault.auth.base import AuthMethod
 from secrets_manager.backends.vault.auth.kubernetes import Kubernetes
 from secrets_manager.backends.vault.client import VaultClient, open_vault_client
 from secrets_manager.backends.vault.engine import Engine, engine_of
 from secrets_manager.backends.vault.keeper import TokenKeeper, TokenMetrics
+from secrets_manager.backends.vault.listing import listing_path, listing_query, page_of, utc_now
 from secrets_manager.backends.vault.path import shown, url_path
 from secrets_manager.backends.vault.replies import FORBIDDEN, OK, Reply, read_failure
 from secrets_manager.backends.vault.server import find_server
@@ -54,6 +55,20 @@ class VaultBackend:
             self._metrics.read_error(source.path, type(error).__name__)
             raise
 
+    def place(self, source: Source) -> Place | None:
+        return self._engine.place(source)
+
+    async def markers(self, folder: str) -> Mapping[str, str]:
+        """List the folder, page by page. Raises: NotListable, Unavailable."""
+        path, query = listing_path(folder), listing_query(after="")
+        found: dict[str, str] = {}
+        while query:
+            reply, _ = await self._get(path, query)
+            page = page_of(reply, folder, now=utc_now())
+            found |= page.markers
+            query = listing_query(page.after) if page.after else {}
+        return found
+
     async def maintain(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the token valid, and revoke it in the end. Started at once: nothing here needs Vault to be up."""
         task_status.started()
@@ -62,13 +77,7 @@ class VaultBackend:
             nursery.start_soon(self._introduce)
 
     async def _read(self, source: Source) -> Document:
-        path, params = url_path(source.path), self._engine.params(source)
-        token = await self._keeper.token()
-        reply = await self._get(path, params, token)
-        if reply.status == FORBIDDEN:
-            successor = await self._keeper.successor(token)
-            if successor is not None:
-                token, reply = successor, await self._get(path, params, successor)
+        reply, token = await self._get(url_path(source.path), self._engine.params(source))
         if reply.status != OK:
             raise read_failure(reply, source)
         document = self._engine.document(source, reply.body)
@@ -77,8 +86,16 @@ class VaultBackend:
             raise SourceForbidden(f"path {shown(source.path)} tells the controller's own token: correct the path")
         return document
 
-    async def _get(self, path: str, params: dict[str, str], token: Token) -> Reply:
-        return await self._client.request("GET", path, token=token.secret, params=params)
+    async def _get(self, path: str, params: Mapping[str, str]) -> tuple[Reply, Token]:
+        """The answer to one request, and the token that brought it: a second one where the first was dead."""
+        token = await self._keeper.token()
+        reply = await self._client.request("GET", path, token=token.secret, params=params)
+        if reply.status == FORBIDDEN:
+            successor = await self._keeper.successor(token)
+            if successor is not None:
+                token = successor
+                reply = await self._client.request("GET", path, token=token.secret, params=params)
+        return reply, token
 
     async def _introduce(self) -> None:
         while True:

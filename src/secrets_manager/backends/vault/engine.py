@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from secrets_manager.backends.base import Document, Source, SourceMalformed, text_of
+from secrets_manager.backends.base import Document, Place, Source, SourceMalformed, text_of
 from secrets_manager.backends.vault.path import shown
 from secrets_manager.backends.vault.replies import decode
 from secrets_manager.errors import UsageError
@@ -34,6 +34,10 @@ class Engine(Protocol):
 
     def document(self, source: Source, body: bytes) -> Document:
         """What a 200 holds. Raises: SourceMalformed for what is not a secret of this engine."""
+        ...
+
+    def place(self, source: Source) -> Place | None:
+        """Where a listing would tell of this source; None where there are no listings."""
         ...
 
 
@@ -86,6 +90,9 @@ class KeyValue1:
         digest = hashlib.blake2b(bytes(data), key=_MARKER_KEY, digest_size=16)
         return Document(values=_values(source, raw), marker=digest.hexdigest())
 
+    def place(self, source: Source) -> None:
+        """Its listings tell names alone."""
+
 
 class KeyValue2:
     """KV version 2: a version's content never changes, and one that was made anew has another time of creation."""
@@ -114,9 +121,19 @@ class KeyValue2:
             raise SourceMalformed(f"path {shown(source.path)}: its created_time in Vault's answer is no time")
         return Document(
             values=_values(source, versioned.data),
-            marker=f"{metadata.version}@{metadata.created_time}",
+            marker=marker(metadata.version, metadata.created_time),
             version=metadata.version,
         )
+
+    def place(self, source: Source) -> Place | None:
+        """The newest version is in the listing of its folder. A version that is pinned does not change."""
+        folder, _, name = source.path.removeprefix("/").rpartition("/")
+        return Place(folder, name) if name and source.version is None and "data" in folder.split("/")[1:] else None
+
+
+def marker(version: int, created_time: str) -> str:
+    """A version's content never changes, and one of a secret that was made anew has another time of creation."""
+    return f"{version}@{created_time}"
 
 
 def _data(source: Source, body: bytes) -> msgspec.Raw:

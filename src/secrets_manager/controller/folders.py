@@ -1,0 +1,136 @@
+"""Finds changes by listing folders, wherever that asks the store for less than reading each source in turn.
+
+A listing tells the markers of all that a folder holds for the price of a few reads, so it may come far more often than
+the reads that it saves: a change arrives within about a second, however long the period is. A folder is *covered*
+while its listings tell; else its sources are polled one by one, and listing it is tried again later.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+import trio
+
+from secrets_manager.backends.base import Backend, NotListable, Place, Source, Unavailable
+from secrets_manager.backoff import Backoff
+
+log = logging.getLogger(__name__)
+
+PART = 1 / 20
+"""Of the time, at most, is spent on the listings of one folder."""
+MOSTLY_OTHERS = 20
+"""So many times as many secrets as are used here make a listing that is slow a waste."""
+RETRY = Backoff(initial=60.0, maximum=3600.0)
+"""For folders that can't be listed: policies change, and stores are upgraded, though not often."""
+
+
+class Folder(msgspec.Struct, frozen=True):
+    """What stands in the queue when a folder's turn has come."""
+
+    path: str
+
+
+class _State:
+    """What is known of one folder. Its members are the sources in use, by their names in listings."""
+
+    def __init__(self) -> None:
+        self.members: dict[Source, str] = {}
+        self.covered = False
+        self.refusals = 0
+
+
+class Folders:
+    """All folders that hold a source in use.
+
+    `period` is that of the reads, `list_period` the shortest one of listings, both in seconds; 0 lists nothing.
+    `schedule` is asked to have a folder looked at in so many seconds. `uncovered` is told the sources that must be
+    polled from now on.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        period: float,
+        list_period: float,
+        random: random.Random,
+        schedule: Callable[[Folder, float], None],
+        uncovered: Callable[[Iterable[Source]], None],
+    ) -> None:
+        self._backend = backend
+        self._period = period
+        self._list_period = list_period
+        self._random = random
+        self._schedule = schedule
+        self._uncovered = uncovered
+        self._states: dict[Folder, _State] = {}
+
+    def join(self, source: Source) -> None:
+        """This source is in use from now on."""
+        place = self._place(source)
+        if place is None:
+            return
+        folder = Folder(place.folder)
+        state = self._states.setdefault(folder, _State())
+        state.members[source] = place.name
+        if len(state.members) == 2:  # noqa: PLR2004 - for a single one, a listing is no cheaper than a read
+            self._schedule(folder, self._list_period * self._random.uniform(1.0, 2.0))
+
+    def leave(self, source: Source) -> None:
+        """This source is used no more."""
+        place = self._place(source)
+        if place is None:
+            return
+        state = self._states[Folder(place.folder)]
+        del state.members[source]
+        if not state.members:
+            del self._states[Folder(place.folder)]
+
+    def covers(self, source: Source) -> bool:
+        """Whether listings tell of this source's changes just now."""
+        place = self._place(source)
+        return place is not None and self._states[Folder(place.folder)].covered
+
+    async def look(self, folder: Folder) -> Mapping[Source, str | None]:
+        """One turn: the marker of each member, None for what can't be read; or nothing if no listing can be had."""
+        state = self._states.get(folder)
+        if state is None or len(state.members) <= 1:
+            self._give_up(state)
+            return {}
+        began = trio.current_time()
+        try:
+            markers = await self._backend.markers(folder.path)
+        except NotListable as error:
+            self._refused(folder, state, str(error))
+            return {}
+        except Unavailable:  # the reads find out whether the whole store is down, and tell it
+            self._give_up(state)
+            self._schedule(folder, self._period)
+            return {}
+        pause = self._pause(state, took=trio.current_time() - began)
+        if pause > self._period and len(markers) > MOSTLY_OTHERS * len(state.members):
+            self._refused(folder, state, f"{len(markers)} secrets are there, and {len(state.members)} are used")
+            return {}
+        state.covered, state.refusals = True, 0
+        self._schedule(folder, pause)
+        return {source: markers.get(name) for source, name in state.members.items()}
+
+    def _place(self, source: Source) -> Place | None:
+        return self._backend.place(source) if self._list_period > 0 else None
+
+    def _pause(self, state: _State, *, took: float) -> float:
+        """Seconds to the next listing: it never asks for more than the reads would that it saves."""
+        return max(self._list_period, self._period / len(state.members), took / PART)
+
+    def _refused(self, folder: Folder, state: _State, why: str) -> None:
+        if state.refusals == 0:
+            log.info("sources are read one by one", extra={"fields": {"folder": folder.path, "reason": why}})
+        state.refusals += 1
+        self._give_up(state)
+        self._schedule(folder, RETRY.delay(state.refusals, self._random))
+
+    def _give_up(self, state: _State | None) -> None:
+        if state is not None and state.covered:
+            state.covered = False
+            self._uncovered(state.members)

@@ -1,0 +1,124 @@
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from secrets_manager.backends.base import BackendError, NotListable, Place, Source, Unavailable
+from secrets_manager.backends.vault.engine import Engine, KeyValue1, KeyValue2
+from secrets_manager.backends.vault.listing import LIMIT, Page, listing_path, listing_query, page_of
+from secrets_manager.backends.vault.replies import Reply
+from secrets_manager.demo.api.documents import Object
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+MADE = "2025-01-01T00:00:00.123456789Z"
+
+
+def version(*, deletion_time: str = "", destroyed: bool = False) -> Object:
+    return {"created_time": MADE, "deletion_time": deletion_time, "destroyed": destroyed}
+
+
+def secret(*versions: Object) -> Object:
+    told: Object = {str(number): each for number, each in enumerate(versions, start=1)}
+    return {"current_version": len(versions), "versions": told, "custom_metadata": None}
+
+
+def page(secrets: Object) -> Page:
+    body = msgspec.json.encode({"data": {"keys": [*secrets], "key_info": secrets}})
+    return page_of(Reply(200, body), "secret/data/shop", now=NOW)
+
+
+def test_newest_version_makes_the_marker() -> None:
+    assert page({"db": secret(version(), version()), "below/": {}}) == Page({"db": f"2@{MADE}"}, "")
+
+
+@pytest.mark.parametrize(
+    "newest",
+    [
+        pytest.param(version(destroyed=True), id="destroyed"),
+        pytest.param(version(deletion_time="2025-12-31T23:59:59.123456789Z"), id="deleted"),
+        pytest.param(version(deletion_time="soon"), id="deleted at no time"),
+    ],
+)
+def test_version_that_can_not_be_read_has_no_marker(newest: Object) -> None:
+    assert page({"db": secret(version(), newest)}).markers == {}
+
+
+def test_version_that_is_to_be_deleted_later_is_there_still() -> None:
+    assert page({"db": secret(version(deletion_time="2026-01-01T00:00:01Z"))}).markers == {"db": f"1@{MADE}"}
+
+
+def test_secret_without_any_version_has_no_marker() -> None:
+    assert page({"db": secret()}).markers == {}
+
+
+def test_full_page_says_where_the_next_one_begins() -> None:
+    full: Object = {f"app-{number:04}": secret(version()) for number in range(LIMIT)}
+
+    assert page(full).after == f"app-{LIMIT - 1:04}"
+    assert (listing_query(""), listing_query("app-1")) == (
+        {"list": "true", "limit": "1000"},
+        {"list": "true", "limit": "1000", "after": "app-1"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, NotListable),
+        (403, NotListable),
+        (404, NotListable),
+        (405, NotListable),
+        (429, Unavailable),
+        (500, Unavailable),
+        (503, Unavailable),
+        (307, Unavailable),
+    ],
+)
+def test_refusal_means_read_by_read_and_trouble_means_later(status: int, error: type[BackendError]) -> None:
+    with pytest.raises(error):
+        page_of(Reply(status, b'{"errors": []}'), "secret/data/shop", now=NOW)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b'{"data": null}', b'{"data": {"keys": ["a"]}}', b'{"data": {"keys": 1}}']
+)
+def test_answer_that_is_no_listing_is_none(body: bytes) -> None:
+    with pytest.raises(NotListable):
+        page_of(Reply(200, body), "secret/data/shop", now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("secret/data/shop/db", Place("secret/data/shop", "db")),
+        ("/secret/data/shop/db", Place("secret/data/shop", "db")),
+        ("secret/data/db", Place("secret/data", "db")),
+        ("team/kv/data/a/b", Place("team/kv/data/a", "b")),
+        ("data/data/x", Place("data/data", "x")),
+        ("data/x", None),
+        ("secret/db", None),
+        ("secret/data", None),
+        ("secret/data/", None),
+        ("", None),
+    ],
+)
+def test_place_of_a_path(path: str, place: Place | None) -> None:
+    assert KeyValue2().place(Source(path)) == place
+
+
+def test_nothing_is_listed_for_a_pinned_version_or_for_kv_version_1() -> None:
+    engine: Engine = KeyValue1()
+    assert (KeyValue2().place(Source("secret/data/shop/db", "3")), engine.place(Source("a/data/b"))) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("folder", "path"),
+    [
+        ("secret/data/shop", "secret/detailed-metadata/shop/"),
+        ("secret/data", "secret/detailed-metadata/"),
+        ("team/kv/data/a/data", "team/kv/detailed-metadata/a/data/"),
+        ("data/data/x y", "data/detailed-metadata/x%20y/"),
+    ],
+)
+def test_folder_in_a_url(folder: str, path: str) -> None:
+    assert listing_path(folder) == path

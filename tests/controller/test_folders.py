@@ -1,0 +1,253 @@
+"""Listings find changes, wherever they are cheaper than reads; and where they can't, reads do."""
+
+from itertools import pairwise
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from secrets_manager.backends.base import (
+    BackendError,
+    Document,
+    NotListable,
+    Source,
+    SourceForbidden,
+    SourceNotFound,
+    Unavailable,
+)
+from secrets_manager.kube.objects import ObjectKey
+from tests.controller.scripted import Alarm, Polled, ScriptedBackend, idle, key, running
+from tests.gen import document
+
+FOLDER = "secret/data/shop"
+MANY = frozenset(Source(f"{FOLDER}/app-{number}") for number in range(20))
+ONE = Source(f"{FOLDER}/app-7")
+PERIOD = 60.0
+
+
+async def in_use(backend: ScriptedBackend, *, alarm: Alarm | None = None, many: frozenset[Source] = MANY) -> Polled:
+    """Sources that each are used by a definition, and have been read for it."""
+    sources = idle(backend, wake=alarm, period=PERIOD, list_period=1.0)
+    for source in many:
+        backend.put(source, document({"password": "first"}))
+        sources.use(user(source), frozenset({source}))
+        await sources.documents(user(source), frozenset({source}))
+    backend.reads.clear()
+    return sources
+
+
+def user(source: Source) -> ObjectKey:
+    """The definition that uses it."""
+    return key(source.path.rpartition("/")[2])
+
+
+async def test_at_rest_a_folder_is_listed_and_nothing_is_read(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = await in_use(backend)
+
+    async with running(sources):
+        await trio.sleep(5 * PERIOD)
+
+    times = [listing.at for listing in backend.listings]
+    assert {listing.folder for listing in backend.listings} == {FOLDER}
+    assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([PERIOD / 20] * (len(times) - 1))
+    assert [read for read in backend.reads if read.at > PERIOD] == []
+
+
+async def test_change_wakes_its_users_within_the_period_of_listings(autojump_clock: MockClock) -> None:
+    backend, alarm = ScriptedBackend(), Alarm()
+    sources = await in_use(backend, alarm=alarm)
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        backend.reads.clear()
+        backend.put(ONE, document({"password": "second"}, version=2))
+        await trio.sleep(PERIOD / 20 + 0.1)
+
+        assert alarm.take() == [{user(ONE)}]
+        assert [read.source for read in backend.reads] == [ONE]
+        assert await sources.documents(user(ONE), frozenset({ONE})) == {
+            ONE: document({"password": "second"}, version=2)
+        }
+
+
+async def test_source_that_goes_and_comes_again_wakes_its_users_both_times(autojump_clock: MockClock) -> None:
+    backend, alarm = ScriptedBackend(), Alarm()
+    sources = await in_use(backend, alarm=alarm)
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        backend.put(ONE, SourceNotFound("nothing is there"))
+        await trio.sleep(PERIOD)
+        assert alarm.take() == [{user(ONE)}]
+        backend.reads.clear()
+        await trio.sleep(PERIOD)
+        assert backend.reads == []
+
+        backend.put(ONE, document({"password": "again"}, version=3))
+        await trio.sleep(PERIOD / 20 + 0.1)
+        assert alarm.take() == [{user(ONE)}]
+
+
+async def test_source_that_fails_though_it_is_listed_is_read_once_a_period(autojump_clock: MockClock) -> None:
+    backend, alarm = ScriptedBackend(), Alarm()
+    sources = await in_use(backend, alarm=alarm)
+    backend.put(ONE, SourceForbidden("not allowed"))
+    backend.listed[FOLDER] = {source.path.rpartition("/")[2]: document({"password": "first"}).marker for source in MANY}
+    await trio.sleep(1)
+    sources.use(user(ONE), frozenset({ONE}))
+    await sources.documents(user(ONE), frozenset({ONE}))
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        backend.reads.clear()
+        await trio.sleep(5 * PERIOD)
+        assert [read.source for read in backend.reads] == [ONE] * 5
+
+        backend.put(ONE, document({"password": "first"}))
+        await trio.sleep(PERIOD + 0.1)
+        assert alarm.take()[-1] == {user(ONE)}
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        pytest.param(NotListable("403"), id="refused"),
+        pytest.param(Unavailable("429"), id="in trouble"),
+    ],
+)
+async def test_sources_of_a_folder_that_can_not_be_listed_are_read_once_a_period(
+    refusal: BackendError, autojump_clock: MockClock
+) -> None:
+    backend, alarm = ScriptedBackend(), Alarm()
+    sources = await in_use(backend, alarm=alarm)
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        backend.listed[FOLDER] = refusal
+        await trio.sleep(PERIOD)
+        backend.reads.clear()
+        await trio.sleep(3 * PERIOD)
+        assert {source: len(backend.times(source)) for source in MANY} == dict.fromkeys(MANY, 3)
+
+        backend.put(ONE, document({"password": "second"}, version=2))
+        await trio.sleep(PERIOD + 0.1)
+        assert alarm.take() == [{user(ONE)}]
+
+
+async def test_refused_listing_is_tried_again_more_and_more_seldom(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = await in_use(backend)
+    backend.listed[FOLDER] = NotListable("403")
+
+    async with running(sources):
+        await trio.sleep(24 * 3600)
+        waits = [later.at - earlier.at for earlier, later in pairwise(backend.listings)]
+        assert 30 <= waits[0] <= 60
+        assert all(1800 <= wait <= 3600 for wait in waits[7:])
+
+        del backend.listed[FOLDER]
+        await trio.sleep(3600 + PERIOD)
+        backend.reads.clear()
+        await trio.sleep(5 * PERIOD)
+        assert backend.reads == []
+
+
+async def test_listing_takes_a_twentieth_of_the_time_at_most(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    backend.listing_takes = 0.5
+    sources = await in_use(backend)
+
+    async with running(sources):
+        await trio.sleep(5 * PERIOD)
+
+    times = [listing.at for listing in backend.listings]
+    assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([10.5] * (len(times) - 1))
+
+
+async def test_folder_of_which_little_is_used_is_not_listed_where_that_takes_longer_than_a_period(
+    autojump_clock: MockClock,
+) -> None:
+    backend = ScriptedBackend()
+    backend.listing_takes = 4.0
+    sources = await in_use(backend)
+    backend.listed[FOLDER] = {f"other-{number}": "1" for number in range(401)}
+
+    async with running(sources):
+        await trio.sleep(PERIOD)
+        backend.reads.clear()
+        await trio.sleep(PERIOD)
+
+    assert {source: len(backend.times(source)) for source in MANY} == dict.fromkeys(MANY, 1)
+
+
+async def test_single_source_of_a_folder_is_read_and_not_listed(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = await in_use(backend, many=frozenset({ONE}))
+
+    async with running(sources):
+        await trio.sleep(5 * PERIOD)
+
+    assert backend.listings == []
+    assert len(backend.times(ONE)) == 5
+
+
+async def test_folder_is_left_in_peace_when_its_last_user_goes(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = await in_use(backend)
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        for source in MANY - {ONE}:
+            sources.release(user(source))
+        await trio.sleep(PERIOD)
+        backend.listings.clear()
+        backend.reads.clear()
+        await trio.sleep(PERIOD)
+        assert (backend.listings, len(backend.times(ONE))) == ([], 1)
+
+        sources.release(user(ONE))
+        backend.reads.clear()
+        await trio.sleep(5 * PERIOD)
+        assert (backend.listings, backend.reads) == ([], [])
+
+
+async def test_period_of_zero_lists_nothing(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend, period=PERIOD, list_period=0.0)
+    sources.use(key("all"), MANY)
+
+    async with running(sources):
+        await trio.sleep(5 * PERIOD)
+
+    assert backend.listings == []
+
+
+async def test_version_that_is_pinned_is_read_once_a_period(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    pinned = Source(ONE.path, "1")
+    sources = await in_use(backend)
+    backend.put(pinned, document({"password": "old"}))
+    sources.use(key("pinned"), frozenset({pinned}))
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        backend.reads.clear()
+        await trio.sleep(3 * PERIOD)
+
+    assert [read.source for read in backend.reads] == [pinned] * 3
+
+
+async def test_listing_that_tells_less_than_a_read_is_compared_with_what_it_tells(autojump_clock: MockClock) -> None:
+    """Key Vault lists times of change and no versions."""
+    backend = ScriptedBackend()
+    sources = await in_use(backend)
+    told = Document(values={"password": "first"}, marker="a-version", version="a-version", listed="a-time")
+    backend.put(ONE, told)
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        backend.reads.clear()
+        await trio.sleep(PERIOD)
+
+    assert backend.reads == []

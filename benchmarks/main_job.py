@@ -47,6 +47,7 @@ class Load(argparse.Namespace):
     period: float
     rest: float
     samples: int
+    listing: bool
     command: list[str]
 
     def name(self, number: int) -> str:
@@ -168,7 +169,7 @@ def lag(load: Load, bao: OpenBao, written: Written, sample: int) -> float:
 
 @contextmanager
 def running(load: Load, cluster: ControlPlane, bao: OpenBao) -> Iterator[subprocess.Popen[bytes]]:
-    credentials = bao.reader("secret/data/*")
+    credentials = bao.reader("secret/data/*", *(["secret/detailed-metadata/*"] if load.listing else []))
     environment = {
         **os.environ,
         "VAULT_ADDR": bao.url,
@@ -210,6 +211,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--period", type=float, default=5.0, help="seconds between two polls of a path")
     made.add_argument("--rest", type=float, default=20.0, help="seconds of rest that are measured")
     made.add_argument("--samples", type=int, default=60, help="changes of which the lag is measured")
+    made.add_argument("--no-listing", dest="listing", action="store_false", help="grant no right to list folders")
     made.add_argument("command", nargs="*", help="the program to measure, after --; this one by default")
     return made
 

@@ -79,11 +79,14 @@ class TestListings:
 
     async def test_listing_of_several_pages_is_told_whole(self, vault: Vault) -> None:
         folder = f"secret/data/{vault.fresh()}"
-        names = [f"app-{number:04}" for number in range(LIMIT + 3)]
+        names = [f"app-{number:04}" for number in range(LIMIT)]
         for name in names:
             vault.write_kv(f"{folder}/{name}", {"k": "v"})
+        full = await listing(vault, folder, f"{detailed(folder)}/*")
+        vault.write_kv(f"{folder}/one-more", {"k": "v"})
+        more = await listing(vault, folder, f"{detailed(folder)}/*")
 
-        assert sorted(await listing(vault, folder, f"{detailed(folder)}/*")) == names
+        assert (sorted(full), sorted(more)) == (names, [*names, "one-more"])
 
     async def test_folder_that_the_policy_forbids_can_not_be_listed(self, vault: Vault) -> None:
         folder = f"secret/data/{vault.fresh()}"

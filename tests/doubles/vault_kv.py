@@ -106,7 +106,7 @@ class Kv2:
         folders = {f"{name.partition('/')[0]}/" for name in inside if "/" in name}
         names = sorted(folders.union(name for name in inside if "/" not in name))
         keys = [name for name in names if name > after][:limit]
-        if not names or not path.startswith("detailed-metadata/"):
+        if not keys or not path.startswith("detailed-metadata/"):
             return MISSING
         return Read(200, {"keys": [*keys], "key_info": {key: _described(inside.get(key)) for key in keys}})
 

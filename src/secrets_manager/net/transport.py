@@ -164,23 +164,12 @@ async def read_whole(response: httpx.Response, *, at_most: int) -> bytes:
 
     Raises: ReplyTooLarge past `at_most` bytes; else as `streaming`.
     """
-    stream = await _uncompressed(response)
-    chunks = aiter(stream)
-    try:
-        return await _joined(chunks, at_most=at_most)
-    except BaseException:
-        await _abandon(chunks)
-        raise
-    finally:
-        await stream.aclose()
-
-
-async def _joined(chunks: AsyncIterator[bytes], *, at_most: int) -> bytes:
-    body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > at_most:
-            raise ReplyTooLarge(f"the reply is longer than {at_most} bytes")
+    async with streaming(response) as chunks:
+        body = bytearray()
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > at_most:
+                raise ReplyTooLarge(f"the reply is longer than {at_most} bytes")
     return bytes(body)
 
 
@@ -188,34 +177,43 @@ async def _joined(chunks: AsyncIterator[bytes], *, at_most: int) -> bytes:
 async def streaming(response: httpx.Response) -> AsyncIterator[AsyncIterator[bytes]]:
     """Read a streamed reply in chunks. Where the block is left before its end, its connection is closed.
 
+    Below a reply stand several async generators, one in the other, and closing the outermost would abandon the rest
+    to the garbage collector. A cancellation begins at the innermost, and ends them all.
     Raises: httpx.DecodingError for a reply that is compressed, against what was asked for.
     """
-    stream = await _uncompressed(response)
-    chunks = aiter(stream)
-    try:
-        yield chunks
-    finally:
-        await _abandon(chunks)
-        await stream.aclose()
-
-
-async def _uncompressed(response: httpx.Response) -> httpx.AsyncByteStream:
     stream = response.stream
     assert isinstance(stream, httpx.AsyncByteStream)
     if response.headers.get("Content-Encoding", PLAIN) != PLAIN:
         await stream.aclose()
         raise httpx.DecodingError("the reply is compressed, which was not asked for")
-    return stream
+    chunks = _Chunks(aiter(stream))
+    try:
+        yield chunks
+    finally:
+        if not chunks.at_the_end:
+            with trio.move_on_after(0, shield=True), suppress(httpx.HTTPError):
+                await _exhaust(chunks)
+        await stream.aclose()
 
 
-async def _abandon(chunks: AsyncIterator[bytes]) -> None:
-    """End what may be several async generators, one in the other.
+class _Chunks(AsyncIterator[bytes]):
+    """Knows whether all have been taken."""
 
-    To close the outermost would leave the rest to the garbage collector. A cancellation begins at the innermost.
-    """
-    with trio.move_on_after(0, shield=True), suppress(httpx.HTTPError):
-        async for _ in chunks:
-            pass
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self.at_the_end = False
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._chunks)
+        except BaseException:
+            self.at_the_end = True
+            raise
+
+
+async def _exhaust(chunks: AsyncIterator[bytes]) -> None:
+    async for _ in chunks:
+        pass
 
 
 def describe(error: httpx.HTTPError) -> str:

@@ -79,6 +79,10 @@ def test_refusal_means_read_by_read_and_trouble_means_later(status: int, error: 
         page_of(Reply(status, b'{"errors": []}'), "secret/data/shop", now=NOW)
 
 
+def test_no_page_after_a_full_one_is_the_end() -> None:
+    assert page_of(Reply(404, b"{}"), "secret/data/shop", after="app-0999", now=NOW) == Page({}, "")
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"[]", b'{"data": null}', b'{"data": {"keys": ["a"]}}', b'{"data": {"keys": 1}}']
 )

@@ -7,14 +7,14 @@ from typing import Protocol
 
 import trio
 
-from secrets_manager.backends.base import BackendError, Document, Place, Source, SourceForbidden
+from secrets_manager.backends.base import BackendError, Document, NotListable, Place, Source, SourceForbidden
 from secrets_manager.backends.vault.auth.approle import AppRole
 from secrets_manager.backends.vault.auth.base import AuthMethod
 from secrets_manager.backends.vault.auth.kubernetes import Kubernetes
 from secrets_manager.backends.vault.client import VaultClient, open_vault_client
 from secrets_manager.backends.vault.engine import Engine, engine_of
 from secrets_manager.backends.vault.keeper import TokenKeeper, TokenMetrics
-from secrets_manager.backends.vault.listing import listing_path, listing_query, page_of, utc_now
+from secrets_manager.backends.vault.listing import LONGEST, listing_path, listing_query, page_of, utc_now
 from secrets_manager.backends.vault.path import shown, url_path
 from secrets_manager.backends.vault.replies import FORBIDDEN, OK, Reply, read_failure
 from secrets_manager.backends.vault.server import find_server
@@ -60,14 +60,18 @@ class VaultBackend:
 
     async def markers(self, folder: str) -> Mapping[str, str]:
         """List the folder, page by page. Raises: NotListable, Unavailable."""
-        path, query = listing_path(folder), listing_query(after="")
+        path = listing_path(folder)
         found: dict[str, str] = {}
-        while query:
-            reply, _ = await self._get(path, query)
-            page = page_of(reply, folder, now=utc_now())
+        after = ""
+        while True:
+            reply, _ = await self._get(path, listing_query(after))
+            page = page_of(reply, folder, after=after, now=utc_now())
             found |= page.markers
-            query = listing_query(page.after) if page.after else {}
-        return found
+            if len(found) > LONGEST:
+                raise NotListable(f"folder {shown(folder)} holds more than {LONGEST} secrets")
+            if page.after <= after:
+                return found
+            after = page.after
 
     async def maintain(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the token valid, and revoke it in the end. Started at once: nothing here needs Vault to be up."""

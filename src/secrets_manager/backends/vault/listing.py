@@ -13,10 +13,14 @@ import msgspec
 from secrets_manager.backends.base import BackendError, NotListable
 from secrets_manager.backends.vault.engine import marker
 from secrets_manager.backends.vault.path import shown
-from secrets_manager.backends.vault.replies import OK, REFUSALS, Reply, decode, trouble
+from secrets_manager.backends.vault.replies import NOT_FOUND, OK, REFUSALS, Reply, decode, trouble
 
 LIMIT = 1000
 """Secrets in one page: some 400 kB, which a server makes in 30 ms."""
+
+
+LONGEST = 100_000
+"""Secrets of one folder. To list more takes longer than it can be worth."""
 
 
 class Page(NamedTuple):
@@ -62,8 +66,10 @@ def listing_query(after: str) -> dict[str, str]:
     return query | {"after": after} if after else query
 
 
-def page_of(reply: Reply, folder: str, *, now: datetime) -> Page:
-    """Read one page. Raises: NotListable, Unavailable."""
+def page_of(reply: Reply, folder: str, *, after: str = "", now: datetime) -> Page:
+    """Read one page, which begins after this name. Raises: NotListable, Unavailable."""
+    if reply.status == NOT_FOUND and after:  # the page before was full, and the last one
+        return Page({}, "")
     if reply.status != OK:
         raise _refusal(reply, folder)
     listed = decode(reply.body, _Listed)

@@ -21,6 +21,7 @@ from secrets_manager.backends.vault.path import shown, with_data
 
 OK = 200
 FORBIDDEN = 403
+NOT_FOUND = 404
 REFUSALS = frozenset({400, 403, 404, 405})
 """What Vault says to a login, or about a token, that it won't have: asking again brings the same."""
 WORDS = 200

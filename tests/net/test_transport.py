@@ -13,7 +13,16 @@ import trio
 import trio.testing
 
 from secrets_manager.net.tls import client_context
-from secrets_manager.net.transport import Caller, ReplyTooLarge, Spread, describe, open_lane, read_whole, streaming
+from secrets_manager.net.transport import (
+    Caller,
+    ReplyTooLarge,
+    Spread,
+    describe,
+    open_lane,
+    open_pool,
+    read_whole,
+    streaming,
+)
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -97,8 +106,8 @@ def spread(*, tls: ssl.SSLContext | None = None, within: float = 5.0, max_body: 
     return Spread(lambda: open_lane(tls=context), within=within, max_body=max_body)
 
 
-def one_lane() -> httpx.AsyncHTTPTransport:
-    return open_lane(tls=ssl.create_default_context())
+def one_pool() -> httpx.AsyncHTTPTransport:
+    return open_pool(tls=ssl.create_default_context())
 
 
 def client_of(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
@@ -235,7 +244,7 @@ async def test_request_given_up_while_its_body_is_sent_abandons_no_generator() -
 
 
 async def test_stream_left_in_its_middle_closes_its_connection_and_abandons_no_generator() -> None:
-    async with running(answer_endlessly) as peer, client_of(one_lane()) as client:
+    async with running(answer_endlessly) as peer, client_of(one_pool()) as client:
         response = await client.send(client.build_request("GET", peer.url), stream=True)
         async with streaming(response) as chunks:
             await anext(chunks)
@@ -245,7 +254,7 @@ async def test_stream_left_in_its_middle_closes_its_connection_and_abandons_no_g
 
 async def test_requests_given_up_under_load_take_no_slot_with_them() -> None:
     """With a limit on the connections of httpx's pool, this churn takes most of its slots for ever."""
-    lane = one_lane()
+    lane = one_pool()
     async with running(answer_soon) as peer, client_of(lane) as client:
 
         async def give_up(after: float) -> None:
@@ -261,7 +270,7 @@ async def test_requests_given_up_under_load_take_no_slot_with_them() -> None:
 
 
 async def test_request_never_waits_for_a_slot() -> None:
-    async with running(answer_never) as peer, client_of(one_lane()) as client, trio.open_nursery() as nursery:
+    async with running(answer_never) as peer, client_of(one_pool()) as client, trio.open_nursery() as nursery:
         for _ in range(120):  # httpx's own limit is 100
             nursery.start_soon(client.get, peer.url)
         await peer.reaches(120)

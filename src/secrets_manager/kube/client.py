@@ -29,6 +29,7 @@ from secrets_manager.net.transport import (
     Spread,
     describe,
     open_lane,
+    open_pool,
     read_whole,
     streaming,
 )
@@ -283,12 +284,13 @@ async def open_client(
     timeout: float = 10.0,  # noqa: ASYNC109 - it is httpx's, in seconds, for connecting and for each wait for bytes
 ) -> AsyncIterator[KubeClient]:
     """Open a client for the length of the block. `make` opens a lane to something else than the network."""
-    make = make or partial(open_lane, tls=cluster.tls, proxy=cluster.proxy)
+    call = make or partial(open_lane, tls=cluster.tls, proxy=cluster.proxy)
+    stream = make or partial(open_pool, tls=cluster.tls, proxy=cluster.proxy)
     headers = {"Accept": JSON, "User-Agent": f"secrets-manager/{version('secrets-manager')}"}
     async with (
-        Spread(make) as spread,
+        Spread(call) as spread,
         httpx.AsyncClient(
-            transport=make(),
+            transport=stream(),
             base_url=cluster.url,
             auth=cluster.auth,
             timeout=timeout,

@@ -1,16 +1,17 @@
 """How fast, how quiet and how small: N definitions between the real OpenBao and the real control plane.
 
     .venv/bin/python -m benchmarks.main_job --definitions 1000
-    .venv/bin/python -m benchmarks.main_job --definitions 1000 -- /path/to/another/secrets-manager
+    .venv/bin/python -m benchmarks.main_job --definitions 1000 "secrets-manager" "/path/to/another/secrets-manager"
 
-Any command with the flags of `secrets-manager` can be measured. Everything shares this machine's cores, so compare
-figures of one machine only. Requests are counted by the servers themselves. The lag is the time from a write to
-OpenBao until the API server shows the Secret that came of it.
+Any command with the flags of `secrets-manager` can be measured; several are, one after the other, each with servers of
+its own. Everything shares this machine's cores, so compare figures of one run only. Requests are counted by the servers
+themselves. The lag is the time from a write to OpenBao until the API server shows the Secret that came of it.
 """
 
 import argparse
 import os
 import random
+import shlex
 import statistics
 import subprocess
 import sys
@@ -48,7 +49,7 @@ class Load(argparse.Namespace):
     rest: float
     samples: int
     listing: bool
-    command: list[str]
+    commands: list[str]
 
     def name(self, number: int) -> str:
         return f"app-{number}"
@@ -110,12 +111,19 @@ class Usage:
         stat = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
         self.at = time.monotonic()
         self.cpu = (int(stat[11]) + int(stat[12])) / TICKS
-        self.reads = bao.reads_counted()
+        self.reads = bao.counted("read")
+        self.listings = bao.counted("list")
         self.requests = sum(count for (_, kind), count in cluster.request_counts().items() if kind in KINDS)
 
 
 def main() -> None:
     load = parser().parse_args(namespace=Load())
+    for command in load.commands or [f"{sys.executable} -m secrets_manager"]:
+        show(f"\n{command}")
+        try_out(shlex.split(command), load)
+
+
+def try_out(command: list[str], load: Load) -> None:
     binaries = assets()
     assert binaries, "no control plane: get it by `just envtest`"
     with (
@@ -130,7 +138,7 @@ def main() -> None:
             cluster.create(load.definition(number))
         written = Written(cluster)
         began = time.monotonic()
-        with running(load, cluster, bao) as process:
+        with running(command, load, cluster, bao) as process:
             written.wait(lambda: len(written) == load.definitions)
             took, used = time.monotonic() - began, Usage(process, cluster, bao)
             show(f"first sync   {took:.2f} s, CPU {used.cpu:.2f} s")
@@ -147,6 +155,7 @@ def measure(
     span = after.at - before.at
     show(
         f"at rest      {(after.reads - before.reads) / span:.1f} reads/s, "
+        f"{(after.listings - before.listings) / span:.2f} listings/s, "
         f"{(after.requests - before.requests) / span:.1f} Kubernetes requests/s, "
         f"CPU {(after.cpu - before.cpu) / span:.3f} cores, RSS {resident(process):.0f} MB"
     )
@@ -168,7 +177,7 @@ def lag(load: Load, bao: OpenBao, written: Written, sample: int) -> float:
 
 
 @contextmanager
-def running(load: Load, cluster: ControlPlane, bao: OpenBao) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: list[str], load: Load, cluster: ControlPlane, bao: OpenBao) -> Iterator[subprocess.Popen[bytes]]:
     credentials = bao.reader("secret/data/*", *(["secret/detailed-metadata/*"] if load.listing else []))
     environment = {
         **os.environ,
@@ -181,7 +190,6 @@ def running(load: Load, cluster: ControlPlane, bao: OpenBao) -> Iterator[subproc
         f"-reconcile-period={load.period:g}s",
         f"-metrics-addr=127.0.0.1:{free_port()}",
     ]
-    command = load.command or [sys.executable, "-m", "secrets_manager"]
     with subprocess.Popen([*command, *flags], env=environment, stderr=subprocess.DEVNULL) as process:
         try:
             yield process
@@ -212,7 +220,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rest", type=float, default=20.0, help="seconds of rest that are measured")
     made.add_argument("--samples", type=int, default=60, help="changes of which the lag is measured")
     made.add_argument("--no-listing", dest="listing", action="store_false", help="grant no right to list folders")
-    made.add_argument("command", nargs="*", help="the program to measure, after --; this one by default")
+    made.add_argument("commands", nargs="*", help="each a program to measure; this one by default")
     return made
 
 

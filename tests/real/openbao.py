@@ -163,10 +163,10 @@ class OpenBao:
         """The path of every read since the server started, by any client, in their order."""
         return [each.path for each in self._audited() if each.operation == "read"]
 
-    def reads_counted(self) -> int:
-        """How many reads of `secret/` the server counted in its metrics."""
+    def counted(self, operation: str) -> int:
+        """How many reads (or lists) of `secret/` the server counted in its metrics."""
         text = self._http.get("sys/metrics", params={"format": "prometheus"}).text
-        found = re.search(r"^vault_route_read_secret__count (\d+)", text, re.MULTILINE)
+        found = re.search(rf"^vault_route_{operation}_secret__count (\d+)", text, re.MULTILINE)
         return int(found[1]) if found else 0
 
     def _audited(self) -> "list[_Audited]":

@@ -31,7 +31,7 @@ FRESH = 10.0
 """Seconds within which an Event is sent or not at all."""
 SERIES = 360.0
 """Seconds within which the same thing again counts as going on."""
-REMEMBERED = 4_096
+REMEMBERED = 1_024
 """So many different things are kept in mind at most: the longest ago is forgotten first."""
 LONGEST_NOTE = 1_024
 LONGEST_NAME = 253

@@ -117,3 +117,25 @@ async def test_versions_of_one_path_may_be_mixed_in_one_secret(autojump_clock: M
         await scene.settled()
 
         assert scene.values("app") == {"now": "hunter-2", "before": "hunter-1", "also": "hunter-2"}
+
+
+@pytest.mark.parametrize("readable", [LISTABLE, LISTABLE[:1]], ids=["listed", "read one by one"])
+async def test_outage_is_told_by_conditions_and_a_metric_and_changes_no_secret(
+    readable: tuple[str, ...], autojump_clock: MockClock
+) -> None:
+    async with running(readable=readable) as scene:
+        many(scene)
+        await scene.settled()
+        scene.door.writes.clear()
+        with scene.vault.sealed():
+            await scene.settled()
+            assert {scene.reason(name) for name in NAMES} == {"BackendUnavailable"}
+            assert scene.registry.get_sample_value("secrets_manager_backend_up") == 0.0
+            asked_before = len(scene.vault.requests)
+            await scene.passed(60)
+            assert len(scene.vault.requests) - asked_before < 16  # of 96 reads that are due
+        await scene.passed(25)
+
+        assert {scene.reason(name) for name in NAMES} == {"Synced"}
+        assert scene.registry.get_sample_value("secrets_manager_backend_up") == 1.0
+        assert scene.writes_to_secrets() == []

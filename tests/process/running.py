@@ -45,12 +45,13 @@ class SecretsManager(Program):
 class World:
     """One namespace of the cluster, one folder of the store, and the program that watches them."""
 
-    def __init__(self, cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str) -> None:
+    def __init__(self, cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str, may_list: bool = False) -> None:
         self.cluster = cluster
         self.bao = bao
         self.namespace = cluster.namespace()
         self.home = f"secret/data/{bao.fresh()}"
-        self.credentials = bao.reader(f"{self.home}/*")
+        self.listing = self.home.replace("/data/", "/detailed-metadata/") + "/"
+        self.credentials = bao.reader(f"{self.home}/*", *([f"{self.listing}*"] if may_list else []))
         environment = {
             "KUBECONFIG": str(cluster.kubeconfig),
             "VAULT_ADDR": bao.url,
@@ -134,9 +135,9 @@ class World:
 
 
 @contextmanager
-def world(cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str) -> Iterator[World]:
+def world(cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str, may_list: bool = False) -> Iterator[World]:
     """A world whose program is not started yet; it is killed in the end."""
     cluster.install(parse(msgspec.json.encode(crd.definition())))
-    made = World(cluster, bao, folder, *flags)
+    made = World(cluster, bao, folder, *flags, may_list=may_list)
     with made.program:
         yield made

@@ -32,19 +32,49 @@ def test_at_rest_it_asks_vault_once_a_period_for_each_path_and_kubernetes_for_no
             here.wait_for_reason(f"app-{number}", "Synced")
         wait_until(lambda: len(here.events()) == DEFINITIONS + 2)
 
-        def kubernetes_requests() -> int:
-            kinds = ("secrets", "secretdefinitions", "events", "leases")
-            return sum(count for (_, kind), count in own_control_plane.request_counts().items() if kind in kinds)
-
-        requests = kubernetes_requests()
+        requests = requests_to(own_control_plane)
         since, began = len(openbao.reads()), time.monotonic()
         time.sleep(PERIODS * PERIOD_SECONDS)
         read, took = Counter(openbao.reads()[since:]), time.monotonic() - began
 
-        assert kubernetes_requests() == requests
+        assert requests_to(own_control_plane) == requests
         assert read.keys() == {shared, *(f"{here.home}/app-{number}" for number in range(DEFINITIONS))}
         assert min(read.values()) >= PERIODS
         assert max(read.values()) <= took / PERIOD_SECONDS + 1
+
+
+def test_at_rest_one_listing_of_a_folder_takes_the_place_of_its_reads(
+    own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    with world(own_control_plane, openbao, tmp_path, "-vault.list-period=200ms", may_list=True) as here:
+        for number in range(DEFINITIONS):
+            here.define(f"app-{number}", {"k": here.write(f"app-{number}", k="value") + "#k"})
+        here.program.started()
+        for number in range(DEFINITIONS):
+            here.wait_for_reason(f"app-{number}", "Synced")
+        wait_until(lambda: len(here.events()) == DEFINITIONS)
+        wait_until(lambda: openbao.count("LIST", here.listing) > 0)
+        time.sleep(PERIOD_SECONDS)  # the reads that were due before
+
+        requests, since, listed = requests_to(own_control_plane), len(openbao.reads()), listings(here)
+        wait_until(lambda: listings(here) >= listed + PERIODS)
+
+        assert requests_to(own_control_plane) == requests
+        assert openbao.reads()[since:] == []
+
+        here.write("app-7", k="changed")
+        here.wait_for("app-7", {"k": "changed"})
+        assert openbao.reads()[since:] == [f"{here.home}/app-7"]
+
+
+def listings(here: World) -> int:
+    return here.bao.count("LIST", here.listing)
+
+
+def requests_to(cluster: ControlPlane) -> int:
+    """How many the API server has counted, of those that the program makes."""
+    kinds = ("secrets", "secretdefinitions", "events", "leases")
+    return sum(count for (_, kind), count in cluster.request_counts().items() if kind in kinds)
 
 
 def test_sigterm_ends_it_within_two_seconds_workers_first(

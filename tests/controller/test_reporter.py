@@ -164,6 +164,34 @@ async def test_conditions_of_others_survive(autojump_clock: MockClock) -> None:
         assert scene.reason("app") == "Synced"
 
 
+async def test_a_status_that_can_not_be_written_is_tried_again_more_and_more_seldom(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.faults.always(fault.answer(500), when=fault.on_path(ends="/status"))
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.passed(600)
+        assert scene.values("app") == {"pw": "hunter-1"}
+        assert 10 <= len([call for call in scene.faults.calls if call.path.endswith("/status")]) <= 40
+
+        scene.faults.heal()
+        await scene.settled()
+        assert scene.reason("app") == "Synced"
+
+
+async def test_secrets_come_before_statuses(autojump_clock: MockClock) -> None:
+    async with running(alive=False) as scene:
+        names = [f"app-{number}" for number in range(100)]
+        for name in names:
+            scene.write(name, password=f"hunter-{name}")
+            scene.define(name, pw=f"{name}#password")
+        scene.start()
+        await scene.settled()
+
+        kinds = [write.kind.partition(".")[0] for write in scene.door.writes if write.kind != "events"]
+        assert kinds.count("secrets") == kinds.count("secretdefinitions") == 100
+        assert kinds[:100].count("secrets") >= 85  # the routine lane has its share of the turns all the same
+
+
 async def test_a_condition_that_another_sets_at_the_same_moment_survives(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="hunter-1")

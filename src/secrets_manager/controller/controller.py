@@ -9,8 +9,9 @@ Workers are cancelled, not drained: a reconcile may stop at any point and the ne
 
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
+from typing import TypeVar
 
 import trio
 
@@ -19,7 +20,7 @@ from secrets_manager.config import ControllerConfig
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, SecretDefinition, Spec
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.reconciler import Next, Reconciler
-from secrets_manager.controller.reporter import Reporter
+from secrets_manager.controller.reporter import Report, Reporter
 from secrets_manager.controller.secret import OWNER, SECRETS, CurrentSecret
 from secrets_manager.controller.secret_writer import SecretWriter
 from secrets_manager.controller.sources import Sources, Turn
@@ -39,6 +40,8 @@ STUCK = 120.0
 """Seconds after which one reconcile counts as stuck: many times what its requests may take together."""
 
 _BY_UID = "uid"
+
+K = TypeVar("K")
 
 
 class Controller:
@@ -61,7 +64,7 @@ class Controller:
         self._metrics = metrics
         self._definitions = Store[SecretDefinition](indices={_BY_UID: lambda definition: (definition.metadata.uid,)})
         self._secrets = Store[CurrentSecret](indices={OWNER: _owner})
-        self._queue = WorkQueue[ObjectKey | Turn](random=random)
+        self._queue = WorkQueue[ObjectKey | Report | Turn](random=random)
         self._policy = PathPolicy(config.allowed_paths)
         self._events = EventRecorder(client, controller="secrets-manager", instance=identity, now=clock, random=random)
         self._sources = Sources(
@@ -74,7 +77,12 @@ class Controller:
             schedule=self._queue.add_after,
             wake=self._source_changed,
         )
-        self._reconciler = self._build_reconciler(client, lambda: f"{clock():%Y-%m-%dT%H:%M:%SZ}")
+
+        def now() -> str:
+            return f"{clock():%Y-%m-%dT%H:%M:%SZ}"
+
+        self._reporter = Reporter(client, self._definitions, self._events, metrics, now=now, later=self._report_later)
+        self._reconciler = self._build_reconciler(client, now)
         self._reflectors = [self._reflect(client, namespace) for namespace in config.watch_namespaces or ("",)]
 
     async def watch(self) -> None:
@@ -118,23 +126,27 @@ class Controller:
         """One worker. Definitions and polls share the queue, so that no poll goes before what a user waits for."""
         while True:
             async with self._queue.take() as item:
-                if isinstance(item, ObjectKey):
-                    await self._reconcile(item)
-                else:
-                    await self._sources.look(item)
+                match item:
+                    case ObjectKey():
+                        await self._carefully(item, self._reconcile, item)
+                    case Report(key):
+                        await self._carefully(key, self._reporter.write, item)
+                    case _:
+                        await self._sources.look(item)
 
-    async def _reconcile(self, key: ObjectKey) -> None:
-        """The one place where any exception ends one item and nothing else."""
+    async def _carefully(self, key: ObjectKey, work: Callable[[K], Awaitable[None]], item: K) -> None:
+        """The one place where any exception ends one item and nothing else: its definition is tried again."""
         try:
-            following = await self._reconciler.reconcile(key)
+            await work(item)
         except Exception as error:  # noqa: BLE001 - one broken item must not stop the others
             self._failed(key, error)
             self._queue.add_rate_limited(key, at_least=_retry_after(error))
-        else:
-            if following is Next.SOME_TIME:
-                self._queue.add_rate_limited(key)
-            else:
-                self._queue.forget(key)
+
+    async def _reconcile(self, key: ObjectKey) -> None:
+        if await self._reconciler.reconcile(key) is Next.SOME_TIME:
+            self._queue.add_rate_limited(key)
+        elif not self._reporter.owes(key):
+            self._queue.forget(key)
 
     def _failed(self, key: ObjectKey, error: Exception) -> None:
         fields = {"namespace": key.namespace, "name": key.name, "error": str(error)}
@@ -174,6 +186,9 @@ class Controller:
         for key in keys:
             self._queue.add(key, Lane.ROUTINE)
 
+    def _report_later(self, report: Report) -> None:
+        self._queue.add(report, Lane.ROUTINE)
+
     def _gone(self, key: ObjectKey) -> None:
         self._sources.release(key)
         self._queue.forget(key)
@@ -191,14 +206,13 @@ class Controller:
 
     def _build_reconciler(self, client: KubeClient, now: Callable[[], str]) -> Reconciler:
         writer = SecretWriter(client, self._secrets, self._metrics, now)
-        reporter = Reporter(client, self._definitions, self._events, self._metrics, now)
         return Reconciler(
             client,
             definitions=self._definitions,
             policy=self._policy,
             sources=self._sources,
             writer=writer,
-            reporter=reporter,
+            reporter=self._reporter,
         )
 
 

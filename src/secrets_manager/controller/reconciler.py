@@ -82,7 +82,7 @@ class Reconciler:
         outcome = await self._sync(definition)
         if isinstance(outcome, InSync):
             definition = await self._released(definition)
-        await self._reporter.report(definition, outcome)
+        self._reporter.report(definition, outcome)
         unwatched = (Reason.SECRET_NOT_OWNED, Reason.SECRET_REJECTED)
         return Next.SOME_TIME if isinstance(outcome, Problem) and outcome.reason in unwatched else Next.A_CHANGE
 

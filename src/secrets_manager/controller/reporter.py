@@ -1,10 +1,17 @@
-"""Tells the outcome of a reconcile: status, Events, metrics, one log line. Each only where there is news."""
+"""Tells the outcome of a reconcile: status, Events, metrics, one log line. Each only where there is news.
+
+The status is written in a turn of its own. A thousand definitions that are new get their Secrets first, for pods wait
+for those, and then their statuses, for which at most people do.
+"""
 
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NamedTuple
 
-from secrets_manager.controller.definition import SECRET_DEFINITIONS, Reason, SecretDefinition
+import msgspec
+
+from secrets_manager.controller.definition import SECRET_DEFINITIONS, Reason, SecretDefinition, Status
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.status import InSync, Outcome, next_status
 from secrets_manager.kube.client import KubeClient
@@ -17,8 +24,25 @@ from secrets_manager.metrics import ControllerMetrics
 log = logging.getLogger(__name__)
 
 
+class Report(msgspec.Struct, frozen=True):
+    """What stands in the queue for a status that is to be written."""
+
+    key: ObjectKey
+
+
+class _News(NamedTuple):
+    """An outcome, the definition that it is of, and the status that follows."""
+
+    definition: SecretDefinition
+    outcome: Outcome
+    status: Status
+
+
 class Reporter:
-    """What users and operators see of the controller's work. `now` gives the time as RFC 3339."""
+    """What users and operators see of the controller's work.
+
+    `now` gives the time as RFC 3339. `later` is asked to have `write` called for a definition.
+    """
 
     def __init__(
         self,
@@ -26,27 +50,49 @@ class Reporter:
         definitions: Store[SecretDefinition],
         events: EventRecorder,
         metrics: ControllerMetrics,
+        *,
         now: Callable[[], str],
+        later: Callable[[Report], None],
     ) -> None:
         self._client = client
         self._definitions = definitions
         self._events = events
         self._metrics = metrics
         self._now = now
+        self._later = later
+        self._unwritten: dict[ObjectKey, _News] = {}
         self._warned_of_old_crd = False
 
-    async def report(self, definition: SecretDefinition, outcome: Outcome) -> None:
-        """Write the status if it differs, and tell the news.
-
-        Raises: KubeError where the status could not be written; a retry can help.
-        """
+    def report(self, definition: SecretDefinition, outcome: Outcome) -> None:
+        """Have the status written, if it differs."""
         self._metrics.synced(definition.key, ok=isinstance(outcome, InSync))
+        unwritten = self._unwritten.pop(definition.key, None)
+        if unwritten is not None:
+            outcome = _both(unwritten.outcome, outcome)
         status = next_status(definition, outcome, now=self._now())
-        before = definition.status.ready
-        news = isinstance(outcome, Problem) and (before is None or before.reason != outcome.reason)
         if status != definition.status:
-            await self._write(definition, {"status": status, "metadata": _held_to(definition)})
-        if isinstance(outcome, Problem) and news:
+            self._unwritten[definition.key] = _News(definition, outcome, status)
+            self._later(Report(definition.key))
+
+    def owes(self, key: ObjectKey) -> bool:
+        """Whether there is a status to be written."""
+        return key in self._unwritten
+
+    async def write(self, report: Report) -> None:
+        """Write the status, and tell the news.
+
+        Raises: KubeError where the status could not be written; a retry of the whole can help.
+        """
+        news = self._unwritten.pop(report.key, None)
+        if news is None:
+            return
+        definition, outcome, status = news
+        await self._write(definition, {"status": status, "metadata": _held_to(definition)})
+        self._tell(definition, outcome)
+
+    def _tell(self, definition: SecretDefinition, outcome: Outcome) -> None:
+        before = definition.status.ready
+        if isinstance(outcome, Problem) and (before is None or before.reason != outcome.reason):
             self._events.record(
                 definition.reference, type_="Warning", reason="SyncFailed", action="Sync", note=outcome.message
             )
@@ -67,6 +113,7 @@ class Reporter:
     def forget(self, key: ObjectKey) -> None:
         """The definition is gone, and so is all that is told of it."""
         self._metrics.forget(key)
+        self._unwritten.pop(key, None)
 
     async def _write(self, definition: SecretDefinition, body: dict[str, object]) -> None:
         try:
@@ -87,6 +134,13 @@ class Reporter:
         if not self._warned_of_old_crd:
             self._warned_of_old_crd = True
             log.warning("the installed CRD has no status: apply the output of `secrets-manager crd`")
+
+
+def _both(earlier: Outcome, later: Outcome) -> Outcome:
+    """The later one, and whether the Secret was written in either."""
+    if isinstance(earlier, InSync) and isinstance(later, InSync):
+        return later._replace(wrote=earlier.wrote or later.wrote)
+    return later
 
 
 def _held_to(definition: SecretDefinition) -> dict[str, str]:

@@ -10,13 +10,24 @@ class VaultConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where Vault is and how to log in there."""
 
     url: str = "https://127.0.0.1:8200"
+    namespace: str = ""
+    ca_cert: str = ""
+    ca_path: str = ""
+    client_cert: str = ""
+    client_key: str = ""
+    tls_server_name: str = ""
+    skip_verify: bool = False
     role_id: str = ""
+    role_id_file: str = ""
     secret_id: str = ""
+    secret_id_file: str = ""
+    secret_id_wrapped: bool = False
     engine: str = "kv2"
     auth_method: str = "approle"
     approle_path: str = "approle"
     kubernetes_path: str = "kubernetes"
     kubernetes_role: str = ""
+    kubernetes_jwt_path: str = "/var/run/secrets/kubernetes.io/serviceaccount/token"
     max_token_ttl: float = 300.0
     token_polling_period: float = 15.0
     renew_ttl_increment: float = 600.0

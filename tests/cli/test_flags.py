@@ -56,11 +56,22 @@ def test_every_flag_fills_its_field() -> None:
         "-vault.url=http://vault:8200",
         "-vault.role-id=r",
         "-vault.secret-id=s",
+        "-vault.role-id-file=/r",
+        "-vault.secret-id-file=/s",
+        "-vault.secret-id-wrapped",
+        "-vault.namespace=team/shop",
+        "-vault.ca-cert=/ca.crt",
+        "-vault.ca-path=/ca",
+        "-vault.client-cert=/client.crt",
+        "-vault.client-key=/client.key",
+        "-vault.tls-server-name=vault.test",
+        "-vault.tls-skip-verify",
         "-vault.engine=kv1",
         "-vault.auth-method=kubernetes",
         "-vault.approle-path=a",
         "-vault.kubernetes-path=k",
         "-vault.kubernetes-role=kr",
+        "-vault.kubernetes-jwt-path=/jwt",
         "-vault.max-token-ttl=1",
         "-vault.token-polling-period=2s",
         "-vault.renew-ttl-increment=3",
@@ -93,11 +104,22 @@ def test_every_flag_fills_its_field() -> None:
             url="http://vault:8200",
             role_id="r",
             secret_id="s",
+            role_id_file="/r",
+            secret_id_file="/s",
+            secret_id_wrapped=True,
+            namespace="team/shop",
+            ca_cert="/ca.crt",
+            ca_path="/ca",
+            client_cert="/client.crt",
+            client_key="/client.key",
+            tls_server_name="vault.test",
+            skip_verify=True,
             engine="kv1",
             auth_method="kubernetes",
             approle_path="a",
             kubernetes_path="k",
             kubernetes_role="kr",
+            kubernetes_jwt_path="/jwt",
             max_token_ttl=1.0,
             token_polling_period=2.0,
             renew_ttl_increment=3.0,
@@ -169,12 +191,13 @@ def test_value_may_begin_with_a_dash_or_hold_an_equals_sign() -> None:
 
 @pytest.mark.parametrize("flag", [flag for flag in FLAGS.values() if flag.env], ids=lambda flag: flag.env)
 def test_environment_wins_over_the_flag_unless_it_is_empty(flag: Flag) -> None:
-    text, other = ("https://a:1", "https://b:1") if flag.kind.word == "URL" else ("a", "b")
+    text, other = {"URL": ("https://a:1", "https://b:1"), "": ("true", "false")}.get(flag.kind.word, ("a", "b"))
     (field,) = flag.fills
     value = operator.attrgetter(field)
+    argv = ["-backend=azure-kv", "-azure-kv.name=n", f"-{flag.name}={text}"]  # which needs no other flag of Vault
 
-    assert value(told(f"-{flag.name}={text}", environ=LOGIN | {flag.env: other})) == other
-    assert value(told(f"-{flag.name}={text}", environ=LOGIN | {flag.env: ""})) == text
+    assert value(told(*argv, environ={flag.env: other})) == flag.kind.read(other)
+    assert value(told(*argv, environ={flag.env: ""})) == flag.kind.read(text)
 
 
 def test_line_break_after_a_value_is_no_part_of_it() -> None:
@@ -365,6 +388,21 @@ def test_flags_that_do_not_go_together_are_told_in_one_line(argv: list[str], lin
             [],
             {"VAULT_SECRET_ID": "hunter2"},
             "--vault.auth-method=approle needs --vault.role-id (or VAULT_ROLE_ID)",
+        ),
+        (
+            ["-vault.secret-id-file=/secret-id"],
+            LOGIN,
+            "--vault.secret-id and --vault.secret-id-file are both given: leave one out",
+        ),
+        (
+            ["-vault.role-id-file=/role-id", "-vault.secret-id-wrapped"],
+            {},
+            "--vault.secret-id-wrapped needs --vault.secret-id or --vault.secret-id-file",
+        ),
+        (
+            ["-vault.client-cert=/client.crt"],
+            LOGIN,
+            "--vault.client-cert and --vault.client-key (VAULT_CLIENT_CERT, VAULT_CLIENT_KEY) go together",
         ),
         (
             ["-vault.auth-method=kubernetes"],

@@ -14,6 +14,8 @@ from secrets_manager.backends.base import (
     SourceMalformed,
     SourceNotFound,
     Unavailable,
+    VersionDeleted,
+    VersionDestroyed,
 )
 from secrets_manager.backends.vault.client import open_vault_client
 from secrets_manager.backends.vault.listing import LIMIT
@@ -198,7 +200,7 @@ class TestReads:
         vault.delete_kv(path)
 
         assert await failure(vault, path) == (
-            SourceNotFound,
+            VersionDeleted,
             f"path '{path}': version 1 was deleted: undelete it, or write it anew",
         )
 
@@ -208,7 +210,7 @@ class TestReads:
         vault.destroy_kv(path)
 
         assert await failure(vault, path) == (
-            SourceNotFound,
+            VersionDestroyed,
             f"path '{path}': version 1 was destroyed: name another one, or write it anew",
         )
 

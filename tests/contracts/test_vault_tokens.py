@@ -8,6 +8,7 @@ from secrets_manager.backends.base import (
     Unavailable,
 )
 from secrets_manager.backends.vault.auth.approle import AppRole
+from secrets_manager.backends.vault.auth.credential import Given, InFile
 from secrets_manager.backends.vault.auth.kubernetes import Kubernetes
 from secrets_manager.backends.vault.client import VaultClient
 from secrets_manager.backends.vault.replies import Reply, forbidden_by_policy
@@ -17,7 +18,7 @@ from tests.doubles.vault_tokens import Credentials
 
 
 def approle(credentials: Credentials) -> AppRole:
-    return AppRole(mount="approle", role_id=credentials.role_id, secret_id=credentials.secret_id)
+    return AppRole(mount="approle", role_id=Given(credentials.role_id), secret_id=Given(credentials.secret_id))
 
 
 async def ask(
@@ -52,7 +53,9 @@ class TestLogin:
     async def test_method_that_is_not_mounted(self, vault: Vault) -> None:
         async with client_of(vault) as client:
             with pytest.raises(Unavailable, match=re.escape("vault.approle-path (permission denied)")):
-                await AppRole(mount="no/such", role_id="canary-role", secret_id="canary-secret").login(client)
+                await AppRole(mount="no/such", role_id=Given("canary-role"), secret_id=Given("canary-secret")).login(
+                    client
+                )
 
     async def test_sealed(self, vault: Vault) -> None:
         credentials = vault.approle(vault.fresh("role"))
@@ -159,7 +162,7 @@ async def test_kubernetes_login_with_an_unknown_role(vault: Vault, tmp_path_fact
 
     async with client_of(vault) as client:
         with pytest.raises(Unavailable) as caught:
-            await Kubernetes(mount="kubernetes", role="nobody", jwt_file=jwt_file).login(client)
+            await Kubernetes(mount="kubernetes", role="nobody", jwt=InFile(str(jwt_file), "it")).login(client)
 
     assert str(caught.value).startswith("the Kubernetes login was refused: check vault.kubernetes-role")
     assert "canary" not in str(caught.value)

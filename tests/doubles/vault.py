@@ -18,6 +18,7 @@ import trio
 from secrets_manager.demo.api.documents import Json, Object, at, mapping, parse, text
 from tests.doubles.vault_kv import VERSIONED, Kv1, Kv2, Mount, Read
 from tests.doubles.vault_tokens import Credentials, Grant, TokenRecord, Tokens
+from tests.doubles.vault_wrapping import Wrappings
 
 DENIED = "permission denied"
 FORBIDDEN = "1 error occurred:\n\t* permission denied\n\n"
@@ -70,6 +71,7 @@ class VaultState:
         self._approles: dict[str, _AppRole] = {}
         self._kubernetes_roles: dict[str, Grant] = {}
         self._jwts: set[str] = set()
+        self._wrappings = Wrappings()
         self._names = count(1)
 
     def fresh(self, prefix: str = "test") -> str:
@@ -129,6 +131,21 @@ class VaultState:
         self.policy(name, *paths)
         return self.approle(name, policies=(name,))
 
+    def wrapped_secret_id(self, name: str) -> str:
+        """A wrapping token with a new secret_id of the role in it."""
+        secret_id = f"canary-secret-{uuid.uuid4()}"
+        self._approles[f"canary-role-{name}"].secret_ids.add(secret_id)
+        return self._wrappings.wrap(secret_id, creation_path=f"auth/approle/role/{name}/secret-id")
+
+    def wrapped_wrongly(self) -> str:
+        """A wrapping token of something else."""
+        return self._wrappings.wrap("canary", creation_path="sys/wrapping/wrap")
+
+    def change_policies(self, name: str, *policies: str) -> None:
+        """For the logins to come; tokens keep what they have."""
+        role = self._approles[f"canary-role-{name}"]
+        self._approles[f"canary-role-{name}"] = role._replace(grant=replace(role.grant, policies=policies))
+
     def change_token_ttl(self, credentials: Credentials, seconds: int) -> None:
         """For the logins to come."""
         role = self._approles[credentials.role_id]
@@ -174,6 +191,8 @@ class VaultState:
             return _errors(503, "Vault is sealed")
         if request.path.startswith("auth/") and request.path.endswith("/login"):
             return self._login(request)
+        if request.path.startswith("sys/wrapping/"):
+            return self._wrapped(request)
         return self._handle_with_token(request)
 
     def _handle_with_token(self, request: Request) -> Response:
@@ -185,6 +204,15 @@ class VaultState:
         if request.path.startswith("auth/token/"):
             return self._about_itself(request, token)
         return self._read(request)
+
+    def _wrapped(self, request: Request) -> Response:
+        if request.path == "sys/wrapping/lookup":
+            creation_path = self._wrappings.creation_path(text(request.body, "token"))
+            found: Object | None = {"creation_path": creation_path} if creation_path else None
+        else:
+            secret_id = self._wrappings.unwrap(request.token)
+            found = {"secret_id": secret_id} if secret_id else None
+        return _envelope(200, found) if found else _errors(400, "wrapping token is not valid or does not exist")
 
     def _health(self) -> Response:
         facts: Object = {"initialized": True, "sealed": self._sealed, "standby": self._sealed, "version": "2.7.2"}

@@ -61,9 +61,11 @@ class OpenBao:
             return False
         return True
 
-    def request(self, method: str, path: str, body: Json = None) -> Object:
-        """One request. Raises: httpx.HTTPStatusError, with Vault's words in it."""
-        reply = self._http.request(method, quote(path), content=None if body is None else msgspec.json.encode(body))
+    def request(self, method: str, path: str, body: Json = None, *, wrapped: bool = False) -> Object:
+        """One request, perhaps with its reply wrapped. Raises: httpx.HTTPStatusError, with Vault's words in it."""
+        content = None if body is None else msgspec.json.encode(body)
+        headers = {"X-Vault-Wrap-TTL": "60"} if wrapped else {}
+        reply = self._http.request(method, quote(path), content=content, headers=headers)
         if not reply.is_success:
             message = f"{method} {path}: {reply.status_code} {reply.text}"
             raise httpx.HTTPStatusError(message, request=reply.request, response=reply)
@@ -132,6 +134,18 @@ class OpenBao:
         name = self.fresh("reader")
         self.policy(name, *paths)
         return self.approle(name, policies=(name,))
+
+    def wrapped_secret_id(self, name: str) -> str:
+        """A wrapping token with a new secret_id of the role in it."""
+        return text(self.request("POST", f"auth/approle/role/{name}/secret-id", {}, wrapped=True), "wrap_info", "token")
+
+    def wrapped_wrongly(self) -> str:
+        """A wrapping token of something else."""
+        return text(self.request("POST", "sys/wrapping/wrap", {"secret_id": "x"}, wrapped=True), "wrap_info", "token")
+
+    def change_policies(self, name: str, *policies: str) -> None:
+        """For the logins to come; tokens keep what they have."""
+        self.request("POST", f"auth/approle/role/{name}/policies", {"token_policies": list(policies)})
 
     def revoke_token(self, secret: str) -> None:
         self.request("POST", "auth/token/revoke", {"token": secret})

@@ -1,11 +1,22 @@
 """What every secret store offers to the controller, and how its failures are told.
 
 BackendError              where it failed is in the text, never what was read
-├── Unavailable           no connection, timeout, TLS, sealed, 5xx, throttled, login failed: a retry can help
-├── SourceNotFound        no such path; a deleted or destroyed version
+├── Unavailable           5xx and whatever else a retry can help
+│   ├── Unreachable       no connection, or one that broke off
+│   ├── TimedOut          no answer in time
+│   ├── TlsFailed         one of the two does not trust the other
+│   ├── RateLimited       asked too often
+│   ├── LoginRefused      the credentials are not taken
+│   └── more of each store's own
+├── SourceNotFound        no such path
+│   ├── VersionDeleted    it can be undeleted
+│   └── VersionDestroyed  it is gone for good
 ├── SourceForbidden       logged in, but not allowed to read this path
 ├── SourceMalformed       an answer that is not a secret, or a path that can't be one
+│   └── SourceTooLarge    an answer longer than any secret can be
 └── NotListable           this folder can't be listed: its sources are read one by one
+
+Metrics count by the names of the classes; the controller tells apart those that stand directly below BackendError.
 """
 
 from collections.abc import Mapping
@@ -81,8 +92,36 @@ class Unavailable(BackendError):
         self.retry_after = retry_after
 
 
+class Unreachable(Unavailable):
+    """No connection came about, or it broke off before the answer was whole."""
+
+
+class TimedOut(Unavailable):
+    """There was a connection, or an attempt at one, and no whole answer in time."""
+
+
+class TlsFailed(Unavailable):
+    """The store's certificate is not trusted, or ours is not, or it speaks no TLS."""
+
+
+class RateLimited(Unavailable):
+    """The store wants fewer requests."""
+
+
+class LoginRefused(Unavailable):
+    """The store is up and does not take the credentials, or they can't be had. It helps to mend them."""
+
+
 class SourceNotFound(BackendError):
     """There is nothing at this source. It helps to write it, or to mend the path."""
+
+
+class VersionDeleted(SourceNotFound):
+    """The version at this source was deleted. It helps to undelete it, or to write a new one."""
+
+
+class VersionDestroyed(SourceNotFound):
+    """The version at this source is gone for good. It helps to write a new one, or to name another."""
 
 
 class SourceForbidden(BackendError):
@@ -91,6 +130,10 @@ class SourceForbidden(BackendError):
 
 class SourceMalformed(BackendError):
     """This source can't be read as keys and values. It helps to mend the path or the engine's setting."""
+
+
+class SourceTooLarge(SourceMalformed):
+    """More came than any secret can be; the rest of it was not read."""
 
 
 class NotListable(BackendError):

@@ -48,6 +48,48 @@ BACKEND = (
 )
 VAULT = (
     Flag("vault.url", URL, "Address of Vault or OpenBao.", "https://127.0.0.1:8200", ("vault.url",), "VAULT_ADDR"),
+    Flag(
+        "vault.namespace",
+        TEXT,
+        "Namespace in Vault that everything is in, the login too.",
+        "",
+        ("vault.namespace",),
+        "VAULT_NAMESPACE",
+    ),
+    Flag(
+        "vault.ca-cert",
+        PATH,
+        "File with the authorities of Vault's certificate. By default those of the machine.",
+        "",
+        ("vault.ca_cert",),
+        "VAULT_CACERT",
+    ),
+    Flag("vault.ca-path", PATH, "Folder with such files.", "", ("vault.ca_path",), "VAULT_CAPATH"),
+    Flag(
+        "vault.client-cert",
+        PATH,
+        "File with our own certificate, for a Vault that wants one.",
+        "",
+        ("vault.client_cert",),
+        "VAULT_CLIENT_CERT",
+    ),
+    Flag("vault.client-key", PATH, "File with its key.", "", ("vault.client_key",), "VAULT_CLIENT_KEY"),
+    Flag(
+        "vault.tls-server-name",
+        NAME,
+        "Name that Vault's certificate is for. By default the host in its address.",
+        "",
+        ("vault.tls_server_name",),
+        "VAULT_TLS_SERVER_NAME",
+    ),
+    Flag(
+        "vault.tls-skip-verify",
+        BOOLEAN,
+        "Trust whatever answers at the address. Not for production.",
+        "false",
+        ("vault.skip_verify",),
+        "VAULT_SKIP_VERIFY",
+    ),
     Flag("vault.engine", choice("kv1", "kv2"), "Version of the key/value engine.", "kv2", ("vault.engine",)),
     Flag(
         "vault.auth-method",
@@ -58,17 +100,48 @@ VAULT = (
     ),
     Flag("vault.role-id", TEXT, "The role_id of AppRole.", "", ("vault.role_id",), "VAULT_ROLE_ID", secret=True),
     Flag(
+        "vault.role-id-file",
+        PATH,
+        "File with the role_id, read anew at each login.",
+        "",
+        ("vault.role_id_file",),
+        "VAULT_ROLE_ID_FILE",
+    ),
+    Flag(
         "vault.secret-id",
         TEXT,
-        "The secret_id of AppRole. Better in the environment: others may see flags.",
+        "The secret_id of AppRole. Better in a file or the environment: others may see flags.",
         "",
         ("vault.secret_id",),
         "VAULT_SECRET_ID",
         secret=True,
     ),
+    Flag(
+        "vault.secret-id-file",
+        PATH,
+        "File with the secret_id, read anew at each login.",
+        "",
+        ("vault.secret_id_file",),
+        "VAULT_SECRET_ID_FILE",
+    ),
+    Flag(
+        "vault.secret-id-wrapped",
+        BOOLEAN,
+        "The secret_id comes in a wrapping token of Vault's, which is unwrapped once.",
+        "false",
+        ("vault.secret_id_wrapped",),
+        "VAULT_SECRET_ID_WRAPPED",
+    ),
     Flag("vault.approle-path", PATH, "Mount of the AppRole method.", "approle", ("vault.approle_path",)),
     Flag("vault.kubernetes-role", NAME, "Role of the Kubernetes method.", "", ("vault.kubernetes_role",)),
     Flag("vault.kubernetes-path", PATH, "Mount of the Kubernetes method.", "kubernetes", ("vault.kubernetes_path",)),
+    Flag(
+        "vault.kubernetes-jwt-path",
+        PATH,
+        "File with the pod's token, read at each login.",
+        "/var/run/secrets/kubernetes.io/serviceaccount/token",
+        ("vault.kubernetes_jwt_path",),
+    ),
     Flag(
         "vault.max-token-ttl",
         at_least("0", INTEGER),
@@ -287,10 +360,26 @@ def _check(config: Config) -> None:
             raise UsageError("--backend=azure-kv needs --azure-kv.name (or AZURE_KV_NAME)")
         case Config(backend="vault", vault=VaultConfig(auth_method="kubernetes", kubernetes_role="")):
             raise UsageError("--vault.auth-method=kubernetes needs --vault.kubernetes-role")
-        case Config(backend="vault", vault=VaultConfig(auth_method="approle", role_id="", secret_id="")):
-            raise UsageError(
-                "--vault.auth-method=approle needs --vault.role-id and --vault.secret-id "
-                "(better: VAULT_ROLE_ID and VAULT_SECRET_ID)"
-            )
-        case Config(backend="vault", vault=VaultConfig(auth_method="approle", role_id="")):
-            raise UsageError("--vault.auth-method=approle needs --vault.role-id (or VAULT_ROLE_ID)")
+        case Config(backend="vault", vault=VaultConfig(auth_method="approle") as vault):
+            _check_approle(vault)
+    if config.backend == "vault" and bool(config.vault.client_cert) != bool(config.vault.client_key):
+        raise UsageError("--vault.client-cert and --vault.client-key (VAULT_CLIENT_CERT, VAULT_CLIENT_KEY) go together")
+
+
+def _check_approle(config: VaultConfig) -> None:
+    for name, given, file in (
+        ("role-id", config.role_id, config.role_id_file),
+        ("secret-id", config.secret_id, config.secret_id_file),
+    ):
+        if given and file:
+            raise UsageError(f"--vault.{name} and --vault.{name}-file are both given: leave one out")
+    has_role, has_secret = config.role_id or config.role_id_file, config.secret_id or config.secret_id_file
+    if not has_role and not has_secret:
+        raise UsageError(
+            "--vault.auth-method=approle needs --vault.role-id and --vault.secret-id "
+            "(better: VAULT_ROLE_ID and VAULT_SECRET_ID)"
+        )
+    if not has_role:
+        raise UsageError("--vault.auth-method=approle needs --vault.role-id (or VAULT_ROLE_ID)")
+    if config.secret_id_wrapped and not has_secret:
+        raise UsageError("--vault.secret-id-wrapped needs --vault.secret-id or --vault.secret-id-file")

@@ -22,8 +22,10 @@ _LEVELS = {
 
 
 def url(given: str) -> str:
-    """An address of HTTP. Raises: Unfit."""
+    """An address of HTTP, or a socket of this machine. Raises: Unfit."""
     address = text(given)
+    if re.fullmatch(r"unix:///.*[^/]", address):
+        return address
     try:
         parts = urlsplit(address)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0

@@ -28,7 +28,8 @@ class Problem(NamedTuple):
 
 def problem_of(error: BackendError, *, key: str) -> Problem:
     """The failed read of the source of `key`."""
-    return Problem(_REASONS[type(error)], f"key {key}: {error}")
+    reason = next(reason for kind, reason in _REASONS.items() if isinstance(error, kind))
+    return Problem(reason, f"key {key}: {error}")
 
 
 def summary(problems: list[Problem]) -> Problem:

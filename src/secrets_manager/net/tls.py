@@ -6,30 +6,65 @@ and each new connection is made from the context that was set last.
 """
 
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Self
 
 
+class UnusableFile(OSError):
+    """A file that was named can't be read, or does not hold what it should. The text names it, and why."""
+
+
 def client_context(
-    *, ca_file: str = "", cert_file: str = "", key_file: str = "", verify: bool = True
+    *, ca_file: str = "", ca_folder: str = "", cert_file: str = "", key_file: str = "", verify: bool = True
 ) -> ssl.SSLContext:
     """Make a context from PEM files. It blocks on the disk.
 
-    Without a `ca_file`, the machine's own authorities are trusted. As in Go, and unlike `ssl.create_default_context`
-    since Python 3.13, an authority need not be self-signed nor carry key identifiers: those of clusters often don't.
-    Raises: OSError (of which ssl.SSLError is one) for files that are missing or no certificates.
+    Without a `ca_file` or `ca_folder`, the machine's own authorities are trusted. Of a folder every file counts, as in
+    Go, whatever its name. As there, too, and unlike `ssl.create_default_context` since Python 3.13, an authority need
+    not be self-signed nor carry key identifiers: those of clusters often don't.
+    Raises: UnusableFile.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    elif ca_file:
-        context.load_verify_locations(ca_file)
+    elif ca_file or ca_folder:
+        for file in [ca_file] if ca_file else files_of(ca_folder):
+            with _naming(file):
+                context.load_verify_locations(file)
     else:
         context.load_default_certs()
     if cert_file:
-        context.load_cert_chain(cert_file, key_file or None)
+        with _naming(f"{cert_file} with {key_file}" if key_file else cert_file):
+            # With any password, ssl never asks a terminal for one.
+            context.load_cert_chain(cert_file, key_file or None, password="")
     return context
+
+
+def files_of(folder: str) -> list[str]:
+    """The files in a folder, but hidden ones: Kubernetes keeps a mounted volume's state in those.
+
+    Raises: UnusableFile when it can't be read, or there are none.
+    """
+    with _naming(folder):
+        files = sorted(str(each) for each in Path(folder).iterdir() if each.is_file() and each.name[0] != ".")
+    if not files:
+        raise UnusableFile(f"{folder} has no files in it")
+    return files
+
+
+@contextmanager
+def _naming(file: str) -> Iterator[None]:
+    """ssl's errors don't tell of which file they are."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise UnusableFile(f"{file} can't be used ({error.reason or 'it is no PEM file'})") from None
+    except OSError as error:
+        raise UnusableFile(f"{file} can't be read ({error.strerror})") from None
 
 
 class Tls(ssl.SSLContext):

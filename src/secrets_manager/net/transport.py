@@ -31,11 +31,14 @@ class ReplyTooLarge(httpx.TransportError):
     """The reply is longer than its reader allows; the connection was dropped in the middle of it."""
 
 
-def open_lane(*, tls: ssl.SSLContext, proxy: str = "") -> httpx.AsyncBaseTransport:
-    """A transport for one request at a time; that through a proxy is httpx's own, blind to the environment."""
+def open_lane(*, tls: ssl.SSLContext, proxy: str = "", socket: str = "") -> httpx.AsyncBaseTransport:
+    """A transport for one request at a time; that through a proxy is httpx's own, blind to the environment.
+
+    `socket` is the file of a Unix socket to connect to in place of a host.
+    """
     if proxy:
         return open_pool(tls=tls, proxy=proxy)
-    return Connection(tls=tls)
+    return Connection(tls=tls, uds=socket)
 
 
 def open_pool(*, tls: ssl.SSLContext, proxy: str = "") -> httpx.AsyncHTTPTransport:

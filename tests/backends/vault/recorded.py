@@ -11,6 +11,7 @@ class RecordedMetrics:
     renewal_errors: list[tuple[str, str]] = field(default_factory=list)
     login_errors: list[str] = field(default_factory=list)
     read_errors: list[tuple[str, str]] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
     servers: list[tuple[str, str, str]] = field(default_factory=list)
 
     def token_ttl(self, seconds: float) -> None:
@@ -24,6 +25,9 @@ class RecordedMetrics:
 
     def read_error(self, path: str, error: str) -> None:
         self.read_errors.append((path, error))
+
+    def request(self, operation: str, status: str, seconds: float) -> None:
+        self.requests.append((operation, status))
 
     def server(self, *, version: str, cluster_id: str, cluster_name: str) -> None:
         self.servers.append((version, cluster_id, cluster_name))

@@ -7,6 +7,7 @@ from random import Random
 import trio
 
 from secrets_manager.backends.vault.auth.approle import AppRole
+from secrets_manager.backends.vault.auth.credential import Given
 from secrets_manager.backends.vault.backend import VaultBackend, open_vault
 from secrets_manager.backends.vault.client import open_vault_client
 from secrets_manager.backends.vault.keeper import TokenKeeper
@@ -35,6 +36,10 @@ class Timed:
         return self.of("auth/approle/login")
 
     @property
+    def revocations(self) -> list[float]:
+        return self.of("auth/token/revoke-self")
+
+    @property
     def lookups(self) -> list[float]:
         return self.of("auth/token/lookup-self")
 
@@ -59,7 +64,7 @@ async def keeper_of(
         token_polling_period=token_polling_period,
         renew_ttl_increment=renew_ttl_increment,
     )
-    auth = AppRole(mount="approle", role_id=credentials.role_id, secret_id=credentials.secret_id)
+    auth = AppRole(mount="approle", role_id=Given(credentials.role_id), secret_id=Given(credentials.secret_id))
     async with open_vault_client(config, make=lambda: VaultTransport(vault)) as client:
         yield TokenKeeper(client, auth, config, metrics or RecordedMetrics(), random=Random(0))
 

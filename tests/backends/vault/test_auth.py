@@ -6,14 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.backends.base import SourceMalformed, Unavailable
+from secrets_manager.backends.base import LoginRefused, SourceMalformed, Unavailable
 from secrets_manager.backends.vault.auth.approle import AppRole
+from secrets_manager.backends.vault.auth.credential import LARGEST, Credential, Given, InFile, Wrapped
 from secrets_manager.backends.vault.auth.kubernetes import Kubernetes
 from secrets_manager.backends.vault.client import VaultClient, open_vault_client
 from secrets_manager.config import VaultConfig
 from tests.doubles.vault import Request, Response, VaultState, VaultTransport
 
-APPROLE = AppRole(mount="approle", role_id="canary-role", secret_id="canary-secret")
+APPROLE = AppRole(mount="approle", role_id=Given("canary-role"), secret_id=Given("canary-secret"))
+
+
+def approle(secret_id: Credential, *, mount: str = "approle") -> AppRole:
+    return AppRole(mount=mount, role_id=Given("canary-role"), secret_id=secret_id)
+
+
+def kubernetes(jwt_file: Path) -> Kubernetes:
+    return Kubernetes(mount="kubernetes", role="app", jwt=InFile(str(jwt_file), "the pod mount its token"))
 
 
 @asynccontextmanager
@@ -25,13 +34,12 @@ async def client_of(vault: VaultState) -> AsyncIterator[VaultClient]:
 async def test_jwt_is_read_anew_at_each_login(tmp_path: Path) -> None:
     vault, jwt_file = VaultState(), tmp_path / "token"
     vault.kubernetes_role("app")
-    kubernetes = Kubernetes(mount="kubernetes", role="app", jwt_file=jwt_file)
 
     async with client_of(vault) as client:
         for jwt in ("first", "second"):
             jwt_file.write_text(f"{jwt}\n")
             vault.accept_jwt(jwt)
-            await kubernetes.login(client)
+            await kubernetes(jwt_file).login(client)
 
     assert [request.body for request in vault.requests] == [
         {"role": "app", "jwt": "first"},
@@ -39,14 +47,33 @@ async def test_jwt_is_read_anew_at_each_login(tmp_path: Path) -> None:
     ]
 
 
-async def test_jwt_that_is_not_there(tmp_path: Path) -> None:
-    async with client_of(VaultState()) as client:
-        with pytest.raises(Unavailable) as caught:
-            await Kubernetes(mount="kubernetes", role="app", jwt_file=tmp_path / "token").login(client)
+async def test_secret_id_is_read_anew_at_each_login(tmp_path: Path) -> None:
+    vault, file = VaultState(), tmp_path / "secret-id"
+    rotated = approle(InFile(str(file), "somebody write it there"))
+
+    async with client_of(vault) as client:
+        for secret_id in ("first", "second"):
+            file.write_text(f"  {secret_id}\n")
+            with pytest.raises(LoginRefused):
+                await rotated.login(client)
+
+    assert [request.body["secret_id"] for request in vault.requests] == ["first", "second"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"  \n", b"\xff", b"x" * (LARGEST + 1)])
+async def test_file_without_what_a_login_needs(tmp_path: Path, content: bytes | None) -> None:
+    vault, file = VaultState(), tmp_path / "token"
+    if content is not None:
+        file.write_bytes(content)
+
+    async with client_of(vault) as client:
+        with pytest.raises(LoginRefused) as caught:
+            await kubernetes(file).login(client)
 
     assert str(caught.value) == (
-        f"{tmp_path}/token can't be read, so there is no Kubernetes login: does the pod mount its token?"
+        f"{file} can't be read, is empty or too long, so there is no login: does the pod mount its token?"
     )
+    assert vault.requests == []
 
 
 async def test_mount_of_several_segments() -> None:
@@ -54,7 +81,7 @@ async def test_mount_of_several_segments() -> None:
 
     async with client_of(vault) as client:
         with pytest.raises(Unavailable):
-            await AppRole(mount="team/a b", role_id="canary-role", secret_id="canary-secret").login(client)
+            await approle(Given("canary-secret"), mount="team/a b").login(client)
 
     assert [request.path for request in vault.requests] == ["auth/team/a b/login"]
 
@@ -94,11 +121,12 @@ async def test_credentials_that_vault_repeats_are_not_told(status: int) -> None:
 async def test_mount_that_can_not_be() -> None:
     async with client_of(VaultState()) as client:
         with pytest.raises(SourceMalformed):
-            await AppRole(mount="../sys", role_id="canary-role", secret_id="canary-secret").login(client)
+            await approle(Given("canary-secret"), mount="../sys").login(client)
 
 
-def test_repr_tells_no_credentials() -> None:
+def test_repr_tells_no_credentials(tmp_path: Path) -> None:
+    wrapped = Wrapped(Given("canary-wrapping"), mount="approle")
+
     assert repr(APPROLE) == "AppRole('approle')"
-    assert repr(Kubernetes(mount="k", role="app", jwt_file=Path("f"))) == (
-        "Kubernetes(mount='k', role='app', jwt_file=PosixPath('f'))"
-    )
+    assert repr(kubernetes(tmp_path)) == "Kubernetes('kubernetes', 'app')"
+    assert (repr(Given("canary")), repr(wrapped)) == ("Given(...)", "Wrapped(Given(...))")

@@ -13,10 +13,10 @@ from secrets_manager.backends.base import (
     SourceForbidden,
     SourceMalformed,
     SourceNotFound,
-    Unavailable,
 )
 from secrets_manager.backends.opening import open_backend
 from secrets_manager.backends.vault.backend import open_vault
+from secrets_manager.backends.vault.replies import Sealed
 from secrets_manager.config import Config, VaultConfig
 from secrets_manager.errors import UsageError
 from tests.backends.vault.recorded import RecordedMetrics
@@ -88,14 +88,14 @@ async def test_failures_are_counted_by_their_kind(vault: VaultState) -> None:
         for path in ("secret/data/none", "secret/data/other", "secret//x"):
             with pytest.raises(BackendError):
                 await backend.read(Source(path))
-        with vault.sealed(), pytest.raises(Unavailable):
+        with vault.sealed(), pytest.raises(Sealed):
             await backend.read(Source(PATH))
 
     assert metrics.read_errors == [
         ("secret/data/none", SourceNotFound.__name__),
         ("secret/data/other", SourceForbidden.__name__),
         ("secret//x", SourceMalformed.__name__),
-        (PATH, Unavailable.__name__),
+        (PATH, Sealed.__name__),
     ]
 
 

@@ -149,6 +149,35 @@ class TestRenewal:
         assert timed.logins == [0.0, 60.0]
         assert metrics.renewal_errors == [("renew-self", "refused")] * 2
 
+    async def test_renewal_that_fails_with_the_server_leads_to_a_login_in_the_last_third(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        """As it does when the role was deleted and made anew: Vault answers 500 until the token ends."""
+
+        def fail(request: Request) -> Response | None:
+            return Response(500, b'{"errors":["no such role"]}') if "renew" in request.path else None
+
+        vault.fault = fail
+        timed, metrics = Timed(vault), RecordedMetrics()
+
+        async with keeper_of(vault, vault.approle("app", token_ttl=30), metrics) as keeper:
+            gaps = await gaps_of(keeper, vault, seconds=100)
+
+        assert gaps == 0
+        assert [int(time) for time in timed.logins] == [0, 20, 40, 60, 80]
+        assert set(metrics.renewal_errors) == {("renew-self", "Unavailable")}
+
+    async def test_token_that_was_replaced_is_revoked(self, vault: VaultState, autojump_clock: MockClock) -> None:
+        timed = Timed(vault)
+
+        async with keeper_of(vault, vault.approle("app", token_ttl=60, token_max_ttl=100)) as keeper:
+            await keep_for(keeper, 95)
+            alive = vault.tokens.alive()
+
+        assert timed.revocations == [*timed.logins[1:], 95.0]
+        assert len(timed.logins) >= 2
+        assert alive == []
+
     async def test_token_of_limited_uses_is_not_spent_by_looking_at_it(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:

@@ -4,13 +4,14 @@ import pytest
 
 from secrets_manager.backends.base import (
     BackendError,
+    RateLimited,
     Source,
     SourceForbidden,
     SourceMalformed,
     SourceNotFound,
     Unavailable,
 )
-from secrets_manager.backends.vault.replies import Reply, censored, read_failure, words
+from secrets_manager.backends.vault.replies import Reply, Sealed, Standby, censored, read_failure, words
 
 SOURCE = Source("secret/data/app")
 
@@ -21,10 +22,10 @@ SOURCE = Source("secret/data/app")
         (
             307,
             b"",
-            Unavailable,
+            Standby,
             (
-                "Vault redirects to another address (307), as a standby does: "
-                "vault.url should name the active node, by its final address"
+                "Vault redirects to another address (307), as a standby does, and not to one that it announces as the "
+                "active node's: vault.url should name the active node, by its final address"
             ),
         ),
         (
@@ -61,21 +62,21 @@ SOURCE = Source("secret/data/app")
         (
             429,
             b'{"errors":["rate limit quota exceeded"]}',
-            Unavailable,
+            RateLimited,
             "Vault is overloaded or limits the rate of requests (429) (rate limit quota exceeded)",
         ),
         (
             473,
             b"",
-            Unavailable,
-            "Vault is a standby that does not serve requests (473): vault.url should name the active node",
+            Standby,
+            "Vault is a standby that serves no requests (473): vault.url should name the active node",
         ),
         (500, b'{"errors":["internal\\n\\terror"]}', Unavailable, "Vault failed to answer (500) (internal error)"),
         (502, b"<html>", Unavailable, "Vault failed to answer (502)"),
         (
             503,
             b'{"errors":["Vault is sealed"]}',
-            Unavailable,
+            Sealed,
             "Vault is sealed or can't serve requests now (503) (Vault is sealed)",
         ),
         (204, b"", Unavailable, "Vault answered with the unexpected status 204: does vault.url name a Vault?"),

@@ -1,5 +1,6 @@
 """Vault as a Backend: one read is one request, with a second one only when the token was dead."""
 
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from random import Random
@@ -8,10 +9,8 @@ from typing import Protocol
 import trio
 
 from secrets_manager.backends.base import BackendError, Document, NotListable, Place, Source, SourceForbidden
-from secrets_manager.backends.vault.auth.approle import AppRole
-from secrets_manager.backends.vault.auth.base import AuthMethod
-from secrets_manager.backends.vault.auth.kubernetes import Kubernetes
-from secrets_manager.backends.vault.client import VaultClient, open_vault_client
+from secrets_manager.backends.vault.auth.choice import auth_method
+from secrets_manager.backends.vault.client import VaultClient, certificates_of, open_vault_client
 from secrets_manager.backends.vault.engine import Engine, engine_of
 from secrets_manager.backends.vault.keeper import TokenKeeper, TokenMetrics
 from secrets_manager.backends.vault.listing import LONGEST, listing_path, listing_query, page_of, utc_now
@@ -20,8 +19,10 @@ from secrets_manager.backends.vault.replies import FORBIDDEN, OK, Reply, read_fa
 from secrets_manager.backends.vault.server import find_server
 from secrets_manager.backends.vault.token import Token
 from secrets_manager.config import VaultConfig
-from secrets_manager.errors import UsageError
+from secrets_manager.net.certificates import Certificates
 from secrets_manager.net.transport import MakeLane
+
+log = logging.getLogger(__name__)
 
 INTRODUCTION_PERIOD = 60.0
 """Seconds between two looks at who the server is: an upgrade shows in the metrics within a minute."""
@@ -32,14 +33,24 @@ class VaultMetrics(TokenMetrics, Protocol):
 
     def read_error(self, path: str, error: str) -> None: ...
 
+    def request(self, operation: str, status: str, seconds: float) -> None: ...
+
     def server(self, *, version: str, cluster_id: str, cluster_name: str) -> None: ...
 
 
 class VaultBackend:
     """The secret store that is a Vault or an OpenBao."""
 
-    def __init__(self, client: VaultClient, keeper: TokenKeeper, engine: Engine, metrics: VaultMetrics) -> None:
+    def __init__(
+        self,
+        client: VaultClient,
+        keeper: TokenKeeper,
+        engine: Engine,
+        metrics: VaultMetrics,
+        certificates: Certificates,
+    ) -> None:
         self._client = client
+        self._certificates = certificates
         self._keeper = keeper
         self._engine = engine
         self._metrics = metrics
@@ -78,6 +89,7 @@ class VaultBackend:
         task_status.started()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keeper.keep_token_valid)
+            nursery.start_soon(self._certificates.keep_fresh)
             nursery.start_soon(self._introduce)
 
     async def _read(self, source: Source) -> Document:
@@ -90,15 +102,15 @@ class VaultBackend:
             raise SourceForbidden(f"path {shown(source.path)} tells the controller's own token: correct the path")
         return document
 
-    async def _get(self, path: str, params: Mapping[str, str]) -> tuple[Reply, Token]:
+    async def _get(self, path: str, params: Mapping[str, str], *, operation: str = "read") -> tuple[Reply, Token]:
         """The answer to one request, and the token that brought it: a second one where the first was dead."""
         token = await self._keeper.token()
-        reply = await self._client.request("GET", path, token=token.secret, params=params)
+        reply = await self._client.request("GET", path, operation=operation, token=token.secret, params=params)
         if reply.status == FORBIDDEN:
             successor = await self._keeper.successor(token)
             if successor is not None:
                 token = successor
-                reply = await self._client.request("GET", path, token=token.secret, params=params)
+                reply = await self._client.request("GET", path, operation=operation, token=token.secret, params=params)
         return reply, token
 
     async def _introduce(self) -> None:
@@ -120,21 +132,9 @@ async def open_vault(
 
     Raises: UsageError for a configuration that can't work.
     """
-    engine, auth = engine_of(config.engine), _auth_of(config)
-    async with open_vault_client(config, make=make) as client:
+    engine, auth, certificates = engine_of(config.engine), auth_method(config), certificates_of(config)
+    if config.skip_verify:
+        log.warning("vault.tls-skip-verify is set: whoever is between here and Vault can read and change all secrets")
+    async with open_vault_client(config, make=make, certificates=certificates, count=metrics.request) as client:
         keeper = TokenKeeper(client, auth, config, metrics, random=Random())  # noqa: S311 - for jitter alone
-        yield VaultBackend(client, keeper, engine, metrics)
-
-
-def _auth_of(config: VaultConfig) -> AuthMethod:
-    match config.auth_method:
-        case "approle":
-            if not config.role_id:
-                raise UsageError("vault.auth-method=approle needs vault.role-id (or VAULT_ROLE_ID)")
-            return AppRole(mount=config.approle_path, role_id=config.role_id, secret_id=config.secret_id)
-        case "kubernetes":
-            if not config.kubernetes_role:
-                raise UsageError("vault.auth-method=kubernetes needs vault.kubernetes-role")
-            return Kubernetes(mount=config.kubernetes_path, role=config.kubernetes_role)
-        case unknown:
-            raise UsageError(f"vault.auth-method {unknown!r} is unknown: it is approle or kubernetes")
+        yield VaultBackend(client, keeper, engine, metrics, certificates)

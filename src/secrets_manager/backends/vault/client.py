@@ -1,44 +1,41 @@
-"""One request to Vault and its answer, whole and bounded, or the reason why there is none.
+"""Vault's HTTP API, whichever node of the cluster serves it.
 
-A request has one deadline for all of it, from the name's lookup to the last byte: a server that drips one byte a second
-is as little use as one that is down. Redirects are not followed, since they would carry the token to another host.
+The node that vault.url names is asked first. Where it is a standby that redirects to the active node, that one is asked
+from then on, until it does not serve any more.
 """
 
 import os
-import socket
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-import httpx
 import msgspec
-import trio
 
-from secrets_manager.backends.base import SourceMalformed, Unavailable
+from secrets_manager.backends.base import BackendError, Unreachable
+from secrets_manager.backends.vault.address import NO_ADDRESS, Address, address_of
+from secrets_manager.backends.vault.node import MAX_BODY, Count, Node, Question, uncounted
 from secrets_manager.backends.vault.replies import OK, Reply, censored
+from secrets_manager.backends.vault.standby import LEADER, REDIRECTS, UNSERVED, announced_by, may_follow
 from secrets_manager.config import VaultConfig
 from secrets_manager.errors import UsageError
+from secrets_manager.net.certificates import CertificateFiles, Certificates
 from secrets_manager.net.proxy import proxy_for
-from secrets_manager.net.tls import client_context
-from secrets_manager.net.transport import Caller, MakeLane, ReplyTooLarge, Spread, open_lane
+from secrets_manager.net.tls import UnusableFile
+from secrets_manager.net.transport import MakeLane, Spread, open_lane
 
-MAX_BODY = 8 * 1024 * 1024
-"""Vault's storage takes a megabyte a secret, Kubernetes as much; escapes in JSON make up to six of one."""
-
-HEADERS = {
-    "Accept": "application/json",
-    "User-Agent": "secrets-manager",
-    "X-Vault-Request": "true",  # Vault's agents ask for it, as proof that no browser was tricked into the request
-}
-
-NO_ADDRESS = "vault.url is no address of Vault: write it like https://vault.example.com:8200"
+OF_THE_CLUSTER = frozenset({"sys/health", "sys/leader"})
+"""They are refused in a namespace."""
 
 
 class VaultClient:
     """Vault's HTTP API, without any knowledge of what is asked."""
 
-    def __init__(self, http: Caller) -> None:
-        self._http = http
+    def __init__(self, address: Address, spread: Spread, *, namespace: str = "", count: Count = uncounted) -> None:
+        self._address = address
+        self._spread = spread
+        self._namespace = {"X-Vault-Namespace": namespace} if namespace else {}
+        self._count = count
+        self._home = Node(address, spread, count)
+        self._active: Node | None = None
 
     def __repr__(self) -> str:
         return f"VaultClient({self.address})"
@@ -46,124 +43,106 @@ class VaultClient:
     @property
     def address(self) -> str:
         """Where Vault is, without a user and password that may stand in the URL."""
-        url = self._http.base_url
-        return str(url.copy_with(username=None, password=None)).rstrip("/")
+        return str(self._address)
 
     async def request(
         self,
         method: str,
         path: str,
         *,
+        operation: str = "read",
         token: str = "",
         body: Mapping[str, str | int] | None = None,
         params: Mapping[str, str] | None = None,
     ) -> Reply:
         """The answer to one request, whatever its status. `path` is encoded, and what follows /v1/.
 
+        `operation` is the metrics' word for it.
+
         Raises:
             Unavailable: no answer came, not in time, or not whole.
-            SourceMalformed: the answer is larger than any secret can be.
+            SourceTooLarge: the answer is larger than any secret can be.
         """
-        response = await self._call(
-            method,
-            f"/v1/{path}",
-            query=params,
-            headers={"X-Vault-Token": token} if token else None,
-            content=b"" if body is None else msgspec.json.encode(body),
-        )
-        reply = Reply(response.status_code, response.content, _retry_after(response))
+        identity = {"X-Vault-Token": token} if token else {}
+        content = b"" if body is None else msgspec.json.encode(body)
+        headers = identity | ({} if path in OF_THE_CLUSTER else self._namespace)
+        reply = await self._ask(Question(method, path, operation, headers, params or {}, content))
         return reply if reply.status == OK or not token else censored(reply, [token])
 
-    async def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None,
-        headers: Mapping[str, str] | None,
-        content: bytes,
-    ) -> httpx.Response:
+    async def _ask(self, question: Question) -> Reply:
+        if (active := self._active) is not None:
+            reply = await self._ask_active(active, question)
+            if reply is not None:
+                return reply
+        reply = await self._home.ask(question)
+        if reply.status not in REDIRECTS:
+            return reply
+        address = may_follow(reply, question, asked=self._address, announced=await self._announced())
+        if address is None:
+            return reply
+        self._active = Node(address, self._spread, self._count)
+        return await self._active.ask(question)
+
+    async def _ask_active(self, active: Node, question: Question) -> Reply | None:
+        """None when it is of no use any more, and the question not answered."""
         try:
-            return await self._http.call(method, path, query=query, headers=headers, content=content)
-        except httpx.TimeoutException:
-            raise Unavailable(f"Vault at {self.address} did not answer in time") from None
-        except ReplyTooLarge:
-            raise SourceMalformed(
-                f"Vault's answer is larger than {MAX_BODY // 1024**2} MiB: correct the path, or make the secret smaller"
-            ) from None
-        except httpx.HTTPError as error:
-            raise Unavailable(f"Vault at {self.address} {_what_failed(error)}") from None
+            reply = await active.ask(question)
+        except Unreachable:
+            reply = None
+        if reply is None or reply.status in UNSERVED:
+            self._active = None
+            return None
+        return reply
+
+    async def _announced(self) -> Address | None:
+        try:
+            return announced_by(await self._home.ask(LEADER))
+        except BackendError:
+            return None
 
 
 @asynccontextmanager
-async def open_vault_client(config: VaultConfig, *, make: MakeLane | None = None) -> AsyncIterator[VaultClient]:
+async def open_vault_client(
+    config: VaultConfig,
+    *,
+    make: MakeLane | None = None,
+    certificates: Certificates | None = None,
+    count: Count = uncounted,
+) -> AsyncIterator[VaultClient]:
     """A client for the whole life of the process. `make` opens a lane to something else than the network.
 
-    Raises: UsageError for a vault.url that is none.
+    Raises: UsageError for a vault.url that is none, and for files of certificates that can't be used.
     """
-    base_url = _base_url(config.url)
-    async with Spread(make or await _network(config), within=config.timeout, max_body=MAX_BODY) as spread:
-        auth = httpx.BasicAuth(base_url.username, base_url.password) if base_url.userinfo else None
-        yield VaultClient(Caller(spread, base_url=base_url, headers=HEADERS, auth=auth))
+    address = address_of(config.url)
+    if make is None:
+        make = await _network(config, address, certificates or certificates_of(config))
+    async with Spread(make, within=config.timeout, max_body=MAX_BODY) as spread:
+        yield VaultClient(address, spread, namespace=config.namespace.strip("/"), count=count)
 
 
-async def _network(config: VaultConfig) -> MakeLane:
+def certificates_of(config: VaultConfig) -> Certificates:
+    """Those of the connections to Vault. As in Vault's own tools, a file of authorities wins over a folder."""
+    return Certificates(
+        CertificateFiles(
+            ca_file=config.ca_cert,
+            ca_folder="" if config.ca_cert else config.ca_path,
+            cert_file=config.client_cert,
+            key_file=config.client_key,
+            server_name=config.tls_server_name,
+            verify=not config.skip_verify,
+        )
+    )
+
+
+async def _network(config: VaultConfig, address: Address, certificates: Certificates) -> MakeLane:
     try:
-        proxy = proxy_for(config.url, environ=os.environ)
-        tls = await trio.to_thread.run_sync(client_context)
+        proxy = "" if address.socket else proxy_for(config.url, environ=os.environ)
     except ValueError:
         raise UsageError(NO_ADDRESS) from None
+    try:
+        tls = await certificates.load()
+    except UnusableFile as error:
+        raise UsageError(f"certificates for Vault: {error}") from None
     except OSError:
         raise UsageError("the certificate authorities of this machine can't be read") from None
-    return lambda: open_lane(tls=tls, proxy=proxy)
-
-
-def _base_url(url: str) -> httpx.URL:
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        raise UsageError(NO_ADDRESS) from None
-    if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.query or parsed.fragment:
-        raise UsageError(NO_ADDRESS)
-    return parsed
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds. The header's other form, a date, is not used by Vault."""
-    value = response.headers.get("Retry-After", "")
-    return float(value) if value.isascii() and value.isdigit() else None
-
-
-def _what_failed(error: BaseException) -> str:
-    """In our words: httpx's own may repeat a header that it could not send, and so the token."""
-    causes = _causes(error)
-    for cause in causes:
-        match cause:
-            case ssl.SSLCertVerificationError():
-                return f"has a certificate that is not trusted ({cause.verify_message}): check its CA and its host name"
-            case ssl.SSLError():
-                return (
-                    f"can't be reached by TLS ({cause.reason or 'handshake failed'}): is vault.url right to say https?"
-                )
-    for cause in causes:
-        match cause:
-            case OSError(errno=int(number)) if number > 0:
-                return f"can't be reached ({os.strerror(number)})"
-            case socket.gaierror():
-                return "can't be reached (its name is not known)"
-    return "can't be reached" if isinstance(error, httpx.ConnectError) else "broke off before its answer was whole"
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error and all that led to it. An attempt to connect fails with a group, an error for each address."""
-    found: list[BaseException] = []
-    waiting: list[BaseException | None] = [error]
-    while waiting:
-        each = waiting.pop()
-        if each is None or any(each is other for other in found):
-            continue
-        found.append(each)
-        waiting += [each.__context__, each.__cause__]
-        if isinstance(each, BaseExceptionGroup):
-            waiting += each.exceptions
-    return found
+    return lambda: open_lane(tls=tls, proxy=proxy, socket=address.socket)

@@ -5,6 +5,9 @@ are told to whoever asks until the backoff is over: a Vault in trouble sees one 
 
 Vault answers 403 both for a dead token and for a policy that forbids a path. Only the token's look at itself tells
 which, and what it found is believed for some seconds: a forbidden path is read again and again.
+
+A live token keeps the policies that its role had at the login. So while a path is forbidden, a login shows from time to
+time whether the role has others by now; if not, its token is given back.
 """
 
 import logging
@@ -30,23 +33,27 @@ from secrets_manager.backends.vault.token import (
     renewed,
     until_due,
 )
+from secrets_manager.backoff import Backoff, Streak
 from secrets_manager.config import VaultConfig
 
 log = logging.getLogger(__name__)
 
 LOOKUP_SELF = "lookup-self"
 RENEW_SELF = "renew-self"
+REVOKE_SELF = "revoke-self"
 
 BELIEVED_FOR = 5.0
 """Seconds for which a token that was seen alive, or was just granted, is not suspected again."""
 SHORTEST_PAUSE = 0.5
 """Seconds between two looks at the token, however short it lives."""
 FAREWELL = 1.0
-"""Seconds that a stop may wait for Vault."""
+"""Seconds that a stop, or a new token, may wait until Vault has revoked the old one."""
+TRIALS = Backoff(initial=60.0, maximum=600.0, jitter=0.0)
+"""The pauses between two logins that look for other policies. They cost Vault a token each."""
 
 
 class TokenMetrics(Protocol):
-    """What is counted of the token's life. `error` is a word of a small vocabulary."""
+    """What is counted of the token's life. `error` is a word of a small vocabulary: refused, or an error's class."""
 
     def token_ttl(self, seconds: float) -> None: ...
 
@@ -73,6 +80,8 @@ class TokenKeeper:
         self._metrics = metrics
         self._logins = Patience(random)
         self._questions = Patience(random)
+        self._trials = Streak(TRIALS, healthy_after=TRIALS.maximum, random=random)
+        self._next_trial = 0.0
         self._lock = trio.Lock()
         self._token: Token | None = None
         self._replaced = trio.Event()
@@ -100,7 +109,7 @@ class TokenKeeper:
             if token.secret != refused.secret:
                 return token
             if self._believed(token) or await self._inspect(token):
-                return None
+                return await self._with_other_policies(token)
             return await self._login()
 
     async def keep_token_valid(self) -> None:
@@ -111,8 +120,9 @@ class TokenKeeper:
                 with trio.move_on_after(pause):
                     await self._replaced.wait()
         finally:
+            token, self._token = self._token, None
             with trio.move_on_after(FAREWELL, shield=True):
-                await self._revoke()
+                await self._revoke(token)
 
     async def _look_and_tell(self) -> float:
         """Returns the seconds until the next look."""
@@ -121,28 +131,34 @@ class TokenKeeper:
                 await self._look()
         except Unavailable as error:
             log.warning("can't keep the Vault token valid", extra={"fields": {"error": str(error)}})
-            pause = max(self._logins.retry_at, self._questions.retry_at) - trio.current_time()
+            pause = self._until_next_attempt()
         else:
             pause = self._until_next_look()
         self._metrics.token_ttl(self._token.left(trio.current_time()) if self._token else 0.0)
         return max(SHORTEST_PAUSE, pause)
+
+    def _until_next_attempt(self) -> float:
+        now = trio.current_time()
+        pause = max(self._logins.retry_at, self._questions.retry_at) - now
+        token = self._living()
+        return pause if token is None or token.due(now) else min(pause, until_due(token, now=now))
 
     def _until_next_look(self) -> float:
         period = self._config.token_polling_period
         return min(period, until_due(self._token, now=trio.current_time())) if self._token else period
 
     async def _look(self) -> None:
-        token = self._living()
-        if token is None or not await self._seems_alive(token) or await self._renew_if_due() is Step.REPLACE:
+        if not await self._will_do():
             await self._login()
 
-    async def _seems_alive(self, token: Token) -> bool:
+    async def _will_do(self) -> bool:
+        """Whether the token works, and will until the next look. It is renewed if need be."""
+        if self._next_step() is Step.RENEW and await self._renew():
+            return self._next_step() is not Step.REPLACE
+        token = self._living()
+        if token is None or self._next_step() is not Step.KEEP:
+            return False
         return token.uses > 0 or await self._inspect(token)  # to look at a token spends one of its uses
-
-    async def _renew_if_due(self) -> Step:
-        if self._next_step() is Step.RENEW:
-            await self._renew()
-        return self._next_step()
 
     def _next_step(self) -> Step:
         if self._token is None:
@@ -150,24 +166,51 @@ class TokenKeeper:
         return next_step(self._token, now=trio.current_time(), max_token_ttl=self._config.max_token_ttl)
 
     def _living(self) -> Token | None:
-        return self._token if self._token and self._token.left(trio.current_time()) > 0 else None
+        return self._token if self._token and self._token.alive(trio.current_time()) else None
 
     def _believed(self, token: Token) -> bool:
         return token.uses == 0 and trio.current_time() < self._seen_alive_at + BELIEVED_FOR
 
     async def _login(self) -> Token:
+        """A new token, which is used from now on. The old one is revoked: others may wait for its place."""
+        token, old = await self._granted(), self._living()
+        self._use(token)
+        await self._revoke(old)
+        return token
+
+    async def _with_other_policies(self, token: Token) -> Token | None:
+        """A token with other policies than this one, which works; None where there is none, or it is too early."""
+        if trio.current_time() < self._next_trial:
+            return None
+        self._next_trial = trio.current_time() + self._trials.after_failure(trio.current_time())
+        try:
+            other = await self._granted()
+        except Unavailable:  # noted and told; the token that there is goes on
+            return None
+        if other.policies == token.policies:
+            await self._revoke(other)
+            return None
+        log.info("the role in Vault has other policies than it had at the last login")
+        self._use(other)
+        await self._revoke(token)
+        return other
+
+    async def _granted(self) -> Token:
         self._logins.check()
         try:
             token = await self._auth.login(self._client)
         except BackendError as error:
-            self._metrics.login_error("unavailable")
+            self._metrics.login_error(type(error).__name__)
             raise self._logins.failed(error) from None
         self._logins.succeeded()
+        return token
+
+    def _use(self, token: Token) -> None:
         self._token, self._seen_alive_at = token, trio.current_time()
+        self._next_trial = max(self._next_trial, trio.current_time() + TRIALS.initial)
         self._replaced.set()
         self._replaced = trio.Event()
         log.info("logged in to Vault", extra={"fields": {"method": self._auth.name, "ttl": token.ttl}})
-        return token
 
     async def _inspect(self, token: Token) -> bool:
         """Whether the token is alive; if so, what Vault says of its time is noted."""
@@ -188,40 +231,52 @@ class TokenKeeper:
         self._seen_alive_at = asked_at
         return True
 
-    async def _renew(self) -> None:
+    async def _renew(self) -> bool:
+        """Whether it was granted. Raises: Unavailable, while there is time for another attempt."""
         assert self._token
-        token, asked_at = self._token, trio.current_time()
+        token = self._token
+        try:
+            after = await self._renewed(token)
+        except Unavailable as error:
+            if not token.due(trio.current_time()):
+                raise
+            log.warning("can't renew the Vault token", extra={"fields": {"error": str(error)}})
+            return False
+        self._token = after or msgspec.structs.replace(token, renewable=False)
+        return after is not None
+
+    async def _renewed(self, token: Token) -> Token | None:
+        """None where Vault refuses. Raises: Unavailable."""
+        asked_at = trio.current_time()
         # For less than it was first granted, a renewal would shorten the token's life.
         increment = max(self._config.renew_ttl_increment, token.ttl)
         reply = await self._ask("POST", RENEW_SELF, token, increment=math.ceil(increment))
-        if reply.status == OK:
-            after = renewed(token, reply.body, asked_at=asked_at)
-            if after is None:
-                raise self._questions.failed(
-                    Unavailable("the answer to renew-self is none: does vault.url name a Vault?")
-                )
-            self._token = after
-        else:
+        if reply.status != OK:
             self._metrics.renewal_error(RENEW_SELF, "refused")
             log.warning("Vault refused to renew the token", extra={"fields": {"status": reply.status}})
-            self._token = msgspec.structs.replace(token, renewable=False)
+            return None
+        after = renewed(token, reply.body, asked_at=asked_at)
+        if after is None:
+            raise self._questions.failed(Unavailable("the answer to renew-self is none: does vault.url name a Vault?"))
+        return after
 
     async def _ask(self, method: str, operation: str, token: Token, *, increment: int = 0) -> Reply:
         """The answer about the token itself, when it is a 200 or a refusal. Raises: Unavailable."""
         self._questions.check()
         body = {"increment": increment} if increment else None
+        path = f"auth/token/{operation}"
         try:
-            reply = await self._client.request(method, f"auth/token/{operation}", token=token.secret, body=body)
+            reply = await self._client.request(method, path, operation=operation, token=token.secret, body=body)
             if reply.status != OK and reply.status not in REFUSALS:
                 raise trouble(reply)
         except BackendError as error:
-            self._metrics.renewal_error(operation, "unavailable")
+            self._metrics.renewal_error(operation, type(error).__name__)
             raise self._questions.failed(error) from None
         self._questions.succeeded()
         return reply
 
-    async def _revoke(self) -> None:
-        token, self._token = self._token, None
-        if token is not None:
-            with suppress(BackendError):
-                await self._client.request("POST", "auth/token/revoke-self", token=token.secret)
+    async def _revoke(self, token: Token | None) -> None:
+        if token is None:
+            return
+        with trio.move_on_after(FAREWELL), suppress(BackendError):
+            await self._client.request("POST", f"auth/token/{REVOKE_SELF}", operation=REVOKE_SELF, token=token.secret)

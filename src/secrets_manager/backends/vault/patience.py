@@ -16,25 +16,26 @@ class Patience:
     def __init__(self, random: Random) -> None:
         self._random = random
         self._failures = 0
-        self._failure = ""
+        self._failure = Unavailable("")
         self.retry_at = 0.0
 
     def __repr__(self) -> str:
         return f"Patience({self._failures} failures)"
 
     def check(self) -> None:
-        """Raises: Unavailable, with the text of the last failure, while it is too early to try again."""
+        """Raises: Unavailable, of the class and with the text of the last failure, while it is too early."""
         if self._failures and trio.current_time() < self.retry_at:
-            raise Unavailable(self._failure)
+            raise type(self._failure)(str(self._failure))
 
     def failed(self, error: BackendError) -> Unavailable:
         """Notes a failure, and returns it for all who wait. Vault may wish for more time than we would take."""
         self._failures += 1
-        self._failure = str(error)
-        wished = error.retry_after if isinstance(error, Unavailable) else None
-        delay = max(BACKOFF.delay(self._failures, self._random), min(wished or 0.0, BACKOFF.maximum))
+        told = error if isinstance(error, Unavailable) else Unavailable(str(error))
+        self._failure = type(told)(str(told))
+        wished = told.retry_after or 0.0
+        delay = max(BACKOFF.delay(self._failures, self._random), min(wished, BACKOFF.maximum))
         self.retry_at = trio.current_time() + delay
-        return Unavailable(self._failure, retry_after=wished)
+        return told
 
     def succeeded(self) -> None:
         self._failures, self.retry_at = 0, 0.0

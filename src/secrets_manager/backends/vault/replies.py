@@ -11,11 +11,14 @@ import msgspec
 
 from secrets_manager.backends.base import (
     BackendError,
+    RateLimited,
     Source,
     SourceForbidden,
     SourceMalformed,
     SourceNotFound,
     Unavailable,
+    VersionDeleted,
+    VersionDestroyed,
 )
 from secrets_manager.backends.vault.path import shown, with_data
 
@@ -29,12 +32,24 @@ WORDS = 200
 T = TypeVar("T")
 
 
+class Sealed(Unavailable):
+    """Vault's storage is locked, or no node of the cluster leads. It helps to unseal it."""
+
+
+class Standby(Unavailable):
+    """This node does not serve requests, and the active one was not found."""
+
+
 class Reply(msgspec.Struct, frozen=True):
-    """One answer of Vault, whole. Its repr tells nothing of the body. `retry_after` is in seconds."""
+    """One answer of Vault, whole. Its repr tells nothing of the body.
+
+    `retry_after` is in seconds, `location` where a redirect leads to.
+    """
 
     status: int
     body: bytes
     retry_after: float | None = None
+    location: str = ""
 
     def __repr__(self) -> str:
         return f"Reply({self.status}, {len(self.body)} bytes)"
@@ -89,9 +104,13 @@ def words(reply: Reply) -> str:
 
 
 def forbidden_by_policy(reply: Reply) -> bool:
-    """Whether a 403 is of a live token, as far as Vault's words tell: it lists errors of policies, not of tokens."""
+    """Whether a 403 is of a live token, as far as Vault's words tell: it lists errors of policies, not of tokens.
+
+    Newer ones of HashiCorp list those of tokens, too, but call them by their name.
+    """
     refusal = decode(reply.body, _Refusal)
-    return any("error occurred" in error for error in (refusal and refusal.errors) or ())
+    errors = (refusal and refusal.errors) or ()
+    return any("error occurred" in error and "invalid token" not in error for error in errors)
 
 
 def read_failure(reply: Reply, source: Source) -> BackendError:
@@ -116,26 +135,30 @@ def read_failure(reply: Reply, source: Source) -> BackendError:
 
 def trouble(reply: Reply) -> Unavailable:
     """What a reply means that says nothing of what was asked for, only that Vault can't answer now."""
-    return Unavailable(f"Vault {_complaint(reply)}", retry_after=reply.retry_after)
+    kind, complaint = _complaint(reply)
+    return kind(f"Vault {complaint}", retry_after=reply.retry_after)
 
 
-def _complaint(reply: Reply) -> str:
+def _complaint(reply: Reply) -> tuple[type[Unavailable], str]:
     match reply.status // 100, reply.status:
         case _, 429:
-            return f"is overloaded or limits the rate of requests (429){words(reply)}"
+            return RateLimited, f"is overloaded or limits the rate of requests (429){words(reply)}"
         case _, 472 | 473 as status:
-            return f"is a standby that does not serve requests ({status}): vault.url should name the active node"
-        case _, 503:
-            return f"is sealed or can't serve requests now (503){words(reply)}"
-        case 3, status:
             return (
-                f"redirects to another address ({status}), as a standby does: "
-                "vault.url should name the active node, by its final address"
+                Standby,
+                f"is a standby that serves no requests ({status}): vault.url should name the active node",
+            )
+        case _, 503:
+            return Sealed, f"is sealed or can't serve requests now (503){words(reply)}"
+        case 3, status:
+            return Standby, (
+                f"redirects to another address ({status}), as a standby does, and not to one that it announces as the "
+                "active node's: vault.url should name the active node, by its final address"
             )
         case 5, status:
-            return f"failed to answer ({status}){words(reply)}"
+            return Unavailable, f"failed to answer ({status}){words(reply)}"
         case _, status:
-            return f"answered with the unexpected status {status}: does vault.url name a Vault?"
+            return Unavailable, f"answered with the unexpected status {status}: does vault.url name a Vault?"
 
 
 def _not_found(reply: Reply, source: Source) -> BackendError:
@@ -143,16 +166,18 @@ def _not_found(reply: Reply, source: Source) -> BackendError:
     gone = decode(reply.body, _Gone)
     refusal = decode(reply.body, _Refusal)
     if gone is not None:
-        return SourceNotFound(f"{where}: {_how_it_went(gone.data.metadata)}, or write it anew")
+        return _gone(where, gone.data.metadata)
     if refusal is None or refusal == _Refusal():
         return Unavailable(f"{where}: not Vault answered, but something else (404): does vault.url name a Vault?")
     return SourceNotFound(f"{where} {_what_is_missing(refusal, source)}")
 
 
-def _how_it_went(metadata: _Metadata) -> str:
+def _gone(where: str, metadata: _Metadata) -> SourceNotFound:
     if metadata.destroyed:
-        return f"version {metadata.version} was destroyed: name another one"
-    return f"version {metadata.version} was deleted: undelete it"
+        return VersionDestroyed(
+            f"{where}: version {metadata.version} was destroyed: name another one, or write it anew"
+        )
+    return VersionDeleted(f"{where}: version {metadata.version} was deleted: undelete it, or write it anew")
 
 
 def _what_is_missing(refusal: _Refusal, source: Source) -> str:
@@ -160,6 +185,8 @@ def _what_is_missing(refusal: _Refusal, source: Source) -> str:
         return f"lacks data/, which KV version 2 has after the mount: try {shown(with_data(source.path))}"
     if any("no handler for route" in error for error in refusal.errors or ()):
         return "is under no secrets engine: correct the path, or mount one there"
+    if any("namespace not found" in error for error in refusal.errors or ()):
+        return "is in a namespace that is not there: correct vault.namespace"
     if source.version is not None:
         return f"has no version {source.version}: write it, or correct the version"
     return "does not exist in Vault: write it, or correct the path"

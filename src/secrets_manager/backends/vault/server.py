@@ -19,5 +19,5 @@ async def find_server(client: VaultClient) -> Server | None:
 
     Returns None for what is no Vault. Raises: BackendError.
     """
-    reply = await client.request("GET", "sys/health")
+    reply = await client.request("GET", "sys/health", operation="health")
     return decode(reply.body, Server)

@@ -25,7 +25,8 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     """What a login or a renewal granted. Its repr does not tell the secret.
 
     `ttl` is what was granted, in seconds, infinite for a token that does not expire. `uses` is the number of requests
-    that it is good for, 0 for any.
+    that it is good for, 0 for any. `policies` are those of the role at the time of the login: a role that is changed
+    later leaves its tokens as they are.
     """
 
     secret: str
@@ -33,6 +34,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float
     renewable: bool
     uses: int = 0
+    policies: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"Token(ttl={self.ttl}, expires_at={self.expires_at}, renewable={self.renewable})"
@@ -43,6 +45,10 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
 
     def alive(self, now: float) -> bool:
         return self.expires_at > now
+
+    def due(self, now: float) -> bool:
+        """Whether it is in its last part, in which it has to be renewed or replaced."""
+        return self.left(now) <= self.ttl * LAST_PART
 
 
 class Step(Enum):
@@ -61,8 +67,8 @@ def next_step(token: Token, *, now: float, max_token_ttl: float) -> Step:
     if left <= token.ttl * LAST_RESORT:
         return Step.REPLACE
     if token.renewable:
-        return Step.RENEW if left < max_token_ttl or left <= token.ttl * LAST_PART else Step.KEEP
-    return Step.REPLACE if left <= token.ttl * LAST_PART else Step.KEEP
+        return Step.RENEW if left < max_token_ttl or token.due(now) else Step.KEEP
+    return Step.REPLACE if token.due(now) else Step.KEEP
 
 
 def until_due(token: Token, *, now: float) -> float:
@@ -89,6 +95,7 @@ class _Auth(msgspec.Struct, frozen=True):
     renewable: bool
     client_token: str = ""
     num_uses: int = 0
+    policies: tuple[str, ...] | None = None
 
 
 class _Granting(msgspec.Struct, frozen=True):
@@ -112,6 +119,7 @@ def token_of(body: bytes, *, asked_at: float) -> Token | None:
         expires_at=asked_at + ttl,
         renewable=auth.renewable,
         uses=auth.num_uses,
+        policies=frozenset(auth.policies or ()),
     )
 
 

@@ -1,0 +1,37 @@
+"""The one place that knows every way to log in by its name."""
+
+from secrets_manager.backends.vault.auth.approle import AppRole
+from secrets_manager.backends.vault.auth.base import AuthMethod
+from secrets_manager.backends.vault.auth.credential import Credential, Given, InFile, Wrapped
+from secrets_manager.backends.vault.auth.kubernetes import Kubernetes
+from secrets_manager.config import VaultConfig
+from secrets_manager.errors import UsageError
+
+
+def auth_method(config: VaultConfig) -> AuthMethod:
+    """Raises: UsageError for one that is unknown, or lacks what it needs."""
+    match config.auth_method:
+        case "approle":
+            return _approle(config)
+        case "kubernetes":
+            if not config.kubernetes_role:
+                raise UsageError("vault.auth-method=kubernetes needs vault.kubernetes-role")
+            jwt = InFile(config.kubernetes_jwt_path, "the pod mount its token")
+            return Kubernetes(mount=config.kubernetes_path, role=config.kubernetes_role, jwt=jwt)
+        case unknown:
+            raise UsageError(f"vault.auth-method {unknown!r} is unknown: it is approle or kubernetes")
+
+
+def _approle(config: VaultConfig) -> AppRole:
+    if not config.role_id and not config.role_id_file:
+        raise UsageError("vault.auth-method=approle needs vault.role-id (or VAULT_ROLE_ID)")
+    secret_id = _credential(config.secret_id, config.secret_id_file)
+    return AppRole(
+        mount=config.approle_path,
+        role_id=_credential(config.role_id, config.role_id_file),
+        secret_id=Wrapped(secret_id, mount=config.approle_path) if config.secret_id_wrapped else secret_id,
+    )
+
+
+def _credential(text: str, file: str) -> Credential:
+    return InFile(file, "somebody write it there") if file else Given(text)

@@ -1,0 +1,94 @@
+"""Certificates in files that somebody exchanges under a running process.
+
+A look costs a few calls of the file system; only when something has changed are the files read. What can't be used,
+half written for instance, leaves all as it was until the next look.
+"""
+
+import logging
+import ssl
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import trio
+
+from secrets_manager.net.tls import Tls, UnusableFile, client_context, files_of
+
+LOOK_AFTER = 10.0
+"""Seconds between two looks."""
+
+log = logging.getLogger(__name__)
+
+
+class CertificateFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom to trust, and who we are. Empty strings for what is not given: then the machine's authorities count."""
+
+    ca_file: str = ""
+    ca_folder: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    server_name: str = ""
+    verify: bool = True
+
+
+class _Look(NamedTuple):
+    """One file, as it was. It is another one where the link to it leads elsewhere, as in mounted volumes."""
+
+    name: str
+    inode: int
+    size: int
+    changed_at: int
+
+
+class Certificates:
+    """The TLS of one server's connections, from files that may change."""
+
+    def __init__(self, files: CertificateFiles) -> None:
+        self._files = files
+        self._seen: list[_Look] = []
+        self._tls: Tls | None = None
+
+    async def load(self) -> Tls:
+        """Read the files for the first time. Raises: UnusableFile."""
+        self._seen = await trio.to_thread.run_sync(_look, self._files)
+        context = await trio.to_thread.run_sync(_context, self._files)
+        self._tls = Tls(context, server_name=self._files.server_name)
+        return self._tls
+
+    async def keep_fresh(self) -> None:
+        """Look at the files from time to time, until cancelled. Returns at once where none are used."""
+        while self._seen:
+            await trio.sleep(LOOK_AFTER)
+            try:
+                await self._look_again()
+            except UnusableFile as error:
+                log.warning("changed certificates can't be used", extra={"fields": {"error": str(error)}})
+
+    async def _look_again(self) -> None:
+        seen = await trio.to_thread.run_sync(_look, self._files)
+        if self._tls is not None and seen != self._seen:
+            self._tls.current = await trio.to_thread.run_sync(_context, self._files)
+            self._seen = seen
+            log.info("changed certificates are used from the next connection on")
+
+
+def _context(files: CertificateFiles) -> ssl.SSLContext:
+    return client_context(
+        ca_file=files.ca_file,
+        ca_folder=files.ca_folder,
+        cert_file=files.cert_file,
+        key_file=files.key_file,
+        verify=files.verify,
+    )
+
+
+def _look(files: CertificateFiles) -> list[_Look]:
+    folder = files_of(files.ca_folder) if files.ca_folder else []
+    looks = []
+    for name in filter(None, [files.ca_file, files.cert_file, files.key_file, *folder]):
+        try:
+            found = Path(name).stat()
+        except OSError as error:
+            raise UnusableFile(f"{name} can't be read ({error.strerror})") from None
+        looks.append(_Look(name, found.st_ino, found.st_size, found.st_mtime_ns))
+    return looks

@@ -1,0 +1,123 @@
+"""A standby's redirect, which carries the token to whom it names."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import msgspec
+import pytest
+
+from secrets_manager.backends.vault.client import VaultClient, open_vault_client
+from secrets_manager.backends.vault.replies import Reply
+from secrets_manager.config import VaultConfig
+
+STANDBY, ACTIVE = "https://one.test:8200", "https://two.test:8200"
+PATH = "secret/data/app"
+
+
+class Cluster:
+    """Two nodes, of which the second leads. `requests` are those that carried a token."""
+
+    def __init__(self, *, location: str = f"{ACTIVE}/v1/{PATH}", announced: str = ACTIVE, status: int = 307) -> None:
+        self.requests: list[str] = []
+        self.active_fails: Callable[[], httpx.Response] | None = None
+        self._location, self._announced, self._status = location, announced, status
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        url = str(request.url)
+        if request.url.path == "/v1/sys/leader":
+            assert "X-Vault-Token" not in request.headers
+            return httpx.Response(200, content=msgspec.json.encode({"leader_address": self._announced}))
+        self.requests.append(url.partition("/v1/")[0])
+        if url.startswith(STANDBY):
+            return httpx.Response(self._status, headers={"Location": self._location})
+        return self.active_fails() if self.active_fails else httpx.Response(200, content=b"{}")
+
+
+@asynccontextmanager
+async def client_of(cluster: Cluster, *, url: str = STANDBY) -> AsyncIterator[VaultClient]:
+    config = VaultConfig(url=url)
+    async with open_vault_client(config, make=lambda: httpx.MockTransport(cluster.answer)) as client:
+        yield client
+
+
+async def read(client: VaultClient) -> Reply:
+    return await client.request("GET", PATH, token="s.canary")
+
+
+async def test_node_that_the_cluster_announces_is_asked_and_from_then_on_first() -> None:
+    cluster = Cluster()
+
+    async with client_of(cluster) as client:
+        replies = [await read(client) for _ in range(3)]
+
+    assert [reply.status for reply in replies] == [200, 200, 200]
+    assert cluster.requests == [STANDBY, ACTIVE, ACTIVE, ACTIVE]
+
+
+async def test_query_of_the_request_may_stand_in_the_redirect() -> None:
+    cluster = Cluster(location=f"{ACTIVE}/v1/{PATH}?version=3", status=308)
+
+    async with client_of(cluster) as client:
+        assert (await read(client)).status == 200
+
+
+def refused() -> httpx.Response:
+    raise httpx.ConnectError("refused")
+
+
+@pytest.mark.parametrize("fails", [refused, lambda: httpx.Response(473), lambda: httpx.Response(503)])
+async def test_node_that_leads_no_more_is_left_for_the_configured_one(fails: Callable[[], httpx.Response]) -> None:
+    cluster = Cluster()
+
+    async with client_of(cluster) as client:
+        await read(client)
+        cluster.active_fails = fails
+        before = len(cluster.requests)
+        cluster._status = 200
+        reply = await read(client)
+
+    assert reply.status == 200
+    assert cluster.requests[before:] == [ACTIVE, STANDBY]
+
+
+@pytest.mark.parametrize(
+    ("location", "announced", "status"),
+    [
+        ("https://evil.test:8200/v1/secret/data/app", ACTIVE, 307),
+        ("https://two.test:8201/v1/secret/data/app", ACTIVE, 307),
+        ("http://two.test:8200/v1/secret/data/app", "http://two.test:8200", 307),
+        ("http://one.test:8200/v1/secret/data/app", ACTIVE, 307),
+        (f"{ACTIVE}/v1/secret/data/other", ACTIVE, 307),
+        (f"{ACTIVE}/v1/secret/data/app/more", ACTIVE, 307),
+        (f"{ACTIVE}/v1/sys/seal", ACTIVE, 307),
+        ("https://user:pw@two.test:8200/v1/secret/data/app", ACTIVE, 307),
+        ("//two.test:8200/v1/secret/data/app", ACTIVE, 307),
+        ("/v1/secret/data/app", ACTIVE, 307),
+        ("unix:///run/evil.sock/v1/secret/data/app", ACTIVE, 307),
+        ("", ACTIVE, 307),
+        (f"{ACTIVE}/v1/{PATH}", "", 307),
+        (f"{ACTIVE}/v1/{PATH}", "https://user:pw@two.test:8200", 307),
+        (f"{ACTIVE}/v1/{PATH}", ACTIVE, 301),
+        (f"{ACTIVE}/v1/{PATH}", ACTIVE, 302),
+    ],
+)
+async def test_no_other_redirect_gets_the_token(location: str, announced: str, status: int) -> None:
+    cluster = Cluster(location=location, announced=announced, status=status)
+
+    async with client_of(cluster) as client:
+        reply = await read(client)
+
+    assert reply.status == status
+    assert cluster.requests == [STANDBY]
+
+
+async def test_redirect_to_the_configured_server_itself_is_followed_once() -> None:
+    """As a load balancer gives it that keeps the path and adds something to the query."""
+    cluster = Cluster(location=f"{STANDBY}/v1/{PATH}?again", announced="")
+
+    async with client_of(cluster) as client:
+        reply = await read(client)
+
+    assert reply.status == 307
+    assert cluster.requests == [STANDBY, STANDBY]

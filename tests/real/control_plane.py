@@ -6,6 +6,7 @@ REQUIRE_CLUSTER=1, as in CI, that is an error instead.
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -26,25 +27,26 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"{MISSING}. Get them with: just envtest")
 
 
+def binaries_or_skip(config: pytest.Config) -> Path:
+    """Where the control plane's programs are; the test that asks is skipped where they are missing."""
+    binaries = assets()
+    if binaries is None:
+        config.stash[SKIPPED] = True
+        pytest.skip(MISSING)
+    return binaries
+
+
 @pytest.fixture(scope="session")
 def control_plane(pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
     """The cluster that all tests share: leave the API server running, and keep to your own namespace."""
-    binaries = assets()
-    if binaries is None:
-        pytestconfig.stash[SKIPPED] = True
-        pytest.skip(MISSING)
-    with running_cluster(binaries) as cluster:
+    with running_cluster(binaries_or_skip(pytestconfig)) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def own_control_plane(pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
     """A cluster for one test, which may kill, pause and restart its parts."""
-    binaries = assets()
-    if binaries is None:
-        pytestconfig.stash[SKIPPED] = True
-        pytest.skip(MISSING)
-    with running_cluster(binaries) as cluster:
+    with running_cluster(binaries_or_skip(pytestconfig)) as cluster:
         yield cluster
 
 

@@ -32,6 +32,9 @@ class SecretsManager(Program):
 
     def started(self) -> None:
         self.start()
+        self.ready()
+
+    def ready(self) -> None:
         self.wait_until(lambda: self.answer("/readyz").startswith("ok"), seconds=20)
 
     def answer(self, path: str) -> str:
@@ -52,14 +55,14 @@ class World:
         self.home = f"secret/data/{bao.fresh()}"
         self.listing = self.home.replace("/data/", "/detailed-metadata/") + "/"
         self.credentials = bao.reader(f"{self.home}/*", *([f"{self.listing}*"] if may_list else []))
-        environment = {
+        self.environment = {
             "KUBECONFIG": str(cluster.kubeconfig),
             "VAULT_ADDR": bao.url,
             "VAULT_ROLE_ID": self.credentials.role_id,
             "VAULT_SECRET_ID": self.credentials.secret_id,
         }
         usual = (f"-watch-namespaces={self.namespace}", f"-reconcile-period={PERIOD}")
-        self.program = SecretsManager(folder, flags=(*usual, *flags), environment=environment)
+        self.program = SecretsManager(folder, flags=(*usual, *flags), environment=self.environment)
 
     def write(self, name: str, **values: Json) -> str:
         """Write a secret of the store. Returns its full path."""

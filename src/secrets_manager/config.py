@@ -73,10 +73,16 @@ class ControllerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """These two as the chosen backend has them."""
 
 
+JITTER = 1.2
+"""So many retry periods at most lie between two looks at the lease."""
+
+
 class LeaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Leader election, with the defaults of client-go."""
 
     enabled: bool = False
+    namespace: str = ""
+    """Of the Lease. Empty: the one that the process runs in."""
     duration: float = 15.0
     renew_deadline: float = 10.0
     retry_period: float = 2.0

@@ -91,6 +91,10 @@ def test_every_flag_fills_its_field() -> None:
         "-max-concurrent-reconciles=4",
         "-controller-name=mine",
         "-enable-leader-election",
+        "-leader-election-namespace=ns",
+        "-leader-election-lease-duration=9s",
+        "-leader-election-renew-deadline=7s",
+        "-leader-election-retry-period=1500ms",
         "-metrics-addr=127.0.0.1:0",
         "-zap-log-level=error",
         "-zap-encoder=console",
@@ -146,7 +150,7 @@ def test_every_flag_fills_its_field() -> None:
             list_period=4.0,
             allowed_paths=("secret/data/{namespace}/*", "secret/data/+/shared"),
         ),
-        lease=LeaseConfig(enabled=True),
+        lease=LeaseConfig(enabled=True, namespace="ns", duration=9.0, renew_deadline=7.0, retry_period=1.5),
         kube=KubeConfig(kubeconfig="/etc/kubeconfig"),
         log=LogConfig(level=logging.ERROR, encoder="console"),
     )
@@ -332,6 +336,10 @@ def test_flags_of_the_log_agree_on_one_level_and_form(argv: list[str], log: LogC
         ),
         ("-watch-namespaces=,", "--watch-namespaces: ',' names no namespace"),
         (
+            "-leader-election-namespace=a,b",
+            "--leader-election-namespace: 'a,b' is no name of a namespace: write it like shop-test",
+        ),
+        (
             "-zap-log-level=loud",
             "--zap-log-level: 'loud' is no level: it is debug, info, warn, error, panic, or a number above 0 for debug",
         ),
@@ -365,6 +373,14 @@ def test_wrong_flag_is_told_in_one_line(argument: str, line: str) -> None:
         (
             ["-watch-namespaces=shop", "-exclude-namespaces=shop"],
             "--exclude-namespaces leaves nothing of --watch-namespaces: name one that is watched",
+        ),
+        (
+            ["-leader-election-renew-deadline=15s"],
+            "--leader-election-lease-duration must be longer than --leader-election-renew-deadline",
+        ),
+        (
+            ["-leader-election-retry-period=9s"],
+            "--leader-election-renew-deadline must be longer than 1.2 times --leader-election-retry-period",
         ),
     ],
     ids=str,

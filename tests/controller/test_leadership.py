@@ -1,127 +1,37 @@
 """One works at a time: the lease between candidates on one cluster, with their clocks, replies and networks spoilt."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
 from random import Random
 
 import pytest
 import trio
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from secrets_manager.config import Config, ControllerConfig, LeaseConfig
 from secrets_manager.controller.leadership import elector, lease_name
 from secrets_manager.demo.api.cluster import Cluster
-from secrets_manager.demo.api.documents import Json, Object, at
+from secrets_manager.demo.api.documents import at
 from secrets_manager.kube.client import open_client
-from secrets_manager.kube.lease import LeadershipLost
+from tests.controller.arena import LEASE, OFFLINE, arena
 from tests.doubles import faults as fault
 from tests.doubles.faults import Fault, Faults
 from tests.doubles.kube_transport import DOUBLE, KubeTransport, administrator, virtual_time
-
-LEASE = LeaseConfig(enabled=True)
-PATH = "/apis/coordination.k8s.io/v1/namespaces/default/leases/5ac9a181.secrets-manager.tuenti.io"
-OFFLINE = fault.lose_request()
-
-Work = Callable[[], Awaitable[None]] | None
-
-
-class Candidate:
-    """One process that wants to work. It notes each term of its work: when it began, and when it ended."""
-
-    def __init__(self, name: str, arena: "Arena", *, skew: float, work: Work) -> None:
-        self.name = name
-        self.faults = Faults(KubeTransport(arena.cluster))
-        self.life = trio.CancelScope()
-        self.over = trio.Event()
-        self.done = trio.Event()
-        self.lost = ""
-        self.terms: list[list[float]] = []
-        self._arena = arena
-        self._skew = timedelta(seconds=skew)
-        self._task = work or self.done.wait
-
-    @property
-    def at_work(self) -> bool:
-        return bool(self.terms) and len(self.terms[-1]) == 1
-
-    async def run(self) -> None:
-        async with open_client(DOUBLE, make=lambda: self.faults) as client:
-            leader = elector(
-                Config(lease=LEASE),
-                client,
-                namespace="default",
-                identity=self.name,
-                random=Random(self.name),
-                clock=self._time,
-            )
-            try:
-                with self.life:
-                    await leader.run(self._work)
-            except* LeadershipLost as group:
-                self.lost = str(group.exceptions[0])
-        self.over.set()
-
-    async def _work(self) -> None:
-        assert self._arena.workers == [], f"{self.name} begins to work beside {self._arena.workers}"
-        self._arena.workers.append(self.name)
-        self.terms.append([trio.current_time()])
-        try:
-            await self._task()
-        finally:
-            self.terms[-1].append(trio.current_time())
-            self._arena.workers.remove(self.name)
-
-    def _time(self) -> datetime:
-        return virtual_time() + self._skew
-
-
-class Arena:
-    """A cluster, and those who want to work on it. `workers` are those who do."""
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.cluster = Cluster(now=virtual_time)
-        self.workers: list[str] = []
-        self._user = administrator(self.cluster)
-        self._nursery = nursery
-
-    def enter(self, name: str, *, skew: float = 0.0, work: Work = None) -> Candidate:
-        """Let a candidate live; its clock is off by `skew` seconds, and it works until `done` unless told otherwise."""
-        candidate = Candidate(name, self, skew=skew, work=work)
-        self._nursery.start_soon(candidate.run)
-        return candidate
-
-    async def until_at_work(self, candidate: Candidate) -> float:
-        """Returns the seconds that it took."""
-        began = trio.current_time()
-        with trio.fail_after(120):
-            while not candidate.at_work:  # noqa: ASYNC110 - virtual time: a tenth of a second costs nothing
-                await trio.sleep(0.1)
-        return trio.current_time() - began
-
-    def lease(self, *path: str) -> Json:
-        return at(self._user.get(PATH), "spec", *path)
-
-    def overwrite(self, spec: Object) -> None:
-        self._user.patch(PATH, {"spec": spec})
-
-    def delete(self) -> None:
-        self._user.delete(PATH)
-
-
-@asynccontextmanager
-async def arena() -> AsyncIterator[Arena]:
-    async with trio.open_nursery() as nursery:
-        yield Arena(nursery)
-        nursery.cancel_scope.cancel()
 
 
 def test_the_lease_is_that_of_the_original_unless_the_installation_has_a_name_of_its_own() -> None:
     assert lease_name(ControllerConfig().name) == "5ac9a181.secrets-manager.tuenti.io"
     assert lease_name("mine") != lease_name("yours")
     assert lease_name("mine").endswith(".secrets-manager.tuenti.io")
+
+
+async def test_the_lease_is_where_the_configuration_says(autojump_clock: MockClock) -> None:
+    cluster = Cluster(now=virtual_time)
+    config = Config(lease=LeaseConfig(enabled=True, namespace="kube-system"))
+    async with open_client(DOUBLE, make=lambda: KubeTransport(cluster)) as client:
+        leader = elector(config, client, namespace="default", identity="one", random=Random(0), clock=virtual_time)
+        await leader.run(trio.lowlevel.checkpoint)
+
+    leases = administrator(cluster).list("/apis/coordination.k8s.io/v1/leases")
+    assert [at(lease, "metadata", "namespace") for lease in leases] == ["kube-system"]
 
 
 async def test_without_an_election_the_work_begins_at_once_and_no_lease_is_asked_for(autojump_clock: MockClock) -> None:
@@ -206,8 +116,7 @@ async def test_a_leader_that_vanishes_is_followed_within_duration_and_one_retry_
         two = here.enter(f"two-{seed}")
         await trio.sleep(20 + seed * 0.37)
 
-        one.faults.always(OFFLINE)
-        one.life.cancel()
+        await one.kill()
 
         assert await here.until_at_work(two) <= LEASE.duration + LEASE.retry_period + 1
 
@@ -261,6 +170,33 @@ async def test_a_process_that_was_stopped_for_long_does_not_take_one_more_step(a
         assert "could not be renewed" in one.lost
 
 
+async def test_a_process_that_is_stopped_between_two_steps_of_a_batch_does_not_take_the_second(
+    autojump_clock: MockClock,
+) -> None:
+    """Trio looks at the clock before a batch of steps. Its sockets send at once unless their task is cancelled."""
+    batch, sent = trio.Event(), list[float]()
+
+    async def send() -> None:
+        await batch.wait()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        sent.append(trio.current_time())
+        if len(sent) == 1:
+            autojump_clock.jump(60)
+
+    async def work() -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(send)
+            await trio.sleep(5)
+            batch.set()
+
+    async with arena() as here:
+        one = here.enter("one", work=work)
+        await one.over.wait()
+        assert sent == [5.0]
+        assert "could not be renewed" in one.lost
+
+
 async def test_trouble_that_passes_before_the_deadline_disturbs_nobody(autojump_clock: MockClock) -> None:
     async with arena() as here:
         one = here.enter("one")
@@ -295,8 +231,7 @@ async def test_the_clocks_of_others_are_not_trusted(skew: float, autojump_clock:
         await trio.sleep(300)
         assert (one.at_work, two.terms) == (True, [])
 
-        one.faults.always(OFFLINE)
-        one.life.cancel()
+        await one.kill()
         assert LEASE.duration - LEASE.retry_period <= await here.until_at_work(two)
 
 
@@ -347,43 +282,3 @@ async def test_a_standby_that_is_shown_an_old_record_can_not_take_the_lease(auto
         two.faults.always(fault.as_of(here.cluster.storage.revision), when=lambda request: request.method == "GET")
         await trio.sleep(120)
         assert (one.at_work, two.terms) == (True, [])
-
-
-TROUBLES: list[Fault] = [
-    OFFLINE,
-    fault.lose_reply(),
-    fault.late(3.0),
-    fault.late(4.9),
-    fault.late(1e6),
-    fault.answer(500),
-    fault.twice,
-    fault.rubbish(b"{}"),
-]
-TROUBLE = st.tuples(
-    st.sampled_from(["one", "two", "three"]), st.sampled_from(TROUBLES), st.integers(1, 8), st.floats(0.0, 12.0)
-)
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.lists(TROUBLE, max_size=12), st.lists(st.floats(-3600, 3600), min_size=3, max_size=3))
-def test_never_do_two_work_at_once_and_in_the_end_one_does(
-    troubles: list[tuple[str, Fault, int, float]], skews: list[float]
-) -> None:
-    async def main() -> None:
-        async with arena() as here:
-            names = ["one", "two", "three"]
-            candidates = {name: here.enter(name, skew=skew) for name, skew in zip(names, skews, strict=True)}
-            for name, trouble, times, pause in troubles:
-                if candidates[name].over.is_set():  # Kubernetes starts the process anew
-                    candidates[name] = here.enter(name)
-                candidates[name].faults.next(trouble, times=times)
-                await trio.sleep(pause)
-            for name, candidate in candidates.items():
-                candidate.faults.heal()
-                if candidate.over.is_set():
-                    here.enter(name)
-            await trio.sleep(60)
-            assert len(here.workers) == 1
-            assert [here.lease("holderIdentity")] == here.workers
-
-    trio.run(main, clock=MockClock(autojump_threshold=0))

@@ -89,6 +89,16 @@ async def test_cluster_in_a_pod_is_direct_though_a_proxy_leads_outside(account: 
     assert (direct.url, direct.namespace, direct.proxy) == ("https://10.0.0.1:443", "mine", "")
 
 
+async def test_namespace_is_that_of_the_variable_or_else_that_of_the_login(account: Path, home: Path) -> None:
+    outside = {"HOME": str(home)}
+    found = [
+        await find_cluster(KubeConfig(), environ=environ, service_account=account)
+        for environ in (POD, POD | {"POD_NAMESPACE": "told"}, outside, outside | {"POD_NAMESPACE": "told"})
+    ]
+
+    assert [cluster.namespace for cluster in found] == ["mine", "told", "default", "told"]
+
+
 def test_address_of_version_6_stands_in_brackets(account: Path) -> None:
     access = ServiceAccount({"KUBERNETES_SERVICE_HOST": "fd00::1"}, folder=account).look(thorough=True)
 

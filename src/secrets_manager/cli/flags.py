@@ -18,12 +18,21 @@ from secrets_manager.cli.values import (
     INTERVAL,
     LEVEL,
     NAME,
+    NAMESPACE,
     NAMESPACES,
     PATH,
     PATTERNS,
     URL,
 )
-from secrets_manager.config import AzureConfig, Config, ControllerConfig, LogConfig, VaultConfig
+from secrets_manager.config import (
+    JITTER,
+    AzureConfig,
+    Config,
+    ControllerConfig,
+    LeaseConfig,
+    LogConfig,
+    VaultConfig,
+)
 from secrets_manager.errors import UsageError
 
 Given = Mapping[str, Value]
@@ -263,6 +272,34 @@ CONTROLLER = (
         "false",
         ("lease.enabled",),
     ),
+    Flag(
+        "leader-election-namespace",
+        NAMESPACE,
+        "Where the lease is. By default POD_NAMESPACE, else the pod's namespace or that of the kubeconfig's context.",
+        "",
+        ("lease.namespace",),
+    ),
+    Flag(
+        "leader-election-lease-duration",
+        at_least("1s", DURATION),
+        "How long the others wait after a leader's last renewal before one of them takes the lease.",
+        "15s",
+        ("lease.duration",),
+    ),
+    Flag(
+        "leader-election-renew-deadline",
+        INTERVAL,
+        "How long a leader that can't renew the lease goes on working.",
+        "10s",
+        ("lease.renew_deadline",),
+    ),
+    Flag(
+        "leader-election-retry-period",
+        INTERVAL,
+        "How often the lease is looked at.",
+        "2s",
+        ("lease.retry_period",),
+    ),
     Flag("metrics-addr", ADDRESS, "Where /metrics, /healthz and /readyz are served.", ":8080", ("metrics_addr",)),
 )
 LOG = (
@@ -353,8 +390,19 @@ def _without_excluded(config: ControllerConfig) -> ControllerConfig:
     return msgspec.structs.replace(config, watch_namespaces=left)
 
 
+def _check_lease(lease: LeaseConfig) -> None:
+    """As client-go does: who leads stops before another may begin, and tries more than once. Raises: UsageError."""
+    if lease.duration <= lease.renew_deadline:
+        raise UsageError("--leader-election-lease-duration must be longer than --leader-election-renew-deadline")
+    if lease.renew_deadline <= JITTER * lease.retry_period:
+        raise UsageError(
+            f"--leader-election-renew-deadline must be longer than {JITTER:g} times --leader-election-retry-period"
+        )
+
+
 def _check(config: Config) -> None:
     """What the parts need that is chosen. Raises: UsageError."""
+    _check_lease(config.lease)
     match config:
         case Config(backend="azure-kv", azure=AzureConfig(name="")):
             raise UsageError("--backend=azure-kv needs --azure-kv.name (or AZURE_KV_NAME)")

@@ -44,6 +44,14 @@ def listen_address(given: str) -> str:
     return given.strip()
 
 
+def namespace(given: str) -> str:
+    """One name, or none. Raises: Unfit."""
+    name = text(given)
+    if name and not _NAMESPACE.fullmatch(name):
+        raise Unfit("is no name of a namespace: write it like shop-test")
+    return name
+
+
 def namespaces(given: str) -> tuple[str, ...]:
     """Names between commas, each once; spaces and quotes around them don't count. Raises: Unfit."""
     names = [name.strip(" \t\"'") for name in given.strip(" \t\"'").split(",")]
@@ -97,6 +105,7 @@ URL = Kind("URL", url)
 PATH = Kind("PATH", text)
 NAME = Kind("NAME", text)
 ADDRESS = Kind("HOST:PORT", listen_address)
+NAMESPACE = Kind("NAME", namespace)
 NAMESPACES = Kind("NAMES", namespaces)
 PATTERNS = Kind("PATTERNS", path_patterns)
 LEVEL = Kind("LEVEL", log_level)

@@ -34,8 +34,8 @@ def elector(
     random: random.Random,
     clock: Callable[[], datetime],
 ) -> Elector:
-    """Who decides when this process works. `namespace` is where the Lease stands."""
+    """Who decides when this process works. `namespace` is the Lease's unless the configuration names another."""
     if not config.lease.enabled:
         return Unopposed()
-    key = ObjectKey(namespace, lease_name(config.controller.name))
+    key = ObjectKey(config.lease.namespace or namespace, lease_name(config.controller.name))
     return LeaderElector(client, key, config.lease, identity=identity, random=random, clock=clock)

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
-    """An API server, and what a client needs to talk to it. `namespace` is the login's own."""
+    """An API server, and what a client needs to talk to it. `namespace` is the process's own."""
 
     url: str
     namespace: str
@@ -51,6 +51,7 @@ async def find_cluster(
 ) -> Cluster:
     """Choose the credentials, and take the first look at them.
 
+    The namespace is that of the variable POD_NAMESPACE, or else the login's own.
     Raises: CredentialsError.
     """
     source = choose(config, environ=environ, service_account=service_account)
@@ -58,7 +59,7 @@ async def find_cluster(
     tls = Tls(access.context, server_name=access.server_name)
     return Cluster(
         url=access.url,
-        namespace=access.namespace,
+        namespace=environ.get("POD_NAMESPACE") or access.namespace,
         tls=tls,
         auth=Login(source, access=access, tls=tls),
         proxy=access.proxy or proxy_for(access.url, environ=environ),

@@ -45,24 +45,16 @@ class SecretsManager(Program):
             return ""
 
 
-class World:
-    """One namespace of the cluster, one folder of the store, and the program that watches them."""
+class Place:
+    """One namespace of the cluster and one folder of the store: what users do there, and what they see."""
 
-    def __init__(self, cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str, may_list: bool = False) -> None:
+    def __init__(self, cluster: ControlPlane, bao: OpenBao, *, namespace: str, may_list: bool = False) -> None:
         self.cluster = cluster
         self.bao = bao
-        self.namespace = cluster.namespace()
+        self.namespace = namespace
         self.home = f"secret/data/{bao.fresh()}"
         self.listing = self.home.replace("/data/", "/detailed-metadata/") + "/"
         self.credentials = bao.reader(f"{self.home}/*", *([f"{self.listing}*"] if may_list else []))
-        self.environment = {
-            "KUBECONFIG": str(cluster.kubeconfig),
-            "VAULT_ADDR": bao.url,
-            "VAULT_ROLE_ID": self.credentials.role_id,
-            "VAULT_SECRET_ID": self.credentials.secret_id,
-        }
-        usual = (f"-watch-namespaces={self.namespace}", f"-reconcile-period={PERIOD}")
-        self.program = SecretsManager(folder, flags=(*usual, *flags), environment=self.environment)
 
     def write(self, name: str, **values: Json) -> str:
         """Write a secret of the store. Returns its full path."""
@@ -135,6 +127,21 @@ class World:
         query: Query = {"watch": "1", "resourceVersion": since, "timeoutSeconds": 1}
         lines = self.cluster.lines(self.path_of_secret(), query)
         return [(text(line, "type"), text(line, "object", "metadata", "name")) for line in lines]
+
+
+class World(Place):
+    """A place of its own, and the program that watches it."""
+
+    def __init__(self, cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str, may_list: bool = False) -> None:
+        super().__init__(cluster, bao, namespace=cluster.namespace(), may_list=may_list)
+        self.environment = {
+            "KUBECONFIG": str(cluster.kubeconfig),
+            "VAULT_ADDR": bao.url,
+            "VAULT_ROLE_ID": self.credentials.role_id,
+            "VAULT_SECRET_ID": self.credentials.secret_id,
+        }
+        usual = (f"-watch-namespaces={self.namespace}", f"-reconcile-period={PERIOD}")
+        self.program = SecretsManager(folder, flags=(*usual, *flags), environment=self.environment)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from secrets_manager.demo.api.documents import Object, at, text
-from tests.process.running import World
+from tests.process.running import Place
 from tests.real.cluster import ControlPlane, assets
 from tests.real.openbao import OpenBao
 from tests.real.pod import Container
@@ -65,7 +65,7 @@ OLD: Object = {
 class Scene(NamedTuple):
     """One namespace, and both programs with the same flags; neither is started yet."""
 
-    here: World
+    here: Place
     original: Container
     ours: Container
 
@@ -89,7 +89,7 @@ def scene(cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str) -> Ite
     binaries = assets()
     if binaries is None or not (binaries / "secrets-manager-go").exists():
         pytest.skip(MISSING)
-    here = World(cluster, bao, folder)
+    here = Place(cluster, bao, namespace=cluster.namespace())
     environment = {
         "VAULT_ADDR": bao.url,
         "VAULT_ROLE_ID": here.credentials.role_id,

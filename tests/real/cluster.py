@@ -26,7 +26,7 @@ from tests.real.program import Program, free_port
 
 BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager")
 READY_WITHIN = 60.0
-CONTROLLERS = "garbagecollector,namespace,serviceaccount,resourcequota"
+CONTROLLERS = "clusterrole-aggregation,garbagecollector,namespace,serviceaccount,resourcequota"
 
 
 def assets() -> Path | None:
@@ -125,7 +125,11 @@ class ControlPlane(KubeApi):
         reference: Json = {"apiGroup": rbac, "kind": f"{prefix}Role", "name": unique}
         subject: Json = account | {"kind": "ServiceAccount"}
         self.create(role | {"kind": f"{prefix}RoleBinding", "roleRef": reference, "subjects": [subject]})
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+        return self.token_of(namespace, name)
+
+    def token_of(self, namespace: str, service_account: str) -> str:
+        """A token as the kubelet gets it for a pod."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
         asked: Object = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"audiences": []}}
         return text(self.request("POST", path, body=asked), "status", "token")
 

@@ -1,0 +1,28 @@
+"""Clusters in which deploy/ is installed; nothing else is in them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.installation import Installation
+from tests.real.cluster import running_cluster
+from tests.real.control_plane import binaries_or_skip
+from tests.real.openbao import OpenBao
+
+
+@contextmanager
+def installation(config: pytest.Config, bao: OpenBao, folder: Path, *, way: str) -> Iterator[Installation]:
+    with running_cluster(binaries_or_skip(config)) as cluster:
+        made = Installation(cluster, bao, folder, way=way)
+        made.install()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def namespaced(
+    pytestconfig: pytest.Config, openbao: OpenBao, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    with installation(pytestconfig, openbao, tmp_path_factory.mktemp("namespaced"), way="namespaced") as made:
+        yield made

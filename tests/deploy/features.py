@@ -1,0 +1,131 @@
+"""What a user does, and what the program then brings about: one class for each thing that needs a right of its own.
+
+`act` may be done again, with the same meaning: a right that was missing may have come back meanwhile.
+"""
+
+from abc import ABC, abstractmethod
+
+from secrets_manager.demo.api.documents import Object, at, number, text
+from tests.process.running import Place
+from tests.process.the_original import FINALIZER
+from tests.real.kube_api import wait_until
+
+
+class Feature(ABC):
+    """`name` is that of the definition and of its Secret."""
+
+    def __init__(self, here: Place) -> None:
+        self.here = here
+        self.name = here.bao.fresh("feature")
+        self.values = 0
+
+    @abstractmethod
+    def act(self) -> None: ...
+
+    @abstractmethod
+    def seen(self) -> bool: ...
+
+    def define(self) -> None:
+        """A definition, and a value for it that was never there before."""
+        self.values += 1
+        path = self.here.write(self.name, password=f"value-{self.values}")
+        self.here.define(self.name, {"password": f"{path}#password"})
+
+    def synced(self) -> bool:
+        return self.here.values(self.name) == {"password": f"value-{self.values}"}
+
+    def patch_definition(self, change: Object) -> None:
+        self.here.cluster.patch(self.here.path_of_definition(self.name), change)
+
+    def events(self) -> list[Object]:
+        listed = self.here.cluster.list(f"/apis/events.k8s.io/v1/namespaces/{self.here.namespace}/events")
+        return [event for event in listed if text(event, "regarding", "name") == self.name]
+
+
+class MakesSecrets(Feature):
+    def act(self) -> None:
+        self.define()
+
+    def seen(self) -> bool:
+        return self.synced()
+
+
+class TakesOverSecretsOfTheOriginal(MakesSecrets):
+    def act(self) -> None:
+        metadata: Object = {
+            "name": self.name,
+            "namespace": self.here.namespace,
+            "labels": {"app.kubernetes.io/managed-by": "secrets-manager"},
+        }
+        self.here.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+        self.define()
+
+
+class FollowsVault(MakesSecrets):
+    def act(self) -> None:
+        self.define()
+        wait_until(lambda: self.here.secret(self.name) is not None)
+        self.define()
+
+
+class UndoesEdits(MakesSecrets):
+    def act(self) -> None:
+        self.define()
+        wait_until(self.synced)
+        self.here.cluster.patch(self.here.path_of_secret(self.name), {"data": {"password": "ZWRpdGVk"}})
+
+
+class RemovesTheSecretOfTheFormerName(Feature):
+    def act(self) -> None:
+        self.define()
+        wait_until(self.synced)
+        self.patch_definition({"spec": {"name": f"{self.name}-renamed"}})
+
+    def seen(self) -> bool:
+        return self.here.secret(self.name) is None
+
+
+class ChangesTheType(Feature):
+    def act(self) -> None:
+        self.define()
+        wait_until(self.synced)
+        self.patch_definition({"spec": {"type": "example.org/other"}})
+
+    def seen(self) -> bool:
+        return text(self.here.secret(self.name), "type") == "example.org/other"
+
+
+class TakesOffTheFinalizerOfTheOriginal(Feature):
+    def act(self) -> None:
+        self.define()
+        self.patch_definition({"metadata": {"finalizers": [FINALIZER]}})
+
+    def seen(self) -> bool:
+        return self.synced() and at(self.here.definition(self.name), "metadata", "finalizers") is None
+
+
+class WritesTheStatus(Feature):
+    def act(self) -> None:
+        self.define()
+
+    def seen(self) -> bool:
+        return self.here.reason(self.name) == "Synced"
+
+
+class RecordsEvents(Feature):
+    def act(self) -> None:
+        self.define()
+        wait_until(self.synced)
+
+    def seen(self) -> bool:
+        return self.events() != []
+
+
+class CountsEvents(Feature):
+    def act(self) -> None:
+        for _ in range(3):
+            self.define()
+            wait_until(self.synced)
+
+    def seen(self) -> bool:
+        return any(number(event, "series", "count") > 1 for event in self.events())

@@ -1,0 +1,153 @@
+"""deploy/ in a real cluster, applied by kubectl as the README says, and processes in the place of its pods.
+
+A replica is the container of the Deployment as the API server has it: its arguments, its variables from the ConfigMap
+and the Secret, and the token of its ServiceAccount. There is no kubelet here, so that is looked up by hand.
+"""
+
+import base64
+import os
+import sys
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from secrets_manager.controller import crd
+from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, parse, text
+from tests.process.running import PERIOD, Place
+from tests.real.cluster import ControlPlane
+from tests.real.openbao import OpenBao
+from tests.real.pod import Container
+from tests.real.program import free_port
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+HOME = "secrets-manager"
+"""The namespace that deploy/ makes."""
+SHOP = "shop"
+"""The namespace that deploy/namespaced watches, as an example."""
+
+OLDER_BUDGET: Object = {
+    "target": {"kind": "PodDisruptionBudget"},
+    "patch": '[{"op": "replace", "path": "/apiVersion", "value": "policy/v1beta1"}]',
+}
+"""The test's API server is older than policy/v1, which has the same fields."""
+
+POD_MONITORS: Object = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "podmonitors.monitoring.coreos.com"},
+    "spec": {
+        "group": "monitoring.coreos.com",
+        "names": {"kind": "PodMonitor", "listKind": "PodMonitorList", "plural": "podmonitors"},
+        "scope": "Namespaced",
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+        ],
+    },
+}
+"""Stands for the kind that the Prometheus Operator brings."""
+
+
+class Replica(Container):
+    """One pod's container."""
+
+    def __init__(
+        self, cluster: ControlPlane, folder: Path, *, token: str, args: list[str], environment: dict[str, str]
+    ) -> None:
+        self.port = free_port()
+        of_the_test = [f"-metrics-addr=127.0.0.1:{self.port}", f"-reconcile-period={PERIOD}", "-enable-debug-log"]
+        command = [sys.executable, "-m", "secrets_manager", *args, *of_the_test]
+        super().__init__(command, cluster=cluster, token=token, namespace=HOME, folder=folder, environment=environment)
+
+    @property
+    def told(self) -> str:
+        return self.output.read_text()
+
+    @property
+    def leads(self) -> bool:
+        return '"acquired the lease"' in self.told
+
+    def answer(self, path: str) -> str:
+        """What its HTTP server says; empty while there is none."""
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False, timeout=5).text
+        except httpx.HTTPError:
+            return ""
+
+
+class Installation(Place):
+    """One of the two ways to deploy, with the few things changed that a user has to change."""
+
+    def __init__(self, cluster: ControlPlane, bao: OpenBao, folder: Path, *, way: str) -> None:
+        cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SHOP}})
+        super().__init__(cluster, bao, namespace=SHOP)
+        self._folder = folder
+        self._overlay = self._written(way)
+
+    def install(self) -> None:
+        """All steps of the README, and the kind that the optional part needs."""
+        self.cluster.kubectl("apply", "-f", str(DEPLOY / "crd.yaml"), "-f", str(DEPLOY / "aggregated-roles.yaml"))
+        self.cluster.install(parse(msgspec.json.encode(crd.definition())), POD_MONITORS)
+        self.apply()
+        self.cluster.kubectl(
+            "--namespace", HOME, "create", "secret", "generic", "secrets-manager-approle",
+            f"--from-literal=VAULT_ROLE_ID={self.credentials.role_id}",
+            f"--from-literal=VAULT_SECRET_ID={self.credentials.secret_id}",
+        )  # fmt: skip
+
+    def apply(self) -> str:
+        """What kubectl says, a line for each object."""
+        return self.cluster.kubectl("apply", "-k", str(self._overlay))
+
+    def uninstall(self) -> None:
+        self.cluster.kubectl("delete", "-k", str(self._overlay))
+
+    def replica(self, folder: Path) -> Replica:
+        """Not started yet."""
+        pod = at(self.cluster.get(f"/apis/apps/v1/namespaces/{HOME}/deployments/secrets-manager"), "spec", "template")
+        (container,) = items(pod, "spec", "containers")
+        return Replica(
+            self.cluster,
+            folder,
+            token=self.cluster.token_of(HOME, text(pod, "spec", "serviceAccountName")),
+            args=[str(each) for each in items(container, "args")],
+            environment=self._environment(container),
+        )
+
+    def _environment(self, container: Json) -> dict[str, str]:
+        """What the kubelet makes of `envFrom`."""
+        found: dict[str, str] = {}
+        for source in items(container, "envFrom"):
+            if name := text(source, "configMapRef", "name"):
+                data = mapping(self.cluster.get(f"/api/v1/namespaces/{HOME}/configmaps/{name}"), "data")
+                found |= {key: str(value) for key, value in data.items()}
+            if name := text(source, "secretRef", "name"):
+                data = mapping(self.cluster.get(f"/api/v1/namespaces/{HOME}/secrets/{name}"), "data")
+                found |= {key: base64.b64decode(str(value)).decode() for key, value in data.items()}
+        return found
+
+    def _written(self, way: str) -> Path:
+        """The user's own kustomization."""
+        overlay = self._folder / "overlay"
+        overlay.mkdir()
+        vault: Object = {
+            "name": "secrets-manager",
+            "namespace": HOME,
+            "behavior": "merge",
+            "literals": [f"VAULT_ADDR={self.bao.url}"],
+        }
+        kustomization: Object = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [os.path.relpath(DEPLOY / way, overlay)],
+            "components": [os.path.relpath(DEPLOY / "pod-monitor", overlay)],
+            "configMapGenerator": [vault],
+            "patches": [OLDER_BUDGET],
+        }
+        (overlay / "kustomization.yaml").write_bytes(msgspec.json.encode(kustomization))
+        return overlay

@@ -1,0 +1,122 @@
+"""What deploy/ makes of a cluster: replicas that replace each other, roles for users, and an end that loses nothing."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from secrets_manager.demo.api.documents import Object, at, items, text
+from tests.deploy.conftest import installation
+from tests.deploy.features import MakesSecrets
+from tests.deploy.installation import DEPLOY, HOME, SHOP, Installation, Replica
+from tests.real.cluster import KubectlError
+from tests.real.kube_api import wait_until
+from tests.real.openbao import OpenBao
+
+READY = 20.0
+
+
+def ready(replica: Replica) -> bool:
+    return replica.answer("/readyz").startswith("ok")
+
+
+def test_all_replicas_are_ready_one_leads_and_another_takes_over_at_once(
+    namespaced: Installation, tmp_path: Path
+) -> None:
+    first, second = namespaced.replica(tmp_path / "first"), namespaced.replica(tmp_path / "second")
+    with first, second:
+        first.start()
+        first.wait_until(lambda: first.leads and ready(first), seconds=READY)
+        second.start()
+        second.wait_until(lambda: ready(second), seconds=READY)
+        assert not second.leads
+
+        assert first.terminate() == 0
+
+        second.wait_until(lambda: second.leads, seconds=5)  # without a wait for the end of the lease, which takes 15
+        asked = MakesSecrets(namespaced)
+        asked.act()
+        wait_until(asked.seen)
+        assert second.terminate() == 0
+
+
+def test_the_probes_are_answered(namespaced: Installation, tmp_path: Path) -> None:
+    deployment = namespaced.cluster.get(f"/apis/apps/v1/namespaces/{HOME}/deployments/secrets-manager")
+    (container,) = items(deployment, "spec", "template", "spec", "containers")
+    paths = [text(container, probe, "httpGet", "path") for probe in ("livenessProbe", "readinessProbe")]
+    with namespaced.replica(tmp_path) as replica:
+        replica.start()
+        replica.wait_until(lambda: ready(replica), seconds=READY)
+
+        codes = [httpx.get(f"http://127.0.0.1:{replica.port}{path}", trust_env=False).status_code for path in paths]
+
+        assert codes == [httpx.codes.OK, httpx.codes.OK]
+        assert replica.terminate() == 0
+
+
+@pytest.mark.parametrize(
+    ("role", "may"),
+    [("view", {"list"}), ("edit", {"list", "create", "delete"}), ("admin", {"list", "create", "delete"})],
+)
+def test_the_roles_of_the_cluster_work_with_definitions(namespaced: Installation, role: str, may: set[str]) -> None:
+    user = f"{role}er"
+    subject: Object = {"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}
+    namespaced.cluster.apply(
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": user, "namespace": SHOP},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [subject],
+        }
+    )
+
+    def allowed(verb: str) -> bool:
+        asking = (
+            "auth",
+            "can-i",
+            verb,
+            "secretdefinitions.secrets-manager.tuenti.io",
+            "--namespace",
+            SHOP,
+            "--as",
+            user,
+        )
+        try:
+            return namespaced.cluster.kubectl(*asking) == "yes\n"
+        except KubectlError:
+            return False  # kubectl says no by its exit code too
+
+    wait_until(lambda: allowed("list"))
+    assert {verb for verb in ("list", "create", "delete") if allowed(verb)} == may
+
+
+def test_to_delete_it_again_leaves_definitions_and_secrets(
+    pytestconfig: pytest.Config, openbao: OpenBao, tmp_path: Path
+) -> None:
+    with installation(pytestconfig, openbao, tmp_path, way="cluster-wide") as here:
+        asked = MakesSecrets(here)
+        asked.act()
+        with here.replica(tmp_path / "one") as replica:
+            replica.start()
+            wait_until(asked.seen)
+            replica.terminate()
+
+        here.uninstall()
+
+        assert asked.seen()
+        assert text(here.definition(asked.name), "metadata", "name") == asked.name
+        assert here.cluster.find(f"/api/v1/namespaces/{HOME}") is None
+        here.cluster.kubectl("delete", "-f", str(DEPLOY / "aggregated-roles.yaml"))
+        here.cluster.delete(here.path_of_definition(asked.name))
+        wait_until(lambda: here.secret(asked.name) is None)
+
+
+def test_a_second_apply_changes_nothing(namespaced: Installation) -> None:
+    path = f"/apis/apps/v1/namespaces/{HOME}/deployments/secrets-manager"
+    before = at(namespaced.cluster.get(path), "metadata", "resourceVersion")
+
+    printed = namespaced.apply()
+
+    assert [line for line in printed.splitlines() if not line.endswith(" unchanged")] == []
+    assert at(namespaced.cluster.get(path), "metadata", "resourceVersion") == before

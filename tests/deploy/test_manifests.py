@@ -1,0 +1,137 @@
+"""What the manifests say of each other, and the Pod Security Standard `restricted`. No cluster is needed for it."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, text
+from tests.deploy.installation import DEPLOY
+from tests.deploy.pod_security import violations
+from tests.real.cluster import run_kubectl
+
+WAYS = ("cluster-wide", "namespaced")
+
+
+@cache
+def built(way: str) -> list[Object]:
+    """All objects of one way to deploy."""
+    printed = run_kubectl("kustomize", str(DEPLOY / way), kubeconfig=Path("/nonexistent"))
+    return list(yaml.safe_load_all(printed))
+
+
+def the(kind: str, *, way: str = "cluster-wide") -> Object:
+    (only,) = (document for document in built(way) if document["kind"] == kind)
+    return only
+
+
+def pod() -> Object:
+    return mapping(the("Deployment"), "spec", "template")
+
+
+def container() -> Object:
+    (only,) = items(pod(), "spec", "containers")
+    return mapping(only)
+
+
+def environment() -> Object:
+    return mapping(the("ConfigMap"), "data")
+
+
+def pod_monitor() -> Object:
+    document: Object = yaml.safe_load((DEPLOY / "pod-monitor" / "pod-monitor.yaml").read_text())
+    return document
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_pods_keep_to_the_standard_restricted(way: str) -> None:
+    assert violations(at(the("Deployment", way=way), "spec", "template", "spec")) == []
+
+
+@pytest.mark.parametrize(
+    ("found", "at_pod", "at_container"),
+    [
+        ("hostNetwork", {"hostNetwork": True}, {}),
+        ("hostPath", {"volumes": [{"name": "a", "hostPath": {"path": "/"}}]}, {}),
+        ("sysctls", {"securityContext": {"runAsNonRoot": True, "sysctls": []}}, {}),
+        ("hostPort", {}, {"ports": [{"hostPort": 80}]}),
+        ("privileged", {}, {"privileged": True}),
+        ("allowPrivilegeEscalation", {}, {"allowPrivilegeEscalation": True}),
+        ("capabilities", {}, {"capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN"]}}),
+        ("capabilities", {}, {"capabilities": {}}),
+        ("runAsNonRoot", {}, {"runAsNonRoot": False}),
+        ("runAsUser", {}, {"runAsUser": 0}),
+        ("seccompProfile", {}, {"seccompProfile": {"type": "Unconfined"}}),
+        ("procMount", {}, {"procMount": "Unmasked"}),
+    ],
+)
+def test_the_standard_restricted_forbids(found: str, at_pod: Object, at_container: Object) -> None:
+    context: Object = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    ports = at_container.get("ports", [])
+    bad: Object = {"securityContext": context | at_container, "ports": ports}
+
+    good: Object = {"containers": [{"securityContext": context}]}
+
+    assert violations(good) == []
+    assert found in violations(good | at_pod | {"containers": [bad]})
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        pytest.param(lambda: at(the("Deployment"), "spec", "selector", "matchLabels"), id="Deployment"),
+        pytest.param(lambda: at(the("Service"), "spec", "selector"), id="Service"),
+        pytest.param(lambda: at(the("NetworkPolicy"), "spec", "podSelector", "matchLabels"), id="NetworkPolicy"),
+        pytest.param(lambda: at(the("PodDisruptionBudget"), "spec", "selector", "matchLabels"), id="budget"),
+        pytest.param(lambda: at(pod_monitor(), "spec", "selector", "matchLabels"), id="PodMonitor"),
+        pytest.param(
+            lambda: at(items(pod(), "spec", "topologySpreadConstraints")[0], "labelSelector", "matchLabels"),
+            id="topologySpreadConstraints",
+        ),
+    ],
+)
+def test_every_selector_finds_the_pods(selector: Callable[[], Json]) -> None:
+    assert selector() == mapping(pod(), "metadata", "labels")
+
+
+def test_every_port_by_name_is_the_one_that_the_program_serves() -> None:
+    (named,) = items(container(), "ports")
+    policy = at(items(the("NetworkPolicy"), "spec", "ingress")[0], "ports")
+    probes = [text(container(), probe, "httpGet", "port") for probe in ("livenessProbe", "readinessProbe")]
+    (scraped,) = items(pod_monitor(), "spec", "podMetricsEndpoints")
+    (served,) = items(the("Service"), "spec", "ports")
+
+    assert named == {"name": "metrics", "containerPort": 8080}
+    assert [policy, probes] == [[{"port": "metrics", "protocol": "TCP"}], ["metrics", "metrics"]]
+    assert [text(scraped, "port"), text(served, "targetPort")] == ["metrics", "metrics"]
+
+
+def test_the_network_policy_lets_it_out_to_vault() -> None:
+    vault = urlsplit(str(environment()["VAULT_ADDR"])).port
+    ports = [
+        at(port, "port") for rule in items(the("NetworkPolicy"), "spec", "egress") for port in items(rule, "ports")
+    ]
+
+    assert vault in ports
+
+
+def test_neither_way_brings_the_crd_since_deleting_it_deletes_every_secret() -> None:
+    kinds = {str(document["kind"]) for way in WAYS for document in built(way)}
+
+    assert "CustomResourceDefinition" not in kinds
+    assert "ClusterRole" not in {str(document["kind"]) for document in built("namespaced")}
+
+
+def test_the_image_runs_as_the_user_of_the_pods() -> None:
+    user = at(pod(), "spec", "securityContext", "runAsUser")
+    group = at(pod(), "spec", "securityContext", "runAsGroup")
+
+    assert f"\nUSER {user}:{group}\n" in (DEPLOY.parent / "Dockerfile").read_text()

@@ -51,10 +51,24 @@ class AzureConfig(msgspec.Struct, frozen=True, kw_only=True):
     client_secret: str = ""
     managed_client_id: str = ""
     managed_resource_id: str = ""
+    federated_token_file: str = ""
+    authority: str = ""
+    """Of Entra ID. Empty: that of the public cloud."""
+    endpoint_suffix: str = "vault.azure.net"
+    url: str = ""
+    """All of the vault's address, in place of name and suffix."""
+    api_version: str = ""
+    """Empty: the newest that the SDK knows."""
+    verify_challenge_resource: bool = True
     timeout: float = 5.0
+    list_period: float = 1.0
+    """The shortest one between two listings of the vault. 0: it is not listed."""
+    allowed_paths: tuple[str, ...] = ()
+    """Patterns, as controller/path_policy.py reads them. Empty: all paths."""
 
     def __repr__(self) -> str:
-        return f"AzureConfig(name={self.name!r})"
+        """Tells where, never with what."""
+        return f"AzureConfig(name={self.name!r}, url={self.url!r})"
 
 
 class ControllerConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ from secrets_manager.controller.leadership import elector
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.credentials import find_cluster
 from secrets_manager.kube.lease import identity
-from secrets_manager.metrics import BackendMetrics, ControllerMetrics, VaultMetrics
+from secrets_manager.metrics import BackendMetrics, ControllerMetrics, StoreMetrics
 from secrets_manager.server import listen, serve
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ async def run(config: Config) -> None:
     with listen(config.metrics_addr) as listener:
         async with (
             open_client(cluster) as client,
-            open_backend(config, VaultMetrics(registry, config.vault)) as backend,
+            open_backend(config, StoreMetrics(registry, config)) as backend,
         ):
             leader = elector(config, client, namespace=cluster.namespace, identity=me, random=chance, clock=utc_now)
             controller = Controller(

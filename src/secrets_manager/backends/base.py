@@ -53,13 +53,19 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
     `values` maps each key to its text; a value that is not a string to its JSON text; null to None.
     `version` is what the store calls it, None where it has none. `marker` differs whenever the content does. `listed`
-    is the marker that a listing shows for it, where listings tell less than reads; empty where it is the same.
+    is the marker that a listing shows for it, where listings tell less than reads; empty where it is the same. Where it
+    is `keyless` there is one value, under the empty key, and any key means it.
     """
 
     values: Mapping[str, str | None]
     marker: str
     version: int | str | None = None
     listed: str = ""
+    keyless: bool = False
+
+    def key(self, wanted: str) -> str:
+        """The key under which `values` has what a definition asks for."""
+        return "" if self.keyless else wanted
 
     def __repr__(self) -> str:
         return f"Document(version={self.version}, {len(self.values)} values)"

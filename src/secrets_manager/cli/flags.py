@@ -218,6 +218,58 @@ AZURE = (
         ("azure.managed_resource_id",),
         "AZURE_MANAGED_RESOURCE_ID",
     ),
+    Flag(
+        "azure-kv.federated-token-file",
+        PATH,
+        "File with the token of the workload identity.",
+        "",
+        ("azure.federated_token_file",),
+        "AZURE_FEDERATED_TOKEN_FILE",
+    ),
+    Flag(
+        "azure-kv.authority",
+        TEXT,
+        "Address of Entra ID, for sovereign clouds. By default that of the public cloud.",
+        "",
+        ("azure.authority",),
+        "AZURE_AUTHORITY_HOST",
+    ),
+    Flag(
+        "azure-kv.endpoint-suffix",
+        NAME,
+        "What follows the name in the vault's address, for sovereign clouds.",
+        "vault.azure.net",
+        ("azure.endpoint_suffix",),
+    ),
+    Flag("azure-kv.url", TEXT, "All of the vault's address, in place of name and suffix.", "", ("azure.url",)),
+    Flag(
+        "azure-kv.api-version",
+        NAME,
+        "Version of Key Vault's API, for an emulator. By default the newest.",
+        "",
+        ("azure.api_version",),
+    ),
+    Flag(
+        "azure-kv.verify-challenge-resource",
+        BOOLEAN,
+        "Send tokens only to vaults of the cloud that they are for. Not for an emulator.",
+        "true",
+        ("azure.verify_challenge_resource",),
+    ),
+    Flag(
+        "azure-kv.list-period",
+        at_least("0", DURATION),
+        "How often the vault is listed, at most, to find what has changed. 0: never.",
+        "1s",
+        ("azure.list_period",),
+    ),
+    Flag(
+        "azure-kv.allowed-paths",
+        PATTERNS,
+        "Secrets that definitions may name, like {namespace}-*, with commas between. By default all.",
+        "",
+        ("azure.allowed_paths",),
+    ),
 )
 KUBERNETES = (
     Flag(
@@ -376,7 +428,7 @@ def _log(told: Given) -> LogConfig:
 
 def _controller(config: Config) -> ControllerConfig:
     """With what the chosen backend's own flags say of the controller's work."""
-    chosen = config.vault
+    chosen = config.azure if config.backend == "azure-kv" else config.vault
     return msgspec.structs.replace(
         _without_excluded(config.controller), list_period=chosen.list_period, allowed_paths=chosen.allowed_paths
     )
@@ -404,8 +456,8 @@ def _check(config: Config) -> None:
     """What the parts need that is chosen. Raises: UsageError."""
     _check_lease(config.lease)
     match config:
-        case Config(backend="azure-kv", azure=AzureConfig(name="")):
-            raise UsageError("--backend=azure-kv needs --azure-kv.name (or AZURE_KV_NAME)")
+        case Config(backend="azure-kv", azure=AzureConfig(name="", url="")):
+            raise UsageError("--backend=azure-kv needs --azure-kv.name (or AZURE_KV_NAME), or --azure-kv.url")
         case Config(backend="vault", vault=VaultConfig(auth_method="kubernetes", kubernetes_role="")):
             raise UsageError("--vault.auth-method=kubernetes needs --vault.kubernetes-role")
         case Config(backend="vault", vault=VaultConfig(auth_method="approle") as vault):

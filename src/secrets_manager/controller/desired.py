@@ -51,7 +51,7 @@ def _value(key: str, data_source: DataSource, documents: Documents) -> bytes | P
     if isinstance(document, BackendError):
         return problem_of(document, key=key)
     where = f"key {key}: {data_source.key!r} at {data_source.source}"
-    text = _entry(document.values, data_source.key, where)
+    text = _entry(document.values, document.key(data_source.key), where)
     if data_source.property and isinstance(text, str):
         text = _property(text, data_source.property, where)
     if isinstance(text, Problem):

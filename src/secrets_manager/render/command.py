@@ -4,7 +4,7 @@ It reads the backend and judges by the controller's own code, so what is well he
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from typing import Self, TextIO
 
 import trio
 
@@ -22,11 +22,17 @@ from secrets_manager.render.rendering import Rendering, as_check, as_secrets, ou
 class Uncounted:
     """The metrics of a process that nobody scrapes."""
 
+    def of_vault(self) -> Self:
+        return self
+
+    def of_azure(self) -> Self:
+        return self
+
     def token_ttl(self, seconds: float) -> None: ...
 
     def renewal_error(self, operation: str, error: str) -> None: ...
 
-    def login_error(self, error: str) -> None: ...
+    def login_error(self, error: str = "") -> None: ...
 
     def read_error(self, path: str, error: str) -> None: ...
 

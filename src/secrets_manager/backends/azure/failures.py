@@ -1,0 +1,163 @@
+"""What the SDK raises, in our words: what failed, and what helps.
+
+Its own texts repeat what servers have said, so nothing of them is passed on but codes. Key Vault answers 403 for a
+missing right, for a disabled secret and for its firewall alike; the inner code tells which.
+"""
+
+import os
+import re
+import socket
+import ssl
+
+from azure.core.exceptions import HttpResponseError
+from azure.core.rest import HttpResponse
+
+from secrets_manager.backends.azure.names import shown
+from secrets_manager.backends.base import (
+    BackendError,
+    NotListable,
+    Source,
+    SourceForbidden,
+    SourceNotFound,
+    Unavailable,
+)
+
+UNAUTHORIZED = 401
+FORBIDDEN = 403
+NOT_FOUND = 404
+THROTTLED = 429
+LONGEST_WAIT = 300.0
+"""Seconds: whoever asks for more may have meant something else."""
+
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9]{1,60}")
+_AADSTS = re.compile(r"AADSTS[0-9]{1,9}")
+
+WRONG_RESOURCE = (
+    "asks for a token for another address than its own: correct azure-kv.url, "
+    "or set azure-kv.verify-challenge-resource=false if it is an emulator or a cloud of your own"
+)
+
+
+def read_failure(error: Exception, source: Source, address: str) -> BackendError:
+    """Why a secret could not be read."""
+    path = f"path {shown(source.path)}"
+    match status_of(error), _code_of(error):
+        case 404, _ if source.version is not None:
+            return SourceNotFound(f"{path} has no version {shown(source.version)}: correct the version")
+        case 404, _:
+            return SourceNotFound(f"{path} does not exist or is disabled: write or enable it, or correct the path")
+        case 403, "SecretDisabled":
+            return SourceNotFound(f"{path} is disabled: enable it, or correct the path")
+        case 403, code if code != "ForbiddenByFirewall":
+            return SourceForbidden(
+                f"{path} may not be read by this identity{_in_brackets(code)}: "
+                "give it the role Key Vault Secrets User, or the permission get in the access policy"
+            )
+    return trouble(error, address)
+
+
+def listing_failure(error: Exception, address: str) -> BackendError:
+    """Why the vault could not be listed."""
+    if status_of(error) in {FORBIDDEN, NOT_FOUND}:
+        return NotListable(f"{address} does not let this identity list secrets{_in_brackets(_code_of(error))}")
+    return trouble(error, address)
+
+
+def trouble(error: Exception, address: str) -> Unavailable:
+    """What concerns the vault as a whole."""
+    status, told = status_of(error), _in_brackets(_code_of(error))
+    match status:
+        case None:
+            return Unavailable(f"{address} {_what_failed(error)}")
+        case 401:
+            return Unavailable(f"{address} refuses the token{told}: is azure-kv.tenant-id the vault's own?")
+        case 403:
+            return Unavailable(f"{address} is closed to this machine{told}: allow its address in the vault's firewall")
+        case 429:
+            return Unavailable(f"{address} is throttled: fewer requests are let through", retry_after=_wait_of(error))
+        case _:
+            return Unavailable(
+                f"{address} answered {status}{told}: if that stays, correct azure-kv.url or azure-kv.api-version",
+                retry_after=_wait_of(error),
+            )
+
+
+def login_failure(error: Exception, method: str) -> Unavailable:
+    """Why there is no token. The words of Entra ID have a code, which its documentation explains."""
+    told = _AADSTS.search(str(error))
+    for cause in _causes(error):
+        match cause:
+            case OSError(filename=str(name)) if not isinstance(cause, ssl.SSLError):
+                return Unavailable(f"login to Azure as {method}: {name} can't be read ({cause.strerror})")
+    if told is not None:
+        return Unavailable(f"login to Azure as {method} was refused ({told.group()}): check its settings")
+    if status_of(error) is not None:
+        return Unavailable(f"login to Azure as {method} was refused (status {status_of(error)}): check its settings")
+    return Unavailable(f"login to Azure as {method}: its endpoint {_what_failed(error)}")
+
+
+def status_of(error: Exception) -> int | None:
+    """The status of the answer, where there was one."""
+    return error.status_code if isinstance(error, HttpResponseError) else None
+
+
+def _code_of(error: Exception) -> str:
+    """The innermost code of Key Vault's answer: Forbidden is what all of them say."""
+    if not isinstance(error, HttpResponseError) or error.error is None:
+        return ""
+    codes = [error.error.code, (error.error.innererror or {}).get("code")]
+    return next((str(code) for code in reversed(codes) if code and _CODE.fullmatch(str(code))), "")
+
+
+def _in_brackets(code: str) -> str:
+    return f" ({code})" if code else ""
+
+
+def _wait_of(error: Exception) -> float | None:
+    """Seconds that the vault wants to be left alone for. The header's other form, a date, is not used by Azure."""
+    response = error.response if isinstance(error, HttpResponseError) else None
+    value = response.headers.get("Retry-After", "") if isinstance(response, HttpResponse) else ""
+    return min(float(value), LONGEST_WAIT) if value.isascii() and value.isdigit() else None
+
+
+def _what_failed(error: Exception) -> str:
+    for cause in _causes(error):
+        if isinstance(cause, OSError):
+            told = _of_connection(cause)
+            if told:
+                return told
+    if isinstance(error, ValueError) and "challenge resource" in str(error):
+        return WRONG_RESOURCE
+    if isinstance(error, TypeError | LookupError | AttributeError | ValueError):
+        return "gave an answer that can't be understood: does azure-kv.url name a Key Vault?"
+    return "can't be reached, or broke off before its answer was whole"
+
+
+def _of_connection(cause: OSError) -> str:
+    """Empty where the cause says nothing: what `requests` raises is an OSError too."""
+    match cause:
+        case TimeoutError():
+            return "did not answer in time"
+        case ssl.SSLCertVerificationError():
+            return (
+                f"has a certificate that is not trusted ({cause.verify_message}): "
+                "name its authority in SSL_CERT_FILE, or check the host name"
+            )
+        case ssl.SSLError():
+            return f"can't be reached by TLS ({cause.reason or 'handshake failed'})"
+        case socket.gaierror():
+            return "can't be reached (its name is not known)"
+        case OSError(errno=int(number)) if number > 0:
+            return f"can't be reached ({os.strerror(number)})"
+        case _:
+            return ""
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The innermost first: what wraps an error says less of it."""
+    found: list[BaseException] = []
+    each: BaseException | None = error
+    while each is not None and each not in found:
+        found.append(each)
+        each = each.__cause__ or each.__context__
+    return found[::-1]

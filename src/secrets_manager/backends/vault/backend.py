@@ -75,7 +75,7 @@ class VaultBackend:
         found: dict[str, str] = {}
         after = ""
         while True:
-            reply, _ = await self._get(path, listing_query(after))
+            reply, _ = await self._get(path, listing_query(after), operation="list")
             page = page_of(reply, folder, after=after, now=utc_now())
             found |= page.markers
             if len(found) > LONGEST:

@@ -1,5 +1,7 @@
 """What the manifests say of each other, and the Pod Security Standard `restricted`. No cluster is needed for it."""
 
+import re
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -135,3 +137,20 @@ def test_the_image_runs_as_the_user_of_the_pods() -> None:
     group = at(pod(), "spec", "securityContext", "runAsGroup")
 
     assert f"\nUSER {user}:{group}\n" in (DEPLOY.parent / "Dockerfile").read_text()
+
+
+def test_the_kustomization_in_the_readme_builds_what_it_says(tmp_path: Path) -> None:
+    written = re.search(r"```yaml\n(apiVersion: kustomize.*?)```", (DEPLOY.parent / "README.md").read_text(), re.DOTALL)
+    assert written
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "kustomization.yaml").write_text(written[1])
+
+    documents = list(yaml.safe_load_all(run_kubectl("kustomize", str(own), kubeconfig=tmp_path / "none")))
+
+    by_kind: dict[str, Object] = {document["kind"]: document for document in documents}
+    (container,) = items(by_kind["Deployment"], "spec", "template", "spec", "containers")
+    assert text(container, "image") == "images.example.com/secrets-manager:2.0.0"
+    assert by_kind["ConfigMap"]["data"] == {"VAULT_ADDR": "https://vault.example.com:8200"}
+    assert "PodMonitor" in by_kind

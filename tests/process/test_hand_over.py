@@ -137,6 +137,24 @@ def test_back_to_the_original_and_forward_again_nothing_is_lost(both: Scene) -> 
     assert changed(both, since) == [("MODIFIED", "plain")]
 
 
+def test_where_the_original_knows_no_election_both_may_run_for_a_while(both: Scene) -> None:
+    before = made_by_the_original(both)
+    since = both.here.version(both.here.path_of_secret())
+    both.ours.start()
+    wait_until(lambda: all(both.owner(name) for name in NAMES))
+    both.here.write("other", password="second")
+    both.here.wait_for("plain", {"user": "shop", "pw": "second"})
+
+    both.original.terminate()
+
+    wait_until(lambda: taken_over(both))
+    after = secrets(both)
+    assert [text(after[name], "metadata", "uid") for name in NAMES] == [
+        text(before[name], "metadata", "uid") for name in NAMES
+    ]
+    assert {kind for kind, _ in changed(both, since)} == {"MODIFIED"}
+
+
 def test_while_both_run_ours_waits_and_takes_over_when_the_original_has_gone(electing: Scene) -> None:
     before = made_by_the_original(electing)
     original = electing.holder()

@@ -1,7 +1,7 @@
 from prometheus_client import CollectorRegistry
 
 from secrets_manager.config import VaultConfig
-from secrets_manager.metrics import ControllerMetrics, VaultMetrics
+from secrets_manager.metrics import ControllerMetrics, QueueMetrics, VaultMetrics
 
 CONFIG = VaultConfig(url="https://vault:8200", engine="kv2", max_token_ttl=300.0)
 UNKNOWN = {
@@ -24,7 +24,10 @@ def test_the_last_sync_and_its_errors_are_told_of_each_definition() -> None:
     metrics.synced(("shop", "db"), ok=True)
 
     assert [
-        (sample.name, sample.labels, sample.value) for family in registry.collect() for sample in family.samples
+        (sample.name, sample.labels, sample.value)
+        for family in registry.collect()
+        for sample in family.samples
+        if "namespace" in sample.labels
     ] == [
         ("secrets_manager_controller_secret_read_errors_total", DB, 1),
         ("secrets_manager_controller_sync_errors_total", DB, 1),
@@ -40,7 +43,18 @@ def test_series_go_with_their_definition_and_one_that_never_was_can_go() -> None
     metrics.forget(("shop", "db"))
     metrics.forget(("shop", "db"))
 
-    assert [sample for family in registry.collect() for sample in family.samples] == []
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    assert [sample for sample in samples if "namespace" in sample.labels] == []
+
+
+def test_the_queue_is_asked_for_its_gauges_when_somebody_looks() -> None:
+    registry = CollectorRegistry()
+    waiting = ["a", "b"]
+    QueueMetrics(registry, "q").follow(depth=lambda: len(waiting), unfinished=lambda: 3.0, longest=lambda: 2.0)
+    waiting.append("c")
+
+    gauges = ("depth", "unfinished_work_seconds", "longest_running_processor_seconds")
+    assert [registry.get_sample_value(f"workqueue_{gauge}", {"name": "q"}) for gauge in gauges] == [3, 3, 2]
 
 
 def test_gauges_of_vault_move_to_the_labels_that_it_tells() -> None:

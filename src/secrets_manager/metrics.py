@@ -3,6 +3,7 @@
 Names and labels are those of the Go original, so dashboards and alerts go on. Series of a definition go when it goes.
 """
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -19,10 +20,49 @@ REQUEST_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Upper ends of the histogram's buckets: from a read of a near and idle Vault to the usual timeout."""
 
 
+SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+"""Bounds of the buckets of what takes time."""
+
+
+class QueueMetrics:
+    """A work queue's, under the names and labels that client-go's have."""
+
+    def __init__(self, registry: CollectorRegistry, name: str) -> None:
+        def counter(what: str, about: str) -> Counter:
+            return Counter(f"workqueue_{what}", about, ("name",), registry=registry).labels(name)
+
+        def histogram(what: str, about: str) -> Histogram:
+            return Histogram(f"workqueue_{what}", about, ("name",), buckets=SECONDS, registry=registry).labels(name)
+
+        def gauge(what: str, about: str) -> Gauge:
+            return Gauge(f"workqueue_{what}", about, ("name",), registry=registry).labels(name)
+
+        self._depth = gauge("depth", "Items that wait to be worked on")
+        self._unfinished = gauge("unfinished_work_seconds", "How long all items have been worked on that are just now")
+        self._longest = gauge(
+            "longest_running_processor_seconds", "How long the oldest item has been worked on that is just now"
+        )
+        adds = counter("adds_total", "Items that were added")
+        retries = counter("retries_total", "Items that come again after a backoff")
+        waits = histogram("queue_duration_seconds", "How long an item waits before it is worked on")
+        works = histogram("work_duration_seconds", "How long an item is worked on")
+        self.added, self.retried = adds.inc, retries.inc
+        self.waited, self.worked = waits.observe, works.observe
+
+    def follow(
+        self, *, depth: Callable[[], float], unfinished: Callable[[], float], longest: Callable[[], float]
+    ) -> None:
+        """Ask for these whenever somebody looks: nothing is counted for them meanwhile."""
+        self._depth.set_function(depth)
+        self._unfinished.set_function(unfinished)
+        self._longest.set_function(longest)
+
+
 class ControllerMetrics:
-    """The controller's: one series for each definition."""
+    """The controller's: one series for each definition, but for its queue and the time that its work takes."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.queue = QueueMetrics(registry, "secretdefinition")
         labels = ("name", "namespace")
         self._read_errors = Counter(
             "secrets_manager_controller_secret_read_errors_total",
@@ -42,6 +82,16 @@ class ControllerMetrics:
             labels,
             registry=registry,
         )
+
+        self._reconciles = Histogram(
+            "secrets_manager_controller_reconcile_duration_seconds",
+            "How long it took to bring one Secret to what it should be, its reads and writes included",
+            buckets=SECONDS,
+            registry=registry,
+        )
+
+    def reconciled(self, seconds: float) -> None:
+        self._reconciles.observe(seconds)
 
     def synced(self, key: Key, *, ok: bool) -> None:
         self._last_sync.labels(*_labels(key)).set(1 if ok else 0)

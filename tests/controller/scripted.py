@@ -6,6 +6,7 @@ from random import Random
 from typing import NamedTuple
 
 import trio
+from prometheus_client import CollectorRegistry
 
 from secrets_manager.backends.base import (
     BackendError,
@@ -17,6 +18,7 @@ from secrets_manager.backends.base import (
 from secrets_manager.controller.sources import Sources, Turn
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.workqueue import WorkQueue
+from secrets_manager.metrics import QueueMetrics
 from tests.gen import NAMESPACE, document
 
 PERIOD = 60.0
@@ -130,7 +132,7 @@ class Polled(Sources):
     def __init__(
         self, backend: ScriptedBackend, *, period: float, list_period: float, concurrency: int, wake: Alarm
     ) -> None:
-        self.due = WorkQueue[Turn](random=Random(0))
+        self.due = WorkQueue[Turn](metrics=QueueMetrics(CollectorRegistry(), "test"), random=Random(0))
         self.told = Told()
         super().__init__(
             backend,

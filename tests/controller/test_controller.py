@@ -378,6 +378,28 @@ async def test_a_crd_that_comes_after_the_start_is_found(autojump_clock: MockClo
         assert scene.values("app") == {"pw": "hunter-1"}
 
 
+async def test_what_the_queue_has_done_is_told(autojump_clock: MockClock) -> None:
+    async with running(config=ControllerConfig(reconcile_period=600)) as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        scene.somebodys_secret("taken")
+        scene.define("taken", pw="app#password")
+        await scene.passed(60)
+
+        told = {
+            (sample.name, sample.labels.get("name")): sample.value
+            for family in scene.registry.collect()
+            for sample in family.samples
+        }
+        queue = "secretdefinition"
+        assert told["workqueue_depth", queue] == told["workqueue_unfinished_work_seconds", queue] == 0
+        assert told["workqueue_retries_total", queue] > 5
+        assert told["workqueue_adds_total", queue] == told["workqueue_queue_duration_seconds_count", queue]
+        assert told["workqueue_adds_total", queue] == told["workqueue_work_duration_seconds_count", queue]
+        reconciles = told["secrets_manager_controller_reconcile_duration_seconds_count", None]
+        assert told["workqueue_retries_total", queue] < reconciles < told["workqueue_adds_total", queue]
+
+
 async def test_a_request_that_is_throttled_is_not_made_again_before_its_time(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="hunter-1")

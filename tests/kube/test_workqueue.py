@@ -2,16 +2,24 @@ from random import Random
 
 import pytest
 import trio
+from prometheus_client import CollectorRegistry
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from secrets_manager.backoff import Backoff
 from secrets_manager.kube.schedule import Schedule
 from secrets_manager.kube.workqueue import URGENT_TURNS, Lane, WorkQueue
+from secrets_manager.metrics import QueueMetrics
 
 
 @pytest.fixture
-def queue() -> WorkQueue[str]:
-    return WorkQueue(random=Random(0), backoff=Backoff(initial=1.0, maximum=60.0, jitter=0.0))
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+def queue(registry: CollectorRegistry) -> WorkQueue[str]:
+    backoff = Backoff(initial=1.0, maximum=60.0, jitter=0.0)
+    return WorkQueue(metrics=QueueMetrics(registry, "test"), random=Random(0), backoff=backoff)
 
 
 async def take_all(queue: WorkQueue[str]) -> list[str]:
@@ -301,8 +309,50 @@ async def test_the_age_of_the_oldest_work_is_known(queue: WorkQueue[str], autoju
         queue.add("young")
         async with queue.take():
             await trio.sleep(2)
-            assert queue.oldest_in_progress() == 9
-    assert queue.oldest_in_progress() == 0
+            assert (queue.oldest_in_progress(), queue.all_in_progress()) == (9, 11)
+    assert (queue.oldest_in_progress(), queue.all_in_progress()) == (0, 0)
+
+
+async def test_the_life_of_keys_is_counted_as_client_go_counts_it(
+    queue: WorkQueue[str], registry: CollectorRegistry, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    await nursery.start(queue.run)
+    queue.add("a", Lane.ROUTINE)
+    queue.add("b")
+    await trio.sleep(2)
+    queue.add("a", Lane.URGENT)  # waits already, since two seconds
+    for _ in range(2):
+        async with queue.take() as key:
+            await trio.sleep(3)
+            if key == "b":
+                queue.add(key)
+                queue.add(key)  # comes again, but once
+    async with queue.take():
+        queue.add_rate_limited("c")  # is added a second later
+    async with queue.take():
+        pass
+
+    def sample(name: str) -> float | None:
+        return registry.get_sample_value(f"workqueue_{name}", {"name": "test"})
+
+    assert {
+        name: sample(name)
+        for name in (
+            "adds_total",
+            "retries_total",
+            "queue_duration_seconds_count",
+            "queue_duration_seconds_sum",
+            "work_duration_seconds_count",
+            "work_duration_seconds_sum",
+        )
+    } == {
+        "adds_total": 4,
+        "retries_total": 1,
+        "queue_duration_seconds_count": 4,
+        "queue_duration_seconds_sum": 2 + 5 + 3,
+        "work_duration_seconds_count": 4,
+        "work_duration_seconds_sum": 3 + 3,
+    }
 
 
 def test_a_schedule_does_not_grow_with_how_often_a_key_is_set() -> None:

@@ -6,9 +6,11 @@ from random import Random
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from secrets_manager.kube.workqueue import URGENT_TURNS, Lane, WorkQueue
+from secrets_manager.metrics import QueueMetrics
 
 KEYS = st.sampled_from("abcd")
 SECONDS = st.integers(0, 20)
@@ -52,7 +54,7 @@ class Run:
 
     def __init__(self) -> None:
         self.model = Model()
-        self.queue = WorkQueue[str](random=Random(0))
+        self.queue = WorkQueue[str](metrics=QueueMetrics(CollectorRegistry(), "test"), random=Random(0))
         self.held: list[AbstractAsyncContextManager[str]] = []
 
     async def play(self, calls: list[tuple[object, ...]]) -> None:
@@ -125,7 +127,7 @@ def test_no_key_is_lost_nor_held_twice_and_a_dirty_one_comes_again(calls: list[t
 @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from(Lane)), max_size=40))
 def test_each_lane_keeps_its_order_and_routine_its_share(adds: list[tuple[int, Lane]]) -> None:
     async def main() -> list[int]:
-        queue = WorkQueue[int](random=Random(0))
+        queue = WorkQueue[int](metrics=QueueMetrics(CollectorRegistry(), "test"), random=Random(0))
         for key, lane in adds:
             queue.add(key, lane)
         taken: list[int] = []

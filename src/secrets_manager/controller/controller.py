@@ -64,7 +64,12 @@ class Controller:
         self._metrics = metrics
         self._definitions = Store[SecretDefinition](indices={_BY_UID: lambda definition: (definition.metadata.uid,)})
         self._secrets = Store[CurrentSecret](indices={OWNER: _owner})
-        self._queue = WorkQueue[ObjectKey | Report | Turn](random=random)
+        self._queue = WorkQueue[ObjectKey | Report | Turn](metrics=metrics.queue, random=random)
+        metrics.queue.follow(
+            depth=self._queue.__len__,
+            unfinished=self._queue.all_in_progress,
+            longest=self._queue.oldest_in_progress,
+        )
         self._policy = PathPolicy(config.allowed_paths)
         self._events = EventRecorder(client, controller="secrets-manager", instance=identity, now=clock, random=random)
         self._sources = Sources(
@@ -143,7 +148,12 @@ class Controller:
             self._queue.add_rate_limited(key, at_least=_retry_after(error))
 
     async def _reconcile(self, key: ObjectKey) -> None:
-        if await self._reconciler.reconcile(key) is Next.SOME_TIME:
+        began = trio.current_time()
+        try:
+            following = await self._reconciler.reconcile(key)
+        finally:
+            self._metrics.reconciled(trio.current_time() - began)
+        if following is Next.SOME_TIME:
             self._queue.add_rate_limited(key)
         elif not self._reporter.owes(key):
             self._queue.forget(key)

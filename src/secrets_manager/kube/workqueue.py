@@ -10,6 +10,8 @@ its share of the turns all the same, so a busy cluster can't starve it. Keys tha
 
 Only `take` waits; everything else is synchronous, so that it can be called from anywhere and nothing is half done. The
 queue has no bound of its own: no key is in it twice, so the number of objects is the bound.
+
+What is counted, and from when to when, is as in client-go too.
 """
 
 from collections import Counter, OrderedDict
@@ -17,7 +19,7 @@ from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from enum import IntEnum
 from random import Random
-from typing import Generic, NoReturn, TypeVar
+from typing import Generic, NoReturn, Protocol, TypeVar
 
 import trio
 
@@ -38,14 +40,31 @@ class Lane(IntEnum):
     ROUTINE = 1
 
 
+class QueueMetrics(Protocol):
+    """What is told of the life of keys, times in seconds."""
+
+    def added(self) -> None:
+        """A key has to be worked on that had not before."""
+
+    def retried(self) -> None:
+        """A key comes again after a backoff."""
+
+    def waited(self, seconds: float) -> None:
+        """A key was taken after so long."""
+
+    def worked(self, seconds: float) -> None:
+        """A key was held for so long."""
+
+
 class WorkQueue(Generic[K]):
     """Keys to work on. `run` must be running for delayed keys to come; times are Trio's."""
 
-    def __init__(self, *, random: Random, backoff: Backoff = RETRY) -> None:
+    def __init__(self, *, metrics: QueueMetrics, random: Random, backoff: Backoff = RETRY) -> None:
+        self._metrics = metrics
         self._random = random
         self._backoff = backoff
-        self._urgent: OrderedDict[K, None] = OrderedDict()
-        self._routine: OrderedDict[K, None] = OrderedDict()
+        self._urgent: OrderedDict[K, float] = OrderedDict()
+        self._routine: OrderedDict[K, float] = OrderedDict()
         self._in_progress: dict[K, float] = {}
         self._again: dict[K, Lane] = {}
         self._failures: Counter[K] = Counter()
@@ -56,15 +75,12 @@ class WorkQueue(Generic[K]):
 
     def add(self, key: K, lane: Lane = Lane.URGENT) -> None:
         """Have the key worked on: now if nobody does, else once more when that is done."""
+        if key not in self._again and key not in self._urgent and key not in self._routine:
+            self._metrics.added()
         if key in self._in_progress:
             self._again[key] = min(lane, self._again.get(key, lane))
-            return
-        if lane is Lane.URGENT:
-            self._routine.pop(key, None)
-            self._urgent.setdefault(key)
-        elif key not in self._urgent:
-            self._routine.setdefault(key)
-        self._takers.unpark()
+        else:
+            self._put(key, lane)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Add the key after a while. If it waits for an earlier time already, that stays."""
@@ -76,6 +92,7 @@ class WorkQueue(Generic[K]):
     def add_rate_limited(self, key: K, *, at_least: float = 0.0) -> float:
         """Add the key after its next backoff delay, but not before `at_least`. Returns the seconds."""
         self._failures[key] += 1
+        self._metrics.retried()
         delay = max(at_least, self._backoff.delay(self._failures[key], self._random))
         self.add_after(key, delay)
         return delay
@@ -101,9 +118,9 @@ class WorkQueue(Generic[K]):
             self.add(key, lane)
             raise
         finally:
-            del self._in_progress[key]
+            self._metrics.worked(trio.current_time() - self._in_progress.pop(key))
             if key in self._again:
-                self.add(key, self._again.pop(key))
+                self._put(key, self._again.pop(key))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Add the delayed keys when their times come: one task for all of them."""
@@ -120,6 +137,10 @@ class WorkQueue(Generic[K]):
         now = trio.current_time()
         return now - min(self._in_progress.values(), default=now)
 
+    def all_in_progress(self) -> float:
+        """The same of all keys, in sum."""
+        return len(self._in_progress) * trio.current_time() - sum(self._in_progress.values())
+
     def __len__(self) -> int:
         """How many keys wait for a taker."""
         return len(self._urgent) + len(self._routine)
@@ -129,14 +150,24 @@ class WorkQueue(Generic[K]):
         rest = f"{len(self._in_progress)} in progress, {len(self._again)} again, {len(self._delayed)} delayed"
         return f"<WorkQueue {waiting}, {rest}>"
 
+    def _put(self, key: K, lane: Lane) -> None:
+        """Let the key wait in its lane: a more urgent one is kept, and so is the time since when it waits."""
+        now = trio.current_time()
+        if lane is Lane.URGENT:
+            self._urgent.setdefault(key, self._routine.pop(key, now))
+        elif key not in self._urgent:
+            self._routine.setdefault(key, now)
+        self._takers.unpark()
+
     async def _next(self) -> tuple[K, Lane]:
         """No checkpoint lies between the choice of a key and its being in progress, so no cancellation loses it."""
         await trio.lowlevel.checkpoint()
         while not self:
             await self._takers.park()
         lane = self._next_lane()
-        key, _ = (self._urgent if lane is Lane.URGENT else self._routine).popitem(last=False)
-        self._in_progress[key] = trio.current_time()
+        key, since = (self._urgent if lane is Lane.URGENT else self._routine).popitem(last=False)
+        self._in_progress[key] = now = trio.current_time()
+        self._metrics.waited(now - since)
         return key, lane
 
     def _next_lane(self) -> Lane:

@@ -132,11 +132,13 @@ class Place:
 class World(Place):
     """A place of its own, and the program that watches it."""
 
-    def __init__(self, cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str, may_list: bool = False) -> None:
+    def __init__(
+        self, cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str, may_list: bool = False, url: str = ""
+    ) -> None:
         super().__init__(cluster, bao, namespace=cluster.namespace(), may_list=may_list)
         self.environment = {
             "KUBECONFIG": str(cluster.kubeconfig),
-            "VAULT_ADDR": bao.url,
+            "VAULT_ADDR": url or bao.url,
             "VAULT_ROLE_ID": self.credentials.role_id,
             "VAULT_SECRET_ID": self.credentials.secret_id,
         }
@@ -145,9 +147,11 @@ class World(Place):
 
 
 @contextmanager
-def world(cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str, may_list: bool = False) -> Iterator[World]:
-    """A world whose program is not started yet; it is killed in the end."""
+def world(
+    cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str, may_list: bool = False, url: str = ""
+) -> Iterator[World]:
+    """A world whose program is not started yet; it is killed in the end. `url` is where Vault seems to be."""
     cluster.install(parse(msgspec.json.encode(crd.definition())))
-    made = World(cluster, bao, folder, *flags, may_list=may_list)
+    made = World(cluster, bao, folder, *flags, may_list=may_list, url=url)
     with made.program:
         yield made

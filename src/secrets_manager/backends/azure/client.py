@@ -6,6 +6,7 @@ only reads. The bound on the threads counts it until then. The SDK tries nothing
 
 import logging
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -13,7 +14,6 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from random import Random
 from typing import Protocol, TypeVar
-from urllib.parse import urlsplit
 
 import trio
 from azure.core.exceptions import AzureError
@@ -48,6 +48,8 @@ SETTLED_AFTER = 2.0
 QUIET = ("azure", "msal", "urllib3")
 """Loggers whose warnings repeat URLs and what servers said. What concerns us is told by us."""
 AUTHORITIES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+
+_ADDRESS = re.compile(r"https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 
 T = TypeVar("T")
 
@@ -115,13 +117,13 @@ class KeyVaultClient:
 
     async def _ask(self, operation: str, call: Callable[[], T], failure: Callable[[Exception], BackendError]) -> T:
         def attempt() -> T:
-            began, status = time.monotonic(), "200"
+            began, starts, status = time.monotonic(), self._login.starts, "200"
             try:
                 return call()
             except (AzureError, ValueError, TypeError, LookupError, AttributeError, OSError) as error:
                 status = str(status_of(error) or "none")
                 if status == str(UNAUTHORIZED):
-                    self._login.start_anew()
+                    self._login.start_anew(after=starts)
                 raise failure(error) from None
             except Unavailable:
                 status = "none"
@@ -170,9 +172,7 @@ async def open_client(config: AzureConfig, metrics: ClientMetrics) -> AsyncItera
 def address_of(config: AzureConfig) -> str:
     """The vault's URL. Raises: UsageError."""
     address = config.url or f"https://{config.name}.{config.endpoint_suffix}"
-    parts = urlsplit(address)
-    plain = parts.scheme == "https" and parts.hostname and parts.path in {"", "/"} and "@" not in parts.netloc
-    if not plain or "/" in config.name or "/" in config.endpoint_suffix:
+    if not _ADDRESS.fullmatch(address):
         raise UsageError(
             "azure-kv.url, or azure-kv.name with azure-kv.endpoint-suffix, is no address of a Key Vault: "
             "it is like https://shop.vault.azure.net, where shop is the name"

@@ -9,7 +9,7 @@ import re
 import socket
 import ssl
 
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 from azure.core.rest import HttpResponse
 
 from secrets_manager.backends.azure.names import shown
@@ -83,16 +83,15 @@ def trouble(error: Exception, address: str) -> Unavailable:
 
 
 def login_failure(error: Exception, method: str) -> Unavailable:
-    """Why there is no token. The words of Entra ID have a code, which its documentation explains."""
-    told = _AADSTS.search(str(error))
-    for cause in _causes(error):
+    """Why there is no token. Entra ID's words have a code, which its documentation explains."""
+    code, causes = _AADSTS.search(str(error)), _causes(error)
+    for cause in causes:
         match cause:
-            case OSError(filename=str(name)) if not isinstance(cause, ssl.SSLError):
-                return Unavailable(f"login to Azure as {method}: {name} can't be read ({cause.strerror})")
-    if told is not None:
-        return Unavailable(f"login to Azure as {method} was refused ({told.group()}): check its settings")
-    if status_of(error) is not None:
-        return Unavailable(f"login to Azure as {method} was refused (status {status_of(error)}): check its settings")
+            case FileNotFoundError() | PermissionError() if cause.filename:
+                return Unavailable(f"login to Azure as {method}: {cause.filename} can't be read ({cause.strerror})")
+    if isinstance(error, ClientAuthenticationError) and not any(isinstance(cause, OSError) for cause in causes):
+        told = _in_brackets(code.group() if code else "")
+        return Unavailable(f"login to Azure as {method} was refused{told}: correct its settings, or let it in")
     return Unavailable(f"login to Azure as {method}: its endpoint {_what_failed(error)}")
 
 
@@ -159,5 +158,5 @@ def _causes(error: BaseException) -> list[BaseException]:
     each: BaseException | None = error
     while each is not None and each not in found:
         found.append(each)
-        each = each.__cause__ or each.__context__
+        each = (each.inner_exception if isinstance(each, AzureError) else None) or each.__cause__ or each.__context__
     return found[::-1]

@@ -28,8 +28,6 @@ from secrets_manager.errors import UsageError
 log = logging.getLogger(__name__)
 
 BACKOFF = Backoff(initial=1.0, maximum=15.0)
-BELIEVED_FOR = 5.0
-"""Seconds for which a token that was just granted is not given up, whatever the vault says of it."""
 
 
 class Method(NamedTuple):
@@ -132,7 +130,8 @@ class Login:
         self._failures = 0
         self._failure = ""
         self._retry_at = 0.0
-        self._made_at = time.monotonic()
+        self.starts = 1
+        """How often it began with nothing."""
         try:
             self._credential = method.make()
         except ValueError:
@@ -173,13 +172,15 @@ class Login:
         info = self.get_token_info(*scopes, options=options)
         return AccessToken(info.token, info.expires_on)
 
-    def start_anew(self) -> None:
-        """The vault refuses the token: what the SDK keeps is given up, and the next read logs in again."""
+    def start_anew(self, *, after: int) -> None:
+        """The vault refuses the token: what the SDK keeps is given up, and the next read logs in again.
+
+        `after` is the number of starts when the request began: of many that were refused, the first one counts.
+        """
         with self._lock:
-            if time.monotonic() < self._made_at + BELIEVED_FOR:
-                return
-            self._close()
-            self._credential, self._made_at = self._method.make(), time.monotonic()
+            if self.starts == after:
+                self._close()
+                self._credential, self.starts = self._method.make(), after + 1
 
     def close(self) -> None:
         with self._lock:

@@ -1,0 +1,68 @@
+"""Which vault it is, and whom to trust."""
+
+import pytest
+
+from secrets_manager.backends.azure import client
+from secrets_manager.backends.azure.backend import open_azure
+from secrets_manager.backends.base import (
+    Source,
+)
+from secrets_manager.config import AzureConfig
+from secrets_manager.errors import UsageError
+from tests.backends.azure.stand import RecordedMetrics, backend_of
+from tests.doubles.key_vault import KeyVaultState
+from tests.kube.certificates import Authority
+
+DB = Source("db")
+
+
+async def test_authority_may_be_named_as_users_of_requests_do(
+    vault: KeyVaultState, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault.set("db", "canary")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.certificate))
+    monkeypatch.setenv("SSL_CERT_FILE", "")
+
+    async with backend_of(vault) as backend:
+        assert (await backend.read(DB)).values == {"": "canary"}
+
+
+async def test_authority_that_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+
+    with pytest.raises(UsageError, match=r"^SSL_CERT_FILE names no file: /nowhere/ca\.pem$"):
+        async with open_azure(AzureConfig(name="shop"), RecordedMetrics()):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (AzureConfig(name="shop"), "https://shop.vault.azure.net"),
+        (AzureConfig(name="shop", endpoint_suffix="vault.azure.cn"), "https://shop.vault.azure.cn"),
+        (AzureConfig(name="shop", url="https://localhost:8443/"), "https://localhost:8443"),
+    ],
+)
+def test_address_of_the_vault(config: AzureConfig, expected: str) -> None:
+    assert client.address_of(config) == expected
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        AzureConfig(name="shop/x"),
+        AzureConfig(name="evil.example.com/"),
+        AzureConfig(name="user@evil"),
+        AzureConfig(name="shop?x="),
+        AzureConfig(name="shop#"),
+        AzureConfig(url="http://shop.vault.azure.net"),
+        AzureConfig(url="https://shop.vault.azure.net/secrets"),
+        AzureConfig(url="https://"),
+        AzureConfig(url="shop.vault.azure.net"),
+        AzureConfig(url="https://[shop"),
+    ],
+)
+def test_what_is_no_address_of_a_vault(config: AzureConfig) -> None:
+    with pytest.raises(UsageError, match="is no address of a Key Vault"):
+        client.address_of(config)

@@ -1,0 +1,170 @@
+"""What is told of each failure, and that nothing is which the server said."""
+
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from secrets_manager.backends.azure.backend import open_azure
+from secrets_manager.backends.base import (
+    BackendError,
+    Source,
+    SourceForbidden,
+    SourceMalformed,
+    SourceNotFound,
+    Unavailable,
+)
+from secrets_manager.config import AzureConfig
+from tests.backends.azure.stand import RecordedMetrics, answering, backend_of, error_of, waiting_for
+from tests.doubles.key_vault import KeyVaultState, Response, failure
+from tests.kube.certificates import Authority
+
+DB = Source("db")
+NO_VERSION = "0" * 32
+
+
+async def test_what_is_not_there(vault: KeyVaultState) -> None:
+    vault.set("db", "canary")
+
+    missing = await error_of(vault, Source("none"))
+    version = await error_of(vault, Source("db", NO_VERSION))
+    vault.disable("db")
+    disabled = await error_of(vault, DB)
+    vault.delete("db")
+    deleted = await error_of(vault, DB)
+
+    assert [type(each) for each in (missing, version, disabled, deleted)] == [SourceNotFound] * 4
+    assert str(missing) == ("path 'none' does not exist or is disabled: write or enable it, or correct the path")
+    assert str(version) == f"path 'db' has no version '{NO_VERSION}': correct the version"
+    assert str(disabled) == "path 'db' is disabled: enable it, or correct the path"
+    assert str(deleted) == "path 'db' does not exist or is disabled: write or enable it, or correct the path"
+
+
+@pytest.mark.parametrize("inner", ["ForbiddenByPolicy", "ForbiddenByRbac", "AccessDenied"])
+async def test_right_that_is_missing(vault: KeyVaultState, inner: str) -> None:
+    vault.fault = answering(failure(403, "Forbidden", inner=inner))
+
+    error = await error_of(vault, DB)
+
+    assert type(error) is SourceForbidden
+    assert str(error) == (
+        f"path 'db' may not be read by this identity ({inner}): "
+        "give it the role Key Vault Secrets User, or the permission get in the access policy"
+    )
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        (
+            failure(403, "Forbidden", inner="ForbiddenByFirewall"),
+            "is closed to this machine (ForbiddenByFirewall): allow its address in the vault's firewall",
+        ),
+        (
+            failure(400, "BadParameter"),
+            "answered 400 (BadParameter): if that stays, correct azure-kv.url or azure-kv.api-version",
+        ),
+        (failure(429, "Throttled"), "is throttled: fewer requests are let through"),
+        (
+            Response(302, headers={"Location": "https://localhost:1/"}),
+            "answered 302: if that stays, correct azure-kv.url or azure-kv.api-version",
+        ),
+        (
+            Response(503, b"<html>canary-message</html>"),
+            "answered 503: if that stays, correct azure-kv.url or azure-kv.api-version",
+        ),
+        (Response(0), "can't be reached, or broke off before its answer was whole"),
+        (
+            Response(200, b"<html>canary-message</html>", {"Content-Type": "text/html"}),
+            "gave an answer that can't be understood: does azure-kv.url name a Key Vault?",
+        ),
+        (
+            Response(200, b'["canary-message"]', {"Content-Type": "application/json"}),
+            "gave an answer that can't be understood: does azure-kv.url name a Key Vault?",
+        ),
+    ],
+)
+async def test_what_concerns_the_whole_vault(vault: KeyVaultState, response: Response, expected: str) -> None:
+    vault.fault = answering(response)
+
+    error = await error_of(vault, DB)
+
+    assert type(error) is Unavailable
+    assert str(error) == f"Key Vault {vault.url} {expected}"
+
+
+async def test_secret_without_a_value(vault: KeyVaultState) -> None:
+    vault.fault = answering(
+        Response(200, b'{"id":"https://localhost/secrets/db/1"}', {"Content-Type": "application/json"})
+    )
+
+    error = await error_of(vault, DB)
+
+    assert type(error) is SourceMalformed
+    assert str(error) == "path 'db' has no value: write it anew"
+
+
+async def test_failures_are_counted_by_their_kind(vault: KeyVaultState) -> None:
+    vault.set("forbidden", "canary")
+    vault.fault = lambda request: (
+        failure(403, "Forbidden", inner="ForbiddenByRbac") if request.token and "forbidden" in request.path else None
+    )
+    metrics = RecordedMetrics()
+
+    async with backend_of(vault, metrics) as backend:
+        for path in ("none", "forbidden", "a/b"):
+            with pytest.raises(BackendError):
+                await backend.read(Source(path))
+
+    assert metrics.read_errors == [
+        ("none", "SourceNotFound"),
+        ("forbidden", "SourceForbidden"),
+        ("a/b", "SourceMalformed"),
+    ]
+    assert metrics.login_errors == 0
+
+
+async def test_no_failure_repeats_what_the_server_said(vault: KeyVaultState, caplog: pytest.LogCaptureFixture) -> None:
+    for status in (400, 401, 403, 404, 409, 429, 500, 503):
+        vault.fault = answering(failure(status, "canary code"))
+        assert "canary" not in str(await error_of(vault, DB))
+
+    assert "canary" not in caplog.text
+
+
+async def test_vault_that_does_not_answer_is_given_up(vault: KeyVaultState) -> None:
+    released = Event()
+    vault.fault = waiting_for(released)
+
+    error = await error_of(vault, DB, AzureConfig(timeout=0.2))
+    released.set()
+
+    assert type(error) is Unavailable
+    assert str(error) == f"Key Vault {vault.url} did not answer in time"
+
+
+async def test_authority_that_is_not_trusted(
+    vault: KeyVaultState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(Authority(tmp_path).certificate))
+
+    error = await error_of(vault, DB)
+
+    assert str(error) == (
+        f"Key Vault {vault.url} has a certificate that is not trusted (unable to get local issuer certificate): "
+        "name its authority in SSL_CERT_FILE, or check the host name"
+    )
+
+
+async def test_token_is_sent_to_nobody_who_asks_for_one_of_another_cloud(vault: KeyVaultState) -> None:
+    vault.set("db", "canary")
+
+    async with open_azure(AzureConfig(url=vault.url), RecordedMetrics()) as backend:
+        with pytest.raises(Unavailable) as caught:
+            await backend.read(DB)
+
+    assert str(caught.value) == (
+        f"Key Vault {vault.url} asks for a token for another address than its own: correct azure-kv.url, "
+        "or set azure-kv.verify-challenge-resource=false if it is an emulator or a cloud of your own"
+    )
+    assert vault.logins == []

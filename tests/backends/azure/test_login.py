@@ -1,0 +1,262 @@
+"""Every way to log in, against endpoints that check what they are sent."""
+
+import logging
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+
+from secrets_manager.backends.azure.backend import open_azure
+from secrets_manager.backends.base import Source, Unavailable
+from secrets_manager.config import AzureConfig
+from secrets_manager.errors import UsageError
+from tests.backends.azure.stand import RecordedMetrics, backend_of
+from tests.doubles.key_vault import TENANT, KeyVaultState, Request, Response
+
+RESOURCE_ID = "/subscriptions/1/resourcegroups/shop/providers/Microsoft.ManagedIdentity/userAssignedIdentities/shop"
+
+
+def principal(vault: KeyVaultState, *, secret: str = "canary-secret") -> AzureConfig:
+    vault.principals["app"] = "canary-secret"
+    return AzureConfig(tenant_id=TENANT, client_id="app", client_secret=secret, authority=vault.url)
+
+
+def workload(vault: KeyVaultState, token_file: Path, *, accepted: str = "canary-jwt") -> AzureConfig:
+    vault.federated["app"] = accepted
+    return AzureConfig(tenant_id=TENANT, client_id="app", federated_token_file=str(token_file), authority=vault.url)
+
+
+async def value_of(vault: KeyVaultState, config: AzureConfig) -> str | None:
+    vault.set("db", "canary")
+    async with backend_of(vault, config=config) as backend:
+        document = await backend.read(Source("db"))
+    return document.values[document.key("any")]
+
+
+async def test_system_assigned_identity_where_nothing_is_configured(vault: KeyVaultState) -> None:
+    assert await value_of(vault, AzureConfig()) == "canary"
+    assert vault.logins == ["managed identity"]
+
+
+async def test_managed_identity_by_client_id(vault: KeyVaultState) -> None:
+    vault.managed = {"mine"}
+
+    assert await value_of(vault, AzureConfig(managed_client_id="mine", managed_resource_id=RESOURCE_ID)) == "canary"
+    assert vault.logins == ["managed identity mine"]
+
+
+async def test_managed_identity_by_resource_id(vault: KeyVaultState) -> None:
+    vault.managed = {RESOURCE_ID}
+
+    assert await value_of(vault, AzureConfig(managed_resource_id=RESOURCE_ID)) == "canary"
+    assert vault.logins == [f"managed identity {RESOURCE_ID}"]
+
+
+async def test_managed_identity_wins_over_a_workload_identity_that_kubernetes_offers(
+    vault: KeyVaultState, token_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault.managed = {"mine"}
+    monkeypatch.setenv("AZURE_FEDERATED_TOKEN_FILE", str(token_file))
+    monkeypatch.setenv("AZURE_TENANT_ID", TENANT)
+    monkeypatch.setenv("AZURE_CLIENT_ID", "app")
+    monkeypatch.setenv("AZURE_AUTHORITY_HOST", vault.url)
+
+    assert await value_of(vault, AzureConfig(managed_client_id="mine")) == "canary"
+    assert vault.logins == ["managed identity mine"]
+
+
+async def test_service_principal_by_its_secret(vault: KeyVaultState) -> None:
+    assert await value_of(vault, principal(vault)) == "canary"
+    assert vault.logins == ["service principal app"]
+
+
+async def test_workload_identity_by_the_token_of_kubernetes(vault: KeyVaultState, token_file: Path) -> None:
+    assert await value_of(vault, workload(vault, token_file)) == "canary"
+    assert vault.logins == ["workload identity app"]
+
+
+async def test_secret_of_a_service_principal_wins_over_the_token_of_kubernetes(
+    vault: KeyVaultState, token_file: Path
+) -> None:
+    vault.principals["app"] = "canary-secret"
+    config = AzureConfig(
+        tenant_id=TENANT,
+        client_id="app",
+        client_secret="canary-secret",
+        federated_token_file=str(token_file),
+        authority=vault.url,
+    )
+
+    assert await value_of(vault, config) == "canary"
+    assert vault.logins == ["service principal app"]
+
+
+async def test_who_logs_in_is_said_in_one_line(vault: KeyVaultState, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        await value_of(vault, principal(vault))
+
+    (record,) = [each for each in caplog.records if each.levelno >= logging.INFO]
+    assert record.message == "secrets are in Key Vault"
+    assert record.__dict__["fields"] == {"vault": vault.url, "login": "service principal"}
+    assert "canary" not in caplog.text
+
+
+async def test_many_first_reads_make_one_login(vault: KeyVaultState) -> None:
+    names = [f"s{number}" for number in range(20)]
+    for name in names:
+        vault.set(name, "v")
+
+    async with backend_of(vault, config=principal(vault)) as backend, trio.open_nursery() as nursery:
+        for name in names:
+            nursery.start_soon(backend.read, Source(name))
+
+    assert vault.logins == ["service principal app"]
+
+
+@pytest.mark.parametrize("method", ["service principal", "workload identity", "managed identity"])
+async def test_refused_login_is_told_without_what_was_sent_and_is_not_tried_by_everybody(
+    vault: KeyVaultState, token_file: Path, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    vault.managed = set()
+    config, expected = {
+        "service principal": (
+            principal(vault, secret="canary-wrong"),
+            "was refused (AADSTS7000215): correct its settings, or let it in",
+        ),
+        "workload identity": (
+            workload(vault, token_file, accepted="canary-of-another"),
+            "was refused (AADSTS7000215): correct its settings, or let it in",
+        ),
+        "managed identity": (AzureConfig(), "was refused: correct its settings, or let it in"),
+    }[method]
+    metrics, errors = RecordedMetrics(), set[str]()
+
+    async with backend_of(vault, metrics, config) as backend:
+        with caplog.at_level(logging.DEBUG):
+            for _ in range(3):
+                with pytest.raises(Unavailable) as caught:
+                    await backend.read(Source("db"))
+                errors.add(str(caught.value))
+
+    assert metrics.login_errors == 1
+    assert metrics.read_errors == [("db", "Unavailable")] * 3
+    (error,) = errors
+    assert error.startswith(f"login to Azure as {method}")
+    assert error.endswith(expected)
+    assert "canary" not in caplog.text
+
+
+async def test_endpoint_of_the_login_that_is_not_there(vault: KeyVaultState) -> None:
+    config = AzureConfig(tenant_id=TENANT, client_id="app", client_secret="s", authority="https://localhost:1")
+
+    async with backend_of(vault, config=config) as backend:
+        with pytest.raises(Unavailable) as caught:
+            await backend.read(Source("db"))
+
+    assert str(caught.value) == (
+        "login to Azure as service principal: its endpoint can't be reached (Connection refused)"
+    )
+
+
+async def test_missing_token_of_kubernetes(vault: KeyVaultState, tmp_path: Path) -> None:
+    async with backend_of(vault, config=workload(vault, tmp_path / "none")) as backend:
+        with pytest.raises(Unavailable) as caught:
+            await backend.read(Source("db"))
+
+    assert str(caught.value) == (
+        f"login to Azure as workload identity: {tmp_path / 'none'} can't be read (No such file or directory)"
+    )
+
+
+async def test_token_that_ends_is_replaced_before_any_read_fails(vault: KeyVaultState) -> None:
+    vault.set("db", "canary")
+    vault.token_life = 60
+    metrics = RecordedMetrics()
+
+    async with backend_of(vault, metrics, principal(vault)) as backend:
+        await backend.read(Source("db"))
+        vault.advance(61)
+        await backend.read(Source("db"))
+
+    assert vault.logins == ["service principal app"] * 2
+    assert metrics.read_errors == []
+
+
+async def test_login_that_fails_leaves_a_token_in_use_that_lives_for_some_minutes(vault: KeyVaultState) -> None:
+    def refuse_logins(request: Request) -> Response | None:
+        return Response(503) if request.is_login else None
+
+    vault.set("db", "canary")
+    async with backend_of(vault, config=principal(vault)) as backend:
+        await backend.read(Source("db"))
+        vault.fault = refuse_logins
+        document = await backend.read(Source("db"))
+
+    assert document.values == {"": "canary"}
+
+
+async def test_token_that_the_vault_refuses_is_given_up_and_the_next_read_logs_in_again(vault: KeyVaultState) -> None:
+    vault.set("db", "canary")
+    metrics = RecordedMetrics()
+
+    async with backend_of(vault, metrics, principal(vault)) as backend:
+        await backend.read(Source("db"))
+        vault.refuse_tokens()
+        with pytest.raises(Unavailable) as caught:
+            await backend.read(Source("db"))
+        await backend.read(Source("db"))
+
+    assert str(caught.value) == (
+        f"Key Vault {vault.url} refuses the token (Unauthorized): is azure-kv.tenant-id the vault's own?"
+    )
+    assert metrics.requests == [("read", "200"), ("read", "401"), ("read", "200")]
+    assert vault.logins == ["service principal app"] * 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"client_secret", "client_id"}, "a service principal needs azure-kv.tenant-id (or AZURE_TENANT_ID)"),
+        ({"client_secret", "tenant_id"}, "a service principal needs azure-kv.client-id (or AZURE_CLIENT_ID)"),
+        ({"federated_token_file", "client_id"}, "a workload identity needs azure-kv.tenant-id (or AZURE_TENANT_ID)"),
+        ({"federated_token_file", "tenant_id"}, "a workload identity needs azure-kv.client-id (or AZURE_CLIENT_ID)"),
+        (
+            {"client_id", "tenant_id"},
+            (
+                "azure-kv.client-id alone is no login: it needs azure-kv.client-secret "
+                "(better: AZURE_CLIENT_SECRET), "
+                "or AZURE_FEDERATED_TOKEN_FILE for a workload identity; "
+                "a managed identity has azure-kv.managed-client-id"
+            ),
+        ),
+    ],
+)
+async def test_settings_that_are_missing(settings: set[str], expected: str) -> None:
+    config = msgspec.convert(dict.fromkeys(settings, "canary"), AzureConfig)
+
+    with pytest.raises(UsageError) as caught:
+        async with open_azure(msgspec.structs.replace(config, name="shop"), RecordedMetrics()):
+            pass
+
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        AzureConfig(tenant_id="no tenant", authority="https://login.example.com"),
+        AzureConfig(tenant_id=TENANT, authority="http://login.example.com"),
+    ],
+)
+async def test_settings_that_the_login_can_not_use(config: AzureConfig) -> None:
+    config = msgspec.structs.replace(config, name="shop", client_id="app", client_secret="canary")
+
+    with pytest.raises(UsageError) as caught:
+        async with open_azure(config, RecordedMetrics()):
+            pass
+
+    assert str(caught.value) == (
+        "login to Azure as service principal: azure-kv.tenant-id or azure-kv.authority can't be used: "
+        "the one is an ID or a domain, the other like https://login.microsoftonline.us"
+    )

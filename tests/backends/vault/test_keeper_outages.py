@@ -1,11 +1,14 @@
 """What becomes of the token, and of those who wait for one, when Vault is down or refuses."""
 
+from functools import partial
+
 import httpx
 import pytest
 import trio
 from trio.testing import MockClock
 
 from secrets_manager.backends.base import Unavailable
+from secrets_manager.backends.vault.keeper import TokenKeeper
 from secrets_manager.backends.vault.token import Token
 from tests.backends.vault.recorded import RecordedMetrics
 from tests.backends.vault.stand import Timed, keeper_of
@@ -18,6 +21,11 @@ LOGIN = "auth/approle/login"
 @pytest.fixture
 def vault() -> VaultState:
     return VaultState()
+
+
+async def successor(keeper: TokenKeeper, refused: Token, *, by_policy: bool = False) -> Token | None:
+    """As a read asks that was sent just now."""
+    return await keeper.successor(refused, asked_at=trio.current_time(), by_policy=by_policy)
 
 
 def down(request: Request) -> None:
@@ -165,7 +173,7 @@ class TestRefusedRead:
             vault.revoke_token(dead.secret)
 
             async def ask() -> None:
-                successors.append(await keeper.successor(dead))
+                successors.append(await successor(keeper, dead))
 
             async with trio.open_nursery() as nursery:
                 for _ in range(50):
@@ -183,11 +191,38 @@ class TestRefusedRead:
             successors = []
             for _ in range(100):
                 await trio.sleep(0.2)
-                successors.append(await keeper.successor(token))
+                successors.append(await successor(keeper, token, by_policy=True))
 
         assert successors == [None] * 100
         assert 3 <= vault.count("GET", "auth/token/lookup-self") <= 4
         assert vault.tokens.logins == 1
+
+    async def test_token_that_dies_as_soon_as_it_was_seen_alive_is_replaced_at_once(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        async with keeper_of(vault, vault.approle("app")) as keeper:
+            dead = await keeper.token()
+            vault.revoke_token(dead.secret)
+            token = await successor(keeper, dead)
+
+        assert token
+        assert token.secret != dead.secret
+
+    async def test_reads_that_were_refused_before_the_token_was_seen_alive_make_no_more_looks(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        """However strange Vault's words are for what a policy forbids."""
+        vault.delay = lambda _: 0.1
+        async with keeper_of(vault, vault.approle("app")) as keeper:
+            token = await keeper.token()
+            await trio.sleep(10)
+            asked_at = trio.current_time()
+            await trio.sleep(0.1)
+            async with trio.open_nursery() as nursery:
+                for _ in range(50):
+                    nursery.start_soon(partial(keeper.successor, token, asked_at=asked_at, by_policy=False))
+
+        assert vault.count("GET", "auth/token/lookup-self") == 1
 
     async def test_who_was_refused_with_an_older_token_gets_the_present_one(
         self, vault: VaultState, autojump_clock: MockClock
@@ -196,7 +231,7 @@ class TestRefusedRead:
             dead = await keeper.token()
             await trio.sleep(10)
             vault.revoke_token(dead.secret)
-            first, second = await keeper.successor(dead), await keeper.successor(dead)
+            first, second = await successor(keeper, dead), await successor(keeper, dead)
 
         assert first == second != dead
         assert vault.tokens.logins == 2
@@ -216,7 +251,7 @@ class TestRefusedRead:
             dead = await keeper.token()
             vault.revoke_token(dead.secret)
             vault.change_token_ttl(credentials, 6)
-            await keeper.successor(dead)
+            await successor(keeper, dead)
             await trio.sleep(5)
             nursery.cancel_scope.cancel()
 
@@ -233,6 +268,6 @@ class TestRefusedRead:
             vault.fault = fail
             for _ in range(100):
                 with pytest.raises(Unavailable, match="Vault failed to answer"):
-                    await keeper.successor(token)
+                    await successor(keeper, token)
 
         assert vault.count("GET", "auth/token/lookup-self") == 1

@@ -15,7 +15,7 @@ from secrets_manager.backends.vault.engine import Engine, engine_of
 from secrets_manager.backends.vault.keeper import TokenKeeper, TokenMetrics
 from secrets_manager.backends.vault.listing import LONGEST, listing_path, listing_query, page_of, utc_now
 from secrets_manager.backends.vault.path import shown, url_path
-from secrets_manager.backends.vault.replies import FORBIDDEN, OK, Reply, read_failure
+from secrets_manager.backends.vault.replies import FORBIDDEN, OK, Reply, forbidden_by_policy, read_failure
 from secrets_manager.backends.vault.server import find_server
 from secrets_manager.backends.vault.token import Token
 from secrets_manager.config import VaultConfig
@@ -103,11 +103,16 @@ class VaultBackend:
         return document
 
     async def _get(self, path: str, params: Mapping[str, str], *, operation: str = "read") -> tuple[Reply, Token]:
-        """The answer to one request, and the token that brought it: a second one where the first was dead."""
+        """The answer to one request, and the token that brought it: a second one where the first was dead.
+
+        Where policies forbid a read, there may be a token with others; that they forbid to list is nothing unusual.
+        """
         token = await self._keeper.token()
+        asked_at = trio.current_time()
         reply = await self._client.request("GET", path, operation=operation, token=token.secret, params=params)
-        if reply.status == FORBIDDEN:
-            successor = await self._keeper.successor(token)
+        by_policy = forbidden_by_policy(reply)
+        if reply.status == FORBIDDEN and not (by_policy and operation == "list"):
+            successor = await self._keeper.successor(token, asked_at=asked_at, by_policy=by_policy)
             if successor is not None:
                 token = successor
                 reply = await self._client.request("GET", path, operation=operation, token=token.secret, params=params)

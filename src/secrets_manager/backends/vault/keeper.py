@@ -4,7 +4,7 @@ One lock stands before every request about the token, so that a hundred reads th
 are told to whoever asks until the backoff is over: a Vault in trouble sees one request at a time, not one from each.
 
 Vault answers 403 both for a dead token and for a policy that forbids a path. Only the token's look at itself tells
-which, and what it found is believed for some seconds: a forbidden path is read again and again.
+which; Vault's words, which differ between its versions, are a hint at how soon such a look is worth it again.
 
 A live token keeps the policies that its role had at the login. So while a path is forbidden, a login shows from time to
 time whether the role has others by now; if not, its token is given back.
@@ -43,7 +43,7 @@ RENEW_SELF = "renew-self"
 REVOKE_SELF = "revoke-self"
 
 BELIEVED_FOR = 5.0
-"""Seconds for which a token that was seen alive, or was just granted, is not suspected again."""
+"""Seconds for which a token that was seen alive is not suspected for what seems to be forbidden by a policy."""
 SHORTEST_PAUSE = 0.5
 """Seconds between two looks at the token, however short it lives."""
 FAREWELL = 1.0
@@ -97,9 +97,10 @@ class TokenKeeper:
         async with self._lock:
             return self._living() or await self._login()
 
-    async def successor(self, refused: Token) -> Token | None:
+    async def successor(self, refused: Token, *, asked_at: float, by_policy: bool) -> Token | None:
         """What to try instead of a token that a read was refused with; None when its policies are the reason.
 
+        The read was sent at `asked_at`. `by_policy` is what Vault's words tell of the reason.
         Raises: Unavailable.
         """
         async with self._lock:
@@ -108,7 +109,7 @@ class TokenKeeper:
                 return await self._login()
             if token.secret != refused.secret:
                 return token
-            if self._believed(token) or await self._inspect(token):
+            if self._believed(token, asked_at=asked_at, by_policy=by_policy) or await self._inspect(token):
                 return await self._with_other_policies(token)
             return await self._login()
 
@@ -168,8 +169,12 @@ class TokenKeeper:
     def _living(self) -> Token | None:
         return self._token if self._token and self._token.alive(trio.current_time()) else None
 
-    def _believed(self, token: Token) -> bool:
-        return token.uses == 0 and trio.current_time() < self._seen_alive_at + BELIEVED_FOR
+    def _believed(self, token: Token, *, asked_at: float, by_policy: bool) -> bool:
+        """Whether a refusal says nothing against the token: it was seen alive since, or the words don't speak of it."""
+        if token.uses > 0:  # it may be spent
+            return False
+        seen = self._seen_alive_at
+        return seen > asked_at or (by_policy and trio.current_time() < seen + BELIEVED_FOR)
 
     async def _login(self) -> Token:
         """A new token, which is used from now on. The old one is revoked: others may wait for its place."""

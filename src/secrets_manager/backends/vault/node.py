@@ -21,6 +21,9 @@ from secrets_manager.net.transport import Caller, ReplyTooLarge, Spread
 MAX_BODY = 8 * 1024 * 1024
 """Vault's storage takes a megabyte a secret, Kubernetes as much; escapes in JSON make up to six of one."""
 
+LONGEST_WISH = 60.0
+"""Seconds for which we leave a server alone at its wish, at most."""
+
 HEADERS = {
     "Accept": "application/json",
     "User-Agent": "secrets-manager",
@@ -105,4 +108,4 @@ class Node:
 def _retry_after(response: httpx.Response) -> float | None:
     """Seconds. The header's other form, a date, is not used by Vault."""
     value = response.headers.get("Retry-After", "")
-    return float(value) if value.isascii() and value.isdigit() else None
+    return min(float(value), LONGEST_WISH) if value.isascii() and value.isdigit() else None

@@ -55,6 +55,11 @@ class Place:
         self.home = f"secret/data/{bao.fresh()}"
         self.listing = self.home.replace("/data/", "/detailed-metadata/") + "/"
         self.credentials = bao.reader(f"{self.home}/*", *([f"{self.listing}*"] if may_list else []))
+        self.vault = {
+            "VAULT_ADDR": bao.url,
+            "VAULT_ROLE_ID": self.credentials.role_id,
+            "VAULT_SECRET_ID": self.credentials.secret_id,
+        }
 
     def write(self, name: str, **values: Json) -> str:
         """Write a secret of the store. Returns its full path."""
@@ -136,12 +141,7 @@ class World(Place):
         self, cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str, may_list: bool = False, url: str = ""
     ) -> None:
         super().__init__(cluster, bao, namespace=cluster.namespace(), may_list=may_list)
-        self.environment = {
-            "KUBECONFIG": str(cluster.kubeconfig),
-            "VAULT_ADDR": url or bao.url,
-            "VAULT_ROLE_ID": self.credentials.role_id,
-            "VAULT_SECRET_ID": self.credentials.secret_id,
-        }
+        self.environment = {"KUBECONFIG": str(cluster.kubeconfig), **self.vault, "VAULT_ADDR": url or bao.url}
         usual = (f"-watch-namespaces={self.namespace}", f"-reconcile-period={PERIOD}")
         self.program = SecretsManager(folder, flags=(*usual, *flags), environment=self.environment)
 

@@ -90,18 +90,13 @@ def scene(cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str) -> Ite
     if binaries is None or not (binaries / "secrets-manager-go").exists():
         pytest.skip(MISSING)
     here = Place(cluster, bao, namespace=cluster.namespace())
-    environment = {
-        "VAULT_ADDR": bao.url,
-        "VAULT_ROLE_ID": here.credentials.role_id,
-        "VAULT_SECRET_ID": here.credentials.secret_id,
-    }
 
     def container(name: str, *command: str) -> Container:
         return Container(
             [*command, f"-metrics-addr=127.0.0.1:{free_port()}", f"-watch-namespaces={here.namespace}",
              "-reconcile-period=500ms", *flags],
             cluster=cluster, token=cluster.admin_token, namespace=here.namespace, folder=folder / name,
-            environment=environment,
+            environment=here.vault,
         )  # fmt: skip
 
     original = container("original", str(binaries / "secrets-manager-go"))

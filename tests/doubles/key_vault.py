@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from secrets_manager.config import AzureConfig
 from secrets_manager.demo.api.documents import Json, Object
 
 TENANT = "11111111-2222-3333-4444-555555555555"
@@ -77,6 +78,14 @@ class KeyVaultState:
         self._offset = 0
         self._tokens: dict[str, float] = {}
         self._secrets: dict[str, list[Version]] = {}
+
+    @property
+    def config(self) -> AzureConfig:
+        return AzureConfig(url=self.url, verify_challenge_resource=False)
+
+    def fresh(self, prefix: str = "test") -> str:
+        """A name not used before."""
+        return f"{prefix}-{uuid.uuid4().hex[:8]}"
 
     def set(self, name: str, value: str, *, content_type: str = "") -> str:
         """Write a new version. Returns its name."""

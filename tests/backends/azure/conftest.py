@@ -1,32 +1,15 @@
-"""Key Vault for these tests: the double on a port of its own, trusted for the length of a test."""
+"""What these tests share: the double, for short, and the file that Kubernetes mounts."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.doubles.key_vault import KeyVaultState
-from tests.doubles.key_vault_server import serving
-from tests.kube.certificates import Authority
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture
-def vault(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[KeyVaultState]:
-    """A vault that the machine's own identity may read."""
-    state = KeyVaultState()
-    state.managed.add("")
-    with serving(state, authority):
-        monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
-        monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
-        monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
-        monkeypatch.setenv("NO_PROXY", "localhost")
-        monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", state.url)
-        yield state
+def vault(key_vault_double: KeyVaultState) -> KeyVaultState:
+    return key_vault_double
 
 
 @pytest.fixture

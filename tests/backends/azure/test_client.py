@@ -17,10 +17,10 @@ DB = Source("db")
 
 
 async def test_authority_may_be_named_as_users_of_requests_do(
-    vault: KeyVaultState, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    vault: KeyVaultState, authority_of_key_vault: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vault.set("db", "canary")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.certificate))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority_of_key_vault.certificate))
     monkeypatch.setenv("SSL_CERT_FILE", "")
 
     async with backend_of(vault) as backend:

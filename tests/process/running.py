@@ -45,27 +45,12 @@ class SecretsManager(Program):
             return ""
 
 
-class Place:
-    """One namespace of the cluster and one folder of the store: what users do there, and what they see."""
+class Namespace:
+    """One namespace of the cluster: what users do there, and what they see."""
 
-    def __init__(self, cluster: ControlPlane, bao: OpenBao, *, namespace: str, may_list: bool = False) -> None:
+    def __init__(self, cluster: ControlPlane, namespace: str) -> None:
         self.cluster = cluster
-        self.bao = bao
         self.namespace = namespace
-        self.home = f"secret/data/{bao.fresh()}"
-        self.listing = self.home.replace("/data/", "/detailed-metadata/") + "/"
-        self.credentials = bao.reader(f"{self.home}/*", *([f"{self.listing}*"] if may_list else []))
-        self.vault = {
-            "VAULT_ADDR": bao.url,
-            "VAULT_ROLE_ID": self.credentials.role_id,
-            "VAULT_SECRET_ID": self.credentials.secret_id,
-        }
-
-    def write(self, name: str, **values: Json) -> str:
-        """Write a secret of the store. Returns its full path."""
-        path = f"{self.home}/{name}"
-        self.bao.write_kv(path, values)
-        return path
 
     def define(self, name: str, keys: Mapping[str, str], /, **spec: Json) -> Object:
         """Make a definition. `keys` maps keys of the Secret to path#key."""
@@ -132,6 +117,28 @@ class Place:
         query: Query = {"watch": "1", "resourceVersion": since, "timeoutSeconds": 1}
         lines = self.cluster.lines(self.path_of_secret(), query)
         return [(text(line, "type"), text(line, "object", "metadata", "name")) for line in lines]
+
+
+class Place(Namespace):
+    """One namespace of the cluster and one folder of the store: what users do there, and what they see."""
+
+    def __init__(self, cluster: ControlPlane, bao: OpenBao, *, namespace: str, may_list: bool = False) -> None:
+        super().__init__(cluster, namespace)
+        self.bao = bao
+        self.home = f"secret/data/{bao.fresh()}"
+        self.listing = self.home.replace("/data/", "/detailed-metadata/") + "/"
+        self.credentials = bao.reader(f"{self.home}/*", *([f"{self.listing}*"] if may_list else []))
+        self.vault = {
+            "VAULT_ADDR": bao.url,
+            "VAULT_ROLE_ID": self.credentials.role_id,
+            "VAULT_SECRET_ID": self.credentials.secret_id,
+        }
+
+    def write(self, name: str, **values: Json) -> str:
+        """Write a secret of the store. Returns its full path."""
+        path = f"{self.home}/{name}"
+        self.bao.write_kv(path, values)
+        return path
 
 
 class World(Place):

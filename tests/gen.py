@@ -32,13 +32,16 @@ def data_source(place: str, *, encoding: str = "", version: int | str | None = N
     return DataSource(path=path, key=key, encoding=encoding, version=version, property=property_)
 
 
-def spec(name: str = "db", *, keys: Mapping[str, str | DataSource] | None = None, type_: str = "") -> Spec:
+def spec(
+    name: str = "db", *, keys: Mapping[str, str | DataSource] | None = None, type_: str = "", refresh: str = ""
+) -> Spec:
     """`keys` maps each key of the Secret to its place, as path#key or as a `data_source`."""
     places = ONE_KEY if keys is None else keys
     return Spec(
         name=name,
         keys_map={key: place if isinstance(place, DataSource) else data_source(place) for key, place in places.items()},
         type=type_,
+        refresh_interval=refresh,
     )
 
 

@@ -22,6 +22,10 @@ class StartError(SecretsManagerError):
     """The machine refuses what the process needs in order to start."""
 
 
+class Unfit(ValueError):
+    """A text is no value of its kind. Says what is allowed, in words that follow the text; never the text itself."""
+
+
 def leaves(error: BaseException) -> list[BaseException]:
     """The single errors that nurseries have put into groups, or into groups of groups."""
     if not isinstance(error, BaseExceptionGroup):

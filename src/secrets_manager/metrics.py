@@ -19,7 +19,6 @@ Key = tuple[str, str]
 REQUEST_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Upper ends of the histogram's buckets: from a read of a near and idle Vault to the usual timeout."""
 
-
 SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 """Bounds of the buckets of what takes time."""
 

@@ -63,6 +63,43 @@ async def test_a_path_that_many_use_is_read_once_a_period(autojump_clock: MockCl
         assert scene.vault.count("GET", "secret/data/shared") - before == 600 / ControllerConfig().reconcile_period
 
 
+async def test_a_definition_may_have_its_own_period_and_a_wrong_one_is_told(autojump_clock: MockClock) -> None:
+    async with running(config=ControllerConfig(reconcile_period=3600)) as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        scene.change("app", refreshInterval="1m30s")
+        await scene.settled()
+        scene.write("app", password="hunter-2")
+        await scene.passed(90 * 1.5)
+        assert scene.values("app") == {"pw": "hunter-2"}
+
+        scene.change("app", refreshInterval="soon")
+        await scene.settled()
+        assert scene.reason("app") == "DefinitionInvalid"
+        assert scene.values("app") == {"pw": "hunter-2"}
+
+
+async def test_the_annotation_to_force_a_sync_reads_afresh_at_once_at_each_new_value(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(config=ControllerConfig(reconcile_period=3600)) as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        for number in (2, 3):
+            scene.write("app", password=f"hunter-{number}")
+            scene.annotate("app", **{"force-sync": f"{number}"})
+            await scene.passed(0.1)
+            assert scene.values("app") == {"pw": f"hunter-{number}"}
+
+        del scene.door.writes[:]
+        before = scene.vault.count("GET", "secret/data/app")
+        scene.annotate("app", **{"force-sync": "4"})
+        await scene.passed(0.1)
+        assert scene.vault.count("GET", "secret/data/app") == before + 1
+        assert scene.writes() == []
+
+
 async def test_all_keys_of_one_path_change_in_one_write(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", user="u-1", password="hunter-1")

@@ -43,6 +43,30 @@ async def test_each_source_is_polled_once_in_each_period(autojump_clock: MockClo
         assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([PERIOD] * 9)
 
 
+async def test_a_period_of_its_own_is_that_of_a_source_and_of_several_the_shortest(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend)
+
+    async def reads(periods: float) -> int:
+        before = len(backend.times(DB))
+        await trio.sleep(periods * PERIOD)
+        return len(backend.times(DB)) - before
+
+    async with running(sources):
+        sources.use(key("rarely"), frozenset({DB}), period=10 * PERIOD)
+        assert await reads(100) == 10
+        sources.use(key("usually"), frozenset({DB}))
+        assert await reads(10) == 10
+        sources.use(key("often"), frozenset({DB}), period=PERIOD / 10)
+        assert await reads(10) == 100
+        sources.use(key("often"), frozenset({DB}), period=PERIOD / 2)
+        await trio.sleep(PERIOD)
+        assert await reads(10) == 20
+        sources.release(key("often"))
+        await trio.sleep(PERIOD)
+        assert await reads(10) == 10
+
+
 async def test_polls_are_spread_over_the_period_and_a_restart_does_not_move_them(autojump_clock: MockClock) -> None:
     many = frozenset(Source(f"secret/data/app-{number}") for number in range(200))
 

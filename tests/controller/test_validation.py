@@ -37,6 +37,9 @@ def typed(type_: str, *keys: str) -> Spec:
         typed("kubernetes.io/dockerconfigjson", ".dockerconfigjson"),
         typed("kubernetes.io/basic-auth", "username"),
         typed("kubernetes.io/basic-auth", "password"),
+        spec(refresh="1s"),
+        spec(refresh="1m30s"),
+        spec(refresh="720h"),
     ],
 )
 def test_what_kubernetes_takes_passes_as_it_is(good: Spec) -> None:
@@ -57,6 +60,17 @@ def test_what_kubernetes_takes_passes_as_it_is(good: Spec) -> None:
         (spec("dß"), f"spec.name 'd\\xdf' can't be the name of a Secret: {NAME_RULE}"),
         (spec("a" * 254), f"spec.name '{'a' * 60}...' can't be the name of a Secret: {NAME_RULE}"),
         (spec(keys={}), "spec.keysMap names no key: add one, or delete this definition"),
+        (
+            spec(refresh="5"),
+            "spec.refreshInterval '5' is no duration: write numbers with their units, like 5s, 1m30s or 300ms",
+        ),
+        (spec(refresh="999ms"), "spec.refreshInterval 999ms is too little: it is 1s at least"),
+        (spec(refresh="0"), "spec.refreshInterval 0 is too little: it is 1s at least"),
+        (spec(refresh="-1h"), "spec.refreshInterval -1h is too little: it is 1s at least"),
+        (
+            spec(refresh="9999999h"),
+            "spec.refreshInterval '9999999h' is longer than any duration can be, which is 292 years",
+        ),
         (spec(keys={"": PLACE}), f"spec.keysMap: '' can't be a key of a Secret: {KEY_RULE}"),
         (spec(keys={".": PLACE}), f"spec.keysMap: '.' can't be a key of a Secret: {KEY_RULE}"),
         (spec(keys={"..": PLACE}), f"spec.keysMap: '..' can't be a key of a Secret: {KEY_RULE}"),

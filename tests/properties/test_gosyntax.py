@@ -5,8 +5,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from secrets_manager.cli.flags import FLAGS, parse
-from secrets_manager.cli.gosyntax import Flag, Unfit, boolean, duration, integer
-from secrets_manager.errors import UsageError
+from secrets_manager.cli.gosyntax import Flag, boolean, integer
+from secrets_manager.durations import duration
+from secrets_manager.errors import Unfit, UsageError
 
 MAX_INT64 = 2**63 - 1
 UNITS = (("h", 3600 * 10**9), ("m", 60 * 10**9), ("s", 10**9), ("ms", 10**6), ("µs", 10**3), ("ns", 1))

@@ -1,4 +1,4 @@
-"""Command lines as Go's package `flag` reads them, and values as Go's `strconv` and `time` do.
+"""Command lines as Go's package `flag` reads them, and values as Go's `strconv` does.
 
 A flag has one dash or two. Its value follows after `=`, or as the next argument; that of a flag of yes or no only after
 `=`. The last one counts. What is accepted here means in Go the same; a loose argument, at which Go silently stops and
@@ -10,40 +10,22 @@ No error text holds an argument of which one can't tell that it is no secret.
 import difflib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from decimal import Decimal
 from typing import NamedTuple
 
-from secrets_manager.errors import UsageError
+from secrets_manager.errors import Unfit, UsageError
 
 Value = str | int | float | bool | tuple[str, ...]
 
 MAX_SHOWN = 60
 _MAX_INT64 = 2**63 - 1
 _MAX_LENGTH = 64
-"""Characters of a number or a duration: more than any that fits."""
+"""Characters of a number: more than any that fits."""
 
 _NAME = re.compile(r"(--?)([A-Za-z0-9._-]*)")
 _INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
-_NANOSECONDS = {
-    "ns": 1,
-    "us": 10**3,
-    "µs": 10**3,  # the micro sign
-    "μs": 10**3,  # the Greek letter
-    "ms": 10**6,
-    "s": 10**9,
-    "m": 60 * 10**9,
-    "h": 3600 * 10**9,
-}
-_PART = rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)({'|'.join(_NANOSECONDS)})"
-_PARTS = re.compile(_PART)
-_DURATION = re.compile(rf"([+-]?)((?:{_PART})+)")
 _BOOLEANS = dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True) | dict.fromkeys(
     ("0", "f", "F", "FALSE", "false", "False"), False
 )
-
-
-class Unfit(ValueError):
-    """A text is no value of this kind. Says what is allowed, in words that follow the text; never the text itself."""
 
 
 class Kind(NamedTuple):
@@ -81,19 +63,6 @@ def integer(text: str) -> int:
     if len(text) > _MAX_LENGTH or not _INTEGER.fullmatch(text) or abs(int(text)) > _MAX_INT64:
         raise Unfit("is no whole number")
     return int(text)
-
-
-def duration(text: str) -> float:
-    """Seconds, from what time.ParseDuration takes. Raises: Unfit."""
-    if text in {"0", "+0", "-0"}:
-        return 0.0
-    match = _DURATION.fullmatch(text) if len(text) <= _MAX_LENGTH else None
-    if match is None:
-        raise Unfit("is no duration: write numbers with their units, like 5s, 1m30s or 300ms")
-    nanoseconds = sum(int(Decimal(number) * _NANOSECONDS[unit]) for number, unit in _PARTS.findall(match[2]))
-    if nanoseconds > _MAX_INT64:
-        raise Unfit("is longer than any duration can be, which is 292 years")
-    return (-nanoseconds if match[1] == "-" else nanoseconds) / 10**9
 
 
 def text(text: str) -> str:

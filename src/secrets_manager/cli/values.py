@@ -5,7 +5,9 @@ import logging
 import re
 from urllib.parse import urlsplit
 
-from secrets_manager.cli.gosyntax import Kind, Unfit, at_least, duration, integer, text
+from secrets_manager.cli.gosyntax import Kind, at_least, integer, text
+from secrets_manager.durations import duration
+from secrets_manager.errors import Unfit
 
 MAX_PORT = 65535
 _HOST = re.compile(r"[A-Za-z0-9_.-]*")

@@ -178,7 +178,10 @@ class Controller:
             return
         if old is None or not old.wants_the_same_as(new):
             admitted = self._policy.admitted(new)
-            self._sources.use(new.key, admitted.sources if isinstance(admitted, Spec) else frozenset())
+            if isinstance(admitted, Spec):
+                self._sources.use(new.key, admitted.sources, period=admitted.period)
+            else:
+                self._sources.use(new.key, frozenset())
             self._queue.add(new.key, Lane.ROUTINE if old is None and new.in_sync else Lane.URGENT)
 
     def _secret_changed(self, old: CurrentSecret | None, new: CurrentSecret | None) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from secrets_manager.backends.base import Source
+from secrets_manager.durations import duration
 from secrets_manager.kube.objects import ObjectKey, ObjectMeta, ObjectReference, OwnerReference, Wire
 from secrets_manager.kube.resources import Resource
 
@@ -73,10 +74,22 @@ class Spec(Wire, frozen=True):
     type: Annotated[str, Meta(description="Type of the Secret, such as Opaque (the default) or kubernetes.io/tls.")] = (
         ""
     )
+    refresh_interval: Annotated[
+        str,
+        Meta(
+            description="How often the backend is asked for changes, such as 1m30s; without it, as often as the "
+            "controller is told by reconcile-period. Of several objects with one path the shortest counts."
+        ),
+    ] = ""
 
     @property
     def secret_type(self) -> str:
         return self.type or "Opaque"
+
+    @property
+    def period(self) -> float | None:
+        """The refresh interval in seconds, if there is one. Raises: Unfit."""
+        return duration(self.refresh_interval) if self.refresh_interval else None
 
     @property
     def sources(self) -> frozenset[Source]:

@@ -39,7 +39,10 @@ class _Entry:
     """What is known of one source."""
 
     def __init__(self) -> None:
-        self.users: set[ObjectKey] = set()
+        self.users: dict[ObjectKey, float] = {}
+        """Each with its period."""
+        self.period = float("inf")
+        """The shortest of theirs."""
         self.state: str | None = None
         """The marker of the last content, or the text of the last error: changes when it changes."""
         self.listed: str | None = None
@@ -102,18 +105,23 @@ class Sources:
             uncovered=self._poll_again,
         )
 
-    def use(self, key: ObjectKey, sources: frozenset[Source]) -> None:
-        """This definition, new or changed, is made of these sources; nothing that was read before now serves it."""
+    def use(self, key: ObjectKey, sources: frozenset[Source], *, period: float | None = None) -> None:
+        """This definition, new or changed, is made of these sources; nothing that was read before now serves it.
+
+        `period` is its own, in seconds, in place of everybody's.
+        """
         before = self._uses.get(key, frozenset())
         self._uses[key] = sources
         self._since[key] = trio.current_time()
         self._leave(key, before - sources)
-        for source in sources - before:
+        for source in sources:
             if source not in self._entries:
                 self._entries[source] = _Entry()
                 self._folders.join(source)
+            entry = self._entries[source]
+            entry.users[key] = period or self._period
+            if entry.users[key] < entry.period:
                 self._schedule_next(source)
-            self._entries[source].users.add(key)
 
     def release(self, key: ObjectKey) -> None:
         """This definition is gone."""
@@ -155,7 +163,7 @@ class Sources:
         else:
             self._schedule_next(source)
         before = entry.state
-        await self._read(source, entry.fresh_from if changed else trio.current_time() - self._period / 2)
+        await self._read(source, entry.fresh_from if changed else trio.current_time() - entry.period / 2)
         if entry.state == before and isinstance(entry.result, Document):
             entry.result = None  # nobody needs values that have not changed
 
@@ -191,7 +199,9 @@ class Sources:
             self._schedule_next(source)
 
     def _schedule_next(self, source: Source) -> None:
-        self._schedule(source, _until_next(source, self._period, trio.current_time()))
+        entry = self._entries[source]
+        entry.period = min(entry.users.values())
+        self._schedule(source, _until_next(source, entry.period, trio.current_time()))
 
     async def _read(self, source: Source, fresh_from: float) -> Result:
         """The result of a read that began at `fresh_from` or later: one that is known, or under way, or a new one."""
@@ -243,7 +253,7 @@ class Sources:
     def _leave(self, key: ObjectKey, sources: Iterable[Source]) -> None:
         for source in sources:
             entry = self._entries[source]
-            entry.users.discard(key)
+            entry.users.pop(key, None)
             if not entry.users:
                 del self._entries[source]
                 self._folders.leave(source)

@@ -10,8 +10,11 @@ import msgspec
 
 from secrets_manager.controller.definition import InvalidSpec, Reason, Spec
 from secrets_manager.controller.problem import Problem
+from secrets_manager.errors import Unfit
 
 MAX_SECRET_BYTES = 1024 * 1024
+SHORTEST_INTERVAL = 1.0
+"""Seconds: more often, one object alone would keep the backend busy."""
 _MAX_NAME = 253
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _DATA_KEY = re.compile(r"[-._a-zA-Z0-9]+")
@@ -59,7 +62,7 @@ def _first_fault(spec: Spec) -> str | None:
         )
     if not spec.keys_map:
         return "spec.keysMap names no key: add one, or delete this definition"
-    return _fault_of_keys(spec) or _fault_of_type(spec)
+    return _fault_of_keys(spec) or _fault_of_type(spec) or _fault_of_interval(spec)
 
 
 def _fault_of_keys(spec: Spec) -> str | None:
@@ -83,6 +86,16 @@ def _fault_of_type(spec: Spec) -> str | None:
         return f"spec.type {secret_type} needs the key {missing[0]}: add it to spec.keysMap, or use type Opaque"
     if secret_type == _NEEDS_EITHER and not {"username", "password"} & set(spec.keys_map):
         return f"spec.type {secret_type} needs the key username or password in spec.keysMap"
+    return None
+
+
+def _fault_of_interval(spec: Spec) -> str | None:
+    try:
+        period = spec.period
+    except Unfit as why:
+        return f"spec.refreshInterval {_shown(spec.refresh_interval)} {why}"
+    if period is not None and period < SHORTEST_INTERVAL:
+        return f"spec.refreshInterval {spec.refresh_interval} is too little: it is {SHORTEST_INTERVAL:g}s at least"
     return None
 
 

@@ -112,6 +112,7 @@ class Scene:
         self._random = random.Random(seed)
         self._credentials = self.vault.reader(*readable)
         self._over = trio.Event()
+        self._controller: Controller | None = None
         for name in (NAMESPACE, "other"):
             self.user.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
@@ -142,7 +143,7 @@ class Scene:
                 open_vault(vault, VaultMetrics(self.registry, vault), make=lambda: VaultTransport(self.vault)) as bao,
                 trio.open_nursery() as process,
             ):
-                controller = Controller(
+                self._controller = controller = Controller(
                     client,
                     bao,
                     self._config,
@@ -156,6 +157,11 @@ class Scene:
                 process.start_soon(controller.watch)
                 process.start_soon(controller.work)
         over.set()
+
+    @property
+    def unsynced(self) -> list[str]:
+        """What the program is not ready for yet."""
+        return [] if self._controller is None else self._controller.unsynced
 
     async def settled(self, quiet: float = QUIET) -> None:
         """Wait until nothing has changed in the cluster for so many seconds."""

@@ -3,9 +3,8 @@
 from trio.testing import MockClock
 
 from secrets_manager.config import ControllerConfig
-from secrets_manager.controller import crd
 from secrets_manager.demo.api.documents import Object, at, items, text
-from tests.controller.component import definition_path, keys_map, running, secret_path
+from tests.controller.component import definition_path, running, secret_path
 from tests.doubles import faults as fault
 
 FINALIZER = "secret.finalizer.secrets-manager.tuenti.io"
@@ -360,59 +359,6 @@ async def test_two_definitions_of_one_secret_and_the_second_gets_it_when_the_fir
         scene.delete("first")
         await scene.settled()
         assert (scene.values("app"), scene.reason("second")) == ({"pw": "hunter-2"}, "Synced")
-
-
-async def test_an_excluded_namespace_is_left_alone(autojump_clock: MockClock) -> None:
-    async with running(config=ControllerConfig(exclude_namespaces=frozenset({"other"}))) as scene:
-        scene.write("app", password="hunter-1")
-        scene.define("app", pw="app#password")
-        excluded = scene.define("app", namespace="other", pw="app#password")
-        await scene.settled()
-        scene.user.patch(definition_path("app", namespace="other"), {"spec": {"keysMap": keys_map(k="app#password")}})
-        await scene.settled()
-
-        assert scene.values("app") == {"pw": "hunter-1"}
-        assert scene.secret("app", namespace="other") is None
-        assert at(scene.user.get(definition_path("app", namespace="other")), "status") == at(excluded, "status")
-
-
-async def test_only_the_watched_namespaces_are_looked_at(autojump_clock: MockClock) -> None:
-    async with running(config=ControllerConfig(watch_namespaces=("other", "not-yet-there"))) as scene:
-        scene.write("app", password="hunter-1")
-        scene.define("app", pw="app#password")
-        scene.define("app", namespace="other", pw="app#password")
-        await scene.settled()
-
-        assert scene.values("app") is None
-        assert scene.secret("app", namespace="other") is not None
-        assert all("/namespaces/" in call.path for call in scene.faults.calls)
-
-
-async def test_a_crd_that_is_deleted_takes_all_along_and_nobody_of_us_lifts_a_hand(autojump_clock: MockClock) -> None:
-    async with running() as scene:
-        scene.write("app", password="hunter-1")
-        scene.define("app", pw="app#password")
-        scene.somebodys_secret("theirs")
-        await scene.settled()
-        del scene.door.writes[:]
-
-        scene.user.delete(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd.NAME}")
-        await scene.passed(600)
-
-        assert scene.writes() == []
-        assert [text(each, "metadata", "name") for each in scene.user.list(secret_path(""))] == ["theirs"]
-
-
-async def test_a_crd_that_comes_after_the_start_is_found(autojump_clock: MockClock) -> None:
-    async with running(crd=None) as scene:
-        scene.write("app", password="hunter-1")
-        await scene.passed(600)
-        scene.install()
-        scene.define("app", pw="app#password")
-
-        await scene.passed(30)
-
-        assert scene.values("app") == {"pw": "hunter-1"}
 
 
 async def test_what_the_queue_has_done_is_told(autojump_clock: MockClock) -> None:

@@ -1,0 +1,208 @@
+"""What an API server does to its clients, in virtual time: it is slow, refuses, forgets, and takes kinds away."""
+
+import pytest
+from trio.testing import MockClock
+
+from secrets_manager.config import ControllerConfig
+from secrets_manager.controller import crd
+from secrets_manager.demo.api.documents import Object, text
+from tests.controller.component import Scene, running, secret_path
+from tests.doubles import faults as fault
+
+RARELY = ControllerConfig(reconcile_period=3600)
+"""No poll of Vault comes to the rescue."""
+CRD_PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd.NAME}"
+
+
+def in_sync(scene: Scene) -> None:
+    scene.write("app", password="hunter-1")
+    scene.define("app", pw="app#password")
+
+
+async def test_a_crd_that_is_deleted_takes_all_along_and_nobody_of_us_lifts_a_hand(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        scene.somebodys_secret("theirs")
+        await scene.settled()
+        del scene.door.writes[:]
+
+        scene.user.delete(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd.NAME}")
+        await scene.passed(600)
+
+        assert scene.writes() == []
+        assert [text(each, "metadata", "name") for each in scene.user.list(secret_path(""))] == ["theirs"]
+
+
+async def test_a_crd_that_comes_after_the_start_is_found(autojump_clock: MockClock) -> None:
+    async with running(crd=None) as scene:
+        scene.write("app", password="hunter-1")
+        await scene.passed(600)
+        scene.install()
+        scene.define("app", pw="app#password")
+
+        await scene.passed(30)
+
+        assert scene.values("app") == {"pw": "hunter-1"}
+
+
+async def test_a_crd_that_is_deleted_and_made_anew_is_found_and_its_definitions_make_their_secrets_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        del scene.door.writes[:]
+
+        scene.user.delete(CRD_PATH)
+        await scene.passed(120)
+        assert scene.writes() == []
+        assert [line for line in scene.told.lines if "404" in line and "secretdefinitions" in line] != []
+
+        scene.install()
+        scene.define("app", pw="app#password")
+        await scene.passed(35)
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1"}, "Synced")
+
+
+async def test_a_slow_server_is_waited_for(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY, alive=False) as scene:
+        scene.faults.always(fault.late(9))
+        scene.start()
+        in_sync(scene)
+        await scene.settled()
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1"}, "Synced")
+        assert scene.writes_to_secrets() == ["POST secrets app"]
+
+
+async def test_a_server_that_is_down_for_long_is_found_again_and_all_that_happened_meanwhile(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as scene:
+        in_sync(scene)
+        await scene.settled()
+        scene.faults.always(fault.lose_request())
+        scene.cluster.end_watches()
+        await scene.passed(600)
+        requests = len(scene.faults.calls)
+        scene.write("app", password="hunter-2")
+        scene.user.delete(secret_path("app"))
+        scene.write("more", password="hunter-3")
+        scene.define("more", pw="more#password")
+        scene.cluster.compact()
+        await scene.passed(600)
+        assert len(scene.faults.calls) - requests < 600 / 5
+
+        scene.faults.heal()
+        await scene.passed(65)
+        assert (scene.values("app"), scene.values("more")) == ({"pw": "hunter-2"}, {"pw": "hunter-3"})
+
+
+DENIED = 'admission webhook "guard.example.com" denied the request: not today'
+
+
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (fault.answer(403, reason="Forbidden", message=DENIED), f"403 Forbidden: {DENIED}"),
+        (fault.answer(400, reason="BadRequest", message=DENIED), f"400 BadRequest: {DENIED}"),
+        (fault.answer(422, reason="Invalid", message=DENIED), f"422 Invalid: {DENIED}"),
+    ],
+    ids=["403", "400", "422"],
+)
+async def test_a_webhook_that_refuses_is_quoted_and_asked_again_now_and_then(
+    refusal: fault.Fault, told: str, autojump_clock: MockClock
+) -> None:
+    posts = fault.on_path(ends="/secrets")
+    async with running(config=RARELY) as scene:
+        scene.faults.always(refusal, when=lambda request: request.method == "POST" and posts(request))
+        in_sync(scene)
+        await scene.passed(3600)
+        assert scene.reason("app") == "SecretRejected"
+        assert scene.message("app").endswith(told)
+        assert 3600 / 60 <= scene.faults.count(lambda call: call == ("POST", secret_path("").rstrip("/"))) < 150
+
+        scene.faults.heal()
+        await scene.passed(65)
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1"}, "Synced")
+
+
+async def test_a_webhook_that_can_not_be_reached_is_waited_for(autojump_clock: MockClock) -> None:
+    failed = fault.answer(500, reason="InternalError", message="failed calling webhook: connection refused")
+    async with running(config=RARELY) as scene:
+        scene.faults.always(failed, when=fault.is_write)
+        in_sync(scene)
+        await scene.passed(600)
+        assert scene.writes() == []
+
+        scene.faults.heal()
+        await scene.passed(65)
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1"}, "Synced")
+
+
+async def test_a_secret_that_is_being_deleted_is_made_again_once_it_is_gone(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        scene.edit("app", {"metadata": {"finalizers": ["example.com/slow"]}})
+        await scene.settled()
+        uid = text(scene.secret("app"), "metadata", "uid")
+        scene.user.delete(secret_path("app"))
+        scene.write("app", password="hunter-2")
+        await scene.passed(600)
+        assert scene.reason("app") == "SecretRejected"
+        assert text(scene.secret("app"), "metadata", "uid") == uid
+
+        scene.edit("app", {"metadata": {"finalizers": None}})
+        await scene.passed(1)
+        assert text(scene.secret("app"), "metadata", "uid") not in ("", uid)
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-2"}, "Synced")
+
+
+async def test_a_namespace_that_is_being_deleted_is_no_place_to_write_to_and_is_left_in_peace(
+    autojump_clock: MockClock,
+) -> None:
+    namespace: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        scene.cluster.cleans_up = False
+        scene.user.delete("/api/v1/namespaces/shop")
+        scene.user.delete(secret_path("app"))
+        del scene.door.writes[:]
+        await scene.passed(3600)
+        assert scene.reason("app") == "SecretRejected"
+        assert "terminat" in scene.message("app")
+        assert len(scene.writes()) <= 2  # the status, and an Event if it is taken
+
+        scene.cluster.cleans_up = True
+        scene.cluster.clean_up()
+        requests = len(scene.faults.calls)
+        await scene.passed(280)
+        assert len(scene.faults.calls) - requests <= 2
+
+        scene.user.create(namespace)
+        in_sync(scene)
+        await scene.passed(1)
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1"}, "Synced")
+
+
+async def test_a_watch_may_be_cut_at_any_byte(autojump_clock: MockClock) -> None:
+    """Both of them at once, that of definitions and that of Secrets."""
+
+    async def course(at: int) -> Object:
+        async with running(config=RARELY, alive=False) as scene:
+            in_sync(scene)
+            scene.faults.next(fault.cut(at, error=at % 2 == 0), when=fault.is_watch, times=2)
+            scene.start()
+            await scene.passed(1)
+            scene.write("more", password="hunter-3")
+            scene.define("more", pw="more#password")
+            scene.edit("app", {"data": {"pw": "ZWRpdGVk"}})
+            await scene.settled(5)
+            return scene.picture()
+
+    whole = 5000
+    expected = await course(whole)
+    reached = {at: await course(at) for at in range(0, whole, 41)}
+    assert reached == dict.fromkeys(reached, expected)

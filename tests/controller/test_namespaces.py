@@ -1,0 +1,150 @@
+"""Which namespaces are worked for, in virtual time; and one that can't be had costs no other."""
+
+import httpx
+from trio.testing import MockClock
+
+from secrets_manager.config import ControllerConfig
+from secrets_manager.demo.api.documents import Object, at
+from tests.controller.component import Scene, definition_path, keys_map, running, secret_path
+from tests.doubles import faults as fault
+
+FINALIZER = "secret.finalizer.secrets-manager.tuenti.io"
+NO_RIGHT = fault.answer(403, reason="Forbidden", message="there is no Role for it")
+
+
+def in_namespace(name: str) -> fault.Condition:
+    def holds(request: httpx.Request) -> bool:
+        return f"/namespaces/{name}/" in request.url.path
+
+    return holds
+
+
+def lists_and_watches(scene: Scene) -> tuple[int, int]:
+    """So many collections were listed, and so many watched, each of them counted once."""
+    collections = {call.path for call in scene.faults.calls if call.path.endswith(("/secrets", "/secretdefinitions"))}
+    return len(collections), len(scene.cluster._watches)
+
+
+async def test_an_excluded_namespace_is_left_alone(autojump_clock: MockClock) -> None:
+    async with running(config=ControllerConfig(exclude_namespaces=frozenset({"other"}))) as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        excluded = scene.define("app", namespace="other", pw="app#password")
+        await scene.settled()
+        scene.user.patch(definition_path("app", namespace="other"), {"spec": {"keysMap": keys_map(k="app#password")}})
+        await scene.settled()
+
+        assert scene.values("app") == {"pw": "hunter-1"}
+        assert scene.secret("app", namespace="other") is None
+        assert at(scene.user.get(definition_path("app", namespace="other")), "status") == at(excluded, "status")
+
+
+async def test_only_the_watched_namespaces_are_looked_at(autojump_clock: MockClock) -> None:
+    async with running(config=ControllerConfig(watch_namespaces=("other", "not-yet-there"))) as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        scene.define("app", namespace="other", pw="app#password")
+        await scene.settled()
+
+        assert scene.values("app") is None
+        assert scene.secret("app", namespace="other") is not None
+        assert all("/namespaces/" in call.path for call in scene.faults.calls)
+
+
+async def test_an_excluded_namespace_is_not_touched_in_any_way(autojump_clock: MockClock) -> None:
+    """Neither what is there at the start, nor what is changed, deleted or held by the original's finalizer."""
+    config = ControllerConfig(exclude_namespaces=frozenset({"other"}))
+    async with running(config=config, alive=False) as scene:
+        scene.write("app", password="hunter-1")
+        path = secret_path("app", namespace="other")
+        marks: Object = {"app.kubernetes.io/managed-by": "secrets-manager"}
+        metadata: Object = {"name": "app", "namespace": "other", "labels": marks}
+        scene.user.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"pw": "dGhlaXJz"}})
+        for name in ("app", "more"):
+            scene.define(name, namespace="other", pw="app#password", finalizers=(FINALIZER,))
+        scene.start()
+        await scene.settled()
+        before = scene.user.get(path)
+
+        scene.user.delete(definition_path("app", namespace="other"))
+        scene.user.patch(definition_path("more", namespace="other"), {"metadata": {"annotations": {"a": "b"}}})
+        await scene.passed(600)
+        scene.user.patch(definition_path("app", namespace="other"), {"metadata": {"finalizers": None}})
+        await scene.passed(600)
+
+        assert scene.user.get(path) == before
+        assert scene.writes() == []
+        assert scene.vault.count("GET", "secret/data/app") == 0
+        assert [line for line in scene.told.lines if "other" in line and "HTTP" not in line] == []
+
+
+async def test_all_namespaces_take_one_list_and_one_watch_of_each_kind(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        await scene.settled()
+        assert lists_and_watches(scene) == (2, 2)
+
+
+async def test_each_namespace_that_is_named_takes_its_own(autojump_clock: MockClock) -> None:
+    async with running(config=ControllerConfig(watch_namespaces=("shop", "other", "third"))) as scene:
+        await scene.settled()
+        assert lists_and_watches(scene) == (6, 6)
+
+
+async def test_a_namespace_without_its_role_is_named_and_costs_no_other_and_is_picked_up_when_it_has_one(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(config=ControllerConfig(watch_namespaces=("shop", "other")), alive=False) as scene:
+        scene.faults.always(NO_RIGHT, when=in_namespace("other"))
+        scene.start()
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        scene.define("app", namespace="other", pw="app#password")
+        await scene.passed(600)
+
+        refusal = "GET /api/v1/namespaces/other/secrets: 403 Forbidden: there is no Role for it"
+        assert scene.values("app") == {"pw": "hunter-1"}
+        assert scene.unsynced == [
+            f"can't watch secrets in other: {refusal}",
+            "the first list of other is under way",
+        ]
+        warnings = [line for line in scene.told.lines if line.startswith("WARNING")]
+        assert len(warnings) == 1
+        assert refusal in warnings[0]
+
+        scene.faults.heal()
+        await scene.passed(35)
+        assert scene.secret("app", namespace="other") is not None
+        assert scene.unsynced == []
+
+
+async def test_a_right_that_is_taken_away_while_it_runs_deletes_nothing_and_costs_no_other(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(config=ControllerConfig(watch_namespaces=("shop", "other"), reconcile_period=60)) as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        scene.define("app", namespace="other", pw="app#password")
+        await scene.settled()
+        before = scene.secret("app", namespace="other")
+
+        scene.faults.always(NO_RIGHT, when=in_namespace("other"))
+        scene.cluster.end_watches()
+        scene.write("app", password="hunter-2")
+        await scene.passed(600)
+        assert scene.values("app") == {"pw": "hunter-2"}
+        assert scene.secret("app", namespace="other") == before
+
+        scene.faults.heal()
+        await scene.passed(65)
+        assert scene.secret("app", namespace="other") != before
+
+
+async def test_a_namespace_that_does_not_exist_yet_is_worked_for_as_soon_as_it_does(autojump_clock: MockClock) -> None:
+    """An API server answers an empty list for it, and a silent watch: nothing tells it from an empty one."""
+    async with running(config=ControllerConfig(watch_namespaces=("new",))) as scene:
+        scene.write("app", password="hunter-1")
+        await scene.passed(600)
+        scene.user.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "new"}})
+        scene.define("app", namespace="new", pw="app#password")
+        await scene.passed(1)
+        assert scene.secret("app", namespace="new") is not None

@@ -1,4 +1,4 @@
-"""Clusters in which deploy/ is installed; nothing else is in them."""
+"""Two clusters, one for each way to deploy, and nothing else in them; a test leaves behind what it found."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +20,17 @@ def installation(config: pytest.Config, bao: OpenBao, folder: Path, *, way: str)
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def namespaced(
     pytestconfig: pytest.Config, openbao: OpenBao, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
     with installation(pytestconfig, openbao, tmp_path_factory.mktemp("namespaced"), way="namespaced") as made:
+        yield made
+
+
+@pytest.fixture(scope="package")
+def cluster_wide(
+    pytestconfig: pytest.Config, openbao: OpenBao, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    with installation(pytestconfig, openbao, tmp_path_factory.mktemp("cluster-wide"), way="cluster-wide") as made:
         yield made

@@ -6,12 +6,10 @@ import httpx
 import pytest
 
 from secrets_manager.demo.api.documents import Object, at, items, text
-from tests.deploy.conftest import installation
 from tests.deploy.features import MakesSecrets
-from tests.deploy.installation import DEPLOY, HOME, SHOP, Installation, Replica
+from tests.deploy.installation import HOME, SHOP, Installation, Replica
 from tests.real.cluster import KubectlError
 from tests.real.kube_api import wait_until
-from tests.real.openbao import OpenBao
 
 READY = 20.0
 
@@ -91,25 +89,26 @@ def test_the_roles_of_the_cluster_work_with_definitions(namespaced: Installation
     assert {verb for verb in ("list", "create", "delete") if allowed(verb)} == may
 
 
-def test_to_delete_it_again_leaves_definitions_and_secrets(
-    pytestconfig: pytest.Config, openbao: OpenBao, tmp_path: Path
+def test_deleted_it_leaves_definitions_and_secrets_and_made_again_it_goes_on(
+    cluster_wide: Installation, tmp_path: Path
 ) -> None:
-    with installation(pytestconfig, openbao, tmp_path, way="cluster-wide") as here:
-        asked = MakesSecrets(here)
-        asked.act()
-        with here.replica(tmp_path / "one") as replica:
-            replica.start()
-            wait_until(asked.seen)
-            replica.terminate()
+    asked = MakesSecrets(cluster_wide)
+    asked.act()
+    with cluster_wide.replica(tmp_path / "before") as replica:
+        replica.start()
+        wait_until(asked.seen)
+        replica.terminate()
 
-        here.uninstall()
+    cluster_wide.uninstall()
 
-        assert asked.seen()
-        assert text(here.definition(asked.name), "metadata", "name") == asked.name
-        assert here.cluster.find(f"/api/v1/namespaces/{HOME}") is None
-        here.cluster.kubectl("delete", "-f", str(DEPLOY / "aggregated-roles.yaml"))
-        here.cluster.delete(here.path_of_definition(asked.name))
-        wait_until(lambda: here.secret(asked.name) is None)
+    assert cluster_wide.cluster.find(f"/api/v1/namespaces/{HOME}") is None
+    assert asked.seen()
+    cluster_wide.install()
+    asked.act()
+    with cluster_wide.replica(tmp_path / "after") as replica:
+        replica.start()
+        wait_until(asked.seen)
+        replica.terminate()
 
 
 def test_a_second_apply_changes_nothing(namespaced: Installation) -> None:

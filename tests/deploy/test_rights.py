@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from secrets_manager.demo.api.documents import Json, Object, items, mapping, text
-from tests.deploy.conftest import installation
 from tests.deploy.features import (
     ChangesTheType,
     CountsEvents,
@@ -23,7 +22,6 @@ from tests.deploy.features import (
 )
 from tests.deploy.installation import HOME, SHOP, Installation, Replica
 from tests.real.kube_api import wait_until
-from tests.real.openbao import OpenBao
 
 NEEDS: list[tuple[str, str, type[Feature]]] = [
     ("secretdefinitions", "get", ChangesTheType),
@@ -143,12 +141,20 @@ def test_without_a_right_something_fails_that_works_again_with_it(
         assert replica.terminate() == 0
 
 
-@pytest.mark.parametrize("way", ["cluster-wide", "namespaced"])
-def test_with_the_rights_of_deploy_and_no_others_everything_works(
-    pytestconfig: pytest.Config, openbao: OpenBao, tmp_path: Path, way: str
+def test_cluster_wide_everything_works_with_these_rights_and_no_others(
+    cluster_wide: Installation, tmp_path: Path
 ) -> None:
-    with installation(pytestconfig, openbao, tmp_path, way=way) as here, here.replica(tmp_path / "one") as replica:
+    everything_works(cluster_wide, tmp_path)
+
+
+def test_namespaced_everything_works_with_these_rights_and_no_others(namespaced: Installation, tmp_path: Path) -> None:
+    everything_works(namespaced, tmp_path)
+
+
+def everything_works(here: Installation, folder: Path) -> None:
+    with here.replica(folder) as replica:
         replica.start()
+        replica.wait_until(lambda: replica.leads, seconds=TAKEN_WITHIN)
 
         for feature in dict.fromkeys(feature for _, _, feature in NEEDS):
             asked = feature(here)

@@ -226,10 +226,10 @@ def test_the_new_crd_may_come_first_and_stay_when_one_goes_back(
 
 
 def test_back_under_the_original_a_definition_loses_the_fields_that_it_did_not_have(
-    own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+    control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
-    own_control_plane.install(parse(msgspec.json.encode(crd.definition())))
-    with scene(own_control_plane, openbao, tmp_path) as both:
+    control_plane.install(parse(msgspec.json.encode(crd.definition())))
+    with scene(control_plane, openbao, tmp_path) as both:
         path = both.here.write("app", password="first")
         place: Object = {"path": path, "key": "password", "version": 1}
         both.here.define_as_it_is("app", {"name": "app", "keysMap": {"pw": place}})

@@ -1,9 +1,10 @@
 import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from secrets_manager.net.tls import Tls, client_context
+from secrets_manager.net.tls import Tls, UnusableFile, client_context
 from tests.kube.certificates import Authority
 
 
@@ -79,3 +80,61 @@ def test_exchanged_context_counts_from_the_next_connection_on(
     tls.current = client_context(ca_file=str(authority.certificate))
 
     assert shake_hands(tls, server) == "api.example"
+
+
+def test_every_file_of_a_folder_counts_but_hidden_ones(
+    authority: Authority, server: ssl.SSLContext, tmp_path: Path
+) -> None:
+    folder = tmp_path / "authorities"
+    folder.mkdir()
+    (folder / "any name").write_bytes(authority.certificate.read_bytes())
+    (folder / "..data").mkdir()
+    (folder / ".hidden").write_text("no certificate")
+
+    assert shake_hands(client_context(ca_folder=str(folder)), server) == "api.example"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "can't be read (No such file or directory)"),
+        ("", "can't be used (NO_CERTIFICATE_OR_CRL_FOUND)"),
+        ("hello", "can't be used (NO_CERTIFICATE_OR_CRL_FOUND)"),
+    ],
+)
+def test_file_that_can_not_be_used_is_named(tmp_path: Path, content: str | None, why: str) -> None:
+    file = tmp_path / "ca.crt"
+    if content is not None:
+        file.write_text(content)
+
+    with pytest.raises(UnusableFile) as caught:
+        client_context(ca_file=str(file))
+
+    assert str(caught.value) == f"{file} {why}"
+
+
+def test_key_of_another_certificate_is_refused_by_name(authority: Authority) -> None:
+    certificate, _ = authority.issue("one")
+    _, key = authority.issue("two")
+
+    with pytest.raises(UnusableFile) as caught:
+        client_context(cert_file=str(certificate), key_file=str(key))
+
+    assert str(caught.value) == f"{certificate} with {key} can't be used (KEY_VALUES_MISMATCH)"
+
+
+def test_key_with_a_password_is_refused_and_nobody_is_asked_for_it(authority: Authority, tmp_path: Path) -> None:
+    certificate, key = authority.issue("one")
+    encrypted = tmp_path / "encrypted.key"
+    command = ["openssl", "pkey", "-in", str(key), "-aes256", "-passout", "pass:x", "-out", str(encrypted)]
+    subprocess.run(command, check=True)
+
+    with pytest.raises(UnusableFile):
+        client_context(cert_file=str(certificate), key_file=str(encrypted))
+
+
+def test_empty_folder_trusts_nobody(tmp_path: Path) -> None:
+    with pytest.raises(UnusableFile) as caught:
+        client_context(ca_folder=str(tmp_path))
+
+    assert str(caught.value) == f"{tmp_path} has no files in it"

@@ -177,6 +177,10 @@ class OpenBao:
         """The path of every read since the server started, by any client, in their order."""
         return [each.path for each in self._audited() if each.operation == "read"]
 
+    def requested(self) -> list[str]:
+        """The path of every request since the server started, by any client, in their order."""
+        return [each.path for each in self._audited()]
+
     def counted(self, operation: str) -> int:
         """How many reads (or lists) of `secret/` the server counted in its metrics."""
         text = self._http.get("sys/metrics", params={"format": "prometheus"}).text
@@ -190,6 +194,15 @@ class OpenBao:
 
     def close(self) -> None:
         self._http.close()
+
+
+def takes(bao: OpenBao, path: str, data: Object) -> bool:
+    """Whether a write succeeds: a new mount of KV version 2 needs a moment."""
+    try:
+        bao.write_kv(path, data)
+    except httpx.HTTPError:
+        return False
+    return True
 
 
 class _Audited(msgspec.Struct):
@@ -210,17 +223,21 @@ def _in(path: str, endpoint: str) -> str:
 
 
 @contextmanager
-def running_openbao(folder: Path, *, tls: bool = False, audited: bool = True) -> Iterator[OpenBao]:
+def running_openbao(
+    folder: Path, *, tls: bool = False, audited: bool = True, configuration: str = ""
+) -> Iterator[OpenBao]:
     """A server of one's own, with AppRole mounted, gone at the end. `folder` takes all its files.
+
+    What it should have besides, such as more listeners, stands in `configuration`.
 
     To keep an audit of every request costs the server as much as the requests do: a benchmark wants none.
     """
     port, token = free_port(), f"root-{secrets.token_hex(8)}"
-    configuration = folder / "openbao.hcl"
+    file = folder / "openbao.hcl"
     audit = f'audit "file" "tests" {{\n  options {{ file_path = "{folder / AUDIT}" }}\n}}\n'
-    configuration.write_text(TELEMETRY + (audit if audited else ""))
+    file.write_text(TELEMETRY + (audit if audited else "") + configuration)
     command = [str(BINARY), "server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={token}"]
-    command += [f"-dev-listen-address=127.0.0.1:{port}", f"-config={configuration}"]
+    command += [f"-dev-listen-address=127.0.0.1:{port}", f"-config={file}"]
     if tls:
         command += ["-dev-tls", f"-dev-tls-cert-dir={folder}"]
     scheme = "https" if tls else "http"

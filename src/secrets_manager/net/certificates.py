@@ -41,12 +41,13 @@ class _Look(NamedTuple):
 
 
 class Certificates:
-    """The TLS of one server's connections, from files that may change."""
+    """The TLS of one server's connections, from files that may change. `looks` counts those after the first."""
 
     def __init__(self, files: CertificateFiles) -> None:
         self._files = files
         self._seen: list[_Look] = []
         self._tls: Tls | None = None
+        self.looks = 0
 
     async def load(self) -> Tls:
         """Read the files for the first time. Raises: UnusableFile."""
@@ -63,6 +64,7 @@ class Certificates:
                 await self._look_again()
             except UnusableFile as error:
                 log.warning("changed certificates can't be used", extra={"fields": {"error": str(error)}})
+            self.looks += 1
 
     async def _look_again(self) -> None:
         seen = await trio.to_thread.run_sync(_look, self._files)

@@ -19,7 +19,7 @@ MIB = b"x" * 1024**2
 Answer = Callable[[trio.SocketStream], Awaitable[None]]
 
 
-async def listen(
+async def serve(
     answer: Answer, *, task_status: trio.TaskStatus[trio.SocketListener] = trio.TASK_STATUS_IGNORED
 ) -> None:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -45,7 +45,7 @@ async def client_of(*pieces: bytes, endless: bytes = b"", every: float = 0.0) ->
             await stream.aclose()
 
     async with trio.open_nursery() as nursery:
-        listener = await nursery.start(listen, answer)
+        listener = await nursery.start(serve, answer)
         url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
         async with open_vault_client(VaultConfig(url=url, timeout=1)) as client:
             yield client
@@ -125,7 +125,7 @@ async def test_client_is_as_good_as_new_afterwards() -> None:
             await stream.send_all(answers.pop(0)())
 
     async with trio.open_nursery() as nursery:
-        listener = await nursery.start(listen, answer)
+        listener = await nursery.start(serve, answer)
         config = VaultConfig(url=f"http://127.0.0.1:{listener.socket.getsockname()[1]}")
         async with open_vault_client(config) as client:
             kind = await failure(client)

@@ -1,0 +1,80 @@
+"""Files that are exchanged under the process. tests/contracts/test_vault_addresses.py shows it on a real server."""
+
+from pathlib import Path
+
+import pytest
+import trio
+import trio.lowlevel
+from trio.testing import MockClock
+
+from secrets_manager.net.certificates import LOOK_AFTER, CertificateFiles, Certificates
+from tests.kube.certificates import Authority
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+async def looked_again(certificates: Certificates, clock: MockClock) -> None:
+    """The files were looked at once more."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(certificates.keep_fresh)
+        await trio.testing.wait_all_tasks_blocked()
+        clock.jump(LOOK_AFTER)
+        looks = certificates.looks
+        while certificates.looks == looks:  # in a thread, whose time no clock of a test can shorten
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+
+
+async def test_context_stays_while_the_files_do(authority: Authority, mock_clock: MockClock) -> None:
+    certificates = Certificates(CertificateFiles(ca_file=str(authority.certificate)))
+    tls = await certificates.load()
+    before = tls.current
+
+    await looked_again(certificates, mock_clock)
+
+    assert tls.current is before
+
+
+async def test_link_that_leads_elsewhere_is_an_exchange(
+    authority: Authority, tmp_path: Path, mock_clock: MockClock
+) -> None:
+    """As Kubernetes exchanges the files of a mounted Secret."""
+    link, new = tmp_path / "ca.crt", tmp_path / "new.crt"
+    link.symlink_to(authority.certificate)
+    certificates = Certificates(CertificateFiles(ca_file=str(link)))
+    tls = await certificates.load()
+    before = tls.current
+
+    new.symlink_to(Authority(tmp_path, name="other").certificate)
+    new.rename(link)
+    await looked_again(certificates, mock_clock)
+
+    assert tls.current is not before
+
+
+async def test_what_can_not_be_used_changes_nothing_until_it_can(
+    authority: Authority, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    certificates = Certificates(CertificateFiles(ca_file=str(authority.certificate)))
+    tls = await certificates.load()
+    before, whole = tls.current, authority.certificate.read_bytes()
+
+    authority.certificate.write_bytes(whole[:50])
+    await looked_again(certificates, mock_clock)
+    broken = tls.current
+    authority.certificate.write_bytes(whole)
+    await looked_again(certificates, mock_clock)
+
+    assert broken is before
+    assert tls.current is not before
+    assert "changed certificates can't be used" in caplog.text
+
+
+async def test_without_files_there_is_nothing_to_look_at() -> None:
+    certificates = Certificates(CertificateFiles())
+    await certificates.load()
+
+    await certificates.keep_fresh()

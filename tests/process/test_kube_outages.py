@@ -1,0 +1,215 @@
+"""What a real API server does to the real program: it restarts, loses the CRD, refuses, and takes namespaces away."""
+
+import json
+import ssl
+import threading
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import msgspec
+
+from secrets_manager.controller import crd
+from secrets_manager.demo.api.documents import Object, parse, text
+from tests.process.running import SecretsManager, World, world
+from tests.real.cluster import ControlPlane, kubeconfig
+from tests.real.kube_api import wait_until
+from tests.real.network import Passed, network
+from tests.real.openbao import OpenBao
+
+CRD_PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd.NAME}"
+WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+ANY = "*"
+
+
+def test_a_restart_of_the_api_server_is_survived_and_what_changed_meanwhile_arrives(
+    own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    with world(own_control_plane, openbao, tmp_path) as here:
+        here.define("app", {"k": here.write("app", k="first") + "#k"})
+        here.program.started()
+        here.wait_for("app", {"k": "first"})
+
+        own_control_plane.apiserver.kill()
+        here.write("app", k="second")
+        wait_until(lambda: "watch fails" in here.program.output.read_text())
+        own_control_plane.start_apiserver()
+        here.define("more", {"k": here.write("more", k="third") + "#k"})
+
+        wait_until(lambda: here.values("app") == {"k": "second"}, seconds=30)
+        wait_until(lambda: here.values("more") == {"k": "third"}, seconds=30)
+        assert here.program.running
+
+
+def test_a_crd_that_goes_and_comes_back_costs_nothing_by_our_hand(
+    own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    seen: list[Passed] = []
+    with (
+        world(own_control_plane, openbao, tmp_path) as here,
+        network(own_control_plane, "us", see=seen.append) as links,
+    ):
+        file = kubeconfig(tmp_path / "kubeconfig", url=links["us"].url, token=own_control_plane.admin_token)
+        with another(here, tmp_path, kubeconfig=file, namespaces=here.namespace) as program:
+            place = here.write("app", k="first") + "#k"
+            here.define("app", {"k": place})
+            here.wait_for("app", {"k": "first"})
+
+            own_control_plane.delete(CRD_PATH)
+            here.wait_for("app", None)
+            wait_until(lambda: "404" in program.output.read_text())
+            own_control_plane.install(parse(msgspec.json.encode(crd.definition())))
+            here.define("app", {"k": place})
+
+            wait_until(lambda: here.values("app") == {"k": "first"}, seconds=30)
+        assert [each for each in seen if each.method == "DELETE"] == []
+
+
+def test_a_webhook_that_refuses_is_quoted_until_it_lets_pass(
+    control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    with world(control_plane, openbao, tmp_path) as here, refusing_webhook(here, "not on my watch"):
+        here.program.started()
+        here.define("app", {"k": here.write("app", k="hunter-1") + "#k"})
+        here.wait_for_reason("app", "SecretRejected")
+        assert here.message("app").endswith(
+            '400 Bad Request: admission webhook "guard.example.com" denied the request: not on my watch'
+        )
+        assert here.secret("app") is None
+
+        control_plane.delete(f"{WEBHOOKS}/{here.namespace}")
+        wait_until(lambda: here.values("app") == {"k": "hunter-1"}, seconds=30)
+        here.wait_for_reason("app", "Synced")
+
+
+def test_a_namespace_that_is_deleted_and_made_anew_is_worked_for_again(
+    control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    with world(control_plane, openbao, tmp_path) as here:
+        path = f"/api/v1/namespaces/{here.namespace}"
+        place = here.write("app", k="first") + "#k"
+        here.define("app", {"k": place})
+        here.program.started()
+        here.wait_for("app", {"k": "first"})
+
+        control_plane.delete(path)
+        wait_until(lambda: control_plane.find(path) is None, seconds=30)
+        control_plane.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": here.namespace}})
+        here.define("app", {"k": place})
+
+        here.wait_for("app", {"k": "first"})
+
+
+def test_a_namespace_without_a_role_or_without_existence_is_named_and_picked_up_when_it_has_both(
+    control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    with world(control_plane, openbao, tmp_path) as here:
+        late = f"{here.namespace}-late"
+        token = control_plane.service_account_token(here.namespace, "us", rules=[everything()])
+        file = control_plane.kubeconfig_for(token, name=here.namespace)
+        here.define("app", {"k": here.write("app", k="first") + "#k"})
+        with another(here, tmp_path, kubeconfig=file, namespaces=f"{here.namespace},{late}", ready=False) as program:
+            here.wait_for("app", {"k": "first"})
+            told = program.answer("/readyz").splitlines()
+            assert [line.partition(": ")[0] for line in told] == [
+                f"can't watch secrets in {late}",
+                f"the first list of {late} is under way",
+            ]
+            assert f"can't watch secrets in {late}: GET /api/v1/namespaces/{late}/secrets: 403 Forbidden" in told[0]
+            assert f"/api/v1/namespaces/{late}/secrets" in program.output.read_text()
+
+            control_plane.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": late}})
+            grant(control_plane, late, account=("us", here.namespace))
+            here.namespace = late
+            here.define("app", {"k": here.write("app", k="second") + "#k"})
+
+            wait_until(lambda: here.values("app") == {"k": "second"}, seconds=30)
+            wait_until(lambda: program.answer("/readyz") == "ok\n")
+
+
+def everything() -> Object:
+    return {"apiGroups": [ANY], "resources": [ANY], "verbs": [ANY]}
+
+
+def grant(cluster: ControlPlane, namespace: str, *, account: tuple[str, str]) -> None:
+    """Let a ServiceAccount, by name and namespace, do everything here."""
+    rbac = "rbac.authorization.k8s.io"
+    metadata: Object = {"name": "us", "namespace": namespace}
+    cluster.create({"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": metadata, "rules": [everything()]})
+    name, home = account
+    cluster.create(
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "us"},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": home}],
+        }
+    )
+
+
+@contextmanager
+def another(
+    here: World, folder: Path, *, kubeconfig: Path, namespaces: str, ready: bool = True
+) -> Iterator[SecretsManager]:
+    """A program that logs in to Kubernetes in another way than the world's own."""
+    flags = (f"-watch-namespaces={namespaces}", "-reconcile-period=500ms")
+    environment = {**here.environment, "KUBECONFIG": str(kubeconfig)}
+    with SecretsManager(folder, flags=flags, environment=environment) as program:
+        if ready:
+            program.started()
+        else:
+            program.start()
+        yield program
+
+
+@contextmanager
+def refusing_webhook(here: World, why: str) -> Iterator[None]:
+    """A webhook that refuses each new Secret of the namespace."""
+
+    class Refuse(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            review = parse(self.rfile.read(int(self.headers["Content-Length"])))
+            verdict = {"uid": text(review, "request", "uid"), "allowed": False, "status": {"code": 400, "message": why}}
+            body = json.dumps({**review, "response": verdict}).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+            pass
+
+    certificate = here.cluster.ca_file
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refuse)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    here.cluster.patch(f"/api/v1/namespaces/{here.namespace}", {"metadata": {"labels": {"guarded": here.namespace}}})
+    webhook: Object = {
+        "name": "guard.example.com",
+        "clientConfig": {
+            "url": f"https://127.0.0.1:{server.server_address[1]}/",
+            "caBundle": b64encode(certificate.read_bytes()).decode(),
+        },
+        "namespaceSelector": {"matchLabels": {"guarded": here.namespace}},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["CREATE"]}],
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    configuration: Object = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": here.namespace},
+        "webhooks": [webhook],
+    }
+    here.cluster.request("POST", WEBHOOKS, body=configuration)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,6 +1,7 @@
 """How fast, how quiet and how small: N definitions between the real OpenBao and the real control plane.
 
     .venv/bin/python -m benchmarks.main_job --definitions 1000
+    .venv/bin/python -m benchmarks.main_job --definitions 10000 --namespaces 100
     .venv/bin/python -m benchmarks.main_job --definitions 1000 "secrets-manager" "/path/to/another/secrets-manager"
 
 Any command with the flags of `secrets-manager` can be measured; several are, one after the other, each with servers of
@@ -33,7 +34,6 @@ from tests.real.openbao import OpenBao, running_openbao
 from tests.real.program import free_port
 
 API_VERSION = "secrets-manager.tuenti.io/v1alpha1"
-NAMESPACE = "default"
 KINDS = ("secrets", "secretdefinitions", "events", "leases")
 TICKS = os.sysconf("SC_CLK_TCK")
 PATIENCE = 600.0
@@ -45,6 +45,8 @@ class Load(argparse.Namespace):
     definitions: int
     keys: int
     folders: int
+    namespaces: int
+    named: bool
     period: float
     rest: float
     samples: int
@@ -53,6 +55,11 @@ class Load(argparse.Namespace):
 
     def name(self, number: int) -> str:
         return f"app-{number}"
+
+    @property
+    def homes(self) -> list[str]:
+        """The namespaces."""
+        return [f"bench-{number}" for number in range(self.namespaces)]
 
     def path(self, number: int) -> str:
         return f"secret/data/bench/folder-{number % self.folders}/{self.name(number)}"
@@ -65,7 +72,7 @@ class Load(argparse.Namespace):
         return {
             "apiVersion": API_VERSION,
             "kind": "SecretDefinition",
-            "metadata": {"name": self.name(number), "namespace": NAMESPACE},
+            "metadata": {"name": self.name(number), "namespace": self.homes[number % self.namespaces]},
             "spec": {"name": self.name(number), "keysMap": keys_map},
         }
 
@@ -92,8 +99,7 @@ class Written:
                 raise TimeoutError(f"{len(self)} Secrets were written, and no more")
 
     def _watch(self) -> None:
-        path = f"/api/v1/namespaces/{NAMESPACE}/secrets"
-        query, patience = {"watch": "1"}, httpx.Timeout(10, read=None)
+        path, query, patience = "/api/v1/secrets", {"watch": "1"}, httpx.Timeout(10, read=None)
         # The server's end ends it.
         with suppress(httpx.HTTPError), self._client.stream("GET", path, params=query, timeout=patience) as lines:
             for line in lines.iter_lines():
@@ -133,6 +139,8 @@ def try_out(command: list[str], load: Load) -> None:
     ):
         cluster.install(crd_as_json())
         show(f"writing {load.definitions} paths and definitions")
+        for name in load.homes:
+            cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         for number in range(load.definitions):
             bao.write_kv(load.path(number), load.values("first"))
             cluster.create(load.definition(number))
@@ -141,7 +149,7 @@ def try_out(command: list[str], load: Load) -> None:
         with running(command, load, cluster, bao) as process:
             written.wait(lambda: len(written) == load.definitions)
             took, used = time.monotonic() - began, Usage(process, cluster, bao)
-            show(f"first sync   {took:.2f} s, CPU {used.cpu:.2f} s")
+            show(f"first sync   {took:.2f} s, CPU {used.cpu:.2f} s, RSS {resident(process):.0f} MB")
             measure(load, process, cluster, bao, written)
 
 
@@ -189,6 +197,7 @@ def running(command: list[str], load: Load, cluster: ControlPlane, bao: OpenBao)
         f"-kubeconfig={cluster.kubeconfig}",
         f"-reconcile-period={load.period:g}s",
         f"-metrics-addr=127.0.0.1:{free_port()}",
+        *([f"-watch-namespaces={','.join(load.homes)}"] if load.named else []),
     ]
     with subprocess.Popen([*command, *flags], env=environment, stderr=subprocess.DEVNULL) as process:
         try:
@@ -216,6 +225,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--definitions", type=int, default=1000)
     made.add_argument("--keys", type=int, default=4, help="of each Secret, all of one path")
     made.add_argument("--folders", type=int, default=1, help="over which the paths are spread")
+    made.add_argument("--namespaces", type=int, default=1, help="over which the definitions are spread")
+    made.add_argument("--named", action="store_true", help="watch each namespace by itself, not all by one watch")
     made.add_argument("--period", type=float, default=5.0, help="seconds between two polls of a path")
     made.add_argument("--rest", type=float, default=20.0, help="seconds of rest that are measured")
     made.add_argument("--samples", type=int, default=60, help="changes of which the lag is measured")

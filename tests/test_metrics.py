@@ -1,7 +1,7 @@
 from prometheus_client import CollectorRegistry
 
-from secrets_manager.config import VaultConfig
-from secrets_manager.metrics import ControllerMetrics, QueueMetrics, VaultMetrics
+from secrets_manager.config import AzureConfig, VaultConfig
+from secrets_manager.metrics import AzureMetrics, ControllerMetrics, QueueMetrics, VaultMetrics
 
 CONFIG = VaultConfig(url="https://vault:8200", engine="kv2", max_token_ttl=300.0)
 UNKNOWN = {
@@ -86,3 +86,28 @@ def test_errors_of_vault_are_counted_by_what_was_tried() -> None:
         registry.get_sample_value("secrets_manager_vault_login_errors_total", UNKNOWN | {"error": "unavailable"}) == 1
     )
     assert registry.get_sample_value("secrets_manager_vault_read_secret_errors_total", read) == 1
+
+
+def test_errors_of_key_vault_have_the_names_and_labels_of_the_original() -> None:
+    registry = CollectorRegistry()
+    metrics = AzureMetrics(registry, AzureConfig(name="shop", tenant_id="t"))
+
+    metrics.login_error()
+    metrics.read_error("db", "SourceForbidden")
+    metrics.request("read", "403", 0.5)
+
+    shop = {"azure_kv_name": "shop", "azure_kv_tenant": "t"}
+    read = shop | {"path": "db", "error": "SourceForbidden"}
+    asked = {"operation": "read", "status": "403"}
+    assert registry.get_sample_value("secrets_manager_azure_kv_login_errors_total", shop) == 1
+    assert registry.get_sample_value("secrets_manager_azure_kv_read_secret_errors_total", read) == 1
+    assert registry.get_sample_value("secrets_manager_azure_kv_request_duration_seconds_sum", asked) == 0.5
+
+
+def test_key_vault_without_a_name_bears_its_host() -> None:
+    registry = CollectorRegistry()
+
+    AzureMetrics(registry, AzureConfig(url="https://shop.vault.example.com:8443")).login_error()
+
+    host = {"azure_kv_name": "shop.vault.example.com", "azure_kv_tenant": ""}
+    assert registry.get_sample_value("secrets_manager_azure_kv_login_errors_total", host) == 1

@@ -227,8 +227,8 @@ class AzureMetrics:
         )
         self._requests = Histogram(
             "secrets_manager_azure_kv_request_duration_seconds",
-            "Duration of requests to Key Vault, each with the login that it may have needed",
-            (*labels, "operation", "status"),
+            "Durations of the requests to Key Vault, each with the login that it may have needed",
+            ("operation", "status"),
             registry=registry,
         )
 
@@ -239,7 +239,7 @@ class AzureMetrics:
         self._login_errors.labels(*self._labels).inc()
 
     def request(self, operation: str, status: str, seconds: float) -> None:
-        self._requests.labels(*self._labels, operation, status).observe(seconds)
+        self._requests.labels(operation, status).observe(seconds)
 
 
 class StoreMetrics:

@@ -146,7 +146,7 @@ def test_throttled_vault_is_left_alone_and_read_again(of_double: Shop, key_vault
     of_double.wait_for("app", {"pw": "canary-second"})
     assert asked == ["/secrets/app/"]
     labels = f'azure_kv_name="localhost",azure_kv_tenant="{TENANT}"'
-    errors = f'secrets_manager_azure_kv_read_secret_errors_total{{{labels},error="Unavailable",path="app"}}'
+    errors = f'secrets_manager_azure_kv_read_secret_errors_total{{{labels},error="RateLimited",path="app"}}'
     assert errors in of_double.program.answer("/metrics")
     assert "secrets_manager_vault_" not in of_double.program.answer("/metrics")
     assert "canary" not in of_double.program.answer("/metrics") + of_double.program.tail()

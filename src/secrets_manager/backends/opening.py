@@ -1,7 +1,6 @@
 """The one place that knows every secret store by its name.
 
-A store's own packages are imported only where it is opened: Azure's SDK takes a third of a second and as much memory as
-all the rest.
+Azure's SDK is imported only where it is used: it takes a fifth of a second and 16 MB, on top of 46 for all the rest.
 """
 
 from collections.abc import AsyncIterator

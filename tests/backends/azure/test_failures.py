@@ -8,11 +8,15 @@ import pytest
 from secrets_manager.backends.azure.backend import open_azure
 from secrets_manager.backends.base import (
     BackendError,
+    RateLimited,
     Source,
     SourceForbidden,
     SourceMalformed,
     SourceNotFound,
+    TimedOut,
+    TlsFailed,
     Unavailable,
+    Unreachable,
 )
 from secrets_manager.config import AzureConfig
 from tests.backends.azure.stand import RecordedMetrics, answering, backend_of, error_of, waiting_for
@@ -54,42 +58,50 @@ async def test_right_that_is_missing(vault: KeyVaultState, inner: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("response", "expected"),
+    ("response", "kind", "expected"),
     [
         (
             failure(403, "Forbidden", inner="ForbiddenByFirewall"),
+            Unavailable,
             "is closed to this machine (ForbiddenByFirewall): allow its address in the vault's firewall",
         ),
         (
             failure(400, "BadParameter"),
+            Unavailable,
             "answered 400 (BadParameter): if that stays, correct azure-kv.url or azure-kv.api-version",
         ),
-        (failure(429, "Throttled"), "is throttled: fewer requests are let through"),
+        (failure(429, "Throttled"), RateLimited, "is throttled: fewer requests are let through"),
         (
             Response(302, headers={"Location": "https://localhost:1/"}),
+            Unavailable,
             "answered 302: if that stays, correct azure-kv.url or azure-kv.api-version",
         ),
         (
             Response(503, b"<html>canary-message</html>"),
+            Unavailable,
             "answered 503: if that stays, correct azure-kv.url or azure-kv.api-version",
         ),
-        (Response(0), "can't be reached, or broke off before its answer was whole"),
+        (Response(0), Unreachable, "can't be reached, or broke off before its answer was whole"),
         (
             Response(200, b"<html>canary-message</html>", {"Content-Type": "text/html"}),
+            Unavailable,
             "gave an answer that can't be understood: does azure-kv.url name a Key Vault?",
         ),
         (
             Response(200, b'["canary-message"]', {"Content-Type": "application/json"}),
+            Unavailable,
             "gave an answer that can't be understood: does azure-kv.url name a Key Vault?",
         ),
     ],
 )
-async def test_what_concerns_the_whole_vault(vault: KeyVaultState, response: Response, expected: str) -> None:
+async def test_what_concerns_the_whole_vault(
+    vault: KeyVaultState, response: Response, kind: type[Unavailable], expected: str
+) -> None:
     vault.fault = answering(response)
 
     error = await error_of(vault, DB)
 
-    assert type(error) is Unavailable
+    assert type(error) is kind
     assert str(error) == f"Key Vault {vault.url} {expected}"
 
 
@@ -139,7 +151,7 @@ async def test_vault_that_does_not_answer_is_given_up(vault: KeyVaultState) -> N
     error = await error_of(vault, DB, AzureConfig(timeout=0.2))
     released.set()
 
-    assert type(error) is Unavailable
+    assert type(error) is TimedOut
     assert str(error) == f"Key Vault {vault.url} did not answer in time"
 
 
@@ -150,6 +162,7 @@ async def test_authority_that_is_not_trusted(
 
     error = await error_of(vault, DB)
 
+    assert type(error) is TlsFailed
     assert str(error) == (
         f"Key Vault {vault.url} has a certificate that is not trusted (unable to get local issuer certificate): "
         "name its authority in SSL_CERT_FILE, or check the host name"

@@ -140,7 +140,7 @@ async def test_refused_login_is_told_without_what_was_sent_and_is_not_tried_by_e
                 errors.add(str(caught.value))
 
     assert metrics.login_errors == 1
-    assert metrics.read_errors == [("db", "Unavailable")] * 3
+    assert metrics.read_errors == [("db", "LoginRefused")] * 3
     (error,) = errors
     assert error.startswith(f"login to Azure as {method}")
     assert error.endswith(expected)

@@ -29,7 +29,7 @@ from secrets_manager.backends.azure.failures import (
 )
 from secrets_manager.backends.azure.login import Login, method_of
 from secrets_manager.backends.azure.names import shown
-from secrets_manager.backends.base import BackendError, Document, NotListable, Source, SourceMalformed, Unavailable
+from secrets_manager.backends.base import BackendError, Document, NotListable, Source, SourceMalformed, TimedOut
 from secrets_manager.config import AzureConfig
 from secrets_manager.errors import UsageError
 
@@ -51,6 +51,9 @@ AUTHORITIES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 _ADDRESS = re.compile(r"https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 
+_FAILURES = (AzureError, OSError, ValueError, TypeError, LookupError, AttributeError)
+"""The last four are what the SDK raises over an answer that is not Key Vault's."""
+
 T = TypeVar("T")
 
 
@@ -60,7 +63,7 @@ class ClientMetrics(Protocol):
     def login_error(self) -> None: ...
 
     def request(self, operation: str, status: str, seconds: float) -> None:
-        """One request with all that belongs to it. `status` is that of HTTP, or none where no answer came."""
+        """One request and all that belongs to it. `status` is that of HTTP; where no answer came, the error's class."""
 
 
 class KeyVaultClient:
@@ -120,20 +123,21 @@ class KeyVaultClient:
             began, starts, status = time.monotonic(), self._login.starts, "200"
             try:
                 return call()
-            except (AzureError, ValueError, TypeError, LookupError, AttributeError, OSError) as error:
-                status = str(status_of(error) or "none")
-                if status == str(UNAUTHORIZED):
+            except _FAILURES as error:
+                if status_of(error) == UNAUTHORIZED:
                     self._login.start_anew(after=starts)
-                raise failure(error) from None
-            except Unavailable:
-                status = "none"
+                told = failure(error)
+                status = str(status_of(error) or type(told).__name__)
+                raise told from None
+            except BackendError as error:
+                status = type(error).__name__
                 raise
             finally:
                 self._metrics.request(operation, status, time.monotonic() - began)
 
         with trio.move_on_after(self._deadline):
             return await trio.to_thread.run_sync(attempt, abandon_on_cancel=True, limiter=self._limiter)
-        raise Unavailable(f"{self._address} did not answer in time")
+        raise TimedOut(f"{self._address} did not answer in time")
 
 
 @asynccontextmanager

@@ -15,11 +15,16 @@ from azure.core.rest import HttpResponse
 from secrets_manager.backends.azure.names import shown
 from secrets_manager.backends.base import (
     BackendError,
+    LoginRefused,
     NotListable,
+    RateLimited,
     Source,
     SourceForbidden,
     SourceNotFound,
+    TimedOut,
+    TlsFailed,
     Unavailable,
+    Unreachable,
 )
 
 UNAUTHORIZED = 401
@@ -65,17 +70,17 @@ def listing_failure(error: Exception, address: str) -> BackendError:
 
 def trouble(error: Exception, address: str) -> Unavailable:
     """What concerns the vault as a whole."""
-    status, told = status_of(error), _in_brackets(_code_of(error))
-    match status:
+    told = _in_brackets(_code_of(error))
+    match status_of(error):
         case None:
-            return Unavailable(f"{address} {_what_failed(error)}")
+            return _no_answer(error, address)
         case 401:
-            return Unavailable(f"{address} refuses the token{told}: is azure-kv.tenant-id the vault's own?")
+            return LoginRefused(f"{address} refuses the token{told}: is azure-kv.tenant-id the vault's own?")
         case 403:
             return Unavailable(f"{address} is closed to this machine{told}: allow its address in the vault's firewall")
         case 429:
-            return Unavailable(f"{address} is throttled: fewer requests are let through", retry_after=_wait_of(error))
-        case _:
+            return RateLimited(f"{address} is throttled: fewer requests are let through", retry_after=_wait_of(error))
+        case status:
             return Unavailable(
                 f"{address} answered {status}{told}: if that stays, correct azure-kv.url or azure-kv.api-version",
                 retry_after=_wait_of(error),
@@ -84,15 +89,15 @@ def trouble(error: Exception, address: str) -> Unavailable:
 
 def login_failure(error: Exception, method: str) -> Unavailable:
     """Why there is no token. Entra ID's words have a code, which its documentation explains."""
-    code, causes = _AADSTS.search(str(error)), _causes(error)
+    who, code, causes = f"login to Azure as {method}", _AADSTS.search(str(error)), _causes(error)
     for cause in causes:
         match cause:
             case FileNotFoundError() | PermissionError() if cause.filename:
-                return Unavailable(f"login to Azure as {method}: {cause.filename} can't be read ({cause.strerror})")
+                return LoginRefused(f"{who}: {cause.filename} can't be read ({cause.strerror})")
     if isinstance(error, ClientAuthenticationError) and not any(isinstance(cause, OSError) for cause in causes):
         told = _in_brackets(code.group() if code else "")
-        return Unavailable(f"login to Azure as {method} was refused{told}: correct its settings, or let it in")
-    return Unavailable(f"login to Azure as {method}: its endpoint {_what_failed(error)}")
+        return LoginRefused(f"{who} was refused{told}: correct its settings, or let it in")
+    return _no_answer(error, f"{who}: its endpoint")
 
 
 def status_of(error: Exception) -> int | None:
@@ -119,37 +124,37 @@ def _wait_of(error: Exception) -> float | None:
     return min(float(value), LONGEST_WAIT) if value.isascii() and value.isdigit() else None
 
 
-def _what_failed(error: Exception) -> str:
+def _no_answer(error: Exception, address: str) -> Unavailable:
+    """Why no answer came, or none that is one."""
     for cause in _causes(error):
-        if isinstance(cause, OSError):
-            told = _of_connection(cause)
-            if told:
-                return told
+        failure = _of_connection(cause, address)
+        if failure is not None:
+            return failure
     if isinstance(error, ValueError) and "challenge resource" in str(error):
-        return WRONG_RESOURCE
-    if isinstance(error, TypeError | LookupError | AttributeError | ValueError):
-        return "gave an answer that can't be understood: does azure-kv.url name a Key Vault?"
-    return "can't be reached, or broke off before its answer was whole"
+        return Unavailable(f"{address} {WRONG_RESOURCE}")
+    if isinstance(error, AzureError | OSError):
+        return Unreachable(f"{address} can't be reached, or broke off before its answer was whole")
+    return Unavailable(f"{address} gave an answer that can't be understood: does azure-kv.url name a Key Vault?")
 
 
-def _of_connection(cause: OSError) -> str:
-    """Empty where the cause says nothing: what `requests` raises is an OSError too."""
+def _of_connection(cause: BaseException, address: str) -> Unavailable | None:
+    """None where the cause says nothing of it."""
     match cause:
         case TimeoutError():
-            return "did not answer in time"
+            return TimedOut(f"{address} did not answer in time")
         case ssl.SSLCertVerificationError():
-            return (
-                f"has a certificate that is not trusted ({cause.verify_message}): "
+            return TlsFailed(
+                f"{address} has a certificate that is not trusted ({cause.verify_message}): "
                 "name its authority in SSL_CERT_FILE, or check the host name"
             )
         case ssl.SSLError():
-            return f"can't be reached by TLS ({cause.reason or 'handshake failed'})"
+            return TlsFailed(f"{address} can't be reached by TLS ({cause.reason or 'handshake failed'})")
         case socket.gaierror():
-            return "can't be reached (its name is not known)"
+            return Unreachable(f"{address} can't be reached (its name is not known)")
         case OSError(errno=int(number)) if number > 0:
-            return f"can't be reached ({os.strerror(number)})"
+            return Unreachable(f"{address} can't be reached ({os.strerror(number)})")
         case _:
-            return ""
+            return None
 
 
 def _causes(error: BaseException) -> list[BaseException]:

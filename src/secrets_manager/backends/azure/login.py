@@ -128,7 +128,7 @@ class Login:
         self._random = random
         self._lock = threading.Lock()
         self._failures = 0
-        self._failure = ""
+        self._failure = Unavailable("")
         self._retry_at = 0.0
         self.starts = 1
         """How often it began with nothing."""
@@ -147,7 +147,7 @@ class Login:
         """A token that is valid for some minutes more. Raises: Unavailable."""
         with self._lock:
             if time.monotonic() < self._retry_at:
-                raise Unavailable(self._failure)
+                raise type(self._failure)(str(self._failure))
             try:
                 token = self._credential.get_token_info(*scopes, options=options)
             except (AzureError, OSError, ValueError, TypeError, LookupError) as error:
@@ -191,8 +191,8 @@ class Login:
 
     def _noted(self, failure: Unavailable) -> Unavailable:
         self._failures += 1
-        self._failure = str(failure)
+        self._failure = failure
         self._retry_at = time.monotonic() + BACKOFF.delay(self._failures, self._random)
         self._failed()
-        log.warning("no token for Key Vault", extra={"fields": {"error": self._failure}})
+        log.warning("no token for Key Vault", extra={"fields": {"error": str(failure)}})
         return failure

@@ -1,0 +1,35 @@
+"""What is imported for which store, seen in a process of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import sys, trio
+from prometheus_client import CollectorRegistry
+from secrets_manager import supervisor
+from secrets_manager.backends.opening import open_backend
+from secrets_manager.config import AzureConfig, Config, VaultConfig
+from secrets_manager.metrics import StoreMetrics
+
+config = Config(backend=sys.argv[1], vault=VaultConfig(role_id="r"), azure=AzureConfig(name="shop"))
+registry = CollectorRegistry()
+
+async def main():
+    async with open_backend(config, StoreMetrics(registry, config)):
+        pass
+
+trio.run(main)
+print(*sorted({"azure", "msal", "requests"} & sys.modules.keys()))
+print(*sorted({family.name.split("_")[2] for family in registry.collect()}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "expected"), [("vault", ["", "vault"]), ("azure-kv", ["azure msal requests", "azure"])]
+)
+def test_only_the_store_that_is_used_costs_imports_and_has_metrics(backend: str, expected: list[str]) -> None:
+    told = subprocess.run([sys.executable, "-c", SCRIPT, backend], check=True, capture_output=True, text=True)
+
+    assert told.stdout.splitlines() == expected

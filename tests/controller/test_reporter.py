@@ -268,6 +268,21 @@ async def test_the_crd_of_the_original_has_no_status_and_that_is_said_once(autoj
         ]
 
 
+async def test_without_a_status_a_problem_is_still_told_once_however_often_it_is_met(autojump_clock: MockClock) -> None:
+    async with running(crd=without_status(CRD)) as scene:
+        scene.write("app", password="hunter-1")
+        scene.somebodys_secret("app")
+        scene.define("app", pw="app#password")
+        await scene.passed(600)
+        assert [line.split()[:3] for line in scene.told.lines if "sync" in line] == [["WARNING", "sync", "failed"]]
+        assert [reason for reason, *_ in scene.events()] == ["SyncFailed"]
+
+        scene.annotate("app", adopt="true")
+        await scene.settled()
+
+        assert [line.split()[:3] for line in scene.told.lines if "sync" in line][1:] == [["INFO", "in", "sync"]]
+
+
 async def test_a_definition_that_goes_before_its_status_is_written_is_no_old_crd(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="hunter-1")

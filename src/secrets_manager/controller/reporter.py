@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from secrets_manager.controller.definition import SECRET_DEFINITIONS, Reason, SecretDefinition, Status
+from secrets_manager.controller.definition import SECRET_DEFINITIONS, Condition, Reason, SecretDefinition, Status
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.status import InSync, Outcome, next_status
 from secrets_manager.kube.client import KubeClient
@@ -61,6 +61,7 @@ class Reporter:
         self._now = now
         self._later = later
         self._unwritten: dict[ObjectKey, _News] = {}
+        self._unkept: dict[ObjectKey, Condition] = {}  # what was last told where the CRD has no status to keep it
         self._warned_of_old_crd = False
 
     def report(self, definition: SecretDefinition, outcome: Outcome) -> None:
@@ -87,11 +88,13 @@ class Reporter:
         if news is None:
             return
         definition, outcome, status = news
-        await self._write(definition, {"status": status, "metadata": _held_to(definition)})
-        self._tell(definition, outcome)
+        before = definition.status.ready or self._unkept.get(report.key)
+        kept = await self._write(definition, {"status": status, "metadata": _held_to(definition)})
+        if status.ready is not None and not kept:
+            self._unkept[report.key] = status.ready
+        self._tell(definition, outcome, before)
 
-    def _tell(self, definition: SecretDefinition, outcome: Outcome) -> None:
-        before = definition.status.ready
+    def _tell(self, definition: SecretDefinition, outcome: Outcome, before: Condition | None) -> None:
         if isinstance(outcome, Problem) and (before is None or before.reason != outcome.reason):
             self._events.record(
                 definition.reference, type_="Warning", reason="SyncFailed", action="Sync", note=outcome.message
@@ -114,14 +117,17 @@ class Reporter:
         """The definition is gone, and so is all that is told of it."""
         self._metrics.forget(key)
         self._unwritten.pop(key, None)
+        self._unkept.pop(key, None)
 
-    async def _write(self, definition: SecretDefinition, body: dict[str, object]) -> None:
+    async def _write(self, definition: SecretDefinition, body: dict[str, object]) -> bool:
+        """Whether there is a status to write."""
         try:
             reply = await self._client.patch(SECRET_DEFINITIONS, definition.key, body, subresource="status")
         except NotFound:
             await self._no_status(definition)
-            return
+            return False
         self._definitions.apply(reply)
+        return True
 
     async def _no_status(self, definition: SecretDefinition) -> None:
         """The definition has gone, or its CRD is that of the original, which has no status to write."""

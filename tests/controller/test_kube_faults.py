@@ -98,6 +98,24 @@ async def test_a_server_that_is_down_for_long_is_found_again_and_all_that_happen
         assert (scene.values("app"), scene.values("more")) == ({"pw": "hunter-2"}, {"pw": "hunter-3"})
 
 
+async def test_a_server_that_sheds_load_gets_no_more_requests_the_more_definitions_there_are(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(config=RARELY) as scene:
+        scene.write("app", password="hunter-1")
+        await scene.settled()
+        scene.faults.always(fault.rubbish(b"Too many requests, please try again later.", status=429))
+        before = len(scene.faults.calls)
+        for number in range(300):
+            scene.define(f"app-{number}", pw="app#password")
+        await scene.passed(10)
+        assert len(scene.faults.calls) - before <= 11 * RARELY.workers
+
+        scene.faults.heal()
+        await scene.settled()
+        assert {scene.reason(f"app-{number}") for number in range(300)} == {"Synced"}
+
+
 DENIED = 'admission webhook "guard.example.com" denied the request: not today'
 
 

@@ -18,6 +18,7 @@ from secrets_manager.kube.errors import (
     Expired,
     KubeError,
     MalformedReply,
+    Throttled,
     Unauthorized,
     Unreachable,
 )
@@ -281,6 +282,42 @@ async def test_item_without_a_name_spoils_the_list() -> None:
     async with client_of(server) as client:
         with pytest.raises(MalformedReply):
             await client.list_page(THINGS)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"), [({"Retry-After": "7"}, 7), ({}, 1), ({"Retry-After": "3600"}, 30)], ids=str
+)
+async def test_server_that_sheds_load_is_left_alone_for_its_time_by_all_calls_but_those_apart(
+    headers: dict[str, str], seconds: float, autojump_clock: trio.testing.MockClock
+) -> None:
+    shed = httpx.Response(429, content=b"Too many requests, please try again later.", headers=headers)
+    asked: list[float] = []
+    began = trio.current_time()
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        asked.append(trio.current_time() - began)
+        return shed if len(asked) == 1 else ok(WIRED)
+
+    async with open_client(CLUSTER, make=lambda: httpx.MockTransport(answer)) as client:
+        with pytest.raises(Throttled):
+            await client.get(THINGS, KEY)
+        await client.apart().get(THINGS, KEY)
+        await client.get(THINGS, KEY)
+        await client.get(THINGS, KEY)
+
+    assert asked == [0, 0, seconds, seconds]
+
+
+async def test_throttling_of_one_object_holds_no_other_call(autojump_clock: trio.testing.MockClock) -> None:
+    replies = [refused(429, reason="TooManyRequests", details={"retryAfterSeconds": 9}), ok(WIRED)]
+    began = trio.current_time()
+
+    async with open_client(CLUSTER, make=lambda: httpx.MockTransport(lambda _: replies.pop(0))) as client:
+        with pytest.raises(Throttled):
+            await client.get(THINGS, KEY)
+        await client.get(THINGS, KEY)
+
+    assert trio.current_time() == began
 
 
 async def test_conflict_carries_its_code_and_reason() -> None:

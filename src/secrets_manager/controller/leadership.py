@@ -38,4 +38,4 @@ def elector(
     if not config.lease.enabled:
         return Unopposed()
     key = ObjectKey(config.lease.namespace or namespace, lease_name(config.controller.name))
-    return LeaderElector(client, key, config.lease, identity=identity, random=random, clock=clock)
+    return LeaderElector(client.apart(), key, config.lease, identity=identity, random=random, clock=clock)

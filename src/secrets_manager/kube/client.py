@@ -3,6 +3,9 @@
 One method is one request; nothing is repeated here, for only the caller knows whether that is safe. Whatever fails
 is a KubeError that names method and path, never a body. There are two HTTP clients: replies to calls are read whole,
 within a deadline; a watch streams for minutes, and is judged by the silence between two chunks.
+
+A server that sheds load (Priority and Fairness) says so in front of its API, with 429 and no Status: that is meant for
+the whole client, so no call is made before the time that it asks for. A 429 with a Status speaks of one request alone.
 """
 
 import math
@@ -17,7 +20,7 @@ import msgspec
 import trio
 
 from secrets_manager.kube.credentials import Cluster
-from secrets_manager.kube.errors import MalformedReply, Unreachable
+from secrets_manager.kube.errors import MalformedReply, Throttled, Unreachable
 from secrets_manager.kube.objects import KubeObject, ObjectKey, Wire
 from secrets_manager.kube.refusal import error_of
 from secrets_manager.kube.resources import Resource
@@ -43,6 +46,8 @@ SILENCE = 5.0
 """Seconds after the end that the server has promised for a watch, after which it counts as dead."""
 ITEMS_AT_A_TIME = 50
 """So many items of a list are decoded before others have a turn: well under a millisecond."""
+USUAL_HOLD, LONGEST_HOLD = 1.0, 30.0
+"""Seconds for which no call is made where the server sheds load: without a Retry-After, and at most."""
 LARGEST_REFUSAL = 1024 * 1024
 """Bytes that are read of an answer that denies a watch."""
 
@@ -107,6 +112,11 @@ class KubeClient:
     def __init__(self, calls: Caller, watches: httpx.AsyncClient) -> None:
         self._calls = calls
         self._watches = watches
+        self._held_until = -math.inf
+
+    def apart(self) -> "KubeClient":
+        """The same, for calls that don't wait when the others are told to."""
+        return KubeClient(self._calls, self._watches)
 
     async def list_page(
         self,
@@ -235,10 +245,15 @@ class KubeClient:
         content_type: str = JSON,
     ) -> bytes:
         headers = {"Content-Type": content_type} if content else {}
+        if trio.current_time() < self._held_until:
+            await trio.sleep_until(self._held_until)
         with _reaching(f"{method} {path}"):
             response = await self._calls.call(method, path, query=_given(query or {}), content=content, headers=headers)
         if not response.is_success:
-            raise error_of(response.status_code, response.headers, response.content, request=f"{method} {path}")
+            error = error_of(response.status_code, response.headers, response.content, request=f"{method} {path}")
+            if isinstance(error, Throttled) and not error.reason:
+                self._held_until = trio.current_time() + min(error.retry_after or USUAL_HOLD, LONGEST_HOLD)
+            raise error
         return response.content
 
     async def _begin(self, request: httpx.Request, *, within: float | None) -> httpx.Response:

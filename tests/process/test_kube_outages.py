@@ -2,6 +2,7 @@
 
 import json
 import ssl
+import sys
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
@@ -9,15 +10,17 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import msgspec
 
 from secrets_manager.controller import crd
 from secrets_manager.demo.api.documents import Object, parse, text
-from tests.process.running import SecretsManager, World, world
+from tests.process.running import Place, SecretsManager, World, world
 from tests.real.cluster import ControlPlane, kubeconfig
 from tests.real.kube_api import wait_until
 from tests.real.network import Passed, network
 from tests.real.openbao import OpenBao
+from tests.real.pod import Container
 
 CRD_PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd.NAME}"
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
@@ -127,6 +130,58 @@ def test_a_namespace_without_a_role_or_without_existence_is_named_and_picked_up_
 
             wait_until(lambda: here.values("app") == {"k": "second"}, seconds=30)
             wait_until(lambda: program.answer("/readyz") == "ok\n")
+
+
+def test_a_token_that_is_replaced_and_dies_is_replaced_in_the_program_too(
+    control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    """As Kubernetes does it for a pod: the file changes well before the old token ends."""
+    place = Place(control_plane, openbao, namespace=control_plane.namespace())
+    control_plane.install(parse(msgspec.json.encode(crd.definition())))
+    control_plane.service_account_token(place.namespace, "us", rules=[everything()])
+    flags = [f"-watch-namespaces={place.namespace}", "-reconcile-period=500ms", "-metrics-addr=127.0.0.1:0"]
+    first = token_of_ten_minutes(control_plane, place.namespace, bound_to="first")
+    with Container(
+        [sys.executable, "-m", "secrets_manager", *flags],
+        cluster=control_plane,
+        token=first,
+        namespace=place.namespace,
+        folder=tmp_path,
+        environment=place.vault,
+    ) as program:
+        program.start()
+        place.define("app", {"k": place.write("app", k="value-0") + "#k"})
+        place.wait_for("app", {"k": "value-0"})
+
+        second = token_of_ten_minutes(control_plane, place.namespace, bound_to="second")
+        (tmp_path / "serviceaccount" / "token").write_text(second)
+        control_plane.delete(place.path_of_secret("first"))
+        wait_until(lambda: is_dead(control_plane, first), seconds=30)
+
+        for number in range(1, 4):
+            place.write("app", k=f"value-{number}")
+            place.wait_for("app", {"k": f"value-{number}"})
+        assert "tried again" not in program.output.read_text()
+
+
+def token_of_ten_minutes(cluster: ControlPlane, namespace: str, *, bound_to: str) -> str:
+    """Of the ServiceAccount `us`. It dies with the Secret that it is bound to, which is made for it."""
+    secret: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": bound_to, "namespace": namespace}}
+    reference: Object = {"apiVersion": "v1", "kind": "Secret", "name": bound_to}
+    uid = text(cluster.create(secret), "metadata", "uid")
+    asked: Object = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"audiences": [], "expirationSeconds": 600, "boundObjectRef": reference | {"uid": uid}},
+    }
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/us/token"
+    return text(cluster.request("POST", path, body=asked), "status", "token")
+
+
+def is_dead(cluster: ControlPlane, token: str) -> bool:
+    """An API server remembers for some seconds that a token was good."""
+    with cluster.client_for(token) as client:
+        return client.get("/api/v1/namespaces").status_code == httpx.codes.UNAUTHORIZED
 
 
 def everything() -> Object:

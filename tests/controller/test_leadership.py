@@ -34,6 +34,30 @@ async def test_the_lease_is_where_the_configuration_says(autojump_clock: MockClo
     assert [at(lease, "metadata", "namespace") for lease in leases] == ["kube-system"]
 
 
+async def test_two_installations_of_different_names_in_one_namespace_both_work(autojump_clock: MockClock) -> None:
+    cluster = Cluster(now=virtual_time)
+    working: list[str] = []
+    both = trio.Event()
+
+    async def live(name: str) -> None:
+        config = Config(lease=LEASE, controller=ControllerConfig(name=name))
+        async with open_client(DOUBLE, make=lambda: KubeTransport(cluster)) as client:
+            leader = elector(config, client, namespace="default", identity=name, random=Random(0), clock=virtual_time)
+            await leader.run(lambda: work(name))
+
+    async def work(name: str) -> None:
+        working.append(name)
+        if len(working) == 2:
+            both.set()
+        await both.wait()
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(live, "mine")
+            nursery.start_soon(live, "yours")
+    assert sorted(working) == ["mine", "yours"]
+
+
 async def test_without_an_election_the_work_begins_at_once_and_no_lease_is_asked_for(autojump_clock: MockClock) -> None:
     faults = Faults(KubeTransport(Cluster(now=virtual_time)))
     async with open_client(DOUBLE, make=lambda: faults) as client:

@@ -55,6 +55,19 @@ async def test_a_key_added_while_it_is_worked_on_comes_again_afterwards(queue: W
     assert await take_all(queue) == ["a"]
 
 
+async def test_a_hot_key_waits_behind_all_others_each_time(queue: WorkQueue[str]) -> None:
+    for key in ("hot", "a", "b", "c"):
+        queue.add(key)
+    taken: list[str] = []
+    for _ in range(9):
+        async with queue.take() as key:
+            taken.append(key)
+            queue.add("hot")  # it changes all the time
+            queue.add(key)
+
+    assert taken == ["hot", "a", "b", "c", "hot", "a", "b", "c", "hot"]
+
+
 async def test_no_key_is_given_to_two_takers_at_once(queue: WorkQueue[str], autojump_clock: MockClock) -> None:
     working: list[str] = []
     seen: list[list[str]] = []

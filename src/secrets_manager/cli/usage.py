@@ -43,7 +43,7 @@ COMMANDS = {
 SHORT = {"h": HELP, "f": FILE}
 
 INTRODUCTION = """\
-secrets-manager is a Kubernetes controller that keeps Secrets in sync with Vault or OpenBao.
+secrets-manager is a Kubernetes controller that keeps Secrets in sync with Vault, OpenBao or Azure Key Vault.
 A SecretDefinition says which keys come from which paths; it writes the Secret, and again when a value changes.
 
 Usage:  secrets-manager [command] [flags]

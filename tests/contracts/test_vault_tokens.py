@@ -127,6 +127,21 @@ class TestToken:
 
         assert (reply.status, forbidden_by_policy(reply)) == (403, True)
 
+    async def test_role_that_is_changed_leaves_its_tokens_as_they_are(self, vault: Vault) -> None:
+        path = f"secret/data/{vault.fresh()}"
+        vault.write_kv(path, {"k": "v"})
+        vault.policy(policy := vault.fresh("policy"), path)
+        credentials = vault.approle(name := vault.fresh("role"))
+
+        async with client_of(vault) as client:
+            old = await approle(credentials).login(client)
+            vault.change_policies(name, policy)
+            new = await approle(credentials).login(client)
+            statuses = [(await client.request("GET", path, token=token.secret)).status for token in (old, new)]
+
+        assert statuses == [403, 200]
+        assert (old.policies, new.policies) == ({"default"}, {"default", policy})
+
     async def test_use_of_a_token_is_spent_by_a_lookup(self, vault: Vault) -> None:
         credentials = vault.approle(vault.fresh("role"), token_num_uses=2)
 

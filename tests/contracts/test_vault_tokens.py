@@ -140,7 +140,7 @@ class TestToken:
             statuses = [(await client.request("GET", path, token=token.secret)).status for token in (old, new)]
 
         assert statuses == [403, 200]
-        assert (old.policies, new.policies) == ({"default"}, {"default", policy})
+        assert (old.policies, new.policies) == (frozenset({"default"}), frozenset({"default", policy}))
 
     async def test_use_of_a_token_is_spent_by_a_lookup(self, vault: Vault) -> None:
         credentials = vault.approle(vault.fresh("role"), token_num_uses=2)

@@ -24,6 +24,8 @@ from secrets_manager.net.transport import MakeLane
 
 log = logging.getLogger(__name__)
 
+REPLACEMENTS = 2
+"""Tokens that one read may go through after its first: that which replaces a dead one may die as well."""
 INTRODUCTION_PERIOD = 60.0
 """Seconds between two looks at who the server is: an upgrade shows in the metrics within a minute."""
 
@@ -103,20 +105,23 @@ class VaultBackend:
         return document
 
     async def _get(self, path: str, params: Mapping[str, str], *, operation: str = "read") -> tuple[Reply, Token]:
-        """The answer to one request, and the token that brought it: a second one where the first was dead.
+        """The answer to one request, and the token that brought it: another one where the first was dead.
 
         Where policies forbid a read, there may be a token with others; that they forbid to list is nothing unusual.
         """
         token = await self._keeper.token()
-        asked_at = trio.current_time()
-        reply = await self._client.request("GET", path, operation=operation, token=token.secret, params=params)
-        by_policy = forbidden_by_policy(reply)
-        if reply.status == FORBIDDEN and not (by_policy and operation == "list"):
+        replacements = 0
+        while True:
+            asked_at = trio.current_time()
+            reply = await self._client.request("GET", path, operation=operation, token=token.secret, params=params)
+            by_policy = forbidden_by_policy(reply)
+            usual = by_policy and operation == "list"
+            if reply.status != FORBIDDEN or usual or replacements == REPLACEMENTS:
+                return reply, token
             successor = await self._keeper.successor(token, asked_at=asked_at, by_policy=by_policy)
-            if successor is not None:
-                token = successor
-                reply = await self._client.request("GET", path, operation=operation, token=token.secret, params=params)
-        return reply, token
+            if successor is None:
+                return reply, token
+            token, replacements = successor, replacements + 1
 
     async def _introduce(self) -> None:
         while True:

@@ -19,7 +19,7 @@ from typing import Protocol
 import msgspec
 import trio
 
-from secrets_manager.backends.base import BackendError, Unavailable
+from secrets_manager.backends.base import BackendError, LoginRefused, Unavailable
 from secrets_manager.backends.vault.auth.base import AuthMethod
 from secrets_manager.backends.vault.client import VaultClient
 from secrets_manager.backends.vault.patience import Patience
@@ -44,6 +44,8 @@ REVOKE_SELF = "revoke-self"
 
 BELIEVED_FOR = 5.0
 """Seconds for which a token that was seen alive is not suspected for what seems to be forbidden by a policy."""
+STILLBORN = 2
+"""Tokens in a row that were never seen alive, before the next login has to wait. One may be revoked by chance."""
 SHORTEST_PAUSE = 0.5
 """Seconds between two looks at the token, however short it lives."""
 FAREWELL = 1.0
@@ -86,6 +88,7 @@ class TokenKeeper:
         self._token: Token | None = None
         self._replaced = trio.Event()
         self._seen_alive_at = -BELIEVED_FOR
+        self._unproven = 0
 
     def __repr__(self) -> str:
         return f"TokenKeeper({self._auth.name}, {self._token})"
@@ -207,18 +210,26 @@ class TokenKeeper:
         except BackendError as error:
             self._metrics.login_error(type(error).__name__)
             raise self._logins.failed(error) from None
-        self._logins.succeeded()
         return token
 
     def _use(self, token: Token) -> None:
-        self._token, self._seen_alive_at = token, trio.current_time()
+        self._token = token
+        self._unproven += 1
+        if token.uses > 0:  # it can't be looked at
+            self._proven(trio.current_time())
         self._next_trial = max(self._next_trial, trio.current_time() + TRIALS.initial)
         self._replaced.set()
         self._replaced = trio.Event()
         log.info("logged in to Vault", extra={"fields": {"method": self._auth.name, "ttl": token.ttl}})
 
+    def _proven(self, at: float) -> None:
+        """The token was seen alive, and so the login was a good one."""
+        self._seen_alive_at = at
+        self._unproven = 0
+        self._logins.succeeded()
+
     async def _inspect(self, token: Token) -> bool:
-        """Whether the token is alive; if so, what Vault says of its time is noted."""
+        """Whether the token is alive; if so, what Vault says of its time is noted. Raises: Unavailable."""
         asked_at = trio.current_time()
         reply = await self._ask("GET", LOOKUP_SELF, token)
         if reply.status == OK:
@@ -232,8 +243,12 @@ class TokenKeeper:
             self._metrics.renewal_error(LOOKUP_SELF, "refused")
             log.warning("the Vault token is dead before its time")
             self._token = None
+            if self._unproven >= STILLBORN:
+                raise self._logins.failed(
+                    LoginRefused("Vault takes none of the tokens that it grants: is the role bound to other addresses?")
+                )
             return False
-        self._seen_alive_at = asked_at
+        self._proven(asked_at)
         return True
 
     async def _renew(self) -> bool:
@@ -263,6 +278,7 @@ class TokenKeeper:
         after = renewed(token, reply.body, asked_at=asked_at)
         if after is None:
             raise self._questions.failed(Unavailable("the answer to renew-self is none: does vault.url name a Vault?"))
+        self._proven(asked_at)
         return after
 
     async def _ask(self, method: str, operation: str, token: Token, *, increment: int = 0) -> Reply:

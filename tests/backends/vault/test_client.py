@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from secrets_manager.backends.base import BackendError, SourceTooLarge, TimedOut, TlsFailed, Unavailable, Unreachable
 from secrets_manager.backends.vault.client import VaultClient, open_vault_client
-from secrets_manager.backends.vault.node import MAX_BODY
+from secrets_manager.backends.vault.node import LONGEST_WISH, MAX_BODY
 from secrets_manager.config import VaultConfig
 from secrets_manager.errors import UsageError
 from tests.real.program import free_port
@@ -84,6 +84,13 @@ async def test_reply_with_its_wish_for_patience() -> None:
         reply = await client.request("GET", "x")
 
     assert (reply.status, reply.body, reply.retry_after) == (429, b"x", 3.0)
+
+
+async def test_wish_for_patience_is_bounded() -> None:
+    async with client_of(lambda _: httpx.Response(429, headers={"Retry-After": "9" * 400})) as client:
+        reply = await client.request("GET", "x")
+
+    assert reply.retry_after == LONGEST_WISH
 
 
 async def test_refusal_that_repeats_the_token_loses_its_body() -> None:
@@ -173,6 +180,37 @@ async def test_read_whose_connection_breaks_off_is_sent_once_more(error: Excepti
             await client.request("GET", "secret/data/app")
 
     assert (reply.status, once.requests, twice.requests) == (200, ["GET"] * 2, ["GET"] * 2)
+
+
+class Lane(httpx.AsyncBaseTransport):
+    """One connection. Once it is dead, the next request finds out."""
+
+    def __init__(self) -> None:
+        self.dead = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await trio.lowlevel.checkpoint()
+        if self.dead:
+            raise httpx.ReadError("reset")
+        return httpx.Response(200, content=b"{}")
+
+
+async def test_read_that_finds_one_connection_dead_does_not_try_the_others_that_were_idle_as_long() -> None:
+    lanes: list[Lane] = []
+
+    def make() -> Lane:
+        lanes.append(Lane())
+        return lanes[-1]
+
+    async with open_vault_client(VaultConfig(url="http://vault.test"), make=make) as client:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(client.request, "GET", "secret/data/app")
+        for lane in lanes:
+            lane.dead = True
+        reply = await client.request("GET", "secret/data/app")
+
+    assert (reply.status, len(lanes)) == (200, 4)
 
 
 @pytest.mark.parametrize(

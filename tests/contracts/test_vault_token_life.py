@@ -170,7 +170,7 @@ async def test_no_read_fails_that_could_have_succeeded(openbao: OpenBao, tmp_pat
         nursery.cancel_scope.cancel()
 
     print(f"{sum(reads.values())} reads", failures, Counter(metrics.requests), life.happened)  # noqa: T201 - for the long run
-    # When a token dies in the middle of a request, OpenBao answers 500, which the queue tries again.
-    assert [failure for failure in failures if "(500) (internal error)" not in failure[1]] == []
+    # When a token is revoked in the middle of a request, OpenBao may answer 500, and the queue asks again.
+    assert [(time, text) for time, text in failures if not ("(500)" in text and "internal error" in text)] == []
     assert metrics.login_errors == []
     assert sum(reads.values()) > SECONDS

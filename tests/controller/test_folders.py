@@ -1,5 +1,6 @@
 """Listings find changes, wherever they are cheaper than reads; and where they can't, reads do."""
 
+from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -13,6 +14,7 @@ from secrets_manager.backends.base import (
     Source,
     SourceForbidden,
     SourceNotFound,
+    SourceTooLarge,
     Unavailable,
 )
 from secrets_manager.kube.objects import ObjectKey
@@ -113,6 +115,7 @@ async def test_source_that_fails_though_it_is_listed_is_read_once_a_period(autoj
     "refusal",
     [
         pytest.param(NotListable("403"), id="refused"),
+        pytest.param(SourceTooLarge("more than can be"), id="too large"),
         pytest.param(Unavailable("429"), id="in trouble"),
     ],
 )
@@ -163,6 +166,19 @@ async def test_listing_takes_a_twentieth_of_the_time_at_most(autojump_clock: Moc
 
     times = [listing.at for listing in backend.listings]
     assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([10.5] * (len(times) - 1))
+
+
+async def test_folders_are_listed_together(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    many = frozenset(Source(f"secret/data/folder-{number % 5}/app-{number}") for number in range(500))
+    sources = await in_use(backend, many=many)
+
+    async with running(sources):
+        await trio.sleep(10 * PERIOD)
+
+    times = Counter(round(listing.at, 6) for listing in backend.listings if listing.at > PERIOD)
+    assert set(times.values()) == {5}
+    assert [later - earlier for earlier, later in pairwise(sorted(times))] == pytest.approx([1.0] * (len(times) - 1))
 
 
 async def test_folder_of_which_little_is_used_is_not_listed_where_that_takes_longer_than_a_period(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 import trio
 
-from secrets_manager.backends.base import Backend, NotListable, Place, Source, Unavailable
+from secrets_manager.backends.base import Backend, BackendError, Place, Source, Unavailable
 from secrets_manager.backoff import Backoff
 
 log = logging.getLogger(__name__)
@@ -101,19 +101,19 @@ class Folders:
         began = trio.current_time()
         try:
             markers = await self._backend.markers(folder.path)
-        except NotListable as error:
-            self._refused(folder, state, str(error))
-            return {}
         except Unavailable:  # the reads find out whether the whole store is down, and tell it
             self._give_up(state)
             self._schedule(folder, self._period)
+            return {}
+        except BackendError as error:
+            self._refused(folder, state, str(error))
             return {}
         pause = self._pause(state, took=trio.current_time() - began)
         if pause > self._period and len(markers) > MOSTLY_OTHERS * len(state.members):
             self._refused(folder, state, f"{len(markers)} secrets are there, and {len(state.members)} are used")
             return {}
         state.covered, state.refusals = True, 0
-        self._schedule(folder, pause)
+        self._schedule(folder, self._in_step(pause))
         return {source: markers.get(name) for source, name in state.members.items()}
 
     def _place(self, source: Source) -> Place | None:
@@ -122,6 +122,10 @@ class Folders:
     def _pause(self, state: _State, *, took: float) -> float:
         """Seconds to the next listing: it never asks for more than the reads would that it saves."""
         return max(self._list_period, self._period / len(state.members), took / PART)
+
+    def _in_step(self, pause: float) -> float:
+        """Have folders that are listed as often as can be listed together: many at once cost less than one by one."""
+        return pause if pause > self._list_period else pause - trio.current_time() % pause
 
     def _refused(self, folder: Folder, state: _State, why: str) -> None:
         if state.refusals == 0:

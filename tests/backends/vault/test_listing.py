@@ -56,8 +56,8 @@ def test_full_page_says_where_the_next_one_begins() -> None:
 
     assert page(full).after == f"app-{LIMIT - 1:04}"
     assert (listing_query(""), listing_query("app-1")) == (
-        {"list": "true", "limit": "1000"},
-        {"list": "true", "limit": "1000", "after": "app-1"},
+        {"list": "true", "limit": "1500"},
+        {"list": "true", "limit": "1500", "after": "app-1"},
     )
 
 

@@ -126,6 +126,8 @@ class Reporter:
         except NotFound:
             await self._no_status(definition)
             return False
+        if reply.spec == definition.spec:  # it is most of a definition, and others hold it too: keep it once
+            reply = msgspec.structs.replace(reply, spec=definition.spec)
         self._definitions.apply(reply)
         return True
 

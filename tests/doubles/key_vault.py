@@ -78,6 +78,8 @@ class KeyVaultState:
         self._offset = 0
         self._tokens: dict[str, float] = {}
         self._secrets: dict[str, list[Version]] = {}
+        """By their names in small letters, which is all that counts; they are shown as they were first written."""
+        self._names: dict[str, str] = {}
 
     @property
     def config(self) -> AzureConfig:
@@ -91,6 +93,7 @@ class KeyVaultState:
         """Write a new version. Returns its name."""
         version = Version(value, created=int(self._now()), content_type=content_type)
         self._secrets.setdefault(name.lower(), []).append(version)
+        self._names.setdefault(name.lower(), name)
         return version.id
 
     def disable(self, name: str) -> None:
@@ -138,7 +141,9 @@ class KeyVaultState:
 
     def _list(self, start: int) -> Response:
         names = sorted(self._secrets)
-        items: list[Json] = [self._about(name, self._secrets[name][-1]) for name in names[start : start + PAGE]]
+        items: list[Json] = [
+            self._about(self._names[name], self._secrets[name][-1]) for name in names[start : start + PAGE]
+        ]
         following = start + PAGE
         link = f"{self.url}/secrets?api-version=7.6&$skiptoken={following}" if following < len(names) else None
         return self._json({"value": items, "nextLink": link})

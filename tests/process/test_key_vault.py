@@ -30,13 +30,10 @@ class Shop(Namespace):
             environment={**ABSENT, "KUBECONFIG": str(cluster.kubeconfig), **environment},
         )
 
-    def metric(self, line: str) -> bool:
-        return line in self.program.answer("/metrics").splitlines()
 
-
-def with_emulator(cluster: ControlPlane, emulator: KeyVaultEmulator, folder: Path) -> Shop:
+def with_emulator(cluster: ControlPlane, emulator: KeyVaultEmulator, folder: Path, *more: str) -> Shop:
     flags = (f"-azure-kv.url={emulator.url}", f"-azure-kv.api-version={API_VERSION}")
-    return Shop(cluster, folder, *flags, environment=dict(emulator.environment))
+    return Shop(cluster, folder, *flags, *more, environment=dict(emulator.environment))
 
 
 @pytest.fixture
@@ -75,6 +72,23 @@ def test_definitions_become_secrets_and_follow_every_change(here: Shop, key_vaul
 
     here.wait_for_reason("app", "SourceNotFound")
     assert here.values("app") == values | {"plain": "second"}
+
+
+def test_change_is_found_by_listing_long_before_the_next_read(
+    control_plane: ControlPlane, key_vault: KeyVaultEmulator, tmp_path: Path
+) -> None:
+    here = with_emulator(control_plane, key_vault, tmp_path, "-reconcile-period=10m")
+    names = [key_vault.fresh() for _ in range(3)]
+    for name in names:
+        key_vault.set(name, "first")
+    here.define("app", {name: f"{name}#any" for name in names})
+    with here.program:
+        here.program.started()
+        here.wait_for("app", dict.fromkeys(names, "first"))
+
+        key_vault.set(names[0], "second")
+
+        here.wait_for("app", {**dict.fromkeys(names, "first"), names[0]: "second"})
 
 
 def test_path_that_is_no_name_is_told_and_asks_for_nothing(here: Shop) -> None:

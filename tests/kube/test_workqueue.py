@@ -7,7 +7,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from secrets_manager.backoff import Backoff
 from secrets_manager.kube.schedule import Schedule
-from secrets_manager.kube.workqueue import URGENT_TURNS, Lane, WorkQueue
+from secrets_manager.kube.workqueue import PASSED, Lane, WorkQueue
 from secrets_manager.metrics import QueueMetrics
 
 
@@ -50,7 +50,7 @@ async def test_a_key_added_while_it_is_worked_on_comes_again_afterwards(queue: W
     async with queue.take() as key:
         queue.add(key)
         queue.add(key)
-        assert repr(queue) == "<WorkQueue 0 urgent, 0 routine, 1 in progress, 1 again, 0 delayed>"
+        assert repr(queue) == "<WorkQueue 0 urgent, 0 routine, 0 background, 1 in progress, 1 again, 0 delayed>"
 
     assert await take_all(queue) == ["a"]
 
@@ -125,24 +125,35 @@ async def test_two_takers_that_are_woken_for_one_key_do_not_both_get_one(queue: 
         nursery.cancel_scope.cancel()
 
 
-async def test_urgent_goes_before_routine(queue: WorkQueue[str]) -> None:
-    queue.add("routine", Lane.ROUTINE)
-    queue.add("urgent", Lane.URGENT)
+async def test_the_lanes_go_one_before_the_other(queue: WorkQueue[str]) -> None:
+    for lane in reversed(Lane):
+        queue.add(lane.name, lane)
 
-    assert await take_all(queue) == ["urgent", "routine"]
+    assert await take_all(queue) == ["URGENT", "ROUTINE", "BACKGROUND"]
 
 
 async def test_routine_is_not_starved_by_urgent(queue: WorkQueue[str]) -> None:
     for key in ("r1", "r2"):
         queue.add(key, Lane.ROUTINE)
-    count = 3 * URGENT_TURNS
+    count = 3 * PASSED
     for number in range(count):
         queue.add(f"u{number}")
 
     taken = await take_all(queue)
 
-    assert [taken.index("r1"), taken.index("r2")] == [URGENT_TURNS, 2 * URGENT_TURNS + 1]
+    assert [taken.index("r1"), taken.index("r2")] == [PASSED, 2 * PASSED + 1]
     assert [key for key in taken if key.startswith("u")] == [f"u{number}" for number in range(count)]
+
+
+async def test_background_is_starved_by_neither(queue: WorkQueue[str]) -> None:
+    queue.add("background", Lane.BACKGROUND)
+    for number in range(2 * PASSED**2):
+        queue.add(f"u{number}")
+        queue.add(f"r{number}", Lane.ROUTINE)
+
+    taken = await take_all(queue)
+
+    assert taken.index("background") == PASSED**2
 
 
 async def test_a_routine_key_that_becomes_urgent_moves_up_and_does_not_move_back(queue: WorkQueue[str]) -> None:
@@ -160,7 +171,7 @@ async def test_a_key_added_again_keeps_the_most_urgent_lane_it_was_given(queue: 
         queue.add(key, Lane.URGENT)
         queue.add(key, Lane.ROUTINE)
 
-    assert repr(queue) == "<WorkQueue 1 urgent, 0 routine, 0 in progress, 0 again, 0 delayed>"
+    assert repr(queue) == "<WorkQueue 1 urgent, 0 routine, 0 background, 0 in progress, 0 again, 0 delayed>"
 
 
 async def test_work_that_is_cancelled_is_to_be_done_again(queue: WorkQueue[str], autojump_clock: MockClock) -> None:
@@ -169,7 +180,7 @@ async def test_work_that_is_cancelled_is_to_be_done_again(queue: WorkQueue[str],
         async with queue.take():
             await trio.sleep_forever()
 
-    assert repr(queue) == "<WorkQueue 0 urgent, 1 routine, 0 in progress, 0 again, 0 delayed>"
+    assert repr(queue) == "<WorkQueue 0 urgent, 1 routine, 0 background, 0 in progress, 0 again, 0 delayed>"
 
 
 async def test_work_that_fails_is_to_be_done_again(queue: WorkQueue[str]) -> None:
@@ -271,7 +282,7 @@ async def test_the_earlier_of_two_delays_wins_and_counts_once(
     start = trio.current_time()
     for delay in delays:
         queue.add_after("a", delay)
-    assert repr(queue) == "<WorkQueue 0 urgent, 0 routine, 0 in progress, 0 again, 1 delayed>"
+    assert repr(queue) == "<WorkQueue 0 urgent, 0 routine, 0 background, 0 in progress, 0 again, 1 delayed>"
 
     async with queue.take():
         assert trio.current_time() - start == 5

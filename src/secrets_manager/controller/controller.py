@@ -200,7 +200,7 @@ class Controller:
             self._queue.add(key, Lane.ROUTINE)
 
     def _report_later(self, report: Report) -> None:
-        self._queue.add(report, Lane.ROUTINE)
+        self._queue.add(report, Lane.BACKGROUND)
 
     def _gone(self, key: ObjectKey) -> None:
         self._sources.release(key)

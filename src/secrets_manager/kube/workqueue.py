@@ -5,8 +5,9 @@
 - Many may add, many may take: no key is ever worked on twice at the same time.
 - A key that is added while it is worked on comes again afterwards, for it may have changed since it was looked at.
 
-Two lanes go beyond that contract: what somebody waits for goes before what is merely due again. The routine lane gets
-its share of the turns all the same, so a busy cluster can't starve it. Keys that come back after a delay are routine.
+Lanes go beyond that contract: what somebody waits for goes before what is merely due again, and that before what can
+wait. Each lane gets its share of the turns all the same, so a busy cluster can't starve one. Keys that come back after
+a delay are routine.
 
 Only `take` waits; everything else is synchronous, so that it can be called from anywhere and nothing is half done. The
 queue has no bound of its own: no key is in it twice, so the number of objects is the bound.
@@ -29,8 +30,8 @@ from secrets_manager.kube.schedule import Schedule
 K = TypeVar("K", bound=Hashable)
 
 RETRY = Backoff(initial=0.1, maximum=60.0)
-URGENT_TURNS = 9
-"""So many urgent keys in a row may pass a routine one that waits."""
+PASSED = 9
+"""So many keys in a row may pass one that waits in the next lane; in the lane after that, so many times as many."""
 
 
 class Lane(IntEnum):
@@ -38,6 +39,7 @@ class Lane(IntEnum):
 
     URGENT = 0
     ROUTINE = 1
+    BACKGROUND = 2
 
 
 class QueueMetrics(Protocol):
@@ -63,19 +65,18 @@ class WorkQueue(Generic[K]):
         self._metrics = metrics
         self._random = random
         self._backoff = backoff
-        self._urgent: OrderedDict[K, float] = OrderedDict()
-        self._routine: OrderedDict[K, float] = OrderedDict()
+        self._lanes: dict[Lane, OrderedDict[K, float]] = {lane: OrderedDict() for lane in Lane}
+        self._passed: Counter[Lane] = Counter()
         self._in_progress: dict[K, float] = {}
         self._again: dict[K, Lane] = {}
         self._failures: Counter[K] = Counter()
-        self._urgent_turns = 0
         self._takers = trio.lowlevel.ParkingLot()
         self._delayed: Schedule[K] = Schedule()
         self._earlier = trio.Event()
 
     def add(self, key: K, lane: Lane = Lane.URGENT) -> None:
         """Have the key worked on: now if nobody does, else once more when that is done."""
-        if key not in self._again and key not in self._urgent and key not in self._routine:
+        if key not in self._again and self._lane_of(key) is None:
             self._metrics.added()
         if key in self._in_progress:
             self._again[key] = min(lane, self._again.get(key, lane))
@@ -143,20 +144,23 @@ class WorkQueue(Generic[K]):
 
     def __len__(self) -> int:
         """How many keys wait for a taker."""
-        return len(self._urgent) + len(self._routine)
+        return sum(map(len, self._lanes.values()))
 
     def __repr__(self) -> str:
-        waiting = f"{len(self._urgent)} urgent, {len(self._routine)} routine"
+        waiting = ", ".join(f"{len(keys)} {lane.name.lower()}" for lane, keys in self._lanes.items())
         rest = f"{len(self._in_progress)} in progress, {len(self._again)} again, {len(self._delayed)} delayed"
         return f"<WorkQueue {waiting}, {rest}>"
 
+    def _lane_of(self, key: K) -> Lane | None:
+        return next((lane for lane, keys in self._lanes.items() if key in keys), None)
+
     def _put(self, key: K, lane: Lane) -> None:
         """Let the key wait in its lane: a more urgent one is kept, and so is the time since when it waits."""
-        now = trio.current_time()
-        if lane is Lane.URGENT:
-            self._urgent.setdefault(key, self._routine.pop(key, now))
-        elif key not in self._urgent:
-            self._routine.setdefault(key, now)
+        present = self._lane_of(key)
+        if present is None:
+            self._lanes[lane][key] = trio.current_time()
+        elif lane < present:
+            self._lanes[lane][key] = self._lanes[present].pop(key)
         self._takers.unpark()
 
     async def _next(self) -> tuple[K, Lane]:
@@ -165,14 +169,15 @@ class WorkQueue(Generic[K]):
         while not self:
             await self._takers.park()
         lane = self._next_lane()
-        key, since = (self._urgent if lane is Lane.URGENT else self._routine).popitem(last=False)
+        key, since = self._lanes[lane].popitem(last=False)
         self._in_progress[key] = now = trio.current_time()
         self._metrics.waited(now - since)
         return key, lane
 
     def _next_lane(self) -> Lane:
-        if self._urgent and not (self._routine and self._urgent_turns >= URGENT_TURNS):
-            self._urgent_turns += 1
-            return Lane.URGENT
-        self._urgent_turns = 0
-        return Lane.ROUTINE
+        """The first that has keys, if no later one was passed too often."""
+        waiting = [lane for lane, keys in self._lanes.items() if keys]
+        chosen = next((lane for lane in waiting if self._passed[lane] >= PASSED**lane), waiting[0])
+        del self._passed[chosen]
+        self._passed.update(lane for lane in waiting if lane > chosen)
+        return chosen

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.cli.flags import FLAGS, parse
+from secrets_manager.cli.flags import parse
 from secrets_manager.cli.gosyntax import Flag
+from secrets_manager.cli.table import FLAGS
 from secrets_manager.cli.usage import readme_table
 from secrets_manager.config import (
     AzureConfig,

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from secrets_manager.cli.flags import FLAGS, parse
+from secrets_manager.cli.flags import parse
 from secrets_manager.cli.gosyntax import Flag, boolean, integer
+from secrets_manager.cli.table import FLAGS
 from secrets_manager.durations import duration
 from secrets_manager.errors import Unfit, UsageError
 

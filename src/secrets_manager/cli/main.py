@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from secrets_manager import logs
 from secrets_manager.cli import flags, usage
 from secrets_manager.cli.gosyntax import Value, did_you_mean, scan, shown
+from secrets_manager.cli.table import FLAGS
 from secrets_manager.config import LogConfig
 from secrets_manager.errors import SecretsManagerError, StartError, UsageError, leaves
 from secrets_manager.kube.errors import CredentialsError
@@ -72,7 +73,7 @@ def _crd(_: Told) -> int:
 
 
 def _render(told: Told) -> int:
-    config = flags.configured({name: value for name, value in told if name in flags.FLAGS}, os.environ)
+    config = flags.configured({name: value for name, value in told if name in FLAGS}, os.environ)
     quiet = LogConfig(level=logging.WARNING)
     logs.configure(quiet if config.log == LogConfig() else config.log, sys.stderr)
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from secrets_manager.cli.flags import FLAGS, GROUPS, HELP
 from secrets_manager.cli.gosyntax import BOOLEAN, Flag, alternatives
+from secrets_manager.cli.table import FLAGS, GROUPS, HELP
 from secrets_manager.cli.values import NAME, PATH
 
 Groups = Mapping[str, Iterable[Flag]]

@@ -3,6 +3,9 @@
     .venv/bin/python -m benchmarks.main_job --definitions 1000
     .venv/bin/python -m benchmarks.main_job --definitions 10000 --namespaces 100
     .venv/bin/python -m benchmarks.main_job --definitions 1000 "secrets-manager" "/path/to/another/secrets-manager"
+    .venv/bin/python -m benchmarks.main_job --in-pod
+
+By default the program gets a kubeconfig; with --in-pod it finds what a container finds in its pod, which costs less.
 
 Any command with the flags of `secrets-manager` can be measured; several are, one after the other, each with servers of
 its own. Everything shares this machine's cores, so compare figures of one run only. Requests are counted by the servers
@@ -31,12 +34,15 @@ from secrets_manager.controller import crd
 from secrets_manager.demo.api.documents import Object, parse, text
 from tests.real.cluster import ControlPlane, assets, running_cluster
 from tests.real.openbao import OpenBao, running_openbao
+from tests.real.pod import account_in, entering, variables
 from tests.real.program import free_port
 
 API_VERSION = "secrets-manager.tuenti.io/v1alpha1"
 KINDS = ("secrets", "secretdefinitions", "events", "leases")
 TICKS = os.sysconf("SC_CLK_TCK")
 PATIENCE = 600.0
+SETTLES_WITHIN, QUIET = 120.0, 15.0
+"""Seconds in which Kubernetes must be asked nothing any more, and for which nothing is asked then."""
 
 
 class Load(argparse.Namespace):
@@ -51,6 +57,7 @@ class Load(argparse.Namespace):
     rest: float
     samples: int
     listing: bool
+    in_pod: bool
     commands: list[str]
 
     def name(self, number: int) -> str:
@@ -146,17 +153,30 @@ def try_out(command: list[str], load: Load) -> None:
             cluster.create(load.definition(number))
         written = Written(cluster)
         began = time.monotonic()
-        with running(command, load, cluster, bao) as process:
+        with running(command, load, cluster, bao, Path(folder)) as process:
             written.wait(lambda: len(written) == load.definitions)
             took, used = time.monotonic() - began, Usage(process, cluster, bao)
             show(f"first sync   {took:.2f} s, CPU {used.cpu:.2f} s, RSS {resident(process):.0f} MB")
+            settle(began, process, cluster, bao)
             measure(load, process, cluster, bao, written)
+
+
+def settle(began: float, process: subprocess.Popen[bytes], cluster: ControlPlane, bao: OpenBao) -> None:
+    """Wait until statuses and Events too are written, if ever the program stops asking Kubernetes for something."""
+    last, given_up = Usage(process, cluster, bao), time.monotonic() + SETTLES_WITHIN
+    while (now := Usage(process, cluster, bao)).at < last.at + QUIET:
+        if now.requests > last.requests:
+            last = now
+        if now.at > given_up:
+            show(f"not settled  after {now.at - began:.0f} s")
+            return
+        time.sleep(1.0)
+    show(f"settled      {last.at - began:.0f} s")
 
 
 def measure(
     load: Load, process: subprocess.Popen[bytes], cluster: ControlPlane, bao: OpenBao, written: Written
 ) -> None:
-    time.sleep(max(15.0, 2 * load.period))  # late Events too are sent by now
     before = Usage(process, cluster, bao)
     time.sleep(load.rest)
     after = Usage(process, cluster, bao)
@@ -185,16 +205,22 @@ def lag(load: Load, bao: OpenBao, written: Written, sample: int) -> float:
 
 
 @contextmanager
-def running(command: list[str], load: Load, cluster: ControlPlane, bao: OpenBao) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], load: Load, cluster: ControlPlane, bao: OpenBao, folder: Path
+) -> Iterator[subprocess.Popen[bytes]]:
     credentials = bao.reader("secret/data/*", *(["secret/detailed-metadata/*"] if load.listing else []))
     environment = {
         **os.environ,
+        **variables(cluster),
         "VAULT_ADDR": bao.url,
         "VAULT_ROLE_ID": credentials.role_id,
         "VAULT_SECRET_ID": credentials.secret_id,
     }
+    if load.in_pod:
+        account = account_in(folder, cluster, token=cluster.admin_token, namespace=load.homes[0])
+        command = entering(account, command)
     flags = [
-        f"-kubeconfig={cluster.kubeconfig}",
+        *([] if load.in_pod else [f"-kubeconfig={cluster.kubeconfig}"]),
         f"-reconcile-period={load.period:g}s",
         f"-metrics-addr=127.0.0.1:{free_port()}",
         *([f"-watch-namespaces={','.join(load.homes)}"] if load.named else []),
@@ -231,6 +257,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rest", type=float, default=20.0, help="seconds of rest that are measured")
     made.add_argument("--samples", type=int, default=60, help="changes of which the lag is measured")
     made.add_argument("--no-listing", dest="listing", action="store_false", help="grant no right to list folders")
+    made.add_argument("--in-pod", action="store_true", help="start the program as in its container")
     made.add_argument("commands", nargs="*", help="each a program to measure; this one by default")
     return made
 

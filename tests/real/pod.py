@@ -43,22 +43,30 @@ class Container(Program):
     ) -> None:
         if not namespaces_work():
             pytest.skip(NO_NAMESPACES)
-        account = folder / "serviceaccount"
-        account.mkdir(parents=True)
-        (account / "token").write_text(token)
-        (account / "ca.crt").write_bytes(cluster.ca_file.read_bytes())
-        (account / "namespace").write_text(namespace)
-        server = urlsplit(cluster.url)
-        of_the_pod = {
-            "PATH": os.environ["PATH"],
-            "KUBERNETES_SERVICE_HOST": str(server.hostname),
-            "KUBERNETES_SERVICE_PORT": str(server.port),
-        }
+        account = account_in(folder, cluster, token=token, namespace=namespace)
+        of_the_pod = {"PATH": os.environ["PATH"], **variables(cluster)}
         self.output = folder / "output.log"
         super().__init__(entering(account, command), log=self.output, environment=of_the_pod | dict(environment))
 
 
+def account_in(folder: Path, cluster: ControlPlane, *, token: str, namespace: str) -> Path:
+    """The files that Kubernetes mounts for a ServiceAccount."""
+    account = folder / "serviceaccount"
+    account.mkdir(parents=True)
+    (account / "token").write_text(token)
+    (account / "ca.crt").write_bytes(cluster.ca_file.read_bytes())
+    (account / "namespace").write_text(namespace)
+    return account
+
+
+def variables(cluster: ControlPlane) -> dict[str, str]:
+    """Those that name the API server."""
+    server = urlsplit(cluster.url)
+    return {"KUBERNETES_SERVICE_HOST": str(server.hostname), "KUBERNETES_SERVICE_PORT": str(server.port)}
+
+
 def entering(account: Path, command: list[str]) -> list[str]:
+    """The command, which becomes that of the pod in place of what runs it: its process id stays the same."""
     return ["unshare", "--mount", "--map-root-user", "sh", "-c", ENTER, "enter", str(account), *command]
 
 

@@ -65,6 +65,8 @@ class ScriptedBackend:
         self.down: Unavailable | None = None
         self.listings: list[Listing] = []
         self.listing_takes = 0.0
+        self.listings_under_way = 0
+        self.most_listings_under_way = 0
         self.listed: dict[str, Mapping[str, str] | BackendError] = {}
         self._contents: dict[Source, Document | BackendError] = {}
 
@@ -99,7 +101,12 @@ class ScriptedBackend:
             for source, content in self._contents.items()
             if isinstance(content, Document) and (place := self.place(source)) and place.folder == folder
         }
-        await trio.sleep(self.listing_takes)
+        self.listings_under_way += 1
+        self.most_listings_under_way = max(self.listings_under_way, self.most_listings_under_way)
+        try:
+            await trio.sleep(self.listing_takes)
+        finally:
+            self.listings_under_way -= 1
         if isinstance(told, BackendError):
             raise told
         return told
@@ -164,11 +171,11 @@ def idle(
 
 
 @asynccontextmanager
-async def running(sources: Polled) -> AsyncIterator[None]:
+async def running(sources: Polled, *, pollers: int = POLLERS) -> AsyncIterator[None]:
     async with trio.open_nursery() as nursery:
         await nursery.start(sources.due.run)
         nursery.start_soon(sources.drop_values)
-        for _ in range(POLLERS):
+        for _ in range(pollers):
             nursery.start_soon(sources.look_at_those_due)
         yield
         nursery.cancel_scope.cancel()

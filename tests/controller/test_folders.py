@@ -168,6 +168,50 @@ async def test_listing_takes_a_twentieth_of_the_time_at_most(autojump_clock: Moc
     assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([10.5] * (len(times) - 1))
 
 
+async def test_listing_comes_as_often_as_reads_would_however_long_it_takes(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    backend.listing_takes = 4.0
+    sources = await in_use(backend)
+
+    async with running(sources):
+        await trio.sleep(5 * PERIOD)
+
+    times = [listing.at for listing in backend.listings]
+    assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([PERIOD + 4.0] * (len(times) - 1))
+
+
+async def test_few_listings_are_under_way_at_a_time_and_each_folder_has_its_turn(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    backend.listing_takes = 0.04
+    many = frozenset(Source(f"secret/data/folder-{number % 20}/app-{number}") for number in range(2000))
+    sources = await in_use(backend, many=many)
+
+    async with running(sources, pollers=16):
+        await trio.sleep(PERIOD)
+        backend.listings.clear()
+        await trio.sleep(PERIOD)
+
+    assert backend.most_listings_under_way == 4
+    assert Counter(listing.folder for listing in backend.listings) == {
+        f"secret/data/folder-{number}": PERIOD for number in range(20)
+    }
+
+
+async def test_listing_that_fails_leaves_its_place_to_others(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    backend.listing_takes = 5.0
+    many = frozenset(Source(f"secret/data/folder-{number % 20}/app-{number}") for number in range(2000))
+    sources = await in_use(backend, many=many)
+    for number in range(20):
+        backend.listed[f"secret/data/folder-{number}"] = Unavailable("no answer")
+
+    async with running(sources, pollers=16):
+        await trio.sleep(PERIOD)
+
+    assert backend.most_listings_under_way == 4
+    assert len({listing.folder for listing in backend.listings}) == 20
+
+
 async def test_folders_are_listed_together(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     many = frozenset(Source(f"secret/data/folder-{number % 5}/app-{number}") for number in range(500))

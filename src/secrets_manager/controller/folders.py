@@ -7,6 +7,7 @@ while its listings tell; else its sources are polled one by one, and listing it 
 
 import logging
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
@@ -18,7 +19,10 @@ from secrets_manager.backoff import Backoff
 log = logging.getLogger(__name__)
 
 PART = 1 / 20
-"""Of the time, at most, is spent on the listings of one folder."""
+"""Of the time, at most, is spent on the listings of one folder; more only where they would be rarer than the reads."""
+AT_A_TIME = 4
+"""So many listings are under way at most: each may cost the store as much as many reads, and how long one takes tells
+nothing of it where all the others were in its way."""
 MOSTLY_OTHERS = 20
 """So many times as many secrets as are used here make a listing that is slow a waste."""
 RETRY = Backoff(initial=60.0, maximum=3600.0)
@@ -65,6 +69,8 @@ class Folders:
         self._schedule = schedule
         self._uncovered = uncovered
         self._states: dict[Folder, _State] = {}
+        self._under_way = 0
+        self._waiting: deque[Folder] = deque()
 
     def join(self, source: Source) -> None:
         """This source is in use from now on."""
@@ -93,11 +99,26 @@ class Folders:
         return place is not None and self._states[Folder(place.folder)].covered
 
     async def look(self, folder: Folder) -> Mapping[Source, str | None]:
-        """One turn: the marker of each member, None for what can't be read; or nothing if no listing can be had."""
+        """One turn: the marker of each member, None for what can't be read; or nothing if no listing can be had.
+
+        A turn that comes while many listings are under way is put off until one of them has ended.
+        """
         state = self._states.get(folder)
         if state is None or len(state.members) <= 1:
             self._give_up(state)
             return {}
+        if self._under_way == AT_A_TIME:
+            self._waiting.append(folder)
+            return {}
+        self._under_way += 1
+        try:
+            return await self._list(folder, state)
+        finally:
+            self._under_way -= 1
+            if self._waiting:
+                self._schedule(self._waiting.popleft(), 0.0)
+
+    async def _list(self, folder: Folder, state: _State) -> Mapping[Source, str | None]:
         began = trio.current_time()
         try:
             markers = await self._backend.markers(folder.path)
@@ -108,20 +129,20 @@ class Folders:
         except BackendError as error:
             self._refused(folder, state, str(error))
             return {}
-        pause = self._pause(state, took=trio.current_time() - began)
-        if pause > self._period and len(markers) > MOSTLY_OTHERS * len(state.members):
+        rest = (trio.current_time() - began) / PART
+        if rest > self._period and len(markers) > MOSTLY_OTHERS * len(state.members):
             self._refused(folder, state, f"{len(markers)} secrets are there, and {len(state.members)} are used")
             return {}
         state.covered, state.refusals = True, 0
-        self._schedule(folder, self._in_step(pause))
+        self._schedule(folder, self._in_step(self._pause(state, rest)))
         return {source: markers.get(name) for source, name in state.members.items()}
 
     def _place(self, source: Source) -> Place | None:
         return self._backend.place(source) if self._list_period > 0 else None
 
-    def _pause(self, state: _State, *, took: float) -> float:
-        """Seconds to the next listing: it never asks for more than the reads would that it saves."""
-        return max(self._list_period, self._period / len(state.members), took / PART)
+    def _pause(self, state: _State, rest: float) -> float:
+        """Seconds to the next listing: it asks for no more than the reads that it saves, and comes no later."""
+        return max(self._list_period, self._period / len(state.members), min(rest, self._period))
 
     def _in_step(self, pause: float) -> float:
         """Have folders that are listed as often as can be listed together: many at once cost less than one by one."""

@@ -63,6 +63,8 @@ class VaultState:
         self.requests: list[Request] = []
         self.fault: Fault | None = None
         self.delay: Delay = lambda _: 0.0
+        """Seconds that a request is on its way, and below, those of its answer."""
+        self.delay_of_answer: Delay = lambda _: 0.0
         self.watch: Callable[[Request], None] = lambda _: None
         self._clock = clock
         self._sealed = False
@@ -311,6 +313,7 @@ class VaultTransport(httpx.AsyncBaseTransport):
         await trio.sleep(self._state.delay(seen))
         answer = self._state.fault(seen) if self._state.fault else None
         response = answer or self._state.handle(seen)
+        await trio.sleep(self._state.delay_of_answer(seen))
         return httpx.Response(response.status, content=response.body, headers=dict(response.headers))
 
 

@@ -212,6 +212,36 @@ class TestFarewell:
 
         assert vault.tokens.alive() == []
 
+    @pytest.mark.parametrize("asks", ["reader", "keeper"])
+    async def test_token_that_was_on_its_way_is_revoked(
+        self, asks: str, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        vault.delay_of_answer = lambda request: 0.5 if request.path == LOGIN else 0
+        timed = Timed(vault)
+        async with keeper_of(vault, vault.approle("app")) as keeper:
+            if asks == "reader":
+                with trio.move_on_after(0.2):
+                    await keeper.token()
+            await keep_for(keeper, 0.2)
+
+        assert len(timed.logins) == 1
+        assert vault.tokens.alive() == []
+
+    async def test_token_of_other_policies_that_was_on_its_way_is_revoked(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        timed = Timed(vault)
+        async with keeper_of(vault, vault.approle("app")) as keeper:
+            token = await keeper.token()
+            await trio.sleep(120)
+            vault.delay_of_answer = lambda request: 0.5 if request.path == LOGIN else 0
+            with trio.move_on_after(0.2):
+                await keeper.successor(token, asked_at=trio.current_time(), by_policy=True)
+            await keep_for(keeper, 1)
+
+        assert len(timed.logins) == 2
+        assert vault.tokens.alive() == []
+
     async def test_silent_vault_holds_up_the_stop_for_one_second_at_most(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
@@ -221,3 +251,13 @@ class TestFarewell:
             await keep_for(keeper, 5)
 
         assert trio.current_time() - started == pytest.approx(6.0)
+
+    async def test_silent_vault_holds_up_a_stop_before_the_first_login_for_one_second_at_most(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        vault.delay = lambda _: math.inf
+        async with keeper_of(vault, vault.approle("app")) as keeper:
+            started = trio.current_time()
+            await keep_for(keeper, 2)
+
+        assert trio.current_time() - started == pytest.approx(3.0)

@@ -13,6 +13,7 @@ time whether the role has others by now; if not, its token is given back.
 import logging
 import math
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -22,6 +23,7 @@ import trio
 from secrets_manager.backends.base import BackendError, LoginRefused, Unavailable
 from secrets_manager.backends.vault.auth.base import AuthMethod
 from secrets_manager.backends.vault.client import VaultClient
+from secrets_manager.backends.vault.grace import finish
 from secrets_manager.backends.vault.patience import Patience
 from secrets_manager.backends.vault.replies import OK, REFUSALS, Reply, forbidden_by_policy, trouble
 from secrets_manager.backends.vault.token import (
@@ -49,7 +51,7 @@ STILLBORN = 2
 SHORTEST_PAUSE = 0.5
 """Seconds between two looks at the token, however short it lives."""
 FAREWELL = 1.0
-"""Seconds that a stop, or a new token, may wait until Vault has revoked the old one."""
+"""Seconds that a stop may wait until Vault has answered a login, or has revoked a token; so does a new token."""
 TRIALS = Backoff(initial=60.0, maximum=600.0, jitter=0.0)
 """The pauses between two logins that look for other policies. They cost Vault a token each."""
 
@@ -180,7 +182,11 @@ class TokenKeeper:
         return seen > asked_at or (by_policy and trio.current_time() < seen + BELIEVED_FOR)
 
     async def _login(self) -> Token:
-        """A new token, which is used from now on. The old one is revoked: others may wait for its place."""
+        """A new token, which is used from now on. Whoever asked for it may leave meanwhile: it is not lost."""
+        return await finish(self._exchange, within=FAREWELL)
+
+    async def _exchange(self) -> Token:
+        """The old token is revoked: others may wait for its place."""
         token, old = await self._granted(), self._living()
         self._use(token)
         await self._revoke(old)
@@ -191,6 +197,9 @@ class TokenKeeper:
         if trio.current_time() < self._next_trial:
             return None
         self._next_trial = trio.current_time() + self._trials.after_failure(trio.current_time())
+        return await finish(partial(self._try_another, token), within=FAREWELL)
+
+    async def _try_another(self, token: Token) -> Token | None:
         try:
             other = await self._granted()
         except Unavailable:  # noted and told; the token that there is goes on

@@ -1,0 +1,53 @@
+"""Work that is cancelled in its middle comes to its end, if it is quick about it."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from secrets_manager.backends.vault.grace import finish
+
+WITHIN = 1.0
+
+
+class Work:
+    """Takes so many seconds."""
+
+    def __init__(self, takes: float) -> None:
+        self._takes = takes
+        self.done = False
+
+    async def __call__(self) -> str:
+        await trio.sleep(self._takes)
+        self.done = True
+        return "result"
+
+
+async def test_result_is_returned(autojump_clock: MockClock) -> None:
+    assert await finish(Work(60.0), within=WITHIN) == "result"
+
+
+async def test_failure_is_raised_as_it_is(autojump_clock: MockClock) -> None:
+    async def fail() -> str:
+        await trio.lowlevel.checkpoint()
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await finish(fail, within=WITHIN)
+
+
+async def test_cancelled_work_is_done_and_the_cancellation_goes_on(autojump_clock: MockClock) -> None:
+    work, began = Work(5.5), trio.current_time()
+
+    with trio.move_on_after(5) as scope:
+        await finish(work, within=WITHIN)
+
+    assert (work.done, scope.cancelled_caught, trio.current_time() - began) == (True, True, 5.5)
+
+
+async def test_cancelled_work_that_is_slow_is_left(autojump_clock: MockClock) -> None:
+    work, began = Work(60.0), trio.current_time()
+
+    with trio.move_on_after(5) as scope:
+        await finish(work, within=WITHIN)
+
+    assert (work.done, scope.cancelled_caught, trio.current_time() - began) == (False, True, 6.0)

@@ -12,6 +12,7 @@ class VaultConfig(msgspec.Struct, frozen=True, kw_only=True):
     url: str = "https://127.0.0.1:8200"
     namespace: str = ""
     ca_cert: str = ""
+    ca_cert_bytes: str = ""
     ca_path: str = ""
     client_cert: str = ""
     client_key: str = ""

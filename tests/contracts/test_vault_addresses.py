@@ -44,11 +44,18 @@ class Addresses:
         self.client_cert, self.client_key = authority.issue("client")
 
     def config(
-        self, *, ca_cert: Path | None = None, ca_path: Path | None = None, server_name: str = "", client: bool = True
+        self,
+        *,
+        ca_cert: Path | None = None,
+        ca_cert_bytes: str = "",
+        ca_path: Path | None = None,
+        server_name: str = "",
+        client: bool = True,
     ) -> VaultConfig:
         return VaultConfig(
             url=self.url,
             ca_cert=str(ca_cert or ""),
+            ca_cert_bytes=ca_cert_bytes,
             ca_path=str(ca_path or ""),
             tls_server_name=server_name,
             client_cert=str(self.client_cert) if client else "",
@@ -98,6 +105,16 @@ async def test_authorities_in_a_folder(addresses: Addresses, tmp_path: Path) -> 
     assert await version(addresses.config(ca_path=tmp_path, server_name="vault.test")) == "2.7.2"
     with pytest.raises(TlsFailed):
         await version(addresses.config(ca_cert=other.certificate, ca_path=tmp_path, server_name="vault.test"))
+
+
+async def test_authorities_in_a_text(addresses: Addresses, tmp_path: Path) -> None:
+    """A file wins over it, and it over a folder."""
+    other, ours = Authority(tmp_path).certificate, addresses.trusted.read_text()
+
+    config = addresses.config(ca_cert_bytes=ours, ca_path=tmp_path / "none", server_name="vault.test")
+    assert await version(config) == "2.7.2"
+    with pytest.raises(TlsFailed):
+        await version(addresses.config(ca_cert=other, ca_cert_bytes=ours, server_name="vault.test"))
 
 
 async def test_certificate_of_another_name(addresses: Addresses) -> None:

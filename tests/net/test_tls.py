@@ -113,6 +113,20 @@ def test_file_that_can_not_be_used_is_named(tmp_path: Path, content: str | None,
     assert str(caught.value) == f"{file} {why}"
 
 
+def test_authorities_may_be_a_text(authority: Authority, server: ssl.SSLContext) -> None:
+    trust = client_context(ca_pem="# für api\n" + authority.certificate.read_text())
+
+    assert shake_hands(trust, server) == "api.example"
+
+
+@pytest.mark.parametrize("text", ["hunter2", "schön"])
+def test_text_that_can_not_be_used_is_not_shown(text: str) -> None:
+    with pytest.raises(UnusableFile) as caught:
+        client_context(ca_pem=text)
+
+    assert str(caught.value) == "the PEM text of authorities can't be used (no PEM)"
+
+
 def test_key_of_another_certificate_is_refused_by_name(authority: Authority) -> None:
     certificate, _ = authority.issue("one")
     _, key = authority.issue("two")

@@ -15,6 +15,7 @@ from secrets_manager.cli.values import (
     NAMESPACES,
     PATH,
     PATTERNS,
+    PEM,
     URL,
 )
 
@@ -52,6 +53,15 @@ VAULT = (
         "",
         ("vault.ca_cert",),
         "VAULT_CACERT",
+    ),
+    Flag(
+        "vault.ca-cert-bytes",
+        PEM,
+        "Such authorities themselves, as PEM text.",
+        "",
+        ("vault.ca_cert_bytes",),
+        "VAULT_CACERT_BYTES",
+        secret=True,
     ),
     Flag("vault.ca-path", PATH, "Folder with such files.", "", ("vault.ca_path",), "VAULT_CAPATH"),
     Flag(

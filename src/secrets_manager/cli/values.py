@@ -110,6 +110,7 @@ ADDRESS = Kind("HOST:PORT", listen_address)
 NAMESPACE = Kind("NAME", namespace)
 NAMESPACES = Kind("NAMES", namespaces)
 PATTERNS = Kind("PATTERNS", path_patterns)
+PEM = Kind("PEM", str)
 LEVEL = Kind("LEVEL", log_level)
 INTERVAL = at_least("100ms", DURATION)
 """Shorter than this, something would be asked all the time."""

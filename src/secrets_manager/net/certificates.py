@@ -21,9 +21,13 @@ log = logging.getLogger(__name__)
 
 
 class CertificateFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom to trust, and who we are. Empty strings for what is not given: then the machine's authorities count."""
+    """Whom to trust, and who we are. Empty strings for what is not given: then the machine's authorities count.
+
+    Authorities may be given as a text, which never changes.
+    """
 
     ca_file: str = ""
+    ca_pem: str = ""
     ca_folder: str = ""
     cert_file: str = ""
     key_file: str = ""
@@ -77,6 +81,7 @@ class Certificates:
 def _context(files: CertificateFiles) -> ssl.SSLContext:
     return client_context(
         ca_file=files.ca_file,
+        ca_pem=files.ca_pem,
         ca_folder=files.ca_folder,
         cert_file=files.cert_file,
         key_file=files.key_file,

@@ -17,13 +17,19 @@ class UnusableFile(OSError):
 
 
 def client_context(
-    *, ca_file: str = "", ca_folder: str = "", cert_file: str = "", key_file: str = "", verify: bool = True
+    *,
+    ca_file: str = "",
+    ca_pem: str = "",
+    ca_folder: str = "",
+    cert_file: str = "",
+    key_file: str = "",
+    verify: bool = True,
 ) -> ssl.SSLContext:
     """Make a context from PEM files. It blocks on the disk.
 
-    Without a `ca_file` or `ca_folder`, the machine's own authorities are trusted. Of a folder every file counts, as in
-    Go, whatever its name. As there, too, and unlike `ssl.create_default_context` since Python 3.13, an authority need
-    not be self-signed nor carry key identifiers: those of clusters often don't.
+    With none of `ca_file`, `ca_pem` (such a file's text) and `ca_folder`, the machine's own authorities are trusted.
+    Of a folder every file counts, as in Go, whatever its name. As there, too, and unlike `ssl.create_default_context`
+    since Python 3.13, an authority need not be self-signed nor carry key identifiers: those of clusters often don't.
     Raises: UnusableFile.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -31,10 +37,13 @@ def client_context(
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    elif ca_file or ca_folder:
-        for file in [ca_file] if ca_file else files_of(ca_folder):
+    elif ca_file or ca_pem or ca_folder:
+        for file in [*filter(None, [ca_file]), *(files_of(ca_folder) if ca_folder else [])]:
             with _naming(file):
                 context.load_verify_locations(file)
+        if ca_pem:
+            with _naming("the PEM text of authorities"):
+                context.load_verify_locations(cadata=ca_pem.encode("ascii", "replace").decode())
     else:
         context.load_default_certs()
     if cert_file:
@@ -62,7 +71,7 @@ def _naming(file: str) -> Iterator[None]:
     try:
         yield
     except ssl.SSLError as error:
-        raise UnusableFile(f"{file} can't be used ({error.reason or 'it is no PEM file'})") from None
+        raise UnusableFile(f"{file} can't be used ({error.reason or 'no PEM'})") from None
     except OSError as error:
         raise UnusableFile(f"{file} can't be read ({error.strerror})") from None
 

@@ -121,11 +121,12 @@ async def open_vault_client(
 
 
 def certificates_of(config: VaultConfig) -> Certificates:
-    """Those of the connections to Vault. As in Vault's own tools, a file of authorities wins over a folder."""
+    """Those of the connections to Vault. As in its own tools, a file wins over a text, and that over a folder."""
     return Certificates(
         CertificateFiles(
             ca_file=config.ca_cert,
-            ca_folder="" if config.ca_cert else config.ca_path,
+            ca_pem="" if config.ca_cert else config.ca_cert_bytes,
+            ca_folder="" if config.ca_cert or config.ca_cert_bytes else config.ca_path,
             cert_file=config.client_cert,
             key_file=config.client_key,
             server_name=config.tls_server_name,

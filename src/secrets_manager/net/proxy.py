@@ -8,6 +8,8 @@ import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from secrets_manager.errors import UsageError
+
 
 def proxy_for(url: str, *, environ: Mapping[str, str]) -> str:
     """The proxy's URL, or the empty string for a direct connection.
@@ -15,7 +17,7 @@ def proxy_for(url: str, *, environ: Mapping[str, str]) -> str:
     As golang.org/x/net/http/httpproxy has it: `HTTPS_PROXY` or `HTTP_PROXY` by the scheme, the upper case name first;
     never for localhost; not for what `NO_PROXY` lists (names with their subdomains, `.subdomains`, addresses, ranges,
     each with or without a port, `*`).
-    Raises: ValueError for a URL that is none.
+    Raises: UsageError for a proxy that is none, or of another kind; ValueError for a URL that is none.
     """
     target = urlsplit(url)
     proxy = _setting(f"{target.scheme}_proxy", environ)
@@ -24,7 +26,19 @@ def proxy_for(url: str, *, environ: Mapping[str, str]) -> str:
         return ""
     if any(_covers(entry.strip().lower(), host, port) for entry in _setting("no_proxy", environ).split(",")):
         return ""
-    return proxy if "://" in proxy else f"http://{proxy}"
+    return _checked(proxy if "://" in proxy else f"http://{proxy}", f"{target.scheme.upper()}_PROXY")
+
+
+def _checked(proxy: str, name: str) -> str:
+    """Its URL may hold a password, so it is not shown."""
+    try:
+        parts = urlsplit(proxy)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(f"{name} is no address of an HTTP proxy: write it like http://proxy.example.com:3128")
+    return proxy
 
 
 def _setting(name: str, environ: Mapping[str, str]) -> str:

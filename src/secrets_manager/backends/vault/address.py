@@ -1,6 +1,7 @@
 """Where Vault is: a host by HTTP or HTTPS, perhaps with a path below it, or a socket of this machine."""
 
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -34,8 +35,8 @@ def address_of(url: str) -> Address:
     if url.startswith(SOCKET):
         return _socket(url.removeprefix(SOCKET))
     try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
+        parsed, _ = httpx.URL(url), urlsplit(url).port  # either takes what the other refuses
+    except (httpx.InvalidURL, ValueError):
         raise UsageError(NO_ADDRESS) from None
     if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.query or parsed.fragment:
         raise UsageError(NO_ADDRESS)

@@ -5,13 +5,14 @@ from then on, until it does not serve any more.
 """
 
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
 
 import msgspec
 
 from secrets_manager.backends.base import BackendError, Unreachable
-from secrets_manager.backends.vault.address import NO_ADDRESS, Address, address_of
+from secrets_manager.backends.vault.address import Address, address_of
 from secrets_manager.backends.vault.node import MAX_BODY, Count, Node, Question, uncounted
 from secrets_manager.backends.vault.replies import OK, Reply, censored
 from secrets_manager.backends.vault.standby import LEADER, REDIRECTS, UNSERVED, announced_by, may_follow
@@ -25,16 +26,20 @@ from secrets_manager.net.transport import MakeLane, Spread, open_lane
 OF_THE_CLUSTER = frozenset({"sys/health", "sys/leader"})
 """They are refused in a namespace."""
 
+Roads = Callable[[Address], Spread]
+"""The connections to a node: each may be behind another proxy, or none."""
+
 
 class VaultClient:
     """Vault's HTTP API, without any knowledge of what is asked."""
 
-    def __init__(self, address: Address, spread: Spread, *, namespace: str = "", count: Count = uncounted) -> None:
+    def __init__(self, address: Address, roads: Roads, *, namespace: str = "", count: Count = uncounted) -> None:
         self._address = address
-        self._spread = spread
+        self._roads = roads
         self._namespace = {"X-Vault-Namespace": namespace} if namespace else {}
         self._count = count
-        self._home = Node(address, spread, count)
+        self._nodes: dict[Address, Node] = {}
+        self._home = self._node(address)
         self._active: Node | None = None
 
     def __repr__(self) -> str:
@@ -44,6 +49,10 @@ class VaultClient:
     def address(self) -> str:
         """Where Vault is, without a user and password that may stand in the URL."""
         return str(self._address)
+
+    async def aclose(self) -> None:
+        for node in self._nodes.values():
+            await node.aclose()
 
     async def request(
         self,
@@ -80,8 +89,8 @@ class VaultClient:
         address = may_follow(reply, question, asked=self._address, announced=await self._announced())
         if address is None:
             return reply
-        self._active = Node(address, self._spread, self._count)
-        return await self._active.ask(question)
+        self._active = active = self._node(address)
+        return await active.ask(question)
 
     async def _ask_active(self, active: Node, question: Question) -> Reply | None:
         """None when it is of no use any more, and the question not answered."""
@@ -91,8 +100,14 @@ class VaultClient:
             reply = None
         if reply is None or reply.status in UNSERVED:
             self._active = None
+            await active.aclose()
             return None
         return reply
+
+    def _node(self, address: Address) -> Node:
+        if address not in self._nodes:
+            self._nodes[address] = Node(address, self._roads(address), self._count)
+        return self._nodes[address]
 
     async def _announced(self) -> Address | None:
         try:
@@ -114,10 +129,13 @@ async def open_vault_client(
     Raises: UsageError for a vault.url that is none, and for files of certificates that can't be used.
     """
     address = address_of(config.url)
-    if make is None:
-        make = await _network(config, address, certificates or certificates_of(config))
-    async with Spread(make, within=config.timeout, max_body=MAX_BODY) as spread:
-        yield VaultClient(address, spread, namespace=config.namespace.strip("/"), count=count)
+    lanes = partial(_to_all, make) if make else await _network(certificates or certificates_of(config))
+
+    def roads(to: Address) -> Spread:
+        return Spread(lanes(to), within=config.timeout, max_body=MAX_BODY)
+
+    async with aclosing(VaultClient(address, roads, namespace=config.namespace.strip("/"), count=count)) as client:
+        yield client
 
 
 def certificates_of(config: VaultConfig) -> Certificates:
@@ -135,15 +153,20 @@ def certificates_of(config: VaultConfig) -> Certificates:
     )
 
 
-async def _network(config: VaultConfig, address: Address, certificates: Certificates) -> MakeLane:
-    try:
-        proxy = "" if address.socket else proxy_for(config.url, environ=os.environ)
-    except ValueError:
-        raise UsageError(NO_ADDRESS) from None
+async def _network(certificates: Certificates) -> Callable[[Address], MakeLane]:
     try:
         tls = await certificates.load()
     except UnusableFile as error:
         raise UsageError(f"certificates for Vault: {error}") from None
     except OSError:
         raise UsageError("the certificate authorities of this machine can't be read") from None
-    return lambda: open_lane(tls=tls, proxy=proxy, socket=address.socket)
+
+    def lanes(to: Address) -> MakeLane:
+        proxy = "" if to.socket else proxy_for(str(to.url), environ=os.environ)
+        return partial(open_lane, tls=tls, proxy=proxy, socket=to.socket)
+
+    return lanes
+
+
+def _to_all(make: MakeLane, _: Address) -> MakeLane:
+    return make

@@ -25,6 +25,8 @@ def failure_of(error: httpx.HTTPError, address: Address, *, max_body: int) -> Ba
         )
     if isinstance(error, httpx.TimeoutException):
         return TimedOut(f"Vault at {address} did not answer in time")
+    if isinstance(error, httpx.ProxyError):
+        return Unreachable(f"Vault at {address} {_proxy(error)}: check {address.url.scheme.upper()}_PROXY and NO_PROXY")
     causes = _causes(error)
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
@@ -35,6 +37,11 @@ def failure_of(error: httpx.HTTPError, address: Address, *, max_body: int) -> Ba
 def broke_off(error: httpx.HTTPError) -> bool:
     """Whether a connection that had come about ended early, as an idle one does that a firewall has forgotten."""
     return isinstance(error, httpx.ReadError | httpx.WriteError | httpx.RemoteProtocolError)
+
+
+def _proxy(error: httpx.ProxyError) -> str:
+    status, _, _ = str(error).partition(" ")  # what follows are the proxy's own words
+    return f"can't be reached, for a proxy refused{f' ({status})' if status.isdecimal() else ''}"
 
 
 def _tls(error: ssl.SSLError) -> str:

@@ -66,6 +66,10 @@ class Node:
     def __repr__(self) -> str:
         return f"Node({self.address})"
 
+    async def aclose(self) -> None:
+        """Close what is idle; what is under way goes on."""
+        await self._spread.aclose()
+
     async def ask(self, question: Question) -> Reply:
         """Raises: Unavailable, SourceTooLarge."""
         try:
@@ -88,10 +92,14 @@ class Node:
                 headers=question.headers,
                 content=question.content,
             )
+            if (
+                response.status_code == httpx.codes.PROXY_AUTHENTICATION_REQUIRED
+            ):  # of one that was not asked to connect
+                raise httpx.ProxyError(str(response.status_code))
         except httpx.HTTPError as error:
             self._count(question.operation, type(self._failure(error)).__name__, trio.current_time() - asked_at)
             if not isinstance(error, ReplyTooLarge):
-                await self._spread.aclose()  # of what is idle; what is under way goes on
+                await self.aclose()
             raise
         self._count(question.operation, str(response.status_code), trio.current_time() - asked_at)
         return Reply(

@@ -1,0 +1,108 @@
+"""An HTTP proxy for tests: it takes every name for this machine, and remembers what it was asked for."""
+
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from tests.real.tcp_proxy import CHUNK
+
+END = b"\r\n\r\n"
+
+
+class HttpProxy:
+    """Knows CONNECT and whole URLs."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, str] = {}
+        """What it answers itself, a whole reply by the request's method and target; by `*` any other."""
+        self.asked: list[str] = []
+        self.credentials: set[str] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def close(self) -> None:
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._open.append(client)
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with suppress(OSError):
+            while (head := self._head(client)) is not None:
+                method, target, _ = head.split("\r\n", 1)[0].split(" ")
+                asked = f"{method} {target}"
+                self.asked.append(asked)
+                self.credentials |= {line for line in head.split("\r\n") if line.startswith("Proxy-Authorization")}
+                answer = self.answers.get(asked) or self.answers.get("*")
+                if answer:
+                    client.sendall(answer.encode())
+                elif method == "CONNECT":
+                    self._tunnel(client, target)
+                    return
+                else:
+                    self._forward(client, method, target, head)
+                    return
+
+    def _head(self, client: socket.socket) -> str | None:
+        """Of one request, whose body is dropped; None where the client has gone."""
+        received, whole = b"", re.compile(rb"(.*?\r\n)\r\n", re.DOTALL)
+        while (found := whole.match(received)) is None or len(received) < found.end() + _length(found[1]):
+            data = client.recv(CHUNK)
+            if not data:
+                return None
+            received += data
+        return found[1].decode()
+
+    def _tunnel(self, client: socket.socket, target: str) -> None:
+        server = self._connect(target)
+        client.sendall(b"HTTP/1.1 200 Connection established" + END)
+        threading.Thread(target=_pump, args=(server, client), daemon=True).start()
+        _pump(client, server)
+
+    def _forward(self, client: socket.socket, method: str, url: str, head: str) -> None:
+        place, _, path = url.removeprefix("http://").partition("/")
+        lines = [f"{method} /{path} HTTP/1.1", "Connection: close"]
+        lines += [line for line in head.split("\r\n")[1:] if line and not line.startswith(("Connection", "Proxy"))]
+        server = self._connect(place)
+        server.sendall("\r\n".join(lines).encode() + END)
+        _pump(server, client)
+
+    def _connect(self, place: str) -> socket.socket:
+        server = socket.create_connection(("127.0.0.1", int(place.rpartition(":")[2])))
+        self._open.append(server)
+        return server
+
+
+def _length(head: bytes) -> int:
+    found = re.search(rb"^content-length: (\d+)", head, re.IGNORECASE | re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(CHUNK):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def http_proxy() -> Iterator[HttpProxy]:
+    proxy = HttpProxy()
+    try:
+        yield proxy
+    finally:
+        proxy.close()

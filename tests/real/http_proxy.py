@@ -17,6 +17,8 @@ class HttpProxy:
     def __init__(self) -> None:
         self.answers: dict[str, str] = {}
         """What it answers itself, a whole reply by the request's method and target; by `*` any other."""
+        self.adds = ""
+        """A header that it adds to what it passes on."""
         self.asked: list[str] = []
         self.credentials: set[str] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -42,7 +44,8 @@ class HttpProxy:
 
     def _serve(self, client: socket.socket) -> None:
         with suppress(OSError):
-            while (head := self._head(client)) is not None:
+            while received := self._received(client):
+                head, body = received
                 method, target, _ = head.split("\r\n", 1)[0].split(" ")
                 asked = f"{method} {target}"
                 self.asked.append(asked)
@@ -54,18 +57,18 @@ class HttpProxy:
                     self._tunnel(client, target)
                     return
                 else:
-                    self._forward(client, method, target, head)
+                    self._forward(client, method, target, head, body)
                     return
 
-    def _head(self, client: socket.socket) -> str | None:
-        """Of one request, whose body is dropped; None where the client has gone."""
+    def _received(self, client: socket.socket) -> tuple[str, bytes] | None:
+        """The head and the body of one request; None where the client has gone."""
         received, whole = b"", re.compile(rb"(.*?\r\n)\r\n", re.DOTALL)
         while (found := whole.match(received)) is None or len(received) < found.end() + _length(found[1]):
             data = client.recv(CHUNK)
             if not data:
                 return None
             received += data
-        return found[1].decode()
+        return found[1].decode(), received[found.end() :]
 
     def _tunnel(self, client: socket.socket, target: str) -> None:
         server = self._connect(target)
@@ -73,12 +76,12 @@ class HttpProxy:
         threading.Thread(target=_pump, args=(server, client), daemon=True).start()
         _pump(client, server)
 
-    def _forward(self, client: socket.socket, method: str, url: str, head: str) -> None:
+    def _forward(self, client: socket.socket, method: str, url: str, head: str, body: bytes) -> None:
         place, _, path = url.removeprefix("http://").partition("/")
-        lines = [f"{method} /{path} HTTP/1.1", "Connection: close"]
+        lines = [f"{method} /{path} HTTP/1.1", "Connection: close", *filter(None, [self.adds])]
         lines += [line for line in head.split("\r\n")[1:] if line and not line.startswith(("Connection", "Proxy"))]
         server = self._connect(place)
-        server.sendall("\r\n".join(lines).encode() + END)
+        server.sendall("\r\n".join(lines).encode() + END + body)
         _pump(server, client)
 
     def _connect(self, place: str) -> socket.socket:

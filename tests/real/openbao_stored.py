@@ -15,7 +15,7 @@ from tests.real.program import Program, free_port
 CONFIGURATION = """
 storage "raft" {{
   path = "{folder}/storage"
-  node_id = "one"
+  node_id = "{name}"
   performance_multiplier = 1
 }}
 listener "tcp" {{
@@ -64,18 +64,35 @@ class StoredOpenBao(OpenBao):
         self.program.wait_until(lambda: _answers(self.url), seconds=READY_WITHIN)
         self.unseal()
 
+    @classmethod
+    def joined(cls, leader: Self, url: str, *, program: Program, folder: Path) -> Self:
+        """A further node of the leader's cluster."""
+        bao = cls(url, token=leader.root_token, key=leader._key, program=program, folder=folder)
+        bao.request("POST", "sys/storage/raft/join", {"leader_api_addr": leader.url})
+        bao.request("PUT", "sys/unseal", {"key": leader._key})
+        return bao
+
 
 @contextmanager
-def running_stored_openbao(folder: Path) -> Iterator[StoredOpenBao]:
-    """A server with AppRole mounted, and `secret/` as KV version 2, in a folder of its own."""
+def running_node(folder: Path, *, configuration: str = "") -> Iterator[tuple[str, Program]]:
+    """A server without anything in it, in a folder of its own, by whose name others know it: its URL, and itself."""
     port, cluster_port = free_port(), free_port()
     (folder / "storage").mkdir()
-    configuration = folder / "openbao.hcl"
-    configuration.write_text(CONFIGURATION.format(folder=folder, port=port, cluster_port=cluster_port))
+    file = folder / "openbao.hcl"
+    file.write_text(
+        CONFIGURATION.format(folder=folder, name=folder.name, port=port, cluster_port=cluster_port) + configuration
+    )
     url = f"http://127.0.0.1:{port}"
-    with Program([str(BINARY), "server", f"-config={configuration}"], log=folder / LOG) as program:
+    with Program([str(BINARY), "server", f"-config={file}"], log=folder / LOG) as program:
         program.start()
         program.wait_until(lambda: _answers(url), seconds=READY_WITHIN)
+        yield url, program
+
+
+@contextmanager
+def running_stored_openbao(folder: Path, *, configuration: str = "") -> Iterator[StoredOpenBao]:
+    """A server with AppRole mounted, and `secret/` as KV version 2, in a folder of its own."""
+    with running_node(folder, configuration=configuration) as (url, program):
         bao = StoredOpenBao.initialized(url, program=program, folder=folder)
         try:
             bao.request("PUT", "sys/unseal", {"key": bao._key})

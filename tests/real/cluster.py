@@ -234,6 +234,8 @@ def apiserver_command(binaries: Path, folder: Path, etcd_port: int, port: int) -
         f"--tls-private-key-file={folder / 'server.key'}",
         f"--token-auth-file={folder / 'tokens.csv'}",
         "--authorization-mode=RBAC",
+        # Stricter than the defaults, as OpenShift is: who names an owner needs rights for that.
+        "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={folder / 'server.key'}",
         f"--service-account-signing-key-file={folder / 'server.key'}",

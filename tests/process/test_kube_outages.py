@@ -4,6 +4,7 @@ import json
 import ssl
 import sys
 import threading
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from tests.real.pod import Container
 CRD_PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd.NAME}"
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 ANY = "*"
+FLOW_CONTROL, LITTLE = "flowcontrol.apiserver.k8s.io/v1beta1", "little"
 
 
 def test_a_restart_of_the_api_server_is_survived_and_what_changed_meanwhile_arrives(
@@ -85,6 +87,66 @@ def test_a_webhook_that_refuses_is_quoted_until_it_lets_pass(
         control_plane.delete(f"{WEBHOOKS}/{here.namespace}")
         wait_until(lambda: here.values("app") == {"k": "hunter-1"}, seconds=30)
         here.wait_for_reason("app", "Synced")
+
+
+def test_a_server_that_sheds_our_load_is_given_time_and_gets_all_of_it(
+    own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    """By Priority and Fairness: of our sixteen requests at a time one is served, and the others get a 429."""
+    names = [f"app-{number}" for number in range(60)]
+    with world(own_control_plane, openbao, tmp_path) as here:
+        token = own_control_plane.service_account_token(here.namespace, "us", rules=[everything()])
+        file = own_control_plane.kubeconfig_for(token, name=here.namespace)
+        place = here.write("app", k="first") + "#k"
+        here.define("app", {"k": place})
+        with another(here, tmp_path, kubeconfig=file, namespaces=here.namespace) as program:
+            here.wait_for("app", {"k": "first"})
+            with little_priority(own_control_plane, user=f"system:serviceaccount:{here.namespace}:us"):
+                for name in names:
+                    here.define(name, {"k": place})
+                wait_until(lambda: shed(own_control_plane) > 0)
+                before = shed(own_control_plane)
+                time.sleep(3)
+                assert 0 < shed(own_control_plane) - before <= 4 * 16  # each second begins with what was held
+                assert here.values("app") == {"k": "first"}
+
+            here.write("app", k="second")
+            wait_until(lambda: all(here.values(name) == {"k": "second"} for name in names), seconds=60)
+            wait_until(lambda: {here.reason(name) for name in names} == {"Synced"}, seconds=60)
+            assert program.running
+            assert program.answer("/readyz") == "ok\n"
+            assert "unexpected" not in program.output.read_text()
+
+
+def shed(cluster: ControlPlane) -> int:
+    """How many requests of little priority the API server has turned away."""
+    return cluster.counted("apiserver_flowcontrol_rejected_requests_total", priority_level=LITTLE)
+
+
+@contextmanager
+def little_priority(cluster: ControlPlane, *, user: str) -> Iterator[None]:
+    """One request of the user is served at a time, and none waits."""
+    limited: Object = {"limitResponse": {"type": "Reject"}, "assuredConcurrencyShares": 1}
+    most: Object = {"limitResponse": {"type": "Reject"}, "assuredConcurrencyShares": 100_000}
+    levels = [flow_control("PriorityLevelConfiguration", name, {"type": "Limited", "limited": each})
+              for name, each in ((LITTLE, limited), (f"not-{LITTLE}", most))]  # fmt: skip
+    everywhere: Object = {"apiGroups": [ANY], "resources": [ANY], "verbs": [ANY], "namespaces": [ANY]}
+    rule: Object = {"subjects": [{"kind": "User", "user": {"name": user}}], "resourceRules": [everywhere]}
+    schema = flow_control(
+        "FlowSchema",
+        LITTLE,
+        {"priorityLevelConfiguration": {"name": LITTLE}, "matchingPrecedence": 2, "rules": [rule]},
+    )
+    for each in (*levels, schema):
+        cluster.create(each)
+    try:
+        yield
+    finally:
+        cluster.delete(f"/apis/{FLOW_CONTROL}/flowschemas/{LITTLE}")
+
+
+def flow_control(kind: str, name: str, spec: Object) -> Object:
+    return {"apiVersion": FLOW_CONTROL, "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
 def test_a_namespace_that_is_deleted_and_made_anew_is_worked_for_again(

@@ -140,12 +140,18 @@ class ControlPlane(KubeApi):
     def request_counts(self) -> dict[tuple[str, str], int]:
         """How often each (verb, resource) was asked for since the API server started, by any client."""
         counts: dict[tuple[str, str], int] = {}
-        for family in text_string_to_metric_families(self._client.get("/metrics").text):
-            for sample in family.samples:
-                if sample.name == "apiserver_request_total":
-                    key = (sample.labels["verb"], sample.labels["resource"])
-                    counts[key] = counts.get(key, 0) + int(sample.value)
+        for labels, value in self._samples("apiserver_request_total"):
+            key = (labels["verb"], labels["resource"])
+            counts[key] = counts.get(key, 0) + int(value)
         return counts
+
+    def counted(self, metric: str, **labels: str) -> int:
+        """The sum of those of the metric's samples that have these labels."""
+        return sum(int(value) for has, value in self._samples(metric) if labels.items() <= has.items())
+
+    def _samples(self, metric: str) -> list[tuple[dict[str, str], float]]:
+        families = text_string_to_metric_families(self._client.get("/metrics").text)
+        return [(each.labels, each.value) for family in families for each in family.samples if each.name == metric]
 
     def start_apiserver(self) -> None:
         self.apiserver.start()

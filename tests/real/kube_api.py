@@ -15,6 +15,8 @@ POLL = 0.02
 Query: TypeAlias = dict[str, str | int]
 
 PLURALS = {
+    "FlowSchema": "flowschemas",
+    "PriorityLevelConfiguration": "prioritylevelconfigurations",
     "ClusterRole": "clusterroles",
     "ClusterRoleBinding": "clusterrolebindings",
     "CustomResourceDefinition": "customresourcedefinitions",

@@ -1,15 +1,33 @@
-"""Whatever befalls the candidates for a lease, never do two work at once, and when all is well again one does."""
+"""Whatever befalls the candidates for a lease, never do two work at once, and when all is well again one does.
 
-from collections.abc import Awaitable, Callable
+A process that is paused, as by SIGSTOP, sees nothing but its clock jump. So it is alone in its run here, and the rival
+that acts meanwhile is but what it writes.
+"""
 
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+from random import Random
+
+import httpx
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trio.abc import Instrument
 from trio.testing import MockClock
 
-from tests.controller.arena import LEASE, OFFLINE, Arena, Candidate, arena
+from secrets_manager.config import Config
+from secrets_manager.controller.leadership import elector
+from secrets_manager.controller.secret import SECRETS
+from secrets_manager.demo.api.cluster import Cluster
+from secrets_manager.demo.api.documents import Object, at, text
+from secrets_manager.demo.api.requests import Reply
+from secrets_manager.kube.client import KubeClient, open_client
+from secrets_manager.kube.lease import LeadershipLost
+from secrets_manager.kube.objects import ObjectKey
+from tests.controller.arena import LEASE, OFFLINE, PATH, Arena, Candidate, arena
 from tests.doubles import faults as fault
 from tests.doubles.faults import Fault
+from tests.doubles.kube_transport import DOUBLE, administrator, translated, virtual_time, whole
 
 NAMES = ("one", "two", "three")
 RECOVERY = LEASE.duration + LEASE.retry_period + LEASE.renew_deadline / 2 + 1
@@ -110,3 +128,124 @@ def test_never_do_two_work_at_once_and_in_the_end_one_does(
             assert [here.lease("holderIdentity")] == here.workers
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+LONG = 60.0
+"""Seconds."""
+RIVAL = "rival"
+SECRET = ObjectKey("default", "app")
+
+
+class Sockets(httpx.AsyncBaseTransport):
+    """What is sent is with the server at once, unless it was cancelled before; the answer takes its time."""
+
+    def __init__(self, cluster: Cluster, random: Random, sent: Callable[[httpx.Request], None]) -> None:
+        self._cluster = cluster
+        self._random = random
+        self._sent = sent
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = await request.aread()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._sent(request)
+        answer = self._cluster.handle(translated(request, body))
+        assert isinstance(answer, Reply)
+        await trio.sleep(self._random.choice([0.0, 0.01, 0.5]))
+        return whole(answer)
+
+
+class Pauses(Instrument):
+    """Stops the process after some of its steps, each for so many seconds, and calls `resumed` before the next one."""
+
+    def __init__(self, clock: MockClock, pauses: Mapping[int, float], resumed: Callable[[], None]) -> None:
+        self.total = sum(pauses.values())
+        self._clock = clock
+        self._pauses = pauses
+        self._resumed = resumed
+        self._steps = 0
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._steps += 1
+        if seconds := self._pauses.get(self._steps):
+            self._clock.jump(seconds)
+            self._resumed()
+
+
+class Paused:
+    """One process after the other, and a rival who takes the lease as soon as it may."""
+
+    def __init__(self, clock: MockClock, pauses: Mapping[int, float], random: Random) -> None:
+        self.writes = 0
+        self._cluster = Cluster(now=virtual_time)
+        self._user = administrator(self._cluster)
+        self._random = random
+        self._life = 0
+        self._pauses = Pauses(clock, pauses, self._rival_acts)
+
+    async def run(self) -> None:
+        secret: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "app", "namespace": "default"}}
+        self._user.create(secret)
+        trio.lowlevel.add_instrument(self._pauses)
+        make = lambda: Sockets(self._cluster, self._random, self._sent)  # noqa: E731
+        async with open_client(DOUBLE, make=make) as client:
+            with trio.move_on_after(LONG + self._pauses.total):
+                while True:
+                    await self._live(client)
+
+    async def _live(self, client: KubeClient) -> None:
+        """As Kubernetes starts it again each time that it ends."""
+        self._life += 1
+
+        async def work() -> None:
+            async with trio.open_nursery() as nursery:
+                for _ in range(4):
+                    nursery.start_soon(self._write, client)
+
+        leader = elector(
+            Config(lease=LEASE),
+            client,
+            namespace="default",
+            identity=f"us-{self._life}",
+            random=self._random,
+            clock=virtual_time,
+        )
+        try:
+            await leader.run(work)
+        except* LeadershipLost:
+            pass
+
+    async def _write(self, client: KubeClient) -> None:
+        while True:
+            await client.patch(SECRETS, SECRET, {"metadata": {"annotations": {"n": str(self.writes)}}})
+            if self._random.random() < 0.8:
+                await trio.sleep(self._random.uniform(0, 5))
+
+    def _sent(self, request: httpx.Request) -> None:
+        if request.method != "GET" and request.url.path != PATH and not request.url.path.endswith("/leases"):
+            self.writes += 1
+            assert self._holder == f"us-{self._life}", f"us-{self._life} writes while {self._holder} leads"
+
+    @property
+    def _holder(self) -> str:
+        return text(self._user.get(PATH), "spec", "holderIdentity")
+
+    def _rival_acts(self) -> None:
+        lease = self._user.find(PATH)
+        if lease is None or text(lease, "spec", "holderIdentity") in ("", RIVAL):
+            return
+        renewed = datetime.fromisoformat(text(lease, "spec", "renewTime"))
+        if virtual_time() - renewed >= timedelta(seconds=LEASE.duration):
+            self._user.patch(
+                PATH, {"spec": {"holderIdentity": RIVAL, "renewTime": str(at(lease, "spec", "renewTime"))}}
+            )
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.dictionaries(st.integers(1, 800), st.floats(0, 40), max_size=6), st.integers())
+def test_who_is_paused_at_any_step_writes_nothing_once_another_leads(pauses: dict[int, float], seed: int) -> None:
+    clock = MockClock(autojump_threshold=0)
+    here = Paused(clock, pauses, Random(seed))
+
+    trio.run(here.run, clock=clock)
+
+    assert here.writes > 0

@@ -162,10 +162,29 @@ async def test_listing_takes_a_twentieth_of_the_time_at_most(autojump_clock: Moc
     sources = await in_use(backend)
 
     async with running(sources):
-        await trio.sleep(5 * PERIOD)
+        await trio.sleep(10 * PERIOD)
 
     times = [listing.at for listing in backend.listings]
-    assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([10.5] * (len(times) - 1))
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert pauses[2:] == pytest.approx([10.5] * len(pauses[2:]))
+    assert sum(pauses[:2]) == pytest.approx(2 * 10.5 - 5.0)
+
+
+async def test_slow_listing_among_quick_ones_puts_off_no_other(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    backend.listing_takes = 0.01
+    sources = await in_use(backend)
+
+    async with running(sources):
+        await trio.sleep(PERIOD)
+        backend.listings.clear()
+        backend.listing_takes = 0.4
+        await trio.sleep(PERIOD / 20)
+        backend.listing_takes = 0.01
+        await trio.sleep(PERIOD)
+
+    pauses = [later.at - earlier.at for earlier, later in pairwise(backend.listings)]
+    assert max(pauses) == pytest.approx(PERIOD / 20 + 0.4)
 
 
 async def test_listing_comes_as_often_as_reads_would_however_long_it_takes(autojump_clock: MockClock) -> None:

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 PART = 1 / 20
 """Of the time, at most, is spent on the listings of one folder; more only where they would be rarer than the reads."""
+SPARE = 5.0
+"""Seconds of rest that a folder may have in hand, so that one slow listing among quick ones puts off no other."""
 AT_A_TIME = 4
 """So many listings are under way at most: each may cost the store as much as many reads, and how long one takes tells
 nothing of it where all the others were in its way."""
@@ -42,6 +44,9 @@ class _State:
         self.members: dict[Source, str] = {}
         self.covered = False
         self.refusals = 0
+        self.owed = -SPARE
+        """Seconds of rest that the listings so far have cost, less those that it had."""
+        self.listed_at = float("-inf")
 
 
 class Folders:
@@ -129,20 +134,24 @@ class Folders:
         except BackendError as error:
             self._refused(folder, state, str(error))
             return {}
-        rest = (trio.current_time() - began) / PART
-        if rest > self._period and len(markers) > MOSTLY_OTHERS * len(state.members):
+        took = trio.current_time() - began
+        if took / PART > self._period and len(markers) > MOSTLY_OTHERS * len(state.members):
             self._refused(folder, state, f"{len(markers)} secrets are there, and {len(state.members)} are used")
             return {}
         state.covered, state.refusals = True, 0
-        self._schedule(folder, self._in_step(self._pause(state, rest)))
+        self._schedule(folder, self._in_step(self._pause(state, took)))
         return {source: markers.get(name) for source, name in state.members.items()}
 
     def _place(self, source: Source) -> Place | None:
         return self._backend.place(source) if self._list_period > 0 else None
 
-    def _pause(self, state: _State, rest: float) -> float:
+    def _pause(self, state: _State, took: float) -> float:
         """Seconds to the next listing: it asks for no more than the reads that it saves, and comes no later."""
-        return max(self._list_period, self._period / len(state.members), min(rest, self._period))
+        now = trio.current_time()
+        rested = now - took - state.listed_at
+        state.owed = min(max(state.owed - rested, -SPARE) + took / PART, self._period)
+        state.listed_at = now
+        return max(self._list_period, self._period / len(state.members), state.owed)
 
     def _in_step(self, pause: float) -> float:
         """Have folders that are listed as often as can be listed together: many at once cost less than one by one."""

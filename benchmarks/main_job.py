@@ -131,6 +131,8 @@ class Usage:
 
 def main() -> None:
     load = parser().parse_args(namespace=Load())
+    if load.samples < 2:  # noqa: PLR2004 - of less, there is no distribution
+        parser().error("--samples: two at least")
     for command in load.commands or [f"{sys.executable} -m secrets_manager"]:
         show(f"\n{command}")
         try_out(shlex.split(command), load)

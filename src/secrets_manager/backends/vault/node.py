@@ -21,6 +21,9 @@ from secrets_manager.net.transport import Caller, ReplyTooLarge, Spread
 MAX_BODY = 8 * 1024 * 1024
 """Vault's storage takes a megabyte a secret, Kubernetes as much; escapes in JSON make up to six of one."""
 
+REFUSED_BY_PROXY = 407
+"""By one that passes requests on; one that is asked for a tunnel refuses before any request."""
+
 LONGEST_WISH = 60.0
 """Seconds for which we leave a server alone at its wish, at most."""
 
@@ -92,9 +95,7 @@ class Node:
                 headers=question.headers,
                 content=question.content,
             )
-            if (
-                response.status_code == httpx.codes.PROXY_AUTHENTICATION_REQUIRED
-            ):  # of one that was not asked to connect
+            if response.status_code == REFUSED_BY_PROXY:
                 raise httpx.ProxyError(str(response.status_code))
         except httpx.HTTPError as error:
             self._count(question.operation, type(self._failure(error)).__name__, trio.current_time() - asked_at)

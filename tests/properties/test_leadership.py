@@ -186,11 +186,13 @@ class Paused:
         secret: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "app", "namespace": "default"}}
         self._user.create(secret)
         trio.lowlevel.add_instrument(self._pauses)
-        make = lambda: Sockets(self._cluster, self._random, self._sent)  # noqa: E731
-        async with open_client(DOUBLE, make=make) as client:
+        async with open_client(DOUBLE, make=self._sockets) as client:
             with trio.move_on_after(LONG + self._pauses.total):
                 while True:
                     await self._live(client)
+
+    def _sockets(self) -> Sockets:
+        return Sockets(self._cluster, self._random, self._sent)
 
     async def _live(self, client: KubeClient) -> None:
         """As Kubernetes starts it again each time that it ends."""

@@ -5,7 +5,7 @@
 
 from abc import ABC, abstractmethod
 
-from secrets_manager.demo.api.documents import Object, at, number, text
+from secrets_manager.demo.api.documents import Json, Object, at, number, text
 from tests.process.running import Place
 from tests.process.the_original import FINALIZER
 from tests.real.kube_api import wait_until
@@ -25,11 +25,11 @@ class Feature(ABC):
     @abstractmethod
     def seen(self) -> bool: ...
 
-    def define(self) -> None:
+    def define(self, **spec: Json) -> None:
         """A definition, and a value for it that was never there before."""
         self.values += 1
         path = self.here.write(self.name, password=f"value-{self.values}")
-        self.here.define(self.name, {"password": f"{path}#password"})
+        self.here.define(self.name, {"password": f"{path}#password"}, **spec)
 
     def synced(self) -> bool:
         return self.here.values(self.name) == {"password": f"value-{self.values}"}
@@ -61,11 +61,32 @@ class TakesOverSecretsOfTheOriginal(MakesSecrets):
         self.define()
 
 
+class AdoptsSecretsOfOthers(MakesSecrets):
+    def act(self) -> None:
+        metadata: Object = {"name": self.name, "namespace": self.here.namespace}
+        self.here.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+        self.define()
+        wait_until(lambda: self.here.reason(self.name) == "SecretNotOwned")
+        self.patch_definition({"metadata": {"annotations": {"secrets-manager.tuenti.io/adopt": "true"}}})
+
+
 class FollowsVault(MakesSecrets):
     def act(self) -> None:
         self.define()
         wait_until(lambda: self.here.secret(self.name) is not None)
         self.define()
+
+
+class ReadsWhenToldTo(MakesSecrets):
+    """Not before: a definition may be read so seldom that this test would be over."""
+
+    def act(self) -> None:
+        self.define(refreshInterval="1h")
+        wait_until(self.synced)
+        self.define(refreshInterval="1h")
+        assert not self.synced()
+        told: Object = {"secrets-manager.tuenti.io/force-sync": str(self.values)}
+        self.patch_definition({"metadata": {"annotations": told}})
 
 
 class UndoesEdits(MakesSecrets):

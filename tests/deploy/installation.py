@@ -7,6 +7,8 @@ and the Secret, and the token of its ServiceAccount. There is no kubelet here, s
 import base64
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -23,6 +25,8 @@ from tests.real.program import free_port
 DEPLOY = Path(__file__).parents[2] / "deploy"
 HOME = "secrets-manager"
 """The namespace that deploy/ makes."""
+APPROLE = "secrets-manager-approle"
+"""The Secret there with the credentials for Vault."""
 SHOP = "shop"
 """The namespace that deploy/namespaced watches, as an example."""
 
@@ -94,11 +98,23 @@ class Installation(Place):
         self.cluster.kubectl("apply", "-f", str(DEPLOY / "crd.yaml"), "-f", str(DEPLOY / "aggregated-roles.yaml"))
         self.cluster.install(parse(msgspec.json.encode(crd.definition())), POD_MONITORS)
         self.apply()
+        self.give_credentials()
+
+    def give_credentials(self) -> None:
+        """Make the Secret that the user has to make, for AppRole."""
         self.cluster.kubectl(
-            "--namespace", HOME, "create", "secret", "generic", "secrets-manager-approle",
+            "--namespace", HOME, "create", "secret", "generic", APPROLE,
             f"--from-literal=VAULT_ROLE_ID={self.credentials.role_id}",
             f"--from-literal=VAULT_SECRET_ID={self.credentials.secret_id}",
         )  # fmt: skip
+
+    @contextmanager
+    def without_credentials(self) -> Iterator[None]:
+        self.cluster.kubectl("--namespace", HOME, "delete", "secret", APPROLE)
+        try:
+            yield
+        finally:
+            self.give_credentials()
 
     def apply(self) -> str:
         """What kubectl says, a line for each object."""
@@ -107,15 +123,15 @@ class Installation(Place):
     def uninstall(self) -> None:
         self.cluster.kubectl("delete", "-k", str(self._overlay))
 
-    def replica(self, folder: Path) -> Replica:
-        """Not started yet."""
+    def replica(self, folder: Path, *flags: str) -> Replica:
+        """Not started yet. The flags follow those of the manifests."""
         pod = at(self.cluster.get(f"/apis/apps/v1/namespaces/{HOME}/deployments/secrets-manager"), "spec", "template")
         (container,) = items(pod, "spec", "containers")
         return Replica(
             self.cluster,
             folder,
             token=self.cluster.token_of(HOME, text(pod, "spec", "serviceAccountName")),
-            args=[str(each) for each in items(container, "args")],
+            args=[*(str(each) for each in items(container, "args")), *flags],
             environment=self._environment(container),
         )
 
@@ -127,7 +143,9 @@ class Installation(Place):
                 data = mapping(self.cluster.get(f"/api/v1/namespaces/{HOME}/configmaps/{name}"), "data")
                 found |= {key: str(value) for key, value in data.items()}
             if name := text(source, "secretRef", "name"):
-                data = mapping(self.cluster.get(f"/api/v1/namespaces/{HOME}/secrets/{name}"), "data")
+                secret = self.cluster.find(f"/api/v1/namespaces/{HOME}/secrets/{name}")
+                assert secret or at(source, "secretRef", "optional") is True, "the pod would not start"
+                data = mapping(secret, "data")
                 found |= {key: base64.b64decode(str(value)).decode() for key, value in data.items()}
         return found
 

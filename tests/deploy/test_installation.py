@@ -10,6 +10,7 @@ from tests.deploy.features import MakesSecrets
 from tests.deploy.installation import HOME, SHOP, Installation, Replica
 from tests.real.cluster import KubectlError
 from tests.real.kube_api import wait_until
+from tests.real.kubernetes_login import KubernetesLogin
 
 READY = 20.0
 
@@ -49,6 +50,18 @@ def test_the_probes_are_answered(namespaced: Installation, tmp_path: Path) -> No
         codes = [httpx.get(f"http://127.0.0.1:{replica.port}{path}", trust_env=False).status_code for path in paths]
 
         assert codes == [httpx.codes.OK, httpx.codes.OK]
+        assert replica.terminate() == 0
+
+
+def test_it_logs_in_to_vault_as_its_own_service_account(namespaced: Installation, tmp_path: Path) -> None:
+    login = KubernetesLogin(namespaced.cluster, namespaced.bao)
+    login.allow(f"{namespaced.home}/*", account="secrets-manager", namespace=HOME)
+    asked = MakesSecrets(namespaced)
+    asked.act()
+    with namespaced.without_credentials(), namespaced.replica(tmp_path, *login.flags) as replica:
+        replica.start()
+
+        wait_until(asked.seen, seconds=READY)
         assert replica.terminate() == 0
 
 

@@ -139,18 +139,44 @@ def test_the_image_runs_as_the_user_of_the_pods() -> None:
     assert f"\nUSER {user}:{group}\n" in (DEPLOY.parent / "Dockerfile").read_text()
 
 
-def test_the_kustomization_in_the_readme_builds_what_it_says(tmp_path: Path) -> None:
-    written = re.search(r"```yaml\n(apiVersion: kustomize.*?)```", (DEPLOY.parent / "README.md").read_text(), re.DOTALL)
-    assert written
-    shutil.copytree(DEPLOY, tmp_path / "deploy")
-    own = tmp_path / "own"
+def in_the_readme() -> list[str]:
+    """The kustomizations that it shows."""
+    return re.findall(r"```yaml\n(apiVersion: kustomize.*?)```", (DEPLOY.parent / "README.md").read_text(), re.DOTALL)
+
+
+def built_beside(kustomization: str, folder: Path) -> dict[str, Object]:
+    """What a user's own kustomization in a folder beside deploy/ makes, by kind."""
+    shutil.copytree(DEPLOY, folder / "deploy")
+    own = folder / "own"
     own.mkdir()
-    (own / "kustomization.yaml").write_text(written[1])
+    (own / "kustomization.yaml").write_text(kustomization)
+    documents = yaml.safe_load_all(run_kubectl("kustomize", str(own), kubeconfig=folder / "none"))
+    return {document["kind"]: document for document in documents}
 
-    documents = list(yaml.safe_load_all(run_kubectl("kustomize", str(own), kubeconfig=tmp_path / "none")))
 
-    by_kind: dict[str, Object] = {document["kind"]: document for document in documents}
+def test_the_kustomization_in_the_readme_builds_what_it_says(tmp_path: Path) -> None:
+    by_kind = built_beside(in_the_readme()[0], tmp_path)
+
     (container,) = items(by_kind["Deployment"], "spec", "template", "spec", "containers")
     assert text(container, "image") == "images.example.com/secrets-manager:2.0.0"
     assert by_kind["ConfigMap"]["data"] == {"VAULT_ADDR": "https://vault.example.com:8200"}
     assert "PodMonitor" in by_kind
+
+
+def test_the_kustomization_for_key_vault_in_the_readme_builds_what_it_says(tmp_path: Path) -> None:
+    by_kind = built_beside(in_the_readme()[1], tmp_path)
+
+    pod = mapping(by_kind["Deployment"], "spec", "template")
+    (container,) = items(pod, "spec", "containers")
+    assert items(container, "args")[-1] == "--backend=azure-kv"
+    assert at(by_kind["ConfigMap"], "data", "AZURE_KV_NAME") == "shop"
+    assert at(pod, "metadata", "labels", "azure.workload.identity/use") == "true"
+    assert list(mapping(by_kind["ServiceAccount"], "metadata", "annotations")) == ["azure.workload.identity/client-id"]
+    assert violations(pod["spec"]) == []
+    rules = items(by_kind["NetworkPolicy"], "spec", "egress")
+    assert rules[:2] == items(the("NetworkPolicy"), "spec", "egress")[:2]
+    assert {"port": 443, "protocol": "TCP"} in items(rules[1], "ports")
+    assert "to" not in mapping(rules[1])
+    assert rules[2:] == [
+        {"to": [{"ipBlock": {"cidr": "169.254.169.254/32"}}], "ports": [{"port": 80, "protocol": "TCP"}]}
+    ]

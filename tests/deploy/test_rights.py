@@ -1,5 +1,6 @@
 """The rights that deploy/ gives are enough for everything, and none of them is there for nothing."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,11 +9,13 @@ import pytest
 
 from secrets_manager.demo.api.documents import Json, Object, items, mapping, text
 from tests.deploy.features import (
+    AdoptsSecretsOfOthers,
     ChangesTheType,
     CountsEvents,
     Feature,
     FollowsVault,
     MakesSecrets,
+    ReadsWhenToldTo,
     RecordsEvents,
     RemovesTheSecretOfTheFormerName,
     TakesOffTheFinalizerOfTheOriginal,
@@ -42,6 +45,7 @@ NEEDS: list[tuple[str, str, type[Feature]]] = [
     ("leases", "patch", MakesSecrets),
 ]
 """Each right, and what does not work without it."""
+FEATURES: list[type[Feature]] = [*dict.fromkeys(need for _, _, need in NEEDS), AdoptsSecretsOfOthers, ReadsWhenToldTo]
 
 ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 LEASE: Object = {
@@ -85,6 +89,17 @@ def without(here: Installation, resource: str, verb: str) -> Iterator[None]:
 def refused(replica: Replica, resource: str, verb: str) -> bool:
     """Whether it has said which right it lacks."""
     return f'cannot {verb} resource \\"{resource}\\"' in replica.told
+
+
+def counted_as_synced(replica: Replica) -> set[str]:
+    """The definitions whose last sync went well, by its metrics."""
+    return set(
+        re.findall(
+            r'^secrets_manager_controller_last_sync_status{name="([^"]*)".*} 1\.0$',
+            replica.answer("/metrics"),
+            re.MULTILINE,
+        )
+    )
 
 
 def free_lease(here: Installation, *, there: bool) -> None:
@@ -156,11 +171,12 @@ def everything_works(here: Installation, folder: Path) -> None:
         replica.start()
         replica.wait_until(lambda: replica.leads, seconds=TAKEN_WITHIN)
 
-        for feature in dict.fromkeys(feature for _, _, feature in NEEDS):
-            asked = feature(here)
+        features = [feature(here) for feature in FEATURES]
+        for asked in features:
             asked.act()
             wait_until(asked.seen)
 
+        wait_until(lambda: {asked.name for asked in features} <= counted_as_synced(replica))
         assert replica.answer("/readyz").startswith("ok")
         assert "is forbidden" not in replica.told
         assert here.credentials.secret_id not in replica.told

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.demo.api.documents import Json, Object, text
+from secrets_manager.demo.api.documents import Object, text
 from tests.process.running import World, world
 from tests.real.cluster import ControlPlane
+from tests.real.kubernetes_login import KubernetesLogin
 from tests.real.openbao import OpenBao
-
-REVIEW: list[Json] = [{"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}]
 
 
 class Pods:
@@ -17,29 +16,14 @@ class Pods:
 
     def __init__(self, cluster: ControlPlane, bao: OpenBao, folder: Path) -> None:
         self.file = folder / "token"
-        self.mount, self.role = bao.fresh("kubernetes"), bao.fresh("role")
         self._cluster, self._bao = cluster, bao
         self._namespace = cluster.namespace("pods")
         self._account: Object = {"namespace": self._namespace, "name": "app"}
-        reviewer = cluster.service_account_token(self._namespace, "reviewer", rules=REVIEW, cluster=True)
-        bao.request("POST", f"sys/auth/{self.mount}", {"type": "kubernetes"})
-        settings: Object = {
-            "kubernetes_host": cluster.url,
-            "kubernetes_ca_cert": cluster.ca_file.read_text(),
-            "token_reviewer_jwt": reviewer,
-        }
-        bao.request("POST", f"auth/{self.mount}/config", settings)
+        self._login = KubernetesLogin(cluster, bao)
         self.start_anew()
 
     def allow(self, path: str) -> None:
-        self._bao.policy(self.role, path)
-        role: Object = {
-            "bound_service_account_names": ["app"],
-            "bound_service_account_namespaces": [self._namespace],
-            "token_policies": [self.role],
-            "token_ttl": "1h",
-        }
-        self._bao.request("POST", f"auth/{self.mount}/role/{self.role}", role)
+        self._login.allow(path, account="app", namespace=self._namespace)
 
     def start_anew(self) -> None:
         """The ServiceAccount is another one of the same name, whose JWTs alone are good."""
@@ -54,14 +38,12 @@ class Pods:
         self.file.write_text(self.jwt)
 
     def revoke_tokens(self) -> None:
-        self._bao.request("PUT", f"sys/leases/revoke-prefix/auth/{self.mount}/login")
+        self._bao.request("PUT", f"sys/leases/revoke-prefix/auth/{self._login.mount}/login")
 
     @property
     def flags(self) -> tuple[str, ...]:
         return (
-            "-vault.auth-method=kubernetes",
-            f"-vault.kubernetes-path={self.mount}",
-            f"-vault.kubernetes-role={self.role}",
+            *self._login.flags,
             f"-vault.kubernetes-jwt-path={self.file}",
             "-vault.token-polling-period=500ms",
         )

@@ -43,6 +43,12 @@ def test_same_value_may_serve_several_keys() -> None:
     assert resolve(wanted, at_db({"password": "hunter2"})) == {"a": b"hunter2", "b": b"hunter2"}
 
 
+def test_where_a_source_is_one_value_any_key_means_it() -> None:
+    whole = Document(values={"": "hunter2"}, marker="1", keyless=True)
+
+    assert resolve(spec(), {DB: whole}) == {"pw": b"hunter2"}
+
+
 def test_empty_value_is_a_value() -> None:
     assert resolve(spec(), at_db({"password": ""})) == {"pw": b""}
 
@@ -147,14 +153,27 @@ def test_property_is_decoded_like_a_whole_value() -> None:
         (CANARY, Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
         (f'["{CANARY}"]', Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
         ('{"user": "\\ud800"}', Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
+        ('{"user": "\ud800"}', Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
+        ("", Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
+        ('{"user": ' + "[" * 100_000, Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
         ("[" * 100_000, Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
     ],
-    ids=["no such field", "null", "plain text", "list", "half a character", "deep"],
+    ids=[
+        "no such field",
+        "null",
+        "plain text",
+        "list",
+        "half a character",
+        "half a character unescaped",
+        "empty",
+        "deep below the field",
+        "deep",
+    ],
 )
 def test_property_that_can_not_be_had(text: str, reason: Reason, message: str) -> None:
     wanted = spec(keys={"pw": data_source("secret/data/db#password", property_="user")})
 
-    (problem,) = resolve(wanted, at_db({"password": text})).values()
+    (problem,) = resolve(wanted, {DB: Document(values={"password": text}, marker="1")}).values()
 
     assert isinstance(problem, Problem)
     assert problem.reason == reason

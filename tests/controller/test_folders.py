@@ -27,9 +27,11 @@ ONE = Source(f"{FOLDER}/app-7")
 PERIOD = 60.0
 
 
-async def in_use(backend: ScriptedBackend, *, alarm: Alarm | None = None, many: frozenset[Source] = MANY) -> Polled:
+async def in_use(
+    backend: ScriptedBackend, *, alarm: Alarm | None = None, many: frozenset[Source] = MANY, concurrency: int = 16
+) -> Polled:
     """Sources that each are used by a definition, and have been read for it."""
-    sources = idle(backend, wake=alarm, period=PERIOD, list_period=1.0)
+    sources = idle(backend, wake=alarm, period=PERIOD, list_period=1.0, concurrency=concurrency)
     for source in many:
         backend.put(source, document({"password": "first"}))
         sources.use(user(source), frozenset({source}))
@@ -155,6 +157,59 @@ async def test_refused_listing_is_tried_again_more_and_more_seldom(autojump_cloc
         await trio.sleep(5 * PERIOD)
         assert backend.reads == []
 
+        backend.listed[FOLDER] = NotListable("403 again")
+        backend.listings.clear()
+        await trio.sleep(2 * PERIOD)
+        first, second, *_ = backend.listings
+        assert 30 <= second.at - first.at <= 60
+
+
+async def test_listing_of_a_store_in_trouble_is_tried_again_once_a_period(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = await in_use(backend)
+    backend.listed[FOLDER] = Unavailable("429")
+
+    async with running(sources):
+        await trio.sleep(20 * PERIOD)
+
+    waits = [later.at - earlier.at for earlier, later in pairwise(backend.listings)]
+    assert waits == pytest.approx([PERIOD] * 19)
+
+
+async def test_listing_is_one_of_the_requests_that_may_be_under_way(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    backend.listing_takes = 5.0
+    sources = await in_use(backend, concurrency=1)
+    other = Source("secret/data/other/db")
+
+    async with running(sources):
+        await trio.sleep(2)
+        assert backend.listings_under_way == 1
+        sources.use(user(other), frozenset({other}))
+        await sources.documents(user(other), frozenset({other}))
+
+    assert backend.times(other) == pytest.approx([backend.listings[0].at + 5])
+
+
+async def test_source_that_was_read_while_its_folder_was_listed_is_not_read_again_for_it(
+    autojump_clock: MockClock,
+) -> None:
+    backend = ScriptedBackend()
+    backend.listing_takes = 4.0
+    sources = await in_use(backend)
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        await trio.sleep(backend.listings[-1].at + PERIOD + 4 + 1 - trio.current_time())
+        assert backend.listings_under_way == 1
+        backend.put(ONE, document({"password": "second"}, version=2))
+        sources.use(user(ONE), frozenset({ONE}))
+        await sources.documents(user(ONE), frozenset({ONE}))
+        backend.reads.clear()
+        await trio.sleep(4)
+
+    assert backend.reads == []
+
 
 async def test_listing_takes_a_twentieth_of_the_time_at_most(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
@@ -244,20 +299,29 @@ async def test_folders_are_listed_together(autojump_clock: MockClock) -> None:
     assert [later - earlier for earlier, later in pairwise(sorted(times))] == pytest.approx([1.0] * (len(times) - 1))
 
 
+@pytest.mark.parametrize(
+    ("takes", "others", "reads"),
+    [
+        pytest.param(4.0, 381, 1, id="slow, and more than twenty times as many secrets as are used"),
+        pytest.param(4.0, 380, 0, id="slow"),
+        pytest.param(0.5, 2000, 0, id="large"),
+    ],
+)
 async def test_folder_of_which_little_is_used_is_not_listed_where_that_takes_longer_than_a_period(
-    autojump_clock: MockClock,
+    takes: float, others: int, reads: int, autojump_clock: MockClock
 ) -> None:
     backend = ScriptedBackend()
-    backend.listing_takes = 4.0
+    backend.listing_takes = takes
     sources = await in_use(backend)
-    backend.listed[FOLDER] = {f"other-{number}": "1" for number in range(401)}
+    for number in range(others):
+        backend.put(Source(f"{FOLDER}/other-{number}"), document({"password": "theirs"}))
 
     async with running(sources):
-        await trio.sleep(PERIOD)
+        await trio.sleep(2 * PERIOD)
         backend.reads.clear()
         await trio.sleep(PERIOD)
 
-    assert {source: len(backend.times(source)) for source in MANY} == dict.fromkeys(MANY, 1)
+    assert {source: len(backend.times(source)) for source in MANY} == dict.fromkeys(MANY, reads)
 
 
 async def test_single_source_of_a_folder_is_read_and_not_listed(autojump_clock: MockClock) -> None:
@@ -269,6 +333,20 @@ async def test_single_source_of_a_folder_is_read_and_not_listed(autojump_clock: 
 
     assert backend.listings == []
     assert len(backend.times(ONE)) == 5
+
+
+async def test_second_source_of_a_folder_makes_it_worth_a_listing(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = await in_use(backend, many=frozenset({ONE}))
+    second = Source(f"{FOLDER}/second")
+
+    async with running(sources):
+        await trio.sleep(5 * PERIOD)
+        sources.use(user(second), frozenset({second}))
+        await sources.documents(user(second), frozenset({second}))
+        await trio.sleep(2)
+
+    assert [listing.folder for listing in backend.listings] == [FOLDER]
 
 
 async def test_folder_is_left_in_peace_when_its_last_user_goes(autojump_clock: MockClock) -> None:

@@ -35,6 +35,7 @@ def allowed(path: str, *patterns: str, namespace: str = "shop") -> bool:
         ("secret/data/a.b", "secret/data/a.b", True),
         ("secret/data/a.b", "secret/data/axb", False),
         ("*", "secret/data/anything", True),
+        ("secret/data/{namespace}/*", "secret/data/shop/a\nb", True),
         ("secret/data/shop/db", "secret/data/shop/db\n", False),
     ],
 )
@@ -51,6 +52,10 @@ def test_namespace_stands_for_the_definitions_own() -> None:
         False,
         False,
     ]
+
+
+def test_definition_without_a_namespace_is_in_default() -> None:
+    assert allowed("secret/data/default/db", *OWN, namespace="")
 
 
 def test_one_pattern_that_fits_is_enough() -> None:

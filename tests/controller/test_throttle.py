@@ -4,7 +4,7 @@ from trio.testing import MockClock
 
 from secrets_manager.backends.base import Source, Unavailable
 from secrets_manager.controller.throttle import Throttle
-from tests.controller.scripted import ScriptedBackend, idle, key
+from tests.controller.scripted import ANY, ScriptedBackend, idle, key
 
 
 async def test_trouble_halves_the_bound_once_a_second_and_down_to_one(autojump_clock: MockClock) -> None:
@@ -32,6 +32,15 @@ async def test_each_quiet_second_adds_one_up_to_the_most(autojump_clock: MockClo
     assert bounds == [3, 4, 4, 4]
 
 
+async def test_answers_while_nothing_is_wrong_do_not_put_off_the_first_halving(autojump_clock: MockClock) -> None:
+    throttle = Throttle(4)
+    await trio.sleep(60)
+    throttle.answered()
+    throttle.failed()
+
+    assert throttle.bound == 2
+
+
 async def test_no_more_requests_are_under_way_than_the_bound(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend(takes=1.0)
     sources = idle(backend, concurrency=3)
@@ -44,7 +53,9 @@ async def test_no_more_requests_are_under_way_than_the_bound(autojump_clock: Moc
     assert (backend.most_under_way, trio.current_time() - began) == (3, 4.0)
 
 
-async def test_store_in_trouble_gets_fewer_requests_at_a_time(autojump_clock: MockClock) -> None:
+async def test_store_in_trouble_gets_fewer_requests_at_a_time_and_more_again_when_it_answers(
+    autojump_clock: MockClock,
+) -> None:
     backend = ScriptedBackend(takes=0.1)
     sources = idle(backend, concurrency=16)
     troubled = Source("secret/data/troubled")
@@ -53,6 +64,12 @@ async def test_store_in_trouble_gets_fewer_requests_at_a_time(autojump_clock: Mo
     await sources.documents(key("db"), frozenset({troubled}))
 
     assert (sources.told.up, sources.told.concurrency) == (True, 8)
+
+    backend.put(troubled, ANY)
+    await trio.sleep(60)
+    await sources.documents(key("db"), frozenset({troubled}))
+
+    assert (sources.told.up, sources.told.concurrency) == (True, 9)
 
 
 async def test_request_that_waits_for_its_turn_may_be_cancelled(autojump_clock: MockClock) -> None:

@@ -2,7 +2,7 @@ import gc
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -137,9 +137,11 @@ class Lane(httpx.AsyncBaseTransport):
         self.opened = opened
         self.busy = 0
         self.busiest = 0
+        self.requests = 0
         self.closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests += 1
         self.busy += 1
         self.busiest = max(self.busy, self.busiest)
         try:
@@ -172,6 +174,69 @@ async def test_lanes_that_are_idle_are_taken_before_another_is_opened(autojump_c
 
     assert len(gate.lanes) == 1
     assert gate.lanes[0].closed
+
+
+async def test_the_lane_that_was_used_last_is_taken_first(autojump_clock: trio.testing.MockClock) -> None:
+    gate = Gate()
+    async with caller_of(Spread(gate.make)) as caller:
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(caller.call, "GET", "/")
+            await trio.testing.wait_all_tasks_blocked()
+            gate.opened.set()
+        for _ in range(4):
+            await caller.call("GET", "/")
+
+    assert sorted(lane.requests for lane in gate.lanes) == [1, 5]
+
+
+async def test_timeout_of_the_caller_goes_with_each_request() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=request.extensions["timeout"])
+
+    async with caller_of(Spread(lambda: httpx.MockTransport(answer))) as caller:
+        told = (await caller.call("GET", "/")).json()
+
+    assert (told["connect"], told["read"], told["write"]) == (5.0, 5.0, 5.0)
+
+
+class SecondTry(httpx.Auth):
+    """Asks once more when it is refused, and knows whether its flow came to an end."""
+
+    def __init__(self) -> None:
+        self.ended = 0
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        try:
+            response = yield request
+            if response.status_code == httpx.codes.UNAUTHORIZED:
+                request.headers["Authorization"] = "Bearer second"
+                yield request
+        finally:
+            self.ended += 1
+
+
+async def test_auth_is_told_of_the_answer_and_may_ask_once_more() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200 if request.headers.get("Authorization") == "Bearer second" else 401)
+
+    auth = SecondTry()
+    caller = Caller(Spread(lambda: httpx.MockTransport(answer)), base_url="http://x/", headers={}, auth=auth)
+
+    assert (await caller.call("GET", "/")).status_code == httpx.codes.OK
+    assert auth.ended == 1
+
+
+async def test_flow_of_the_auth_ends_with_a_request_that_fails() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    auth = SecondTry()
+    caller = Caller(Spread(lambda: httpx.MockTransport(answer)), base_url="http://x/", headers={}, auth=auth)
+
+    with pytest.raises(httpx.ConnectError) as caught:
+        await caller.call("GET", "/")
+    assert (auth.ended, str(caught.value)) == (1, "refused")
 
 
 async def test_reply_is_returned_whole_and_uncompressed() -> None:

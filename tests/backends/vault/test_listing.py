@@ -36,6 +36,7 @@ def test_newest_version_makes_the_marker() -> None:
     [
         pytest.param(version(destroyed=True), id="destroyed"),
         pytest.param(version(deletion_time="2025-12-31T23:59:59.123456789Z"), id="deleted"),
+        pytest.param(version(deletion_time="2026-01-01T00:00:00Z"), id="deleted just now"),
         pytest.param(version(deletion_time="soon"), id="deleted at no time"),
     ],
 )
@@ -52,7 +53,7 @@ def test_secret_without_any_version_has_no_marker() -> None:
 
 
 def test_full_page_says_where_the_next_one_begins() -> None:
-    full: Object = {f"app-{number:04}": secret(version()) for number in range(LIMIT)}
+    full: Object = {f"app-{number:04}": secret(version(destroyed=number % 2 == 1)) for number in range(LIMIT)}
 
     assert page(full).after == f"app-{LIMIT - 1:04}"
     assert (listing_query(""), listing_query("app-1")) == (

@@ -22,9 +22,9 @@ PART = 1 / 20
 """Of the time, at most, is spent on the listings of one folder; more only where they would be rarer than the reads."""
 SPARE = 5.0
 """Seconds of rest that a folder may have in hand, so that one slow listing among quick ones puts off no other."""
-AT_A_TIME = 4
+AT_A_TIME = 2
 """So many listings are under way at most: each may cost the store as much as many reads, and how long one takes tells
-nothing of it where all the others were in its way."""
+nothing of it where others were in its way."""
 MOSTLY_OTHERS = 20
 """So many times as many secrets as are used here make a listing that is slow a waste."""
 RETRY = Backoff(initial=60.0, maximum=3600.0)

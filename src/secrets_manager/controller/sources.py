@@ -181,7 +181,7 @@ class Sources:
                 continue
             if entry.failed:
                 self._schedule_next(source)
-            elif entry.listed != marker and entry.read_at < began:
+            elif entry.listed != marker:
                 entry.fresh_from = began
                 self._schedule(source, 0.0)
 

@@ -64,12 +64,12 @@ def expired() -> Expired:
     return Expired("too old", code=410, reason="Expired")
 
 
-async def test_all_pages_of_a_list_are_reported_as_one(autojump_clock: MockClock) -> None:
+async def test_a_page_is_reported_at_once_and_all_pages_as_one_list(autojump_clock: MockClock) -> None:
     client, reports = await play(lists=[page([A], "9", "more"), page([B], "9", "and more", [X]), page([C], "9")])
 
     assert client.requests == [("list", ""), ("list", "more"), ("list", "and more"), ("watch", "9")]
-    assert client.limits == {500}
-    assert reports == [("relisted", [A, B, C], [X], "9")]
+    assert client.limits == {250}
+    assert reports == [("applied", A), ("applied", B), ("relisted", [A, B, C], [X], "9")]
 
 
 async def test_a_list_whose_continue_token_expires_is_begun_anew_at_once(autojump_clock: MockClock) -> None:
@@ -77,15 +77,15 @@ async def test_a_list_whose_continue_token_expires_is_begun_anew_at_once(autojum
 
     assert client.requests == [("list", ""), ("list", "more"), ("list", ""), ("watch", "12")]
     assert client.pauses == [0, 0, 0]
-    assert reports == [("relisted", [A, B], [], "12")]
+    assert reports == [("applied", A), ("relisted", [A, B], [], "12")]
 
 
-async def test_half_a_list_is_not_reported(autojump_clock: MockClock) -> None:
+async def test_half_a_list_is_not_reported_as_one(autojump_clock: MockClock) -> None:
     client, reports = await play(lists=[page([A], "9", "more"), Unreachable("cut"), page([A, B], "12")])
 
     assert client.requests == [("list", ""), ("list", "more"), ("list", ""), ("watch", "12")]
     assert client.pauses == [0, 0.6, 0]
-    assert reports == [("relisted", [A, B], [], "12")]
+    assert reports == [("applied", A), ("relisted", [A, B], [], "12")]
 
 
 async def test_events_are_reported_in_their_order(autojump_clock: MockClock) -> None:

@@ -180,6 +180,21 @@ def test_what_takes_time_to_import_is_not_imported_for_help_or_a_wrong_flag(argu
     assert heavy & set(done.stdout.splitlines()) == set()
 
 
+AT_WORK = (
+    "import gc, trio; from secrets_manager.cli.main import main; "
+    "trio.run = lambda *_: print(gc.isenabled(), gc.get_freeze_count() > 10_000); main(['-vault.role-id=r'])"
+)
+
+
+def test_the_garbage_collector_works_and_passes_over_what_stays_for_life() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_WORK],
+        capture_output=True, text=True, timeout=60, env={"VAULT_SECRET_ID": "s"}, check=True,
+    )  # fmt: skip
+
+    assert done.stdout == "True True\n"
+
+
 @pytest.mark.parametrize(
     ("error", "code", "told"),
     [

@@ -9,6 +9,7 @@ What is expected to go wrong is told in one line, without a traceback; anything 
 command imports its parts itself, since `--help` and a wrong flag should answer at once.
 """
 
+import gc
 import logging
 import os
 import sys
@@ -58,10 +59,13 @@ def _run(told: Told) -> int:
     config = flags.configured(dict(told), os.environ)
     logs.configure(config.log, sys.stderr)
 
+    gc.disable()  # it would look at every module again and again, a tenth of the start, and find nothing
     import trio  # noqa: PLC0415 - takes time
 
     from secrets_manager import supervisor  # noqa: PLC0415 - takes time
 
+    gc.freeze()
+    gc.enable()
     trio.run(supervisor.run, config)
     return OK
 

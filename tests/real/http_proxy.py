@@ -6,7 +6,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tests.real.tcp_proxy import CHUNK
+from tests.real.listener import Listener
+
+CHUNK = 65536
 
 END = b"\r\n\r\n"
 
@@ -21,44 +23,31 @@ class HttpProxy:
         """A header that it adds to what it passes on."""
         self.asked: list[str] = []
         self.credentials: set[str] = set()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open: list[socket.socket] = [self._listener]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listener = Listener(self._serve)
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+        return self._listener.address
 
     def close(self) -> None:
-        for each in self._open:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self._open.append(client)
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+        self._listener.close()
 
     def _serve(self, client: socket.socket) -> None:
-        with suppress(OSError):
-            while received := self._received(client):
-                head, body = received
-                method, target, _ = head.split("\r\n", 1)[0].split(" ")
-                asked = f"{method} {target}"
-                self.asked.append(asked)
-                self.credentials |= {line for line in head.split("\r\n") if line.startswith("Proxy-Authorization")}
-                answer = self.answers.get(asked) or self.answers.get("*")
-                if answer:
-                    client.sendall(answer.encode())
-                elif method == "CONNECT":
-                    self._tunnel(client, target)
-                    return
-                else:
-                    self._forward(client, method, target, head, body)
-                    return
+        while received := self._received(client):
+            head, body = received
+            method, target, _ = head.split("\r\n", 1)[0].split(" ")
+            asked = f"{method} {target}"
+            self.asked.append(asked)
+            self.credentials |= {line for line in head.split("\r\n") if line.startswith("Proxy-Authorization")}
+            answer = self.answers.get(asked) or self.answers.get("*")
+            if answer:
+                client.sendall(answer.encode())
+            elif method == "CONNECT":
+                self._tunnel(client, target)
+                return
+            else:
+                self._forward(client, method, target, head, body)
+                return
 
     def _received(self, client: socket.socket) -> tuple[str, bytes] | None:
         """The head and the body of one request; None where the client has gone."""
@@ -85,9 +74,7 @@ class HttpProxy:
         _pump(server, client)
 
     def _connect(self, place: str) -> socket.socket:
-        server = socket.create_connection(("127.0.0.1", int(place.rpartition(":")[2])))
-        self._open.append(server)
-        return server
+        return self._listener.connect(int(place.rpartition(":")[2]))
 
 
 def _length(head: bytes) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 
+from tests.real.listener import Listener
+
 CHUNK = 65536
 
 
@@ -28,33 +30,23 @@ class TcpProxy:
     def __init__(self, port: int) -> None:
         self.road = Road.GOOD
         self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open: list[socket.socket] = [self._listener]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listener = Listener(self._serve)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"http://{self._listener.address}"
 
     def close(self) -> None:
-        for each in self._open:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+        self._listener.close()
 
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                self._open.append(client)
-                try:
-                    server = socket.create_connection(("127.0.0.1", self._target))
-                except OSError:
-                    client.close()
-                    continue
-                self._open.append(server)
-                for pump in (self._up, self._down):
-                    threading.Thread(target=pump, args=(client, server), daemon=True).start()
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            server = self._listener.connect(self._target)
+        except OSError:
+            client.close()
+            return
+        threading.Thread(target=self._up, args=(client, server), daemon=True).start()
+        self._down(client, server)
 
     def _up(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):

@@ -106,7 +106,7 @@ class Folders:
     async def look(self, folder: Folder) -> Mapping[Source, str | None]:
         """One turn: the marker of each member, None for what can't be read; or nothing if no listing can be had.
 
-        A turn that comes while many listings are under way is put off until one of them has ended.
+        A turn that comes while many listings are under way is put off: see `put_off`.
         """
         state = self._states.get(folder)
         if state is None or len(state.members) <= 1:
@@ -120,8 +120,10 @@ class Folders:
             return await self._list(folder, state)
         finally:
             self._under_way -= 1
-            if self._waiting:
-                self._schedule(self._waiting.popleft(), 0.0)
+
+    def put_off(self) -> Folder | None:
+        """The folder whose turn has been put off for longest, when it can have it now."""
+        return self._waiting.popleft() if self._waiting and self._under_way < AT_A_TIME else None
 
     async def _list(self, folder: Folder, state: _State) -> Mapping[Source, str | None]:
         began = trio.current_time()

@@ -146,10 +146,13 @@ class Sources:
 
     async def look(self, turn: Turn) -> None:
         """Find out whether something has changed there."""
-        if isinstance(turn, Folder):
-            await self._list(turn)
-        else:
+        if isinstance(turn, Source):
             await self._poll(turn)
+            return
+        folder: Folder | None = turn
+        while folder is not None:
+            await self._list(folder)
+            folder = self._folders.put_off()
 
     async def _poll(self, source: Source) -> None:
         """One that some definition has just read for itself is not read twice."""

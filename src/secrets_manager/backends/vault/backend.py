@@ -114,9 +114,10 @@ class VaultBackend:
         while True:
             asked_at = trio.current_time()
             reply = await self._client.request("GET", path, operation=operation, token=token.secret, params=params)
+            if reply.status != FORBIDDEN or replacements == REPLACEMENTS:
+                return reply, token
             by_policy = forbidden_by_policy(reply)
-            usual = by_policy and operation == "list"
-            if reply.status != FORBIDDEN or usual or replacements == REPLACEMENTS:
+            if by_policy and operation == "list":
                 return reply, token
             successor = await self._keeper.successor(token, asked_at=asked_at, by_policy=by_policy)
             if successor is None:

@@ -58,6 +58,24 @@ async def test_at_rest_a_folder_is_listed_and_nothing_is_read(autojump_clock: Mo
     assert [read for read in backend.reads if read.at > PERIOD] == []
 
 
+async def test_folder_is_listed_once_all_its_sources_have_been_read(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = await in_use(backend)
+    late = Source(f"{FOLDER}/late")
+    sources.use(user(late), frozenset({late}))
+
+    async with running(sources):
+        await trio.sleep(PERIOD)
+        read_at = backend.times(late)[0]
+        assert 0 <= backend.listings[0].at - read_at <= 2.0
+
+        backend.put(ONE, document({"password": "second"}, version=2))
+        sources.use(key("later"), frozenset({Source(f"{FOLDER}/later")}))
+        backend.listings.clear()
+        await trio.sleep(PERIOD / 20 + 0.1)
+        assert len(backend.listings) == 1
+
+
 async def test_change_wakes_its_users_within_the_period_of_listings(autojump_clock: MockClock) -> None:
     backend, alarm = ScriptedBackend(), Alarm()
     sources = await in_use(backend, alarm=alarm)

@@ -54,7 +54,8 @@ class Folders:
 
     `period` is that of the reads, `list_period` the shortest one of listings, both in seconds; 0 lists nothing.
     `schedule` is asked to have a folder looked at in so many seconds. `uncovered` is told the sources that must be
-    polled from now on.
+    polled from now on. `known` tells whether a source has ever been read: as long as one has not, as after a start,
+    the store has enough to do, and a listing would tell little.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Folders:
         random: random.Random,
         schedule: Callable[[Folder, float], None],
         uncovered: Callable[[Iterable[Source]], None],
+        known: Callable[[Source], bool],
     ) -> None:
         self._backend = backend
         self._period = period
@@ -73,6 +75,7 @@ class Folders:
         self._random = random
         self._schedule = schedule
         self._uncovered = uncovered
+        self._known = known
         self._states: dict[Folder, _State] = {}
         self._under_way = 0
         self._waiting: deque[Folder] = deque()
@@ -111,6 +114,9 @@ class Folders:
         state = self._states.get(folder)
         if state is None or len(state.members) <= 1:
             self._give_up(state)
+            return {}
+        if not state.covered and not all(map(self._known, state.members)):
+            self._schedule(folder, self._list_period)
             return {}
         if self._under_way == AT_A_TIME:
             self._waiting.append(folder)

@@ -103,6 +103,7 @@ class Sources:
             random=random,
             schedule=schedule,
             uncovered=self._poll_again,
+            known=self._is_known,
         )
 
     def use(self, key: ObjectKey, sources: frozenset[Source], *, period: float | None = None) -> None:
@@ -196,6 +197,9 @@ class Sources:
             for entry in self._entries.values():
                 if entry.read_at < oldest:
                     entry.result = None
+
+    def _is_known(self, source: Source) -> bool:
+        return self._entries[source].state is not None
 
     def _poll_again(self, sources: Iterable[Source]) -> None:
         for source in sources:

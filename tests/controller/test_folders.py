@@ -65,15 +65,36 @@ async def test_folder_is_listed_once_all_its_sources_have_been_read(autojump_clo
     sources.use(user(late), frozenset({late}))
 
     async with running(sources):
-        await trio.sleep(PERIOD)
-        read_at = backend.times(late)[0]
-        assert 0 <= backend.listings[0].at - read_at <= 2.0
-
-        backend.put(ONE, document({"password": "second"}, version=2))
-        sources.use(key("later"), frozenset({Source(f"{FOLDER}/later")}))
-        backend.listings.clear()
-        await trio.sleep(PERIOD / 20 + 0.1)
+        await trio.sleep(10)
+        assert backend.listings == []
+        await sources.documents(user(late), frozenset({late}))
+        await trio.sleep(1.0)
         assert len(backend.listings) == 1
+
+
+async def test_folder_is_listed_though_its_last_source_was_left_before_it_was_read(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = await in_use(backend)
+    late = Source(f"{FOLDER}/late")
+    sources.use(user(late), frozenset({late}))
+    sources.release(user(late))
+
+    async with running(sources):
+        await trio.sleep(3.0)
+        assert len(backend.listings) == 1
+
+
+async def test_folder_whose_sources_take_long_to_be_read_is_listed_once_a_period(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend(takes=10 * PERIOD)
+    sources = idle(backend, period=PERIOD, list_period=1.0, concurrency=30)
+    for source in MANY:
+        sources.use(user(source), frozenset({source}))
+
+    async with running(sources, pollers=30):
+        await trio.sleep(5 * PERIOD)
+
+    times = [listing.at for listing in backend.listings]
+    assert [later - earlier for earlier, later in pairwise([0.0, *times])] == pytest.approx([PERIOD] * 4, abs=1.0)
 
 
 async def test_change_wakes_its_users_within_the_period_of_listings(autojump_clock: MockClock) -> None:

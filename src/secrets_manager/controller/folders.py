@@ -42,11 +42,14 @@ class _State:
 
     def __init__(self) -> None:
         self.members: dict[Source, str] = {}
+        self.unread: set[Source] = set()
+        """Those of which nothing is known yet."""
         self.covered = False
         self.refusals = 0
         self.owed = -SPARE
         """Seconds of rest that the listings so far have cost, less those that it had."""
-        self.listed_at = float("-inf")
+        self.listed_at = trio.current_time()
+        """Or when the folder came into use."""
 
 
 class Folders:
@@ -54,8 +57,7 @@ class Folders:
 
     `period` is that of the reads, `list_period` the shortest one of listings, both in seconds; 0 lists nothing.
     `schedule` is asked to have a folder looked at in so many seconds. `uncovered` is told the sources that must be
-    polled from now on. `known` tells whether a source has ever been read: as long as one has not, as after a start,
-    the store has enough to do, and a listing would tell little.
+    polled from now on.
     """
 
     def __init__(
@@ -67,7 +69,6 @@ class Folders:
         random: random.Random,
         schedule: Callable[[Folder, float], None],
         uncovered: Callable[[Iterable[Source]], None],
-        known: Callable[[Source], bool],
     ) -> None:
         self._backend = backend
         self._period = period
@@ -75,7 +76,6 @@ class Folders:
         self._random = random
         self._schedule = schedule
         self._uncovered = uncovered
-        self._known = known
         self._states: dict[Folder, _State] = {}
         self._under_way = 0
         self._waiting: deque[Folder] = deque()
@@ -88,8 +88,16 @@ class Folders:
         folder = Folder(place.folder)
         state = self._states.setdefault(folder, _State())
         state.members[source] = place.name
+        state.unread.add(source)
         if len(state.members) == 2:  # noqa: PLR2004 - for a single one, a listing is no cheaper than a read
             self._schedule(folder, self._list_period * self._random.uniform(1.0, 2.0))
+
+    def was_read(self, source: Source) -> None:
+        """For the first time, well or not; it may have been left meanwhile."""
+        place = self._place(source)
+        state = self._states.get(Folder(place.folder)) if place else None
+        if state is not None:
+            state.unread.discard(source)
 
     def leave(self, source: Source) -> None:
         """This source is used no more."""
@@ -98,6 +106,7 @@ class Folders:
             return
         state = self._states[Folder(place.folder)]
         del state.members[source]
+        state.unread.discard(source)
         if not state.members:
             del self._states[Folder(place.folder)]
 
@@ -109,13 +118,14 @@ class Folders:
     async def look(self, folder: Folder) -> Mapping[Source, str | None]:
         """One turn: the marker of each member, None for what can't be read; or nothing if no listing can be had.
 
-        A turn that comes while many listings are under way is put off: see `put_off`.
+        A turn that comes while many listings are under way is put off: see `put_off`. While sources still have to be
+        read, as after a start, the store has enough to do, and there is one listing a period.
         """
         state = self._states.get(folder)
         if state is None or len(state.members) <= 1:
             self._give_up(state)
             return {}
-        if not state.covered and not all(map(self._known, state.members)):
+        if state.unread and trio.current_time() - state.listed_at < self._period:
             self._schedule(folder, self._list_period)
             return {}
         if self._under_way == AT_A_TIME:

@@ -103,7 +103,6 @@ class Sources:
             random=random,
             schedule=schedule,
             uncovered=self._poll_again,
-            known=self._is_known,
         )
 
     def use(self, key: ObjectKey, sources: frozenset[Source], *, period: float | None = None) -> None:
@@ -198,9 +197,6 @@ class Sources:
                 if entry.read_at < oldest:
                     entry.result = None
 
-    def _is_known(self, source: Source) -> bool:
-        return self._entries[source].state is not None
-
     def _poll_again(self, sources: Iterable[Source]) -> None:
         for source in sources:
             self._schedule_next(source)
@@ -226,6 +222,8 @@ class Sources:
         finally:
             entry.reading.set()
             entry.reading = None
+        if entry.state is None:
+            self._folders.was_read(source)
         self._note(entry, result)
         return result
 

@@ -8,7 +8,7 @@ from secrets_manager.backends.vault.backend import VaultBackend, open_vault
 from secrets_manager.backends.vault.client import VaultClient, open_vault_client
 from secrets_manager.config import VaultConfig
 from secrets_manager.demo.api.documents import Object
-from secrets_manager.net.transport import MakeLane
+from secrets_manager.net.transport import MakeTransport
 from tests.backends.vault.recorded import RecordedMetrics
 from tests.doubles.vault import VaultState, VaultTransport
 from tests.doubles.vault_tokens import Credentials
@@ -70,7 +70,7 @@ def config_for(vault: Vault, credentials: Credentials, *, engine: str = "kv2") -
     )
 
 
-def road_to(vault: Vault) -> MakeLane | None:
+def road_to(vault: Vault) -> MakeTransport | None:
     """What the client opens in place of a connection; None for the network."""
     return (lambda: VaultTransport(vault)) if isinstance(vault, VaultState) else None
 

@@ -20,7 +20,7 @@ from tests.real.kube_api import KubeApi
 AS_OF = "as_of"
 """A request's extension: the revision that a stale read is answered from."""
 
-DOUBLE = kube.Cluster(url="http://kube", namespace="default", tls=Tls(client_context(verify=False)), auth=httpx.Auth())
+DOUBLE = kube.Cluster(url="http://kube", namespace="default", tls=Tls(client_context(verify=False)))
 """What a client is opened for, that has a double at the other end: `open_client(DOUBLE, make=lambda: transport)`."""
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -2,27 +2,21 @@ import gc
 import socket
 import ssl
 import subprocess
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 import trio
 import trio.testing
 
+from secrets_manager.net.exchange import Answer, Request, Server
+from secrets_manager.net.streams import ReplyTooLarge, read_whole, streaming
 from secrets_manager.net.tls import client_context
-from secrets_manager.net.transport import (
-    Caller,
-    ReplyTooLarge,
-    Spread,
-    describe,
-    open_lane,
-    open_pool,
-    read_whole,
-    streaming,
-)
+from secrets_manager.net.transport import Authorization, Borrowed, Caller, Spread, describe, open_lane, open_pool
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -115,13 +109,19 @@ def client_of(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
 
 
 @asynccontextmanager
-async def caller_of(transport: httpx.AsyncBaseTransport, *, url: str = "http://x/") -> AsyncIterator[Caller]:
-    async with transport:
-        yield Caller(transport, base_url=url, headers={}, timeout=5.0)
+async def caller_of(
+    spread: Spread, *, url: str = "http://x/", auth: Authorization | None = None
+) -> AsyncIterator[Caller]:
+    async with aclosing(spread):
+        yield Caller(spread, base_url=url, headers={}, timeout=5.0, auth=auth)
+
+
+def through(answer: Callable[[httpx.Request], httpx.Response]) -> Spread:
+    return Spread(lambda: Borrowed(httpx.MockTransport(answer)))
 
 
 class Gate:
-    """A transport that holds each request until `opened`."""
+    """Makes lanes that hold each request until `opened`."""
 
     def __init__(self) -> None:
         self.opened = trio.Event()
@@ -132,7 +132,7 @@ class Gate:
         return self.lanes[-1]
 
 
-class Lane(httpx.AsyncBaseTransport):
+class Lane:
     def __init__(self, opened: trio.Event) -> None:
         self.opened = opened
         self.busy = 0
@@ -140,7 +140,7 @@ class Lane(httpx.AsyncBaseTransport):
         self.requests = 0
         self.closed = False
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def exchange(self, request: Request, *, at_most: int) -> Answer:
         self.requests += 1
         self.busy += 1
         self.busiest = max(self.busy, self.busiest)
@@ -148,7 +148,7 @@ class Lane(httpx.AsyncBaseTransport):
             await self.opened.wait()
         finally:
             self.busy -= 1
-        return httpx.Response(200, content=b"{}")
+        return Answer(200, [], b"{}")
 
     async def aclose(self) -> None:
         self.closed = True
@@ -194,68 +194,86 @@ async def test_timeout_of_the_caller_goes_with_each_request() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json=request.extensions["timeout"])
 
-    async with caller_of(Spread(lambda: httpx.MockTransport(answer))) as caller:
-        told = (await caller.call("GET", "/")).json()
+    async with caller_of(through(answer)) as caller:
+        told = msgspec.json.decode((await caller.call("GET", "/")).body, type=dict[str, float])
 
     assert (told["connect"], told["read"], told["write"]) == (5.0, 5.0, 5.0)
 
 
-class SecondTry(httpx.Auth):
-    """Asks once more when it is refused, and knows whether its flow came to an end."""
+class SecondTry(Authorization):
+    """Knows what was refused."""
 
     def __init__(self) -> None:
-        self.ended = 0
+        self.refused: list[str] = []
 
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        try:
-            response = yield request
-            if response.status_code == httpx.codes.UNAUTHORIZED:
-                request.headers["Authorization"] = "Bearer second"
-                yield request
-        finally:
-            self.ended += 1
+    async def present(self) -> str:
+        return "Bearer first"
+
+    async def renewed(self, refused: str) -> str:
+        self.refused.append(refused)
+        return "Bearer second"
 
 
-async def test_auth_is_told_of_the_answer_and_may_ask_once_more() -> None:
+@pytest.mark.parametrize("accepted", ["Bearer first", "Bearer second", "Bearer third"])
+async def test_request_that_is_refused_is_sent_once_more_with_what_is_renewed(accepted: str) -> None:
+    seen: list[tuple[str, str]] = []
+
     def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200 if request.headers.get("Authorization") == "Bearer second" else 401)
+        seen.append((request.headers["Authorization"], request.headers.get("Connection", "")))
+        return httpx.Response(200 if seen[-1][0] == accepted else 401)
 
-    auth = SecondTry()
-    caller = Caller(Spread(lambda: httpx.MockTransport(answer)), base_url="http://x/", headers={}, auth=auth)
+    for_a_caller, for_a_client = SecondTry(), SecondTry()
+    async with caller_of(through(answer), auth=for_a_caller) as caller:
+        status = (await caller.call("GET", "/")).status
+    by_caller, seen = seen, []
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer), auth=for_a_client) as client:
+        assert (await client.get("http://x/")).status_code == status
 
-    assert (await caller.call("GET", "/")).status_code == httpx.codes.OK
-    assert auth.ended == 1
+    first, second = ("Bearer first", ""), ("Bearer second", "close")
+    assert by_caller == ([first] if accepted == "Bearer first" else [first, second])
+    assert [told for told, _ in seen] == [told for told, _ in by_caller]
+    assert for_a_caller.refused == for_a_client.refused == ["Bearer first"] * (len(by_caller) - 1)
+    assert status == (401 if accepted == "Bearer third" else 200)
 
 
-async def test_flow_of_the_auth_ends_with_a_request_that_fails() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused")
+def test_neither_a_request_nor_an_answer_shows_what_is_in_it() -> None:
+    request = Request(Server(b"https", b"x", None), "GET", b"/secret", [(b"X-Vault-Token", b"canary")], b"canary", {})
 
-    auth = SecondTry()
-    caller = Caller(Spread(lambda: httpx.MockTransport(answer)), base_url="http://x/", headers={}, auth=auth)
-
-    with pytest.raises(httpx.ConnectError) as caught:
-        await caller.call("GET", "/")
-    assert (auth.ended, str(caught.value)) == (1, "refused")
+    assert repr(request) == "Request(GET)"
+    assert repr(Answer(200, [(b"X-Token", b"canary")], b"canary")) == "Answer(200, 6 bytes)"
 
 
 async def test_reply_is_returned_whole_and_uncompressed() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(201, headers={"A": "b"}, content=request.headers["Accept-Encoding"])
 
-    async with caller_of(Spread(lambda: httpx.MockTransport(answer))) as caller:
+    async with caller_of(through(answer)) as caller:
         reply = await caller.call("GET", "/")
 
-    assert (reply.status_code, reply.headers["A"], reply.content) == (201, "b", b"identity")
+    assert (reply.status, reply.headers["a"], reply.body) == (201, "b", b"identity")
 
 
 async def test_compressed_reply_is_refused() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(b"bomb"))
 
-    async with caller_of(Spread(lambda: httpx.MockTransport(answer))) as caller:
+    async with caller_of(through(answer)) as caller:
         with pytest.raises(httpx.DecodingError, match="compressed"):
             await caller.call("GET", "/")
+
+
+@pytest.mark.parametrize(("encoding", "taken"), [(b"gzip", False), (b"identity", True)])
+async def test_compressed_reply_is_refused_by_a_connection_too(encoding: bytes, *, taken: bool) -> None:
+    async def answer(stream: trio.abc.Stream) -> None:
+        await stream.send_all(OK.replace(b"\r\n\r\n", b"\r\ncontent-encoding: " + encoding + b"\r\n\r\n"))
+
+    async with running(answer) as peer, caller_of(spread(), url=peer.url) as caller:
+        if taken:
+            assert (await caller.call("GET", "/")).body == b"{}"
+            return
+        with pytest.raises(httpx.DecodingError, match="compressed"):
+            await caller.call("GET", "/")
+        await peer.reaches(0)
 
 
 async def test_exchange_that_takes_too_long_is_a_timeout_and_leaves_nothing(
@@ -370,7 +388,7 @@ class CancelAt(trio.abc.Instrument):
                 self._scope.cancel()
 
 
-async def cancelled_at(step: int, call: Callable[[], Awaitable[httpx.Response]]) -> bool:
+async def cancelled_at(step: int, call: Callable[[], Awaitable[Answer]]) -> bool:
     """Whether the call was struck, and not done before."""
     with trio.CancelScope() as scope:
         instrument = CancelAt(step, scope)
@@ -399,7 +417,7 @@ async def test_request_cancelled_at_any_point_leaves_no_connection_behind(*, war
                 if warm:
                     await caller.call("GET", "/")
 
-                async def call(caller: Caller = caller) -> httpx.Response:
+                async def call(caller: Caller = caller) -> Answer:
                     return await caller.call("GET", "/")
 
                 struck = await cancelled_at(step, call)
@@ -408,16 +426,16 @@ async def test_request_cancelled_at_any_point_leaves_no_connection_behind(*, war
                     await trio.testing.wait_all_tasks_blocked()
                     gc.collect()
                     await peer.reaches(0)
-                assert (await caller.call("GET", "/")).status_code == 200
+                assert (await caller.call("GET", "/")).status == 200
     assert step > 3
 
 
 async def test_refused_certificate_is_described_in_the_words_of_tls(certificate: Path) -> None:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
-    async with running(answer_ok, tls=server) as peer, client_of(spread()) as client:
+    async with running(answer_ok, tls=server) as peer, caller_of(spread(), url=peer.url) as caller:
         with pytest.raises(httpx.ConnectError) as caught:
-            await client.get(peer.url)
+            await caller.call("GET", "/")
 
     assert "ConnectError: [SSL: CERTIFICATE_VERIFY_FAILED]" in describe(caught.value)
 
@@ -425,9 +443,9 @@ async def test_refused_certificate_is_described_in_the_words_of_tls(certificate:
 async def test_refused_connection_is_described_by_httpx() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        async with client_of(spread()) as client:
+        async with caller_of(spread(), url=f"http://127.0.0.1:{unused.getsockname()[1]}/") as caller:
             with pytest.raises(httpx.ConnectError) as caught:
-                await client.get(f"http://127.0.0.1:{unused.getsockname()[1]}/")
+                await caller.call("GET", "/")
 
     assert describe(caught.value).startswith("ConnectError: all attempts to connect to 127.0.0.1:")
 

@@ -10,7 +10,7 @@ the whole client, so no call is made before the time that it asks for. A 429 wit
 
 import math
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import Generic, NamedTuple, TypeVar
@@ -24,18 +24,8 @@ from secrets_manager.kube.errors import MalformedReply, Throttled, Unreachable
 from secrets_manager.kube.objects import KubeObject, ObjectKey, Wire
 from secrets_manager.kube.refusal import error_of
 from secrets_manager.kube.resources import Resource
-from secrets_manager.net.transport import (
-    PLAIN,
-    Caller,
-    MakeLane,
-    ReplyTooLarge,
-    Spread,
-    describe,
-    open_lane,
-    open_pool,
-    read_whole,
-    streaming,
-)
+from secrets_manager.net.streams import PLAIN, ReplyTooLarge, read_whole, streaming
+from secrets_manager.net.transport import Borrowed, Caller, MakeTransport, Spread, describe, open_lane, open_pool
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -248,13 +238,13 @@ class KubeClient:
         if trio.current_time() < self._held_until:
             await trio.sleep_until(self._held_until)
         with _reaching(f"{method} {path}"):
-            response = await self._calls.call(method, path, query=_given(query or {}), content=content, headers=headers)
-        if not response.is_success:
-            error = error_of(response.status_code, response.headers, response.content, request=f"{method} {path}")
+            answer = await self._calls.call(method, path, query=_given(query or {}), content=content, headers=headers)
+        if not httpx.codes.is_success(answer.status):
+            error = error_of(answer.status, answer.headers, answer.body, request=f"{method} {path}")
             if isinstance(error, Throttled) and not error.reason:
                 self._held_until = trio.current_time() + min(error.retry_after or USUAL_HOLD, LONGEST_HOLD)
             raise error
-        return response.content
+        return answer.body
 
     async def _begin(self, request: httpx.Request, *, within: float | None) -> httpx.Response:
         """Send a request and wait for the head of its answer, which comes at once when all is well."""
@@ -295,15 +285,15 @@ def _decoding(request: str) -> Iterator[None]:
 async def open_client(
     cluster: Cluster,
     *,
-    make: MakeLane | None = None,
+    make: MakeTransport | None = None,
     timeout: float = 10.0,  # noqa: ASYNC109 - it is httpx's, in seconds, for connecting and for each wait for bytes
 ) -> AsyncIterator[KubeClient]:
-    """Open a client for the length of the block. `make` opens a lane to something else than the network."""
-    call = make or partial(open_lane, tls=cluster.tls, proxy=cluster.proxy)
+    """Open a client for the length of the block. `make` opens a road to something else than the network."""
+    call = (lambda: Borrowed(make())) if make else partial(open_lane, tls=cluster.tls, proxy=cluster.proxy)
     stream = make or partial(open_pool, tls=cluster.tls, proxy=cluster.proxy)
     headers = {"Accept": JSON, "User-Agent": f"secrets-manager/{version('secrets-manager')}"}
     async with (
-        Spread(call) as spread,
+        aclosing(Spread(call)) as spread,
         httpx.AsyncClient(
             transport=stream(),
             base_url=cluster.url,

@@ -8,10 +8,9 @@ minute, and a thorough one when the server answers 401.
 import logging
 import math
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import httpx
 import msgspec
 import trio
 
@@ -22,6 +21,7 @@ from secrets_manager.kube.kubeconfig import Kubeconfig
 from secrets_manager.kube.serviceaccount import SERVICE_ACCOUNT, ServiceAccount, in_pod
 from secrets_manager.net.proxy import proxy_for
 from secrets_manager.net.tls import Tls
+from secrets_manager.net.transport import Authorization
 
 LOOK_AGAIN_AFTER = 60.0
 """Seconds. A service account's token may live for as little as ten minutes, and is replaced well before its end."""
@@ -39,7 +39,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     namespace: str
     tls: Tls
-    auth: httpx.Auth
+    auth: Authorization | None = None
     proxy: str = ""
 
     def __repr__(self) -> str:
@@ -83,7 +83,7 @@ def choose(config: KubeConfig, *, environ: Mapping[str, str], service_account: P
     return Kubeconfig(paths, context=config.context)
 
 
-class Login(httpx.Auth):
+class Login(Authorization):
     """Puts the present token on each request, and looks for another one when it is old or refused."""
 
     def __init__(self, source: Source, *, access: Access, tls: Tls) -> None:
@@ -94,14 +94,16 @@ class Login(httpx.Auth):
         self._looked_at = trio.current_time()
         self._thorough_at = -math.inf
 
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+    async def present(self) -> str:
         await self._renew_if_old()
-        used = self._access
-        response = yield _authorized(request, used)
-        if response.status_code == httpx.codes.UNAUTHORIZED:
-            await self._renew_after_refusal(used)
-            request.headers["Connection"] = "close"  # a refused client certificate stays with its connection
-            yield _authorized(request, self._access)
+        return self._access.authorization
+
+    async def renewed(self, refused: str) -> str:
+        async with self._lock:
+            if self._access.authorization == refused and trio.current_time() - self._thorough_at >= THOROUGH_AFTER:
+                self._looked_at = self._thorough_at = trio.current_time()
+                self._use(await _look(self._source, thorough=True))
+        return self._access.authorization
 
     async def _renew_if_old(self) -> None:
         """Other requests go on with what is known meanwhile."""
@@ -114,21 +116,9 @@ class Login(httpx.Auth):
             except CredentialsError as error:  # what is known may do for a while: the server is to judge
                 log.warning("credentials can't be renewed", extra={"fields": {"error": str(error)}})
 
-    async def _renew_after_refusal(self, refused: Access) -> None:
-        async with self._lock:
-            if self._access is refused and trio.current_time() - self._thorough_at >= THOROUGH_AFTER:
-                self._looked_at = self._thorough_at = trio.current_time()
-                self._use(await _look(self._source, thorough=True))
-
     def _use(self, access: Access) -> None:
         self._access = access
         self._tls.current = access.context
-
-
-def _authorized(request: httpx.Request, access: Access) -> httpx.Request:
-    if access.authorization:
-        request.headers["Authorization"] = access.authorization
-    return request
 
 
 async def _look(source: Source, *, thorough: bool) -> Access:

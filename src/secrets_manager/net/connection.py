@@ -1,4 +1,4 @@
-"""One connection to one server as an httpx transport, for one request at a time.
+"""One connection to one server, for one request at a time.
 
 httpx's own transport keeps a pool, and to look for a connection in it costs a third of a whole request. Where each
 request has a lane for itself there is nothing to look for: httpcore's connection, on which that pool stands, does all
@@ -10,6 +10,9 @@ from collections.abc import AsyncIterable, AsyncIterator
 
 import httpcore
 import httpx
+
+from secrets_manager.net.exchange import Answer, Request
+from secrets_manager.net.streams import PLAIN, OnePiece, compressed, gather
 
 KEPT = 60.0
 """Seconds for which a connection is kept that nobody uses."""
@@ -29,8 +32,8 @@ HTTPX_NAMES: dict[type[Exception], type[httpx.TransportError]] = {
 CORES_OWN = tuple(HTTPX_NAMES)
 
 
-class Connection(httpx.AsyncBaseTransport):
-    """Raises: the subclasses of httpx.TransportError. `uds` is the path of a Unix socket to connect to instead."""
+class Connection:
+    """A lane. `uds` is the path of a Unix socket to connect to instead of the server."""
 
     def __init__(self, *, tls: ssl.SSLContext, uds: str = "") -> None:
         self._tls = tls
@@ -40,21 +43,25 @@ class Connection(httpx.AsyncBaseTransport):
     def __repr__(self) -> str:
         return f"Connection({self._core})"
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
+    async def exchange(self, request: Request, *, at_most: int) -> Answer:
+        scheme, host, port = request.server
         asked = httpcore.Request(
             method=request.method,
-            url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
+            url=httpcore.URL(scheme=scheme, host=host, port=port, target=request.target),
+            headers=request.headers,
+            content=OnePiece(request.content),
+            extensions={"timeout": request.timeout},
         )
         core = await self._usable(asked.url.origin)
         try:
             answer = await core.handle_async_request(asked)
         except CORES_OWN as error:
             raise _as_httpx(error) from error
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Body(answer), extensions=answer.extensions)
+        if any(name.lower() == b"content-encoding" and value != PLAIN.encode() for name, value in answer.headers):
+            raise compressed()
+        body = await gather(_Body(answer), at_most=at_most)
+        await answer.aclose()
+        return Answer(answer.status, answer.headers, body)
 
     async def aclose(self) -> None:
         core, self._core = self._core, None
@@ -73,25 +80,18 @@ class Connection(httpx.AsyncBaseTransport):
         return core
 
 
-class _Body(httpx.AsyncByteStream):
+class _Body(AsyncIterator[bytes]):
     """What follows the head of a reply. It is its own iterator, for an async generator can't be left in its middle."""
 
     def __init__(self, answer: httpcore.Response) -> None:
         assert isinstance(answer.stream, AsyncIterable)
-        self._answer = answer
         self._chunks = aiter(answer.stream)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
 
     async def __anext__(self) -> bytes:
         try:
             return await anext(self._chunks)
         except CORES_OWN as error:
             raise _as_httpx(error) from error
-
-    async def aclose(self) -> None:
-        await self._answer.aclose()
 
 
 def _as_httpx(error: Exception) -> httpx.TransportError:

@@ -11,37 +11,33 @@
 """
 
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
-from functools import lru_cache
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from http import HTTPStatus
 from urllib.parse import urlencode
 
 import httpx
 import trio
 
 from secrets_manager.net.connection import Connection
+from secrets_manager.net.exchange import Answer, Lane, Request, Server
+from secrets_manager.net.streams import PLAIN, OnePiece, read_whole
 
-URLS_KEPT = 256
-"""Folders are listed again and again, and a namespace gets all its Secrets at one URL; to make one takes a twentieth of
-a request."""
 NO_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60.0)
-PLAIN = "identity"
 
-MakeLane = Callable[[], httpx.AsyncBaseTransport]
-"""Opens a lane: to the network, or to a double."""
-
-
-class ReplyTooLarge(httpx.TransportError):
-    """The reply is longer than its reader allows; the connection was dropped in the middle of it."""
+MakeLane = Callable[[], Lane]
+"""Opens a lane."""
+MakeTransport = Callable[[], httpx.AsyncBaseTransport]
+"""Opens a transport of httpx's to something else than the network."""
 
 
-def open_lane(*, tls: ssl.SSLContext, proxy: str = "", socket: str = "") -> httpx.AsyncBaseTransport:
-    """A transport for one request at a time; that through a proxy is httpx's own, blind to the environment.
+def open_lane(*, tls: ssl.SSLContext, proxy: str = "", socket: str = "") -> Lane:
+    """A lane to the network, blind to the environment; that through a proxy is httpx's own.
 
     `socket` is the file of a Unix socket to connect to in place of a host.
     """
     if proxy:
-        return open_pool(tls=tls, proxy=proxy)
+        return Borrowed(open_pool(tls=tls, proxy=proxy))
     return Connection(tls=tls, uds=socket)
 
 
@@ -50,61 +46,81 @@ def open_pool(*, tls: ssl.SSLContext, proxy: str = "") -> httpx.AsyncHTTPTranspo
     return httpx.AsyncHTTPTransport(verify=tls, proxy=proxy or None, limits=NO_LIMITS, trust_env=False)
 
 
-class _Body(httpx.AsyncByteStream):
-    """The body of a request, in one piece. httpx's own is an async generator, which a cancellation would abandon."""
+class Borrowed:
+    """A lane that is a transport of httpx's."""
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Once(self._content)
+    async def exchange(self, request: Request, *, at_most: int) -> Answer:
+        response = await self._transport.handle_async_request(request.as_httpx(OnePiece(request.content)))
+        body = await read_whole(response, at_most=at_most)
+        return Answer(response.status_code, response.headers.raw, body)
 
-
-class _Once(AsyncIterator[bytes]):
-    def __init__(self, item: bytes) -> None:
-        self._items = [item]
-
-    async def __anext__(self) -> bytes:
-        if not self._items:
-            raise StopAsyncIteration
-        return self._items.pop()
+    async def aclose(self) -> None:
+        await self._transport.aclose()
 
 
-class Spread(httpx.AsyncBaseTransport):
-    """Gives each request a lane of its own, and returns each reply whole.
+class Spread:
+    """Gives each request a lane of its own.
 
     `make` opens a lane. The lane that was used last is taken first, so that connections stay warm and few.
     `within` is in seconds, from the request to the last byte of its reply; `max_body` in bytes.
-    Raises: httpx.ReadTimeout, ReplyTooLarge, and what the lanes raise.
     """
 
     def __init__(self, make: MakeLane, *, within: float = 60.0, max_body: int = 64 * 1024 * 1024) -> None:
         self._make = make
         self._within = within
         self._max_body = max_body
-        self._idle: list[httpx.AsyncBaseTransport] = []
+        self._idle: list[Lane] = []
 
     def __repr__(self) -> str:
         return f"Spread({len(self._idle)} idle)"
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def exchange(self, request: Request) -> Answer:
+        """Raises: httpx.ReadTimeout, ReplyTooLarge, and what the lanes raise."""
         with trio.move_on_after(self._within):
             lane = self._idle.pop() if self._idle else self._make()
             try:
-                response = await lane.handle_async_request(request)
-                body = await read_whole(response, at_most=self._max_body)
+                answer = await lane.exchange(request, at_most=self._max_body)
             except BaseException:
                 await lane.aclose()
                 raise
             self._idle.append(lane)
-            return httpx.Response(
-                response.status_code, headers=response.headers, content=body, extensions=response.extensions
-            )
-        raise httpx.ReadTimeout(f"no whole reply within {self._within:g} s", request=request)
+            return answer
+        raise httpx.ReadTimeout(f"no whole reply within {self._within:g} s")
 
     async def aclose(self) -> None:
         while self._idle:
             await self._idle.pop().aclose()
+
+
+class Authorization(httpx.Auth):
+    """What is told to the server, and told anew after it was refused; as httpx's auth, for its own clients, too."""
+
+    @abstractmethod
+    async def present(self) -> str:
+        """The value of the header Authorization; empty for none."""
+
+    @abstractmethod
+    async def renewed(self, refused: str) -> str:
+        """What to tell in place of one that was answered with 401."""
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        used = await self.present()
+        request.headers.update(dict(_told(used)))
+        response = yield request
+        if response.status_code == HTTPStatus.UNAUTHORIZED:
+            request.headers.update(dict([*_told(await self.renewed(used)), LAST]))
+            yield request
+
+
+LAST = (b"Connection", b"close")
+"""A refused client certificate stays with its connection."""
+
+
+def _told(authorization: str) -> list[tuple[bytes, bytes]]:
+    return [(b"Authorization", authorization.encode())] if authorization else []
 
 
 class Caller:
@@ -115,23 +131,19 @@ class Caller:
 
     def __init__(
         self,
-        transport: httpx.AsyncBaseTransport,
+        spread: Spread,
         *,
         base_url: httpx.URL | str,
         headers: Mapping[str, str],
         timeout: float | None = None,
-        auth: httpx.Auth | None = None,
+        auth: Authorization | None = None,
     ) -> None:
-        self.base_url = httpx.URL(base_url)
-        self._transport = transport
-        self._url = lru_cache(URLS_KEPT)(self._url_of)
-        self._headers = [
-            ("Host", self.base_url.netloc.decode()),
-            ("Accept-Encoding", PLAIN),
-            ("Connection", "keep-alive"),
-            *headers.items(),
-        ]
-        self._extensions = {"timeout": httpx.Timeout(timeout).as_dict()}
+        url = httpx.URL(base_url)
+        self._spread = spread
+        self._server = Server(url.raw_scheme, url.raw_host, url.port)
+        self._root = url.raw_path.rstrip(b"/")
+        self._headers = [(b"Host", url.netloc), (b"Accept-Encoding", PLAIN.encode()), *_encoded(headers)]
+        self._timeout = httpx.Timeout(timeout).as_dict()
         self._auth = auth
 
     async def call(
@@ -142,96 +154,27 @@ class Caller:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         content: bytes = b"",
-    ) -> httpx.Response:
+    ) -> Answer:
         """Send one request and return its answer, whatever its status. `path` is encoded, and follows the base URL's.
 
-        Raises: what the transport and the auth raise.
+        Raises: what the spread and the auth raise.
         """
-        target = f"{path}?{urlencode(query)}" if query else path
-        length = [("Content-Length", str(len(content)))] if content else []
-        request = httpx.Request(
-            method,
-            self._url(target),
-            headers=[*self._headers, *(headers or {}).items(), *length],
-            stream=_Body(content),
-            extensions=self._extensions,
-        )
+        target = self._root + (f"{path}?{urlencode(query)}" if query else path).encode()
+        length = [(b"Content-Length", b"%d" % len(content))] if content else []
+        told = [*self._headers, *_encoded(headers or {}), *length]
+        request = Request(self._server, method, target, told, content, self._timeout)
         if self._auth is None:
-            return await self._transport.handle_async_request(request)
-        return await self._authenticated(request, self._auth.async_auth_flow(request))
-
-    def _url_of(self, target: str) -> httpx.URL:
-        return self.base_url.copy_with(raw_path=self.base_url.raw_path.rstrip(b"/") + target.encode())
-
-    async def _authenticated(
-        self, request: httpx.Request, flow: AsyncGenerator[httpx.Request, httpx.Response]
-    ) -> httpx.Response:
-        """As httpx.Auth asks for it: the flow names the requests, and is told of the answers."""
-        async with aclosing(flow):
-            request = await anext(flow)
-            while True:
-                response = await self._transport.handle_async_request(request)
-                try:
-                    request = await flow.asend(response)
-                except StopAsyncIteration:
-                    return response
+            return await self._spread.exchange(request)
+        used = await self._auth.present()
+        answer = await self._spread.exchange(request._replace(headers=[*told, *_told(used)]))
+        if answer.status != HTTPStatus.UNAUTHORIZED:
+            return answer
+        renewed = await self._auth.renewed(used)
+        return await self._spread.exchange(request._replace(headers=[*told, *_told(renewed), LAST]))
 
 
-async def read_whole(response: httpx.Response, *, at_most: int) -> bytes:
-    """Read a streamed reply to its end, and close it.
-
-    Raises: ReplyTooLarge past `at_most` bytes; else as `streaming`.
-    """
-    async with streaming(response) as chunks:
-        body = bytearray()
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > at_most:
-                raise ReplyTooLarge(f"the reply is longer than {at_most} bytes")
-    return bytes(body)
-
-
-@asynccontextmanager
-async def streaming(response: httpx.Response) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Read a streamed reply in chunks. Where the block is left before its end, its connection is closed.
-
-    Below a reply stand several async generators, one in the other, and closing the outermost would abandon the rest
-    to the garbage collector. A cancellation begins at the innermost, and ends them all.
-    Raises: httpx.DecodingError for a reply that is compressed, against what was asked for.
-    """
-    stream = response.stream
-    assert isinstance(stream, httpx.AsyncByteStream)
-    if response.headers.get("Content-Encoding", PLAIN) != PLAIN:
-        await stream.aclose()
-        raise httpx.DecodingError("the reply is compressed, which was not asked for")
-    chunks = _Chunks(aiter(stream))
-    try:
-        yield chunks
-    finally:
-        if not chunks.at_the_end:
-            with trio.move_on_after(0, shield=True), suppress(httpx.HTTPError):
-                await _exhaust(chunks)
-        await stream.aclose()
-
-
-class _Chunks(AsyncIterator[bytes]):
-    """Knows whether all have been taken."""
-
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-        self._chunks = chunks
-        self.at_the_end = False
-
-    async def __anext__(self) -> bytes:
-        try:
-            return await anext(self._chunks)
-        except BaseException:
-            self.at_the_end = True
-            raise
-
-
-async def _exhaust(chunks: AsyncIterator[bytes]) -> None:
-    async for _ in chunks:
-        pass
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
 def describe(error: httpx.HTTPError) -> str:

@@ -20,7 +20,7 @@ from secrets_manager.backends.vault.server import find_server
 from secrets_manager.backends.vault.token import Token
 from secrets_manager.config import VaultConfig
 from secrets_manager.net.certificates import Certificates
-from secrets_manager.net.transport import MakeLane
+from secrets_manager.net.transport import MakeTransport
 
 log = logging.getLogger(__name__)
 
@@ -137,9 +137,9 @@ class VaultBackend:
 
 @asynccontextmanager
 async def open_vault(
-    config: VaultConfig, metrics: VaultMetrics, *, make: MakeLane | None = None
+    config: VaultConfig, metrics: VaultMetrics, *, make: MakeTransport | None = None
 ) -> AsyncIterator[VaultBackend]:
-    """Vault, ready to be read; nothing is asked of it yet. `make` opens a lane to something else than the network.
+    """Vault, ready to be read; nothing is asked of it yet. `make` opens a road to something else than the network.
 
     Raises: UsageError for a configuration that can't work.
     """

@@ -21,7 +21,7 @@ from secrets_manager.errors import UsageError
 from secrets_manager.net.certificates import CertificateFiles, Certificates
 from secrets_manager.net.proxy import proxy_for
 from secrets_manager.net.tls import UnusableFile
-from secrets_manager.net.transport import MakeLane, Spread, open_lane
+from secrets_manager.net.transport import Borrowed, MakeLane, MakeTransport, Spread, open_lane
 
 OF_THE_CLUSTER = frozenset({"sys/health", "sys/leader"})
 """They are refused in a namespace."""
@@ -120,11 +120,11 @@ class VaultClient:
 async def open_vault_client(
     config: VaultConfig,
     *,
-    make: MakeLane | None = None,
+    make: MakeTransport | None = None,
     certificates: Certificates | None = None,
     count: Count = uncounted,
 ) -> AsyncIterator[VaultClient]:
-    """A client for the whole life of the process. `make` opens a lane to something else than the network.
+    """A client for the whole life of the process. `make` opens a road to something else than the network.
 
     Raises: UsageError for a vault.url that is none, and for files of certificates that can't be used.
     """
@@ -168,5 +168,5 @@ async def _network(certificates: Certificates) -> Callable[[Address], MakeLane]:
     return lanes
 
 
-def _to_all(make: MakeLane, _: Address) -> MakeLane:
-    return make
+def _to_all(make: MakeTransport, _: Address) -> MakeLane:
+    return lambda: Borrowed(make())

@@ -11,7 +11,7 @@ import httpx
 
 from secrets_manager.backends.base import BackendError, SourceTooLarge, TimedOut, TlsFailed, Unreachable
 from secrets_manager.backends.vault.address import Address
-from secrets_manager.net.transport import ReplyTooLarge
+from secrets_manager.net.streams import ReplyTooLarge
 
 TLS_ALERT = "ALERT"
 """OpenSSL's mark of what the other side has complained about."""

@@ -6,6 +6,7 @@ that was idle for a while may be dead, and only the next request finds out. So m
 are given up with it.
 """
 
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -15,8 +16,9 @@ import trio
 from secrets_manager.backends.base import BackendError
 from secrets_manager.backends.vault.address import Address
 from secrets_manager.backends.vault.failures import broke_off, failure_of
-from secrets_manager.backends.vault.replies import Reply
-from secrets_manager.net.transport import Caller, ReplyTooLarge, Spread
+from secrets_manager.backends.vault.replies import OK, Reply
+from secrets_manager.net.streams import ReplyTooLarge
+from secrets_manager.net.transport import Caller, Spread
 
 MAX_BODY = 8 * 1024 * 1024
 """Vault's storage takes a megabyte a secret, Kubernetes as much; escapes in JSON make up to six of one."""
@@ -63,8 +65,7 @@ class Node:
         self._spread = spread
         self._count = count
         url = address.url
-        auth = httpx.BasicAuth(url.username, url.password) if url.userinfo else None
-        self._caller = Caller(spread, base_url=url, headers=HEADERS, auth=auth)
+        self._caller = Caller(spread, base_url=url, headers=HEADERS | _login_in(url))
 
     def __repr__(self) -> str:
         return f"Node({self.address})"
@@ -88,33 +89,41 @@ class Node:
     async def _answer(self, question: Question) -> Reply:
         asked_at = trio.current_time()
         try:
-            response = await self._caller.call(
+            answer = await self._caller.call(
                 question.method,
                 f"/v1/{question.path}",
                 query=question.params,
                 headers=question.headers,
                 content=question.content,
             )
-            if response.status_code == REFUSED_BY_PROXY:
-                raise httpx.ProxyError(str(response.status_code))
+            if answer.status == REFUSED_BY_PROXY:
+                raise httpx.ProxyError(str(answer.status))
         except httpx.HTTPError as error:
             self._count(question.operation, type(self._failure(error)).__name__, trio.current_time() - asked_at)
             if not isinstance(error, ReplyTooLarge):
                 await self.aclose()
             raise
-        self._count(question.operation, str(response.status_code), trio.current_time() - asked_at)
+        self._count(question.operation, str(answer.status), trio.current_time() - asked_at)
+        if answer.status == OK:
+            return Reply(OK, answer.body)
+        headers = answer.headers
         return Reply(
-            response.status_code,
-            response.content,
-            retry_after=_retry_after(response),
-            location=response.headers.get("Location", ""),
+            answer.status,
+            answer.body,
+            retry_after=_seconds(headers.get("Retry-After", "")),
+            location=headers.get("Location", ""),
         )
 
     def _failure(self, error: httpx.HTTPError) -> BackendError:
         return failure_of(error, self.address, max_body=MAX_BODY)
 
 
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds. The header's other form, a date, is not used by Vault."""
-    value = response.headers.get("Retry-After", "")
-    return min(float(value), LONGEST_WISH) if value.isascii() and value.isdigit() else None
+def _seconds(retry_after: str) -> float | None:
+    """The header's other form, a date, is not used by Vault."""
+    return min(float(retry_after), LONGEST_WISH) if retry_after.isascii() and retry_after.isdigit() else None
+
+
+def _login_in(url: httpx.URL) -> dict[str, str]:
+    """A user and password that stand in the URL are for a proxy in front of Vault."""
+    login = b64encode(f"{url.username}:{url.password}".encode()).decode()
+    return {"Authorization": f"Basic {login}"} if url.userinfo else {}

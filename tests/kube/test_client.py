@@ -430,6 +430,7 @@ async def test_opened_client_speaks_as_itself_to_a_cluster_behind_a_path() -> No
     assert got == thing("a", version=1)
     assert head == "GET /k8s/one/apis/example.com/v1/namespaces/ns/things/a HTTP/1.1"
     assert {
+        f"Host: {url.removeprefix('http://').partition('/')[0]}",
         "Accept: application/json",
         "Accept-Encoding: identity",
         f"User-Agent: secrets-manager/{version('secrets-manager')}",

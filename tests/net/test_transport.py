@@ -200,6 +200,30 @@ async def test_timeout_of_the_caller_goes_with_each_request() -> None:
     assert (told["connect"], told["read"], told["write"]) == (5.0, 5.0, 5.0)
 
 
+async def test_connection_keeps_the_timeout_of_its_caller() -> None:
+    async with running(answer_never) as peer, aclosing(spread()) as lanes:
+        caller = Caller(lanes, base_url=peer.url, headers={}, timeout=0.05)
+        with pytest.raises(httpx.ReadTimeout) as caught:
+            await caller.call("GET", "/")
+
+    assert "no whole reply" not in str(caught.value)
+
+
+async def test_transport_that_is_lent_is_closed_with_its_lane() -> None:
+    class Lent(httpx.MockTransport):
+        closed = False
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+    lent = Lent(lambda _: httpx.Response(200))
+    async with caller_of(Spread(lambda: Borrowed(lent))) as caller:
+        await caller.call("GET", "/")
+        assert not lent.closed
+
+    assert lent.closed
+
+
 class SecondTry(Authorization):
     """Knows what was refused."""
 

@@ -40,6 +40,23 @@ def raising(error: Exception) -> Answer:
 
 
 @pytest.mark.parametrize(
+    ("url", "expected"), [("https://vault.test", None), ("https://me:p%40w@vault.test/", "Basic bWU6cEB3")]
+)
+async def test_user_and_password_in_the_url_are_told_as_a_header(url: str, expected: str | None) -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, content=b"{}")
+
+    async with client_of(answer, url=url) as client:
+        await client.request("GET", "secret/data/app")
+
+    assert [request.headers.get("Authorization") for request in seen] == [expected]
+    assert [str(request.url) for request in seen] == ["https://vault.test/v1/secret/data/app"]
+
+
+@pytest.mark.parametrize(
     ("url", "expected"),
     [
         ("http://vault.test:8200", "http://vault.test:8200/v1/secret/data/a%2520b?version=3"),

@@ -29,6 +29,7 @@ class Peer:
         self._answer = answer
         self.url = ""
         self.open = 0
+        self.received: list[bytes] = []
         self._changed = trio.Event()
 
     async def serve(self, stream: trio.abc.Stream) -> None:
@@ -37,6 +38,7 @@ class Peer:
         try:
             async with stream:
                 while chunk := await stream.receive_some():
+                    self.received.append(bytes(chunk))
                     received += chunk
                     if b"\r\n\r\n" in received:
                         received = b""
@@ -452,6 +454,16 @@ async def test_request_cancelled_at_any_point_leaves_no_connection_behind(*, war
                     await peer.reaches(0)
                 assert (await caller.call("GET", "/")).status == 200
     assert step > 3
+
+
+async def test_request_is_one_record_of_tls(certificate: Path) -> None:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate)
+    trust = client_context(ca_file=str(certificate))
+    async with running(answer_ok, tls=server) as peer, caller_of(spread(tls=trust), url=peer.url) as caller:
+        await caller.call("POST", "/", content=b"body")
+
+    assert [(one[:6], one[-8:]) for one in peer.received] == [(b"POST /", b"\r\n\r\nbody")]
 
 
 async def test_refused_certificate_is_described_in_the_words_of_tls(certificate: Path) -> None:

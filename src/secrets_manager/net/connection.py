@@ -11,6 +11,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 import httpcore
 import httpx
 
+from secrets_manager.net.corked import CorkedNetwork
 from secrets_manager.net.exchange import Answer, Request
 from secrets_manager.net.streams import PLAIN, OnePiece, compressed, gather
 
@@ -74,7 +75,11 @@ class Connection:
         if core is None or core.is_closed() or core.has_expired() or not core.can_handle_request(origin):
             await self.aclose()
             core = httpcore.AsyncHTTPConnection(
-                origin, ssl_context=self._tls, keepalive_expiry=KEPT, uds=self._uds or None
+                origin,
+                ssl_context=self._tls,
+                keepalive_expiry=KEPT,
+                uds=self._uds or None,
+                network_backend=CorkedNetwork(),
             )
             self._core = core
         return core

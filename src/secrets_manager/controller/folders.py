@@ -118,8 +118,8 @@ class Folders:
     async def look(self, folder: Folder) -> Mapping[Source, str | None]:
         """One turn: the marker of each member, None for what can't be read; or nothing if no listing can be had.
 
-        A turn that comes while many listings are under way is put off: see `put_off`. While sources still have to be
-        read, as after a start, the store has enough to do, and there is one listing a period.
+        A turn that comes while many listings are under way has to wait: see `next_waiting`. While sources still have to
+        be read, as after a start, the store has enough to do, and there is one listing a period.
         """
         state = self._states.get(folder)
         if state is None or len(state.members) <= 1:
@@ -137,8 +137,8 @@ class Folders:
         finally:
             self._under_way -= 1
 
-    def put_off(self) -> Folder | None:
-        """The folder whose turn has been put off for longest, when it can have it now."""
+    def next_waiting(self) -> Folder | None:
+        """The folder whose turn has waited for longest, when it can have it now."""
         return self._waiting.popleft() if self._waiting and self._under_way < AT_A_TIME else None
 
     async def _list(self, folder: Folder, state: _State) -> Mapping[Source, str | None]:

@@ -152,7 +152,7 @@ class Sources:
         folder: Folder | None = turn
         while folder is not None:
             await self._list(folder)
-            folder = self._folders.put_off()
+            folder = self._folders.next_waiting()
 
     async def _poll(self, source: Source) -> None:
         """One that some definition has just read for itself is not read twice."""

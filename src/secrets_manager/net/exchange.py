@@ -33,14 +33,6 @@ class Request(NamedTuple):
     def __repr__(self) -> str:
         return f"Request({self.method})"
 
-    def as_httpx(self, stream: httpx.AsyncByteStream) -> httpx.Request:
-        """The same for a transport of httpx's; the content is in the stream."""
-        scheme, host, port = self.server
-        url = httpx.URL(scheme=scheme.decode(), host=host.decode(), port=port, raw_path=self.target)
-        return httpx.Request(
-            self.method, url, headers=self.headers, stream=stream, extensions={"timeout": dict(self.timeout)}
-        )
-
 
 class Answer(NamedTuple):
     """What a server said, to the last byte."""

@@ -53,7 +53,15 @@ class Borrowed:
         self._transport = transport
 
     async def exchange(self, request: Request, *, at_most: int) -> Answer:
-        response = await self._transport.handle_async_request(request.as_httpx(OnePiece(request.content)))
+        scheme, host, port = request.server
+        asked = httpx.Request(
+            request.method,
+            httpx.URL(scheme=scheme.decode(), host=host.decode(), port=port, raw_path=request.target),
+            headers=request.headers,
+            stream=OnePiece(request.content),
+            extensions={"timeout": dict(request.timeout)},
+        )
+        response = await self._transport.handle_async_request(asked)
         body = await read_whole(response, at_most=at_most)
         return Answer(response.status_code, response.headers.raw, body)
 

@@ -69,6 +69,19 @@ async def test_dead_token_is_replaced_and_the_read_made_again(vault: VaultState,
     ]
 
 
+async def test_dead_token_is_replaced_for_a_listing_too(vault: VaultState, autojump_clock: MockClock) -> None:
+    folder, _, name = PATH.rpartition("/")
+    listing = folder.replace("/data", "/detailed-metadata")
+    async with backend_of(vault, vault.reader(PATH, f"{listing}*")) as backend:
+        before = await backend.markers(folder)
+        await trio.sleep(10)
+        vault.revoke_token(*vault.tokens.alive())
+        after = await backend.markers(folder)
+
+    assert before.keys() == {name}
+    assert after == before
+
+
 async def test_tokens_that_vault_grants_and_does_not_take_cost_few_logins(
     vault: VaultState, autojump_clock: MockClock
 ) -> None:

@@ -11,6 +11,7 @@ from secrets_manager.backends.base import (
     BackendError,
     Document,
     LoginRefused,
+    NotListable,
     Source,
     SourceForbidden,
     SourceMalformed,
@@ -67,6 +68,19 @@ async def test_dead_token_is_replaced_and_the_read_made_again(vault: VaultState,
         "auth/approle/login",
         PATH,
     ]
+
+
+async def test_listing_that_the_policies_forbid_takes_no_other_token(
+    vault: VaultState, autojump_clock: MockClock
+) -> None:
+    async with backend_of(vault, vault.reader(PATH)) as backend:
+        await backend.read(Source(PATH))
+        await trio.sleep(100)
+        asked = len(vault.requests)
+        with pytest.raises(NotListable):
+            await backend.markers("secret/data")
+
+        assert [request.path for request in vault.requests[asked:]] == ["secret/detailed-metadata/"]
 
 
 async def test_dead_token_is_replaced_for_a_listing_too(vault: VaultState, autojump_clock: MockClock) -> None:

@@ -1,4 +1,4 @@
-"""What is imported for which store, seen in a process of its own."""
+"""What is imported for which store, seen in a process of its own. A kubeconfig's reader is there for none."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ async def main():
         pass
 
 trio.run(main)
-print(*sorted({"azure", "msal", "requests"} & sys.modules.keys()))
+print(*sorted({"azure", "kubernetes", "msal", "requests", "yaml"} & sys.modules.keys()))
 print(*sorted({family.name.split("_")[2] for family in registry.collect()}))
 """
 

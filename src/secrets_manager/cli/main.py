@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 PROGRAM = "secrets-manager"
 OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
+GARBAGE = 10_000
+"""New objects after which the garbage collector looks for cycles. Hardly any arise but where a connection is refused;
+at Python's 700, to look for them takes a tenth of a second of a first sync with a thousand definitions."""
+
 Told = Sequence[tuple[str, Value]]
 """The flags of a command line, in their order."""
 
@@ -65,6 +69,7 @@ def _run(told: Told) -> int:
     from secrets_manager import supervisor  # noqa: PLC0415 - takes time
 
     gc.freeze()
+    gc.set_threshold(GARBAGE)
     gc.enable()
     trio.run(supervisor.run, config)
     return OK

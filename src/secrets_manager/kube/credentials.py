@@ -17,7 +17,6 @@ import trio
 from secrets_manager.config import KubeConfig
 from secrets_manager.kube.access import Access, Source
 from secrets_manager.kube.errors import CredentialsError
-from secrets_manager.kube.kubeconfig import Kubeconfig
 from secrets_manager.kube.serviceaccount import SERVICE_ACCOUNT, ServiceAccount, in_pod
 from secrets_manager.net.proxy import proxy_for
 from secrets_manager.net.tls import Tls
@@ -69,6 +68,7 @@ async def find_cluster(
 def choose(config: KubeConfig, *, environ: Mapping[str, str], service_account: Path = SERVICE_ACCOUNT) -> Source:
     """A flag wins over KUBECONFIG, this over a pod's service account, and this over ~/.kube/config.
 
+    What reads a kubeconfig is imported only for one: it weighs 19 MB, and is of no use in a pod.
     Raises: CredentialsError where none of them is there.
     """
     named = config.kubeconfig or environ.get("KUBECONFIG", "")
@@ -80,6 +80,8 @@ def choose(config: KubeConfig, *, environ: Mapping[str, str], service_account: P
             f"no credentials for Kubernetes: no kubeconfig at {paths}, and no service account of a pod at "
             f"{service_account}; name a kubeconfig by --kubeconfig or KUBECONFIG"
         )
+    from secrets_manager.kube.kubeconfig import Kubeconfig  # noqa: PLC0415 - heavy
+
     return Kubeconfig(paths, context=config.context)
 
 

@@ -1,22 +1,22 @@
 """The credentials that a kubeconfig names: tokens, client certificates, login plugins, several files merged.
 
-The `kubernetes` package reads that format, for it has many corners. It weighs 19 MB and is of no use in a pod, so it
-is imported only where a kubeconfig is read. Its error texts may quote the file, tokens included; none is passed on.
+The `kubernetes` package reads that format, for it has many corners. Its error texts may quote the file, tokens
+included; none is passed on.
 """
 
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 import yaml
+from kubernetes.client import Configuration
+from kubernetes.config import ConfigException
+from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger
 
 from secrets_manager.kube.access import Access, header, kind_of
 from secrets_manager.kube.errors import CredentialsError
 from secrets_manager.net.tls import client_context
-
-if TYPE_CHECKING:
-    from kubernetes.client import Configuration
 
 MISREAD = (yaml.YAMLError, OSError, ValueError, LookupError, TypeError, AttributeError)
 """What the package raises besides its own error for a file that is not what it expects."""
@@ -24,7 +24,7 @@ MISREAD = (yaml.YAMLError, OSError, ValueError, LookupError, TypeError, Attribut
 
 class _Loaded(NamedTuple):
     access: Access
-    configuration: "Configuration"
+    configuration: Configuration
     needs_token: bool
 
 
@@ -42,8 +42,6 @@ class Kubeconfig:
 
     def look(self, *, thorough: bool) -> Access:
         """Renew a token that is about to expire; a thorough look reads all files and runs the login plugin."""
-        from kubernetes.config import ConfigException  # noqa: PLC0415 - heavy
-
         try:
             if self._loaded is None or thorough:
                 self._loaded = self._load()
@@ -61,9 +59,6 @@ class Kubeconfig:
         return f"`KUBECONFIG={self._paths} kubectl{context} version` may tell more"
 
     def _load(self) -> _Loaded:
-        from kubernetes.client import Configuration  # noqa: PLC0415 - heavy
-        from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger  # noqa: PLC0415 - heavy
-
         merged = KubeConfigMerger(self._paths).config
         if merged is None:
             raise CredentialsError(f"there is nothing in the kubeconfig {self._paths}")

@@ -57,6 +57,7 @@ class Load(argparse.Namespace):
     rest: float
     samples: int
     listing: bool
+    default_policy: bool
     in_pod: bool
     commands: list[str]
 
@@ -210,7 +211,8 @@ def lag(load: Load, bao: OpenBao, written: Written, sample: int) -> float:
 def running(
     command: list[str], load: Load, cluster: ControlPlane, bao: OpenBao, folder: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    credentials = bao.reader("secret/data/*", *(["secret/detailed-metadata/*"] if load.listing else []))
+    paths = ["secret/data/*", *(["secret/detailed-metadata/*"] if load.listing else [])]
+    credentials = bao.reader(*paths, default_policy=load.default_policy)
     environment = {
         **os.environ,
         **variables(cluster),
@@ -259,6 +261,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rest", type=float, default=20.0, help="seconds of rest that are measured")
     made.add_argument("--samples", type=int, default=60, help="changes of which the lag is measured")
     made.add_argument("--no-listing", dest="listing", action="store_false", help="grant no right to list folders")
+    made.add_argument("--default-policy", action="store_true", help="let the role have it, which costs OpenBao more")
     made.add_argument("--in-pod", action="store_true", help="start the program as in its container")
     made.add_argument("commands", nargs="*", help="each a program to measure; this one by default")
     return made

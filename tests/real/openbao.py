@@ -24,6 +24,12 @@ from tests.real.program import Program, free_port
 
 BINARY = Path(sys.executable).parent / "bao"
 TELEMETRY = 'telemetry {\n  prometheus_retention_time = "1h"\n  disable_hostname = true\n}\n'
+OWN_TOKEN = """
+path "auth/token/lookup-self" { capabilities = ["read"] }
+path "auth/token/renew-self" { capabilities = ["update"] }
+path "auth/token/revoke-self" { capabilities = ["update"] }
+"""
+"""What the program uses of the policy `default`, for a role without it."""
 READY_WITHIN = 30.0
 LOG = "openbao.log"
 AUDIT = "audit.log"
@@ -94,10 +100,10 @@ class OpenBao:
         """Delete all versions: the next write begins again with version 1."""
         self.request("DELETE", _in(path, "metadata"))
 
-    def policy(self, name: str, *paths: str) -> None:
-        """Allows reading these paths; a * at the end stands for whatever follows."""
+    def policy(self, name: str, *paths: str, more: str = "") -> None:
+        """Allows reading these paths; a * at the end stands for whatever follows. `more`: rules in HCL."""
         rules = "\n".join(f'path "{path}" {{ capabilities = ["read", "list"] }}' for path in paths)
-        self.request("PUT", f"sys/policies/acl/{name}", {"policy": rules})
+        self.request("PUT", f"sys/policies/acl/{name}", {"policy": rules + more})
 
     def approle(
         self,
@@ -129,11 +135,11 @@ class OpenBao:
         role_id = text(self.request("GET", f"{role}/role-id"), "data", "role_id")
         return Credentials(role_id, text(self.request("POST", f"{role}/secret-id"), "data", "secret_id"))
 
-    def reader(self, *paths: str) -> Credentials:
-        """A role that may read these paths and nothing else."""
+    def reader(self, *paths: str, default_policy: bool = True) -> Credentials:
+        """A role that may read these paths and look after its token, and nothing else."""
         name = self.fresh("reader")
-        self.policy(name, *paths)
-        return self.approle(name, policies=(name,))
+        self.policy(name, *paths, more="" if default_policy else OWN_TOKEN)
+        return self.approle(name, policies=(name,), default_policy=default_policy)
 
     def wrapped_secret_id(self, name: str) -> str:
         """A wrapping token with a new secret_id of the role in it."""

@@ -18,7 +18,12 @@ from secrets_manager.errors import UsageError
 T = TypeVar("T")
 
 ROLE = "secrets-manager-demo"
-POLICY = 'path "secret/data/*" { capabilities = ["read"] }'
+POLICY = """
+path "secret/data/*" { capabilities = ["read"] }
+path "auth/token/lookup-self" { capabilities = ["read"] }
+path "auth/token/renew-self" { capabilities = ["update"] }
+path "auth/token/revoke-self" { capabilities = ["update"] }
+"""
 
 
 class AppRole(NamedTuple):
@@ -47,7 +52,8 @@ class OpenBao:
         """Set up the login that a real installation has: a policy that reads, and a role that has it."""
         await self._call("POST", "sys/auth/approle", {"type": "approle"})
         await self._call("POST", f"sys/policies/acl/{ROLE}", {"policy": POLICY})
-        await self._call("POST", f"auth/approle/role/{ROLE}", {"token_policies": ROLE, "token_ttl": "20m"})
+        settings = {"token_policies": ROLE, "token_no_default_policy": True, "token_ttl": "20m"}
+        await self._call("POST", f"auth/approle/role/{ROLE}", settings)
         role = await self._call("GET", f"auth/approle/role/{ROLE}/role-id")
         secret = await self._call("POST", f"auth/approle/role/{ROLE}/secret-id", {})
         return AppRole(_data(role, _RoleId).role_id, _data(secret, _SecretId).secret_id)

@@ -4,8 +4,7 @@ Each sign of trouble halves the number, and each quiet second adds one. So the l
 takes, whatever that is.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 import trio
 
@@ -29,11 +28,9 @@ class Throttle:
         """How many may be under way now."""
         return int(self._limiter.total_tokens)
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    def turn(self) -> AbstractAsyncContextManager[None]:
         """Wait until one more request may be sent, and hold its place for the length of the block."""
-        async with self._limiter:
-            yield
+        return self._limiter
 
     def answered(self) -> None:
         """A request went well."""

@@ -204,7 +204,7 @@ async def test_timeout_of_the_caller_goes_with_each_request() -> None:
 
 async def test_connection_keeps_the_timeout_of_its_caller() -> None:
     async with running(answer_never) as peer, aclosing(spread()) as lanes:
-        caller = Caller(lanes, base_url=peer.url, headers={}, timeout=0.05)
+        caller = Caller(lanes, base_url=peer.url, headers={}, timeout=1.0)
         with pytest.raises(httpx.ReadTimeout) as caught:
             await caller.call("GET", "/")
 

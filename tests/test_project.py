@@ -11,6 +11,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from tests.readme import blocks, section
+
 ROOT = Path(__file__).parents[1]
 DEMO = ".ci/setup demo && .venv/bin/secrets-manager demo"
 TEST = ".ci/setup demo,dev && .venv/bin/just test"
@@ -38,10 +40,6 @@ def comments() -> Iterator[Comment]:
                     yield Comment(f"{path.relative_to(ROOT)}:{token.start[0]}", token.string)
 
 
-def section(readme: str, title: str) -> str:
-    return readme.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
-
-
 def rules_of(manifest: Path) -> object:
     """The rules of the first role in a manifest."""
     role = next(iter(yaml.safe_load_all(manifest.read_text())))
@@ -49,11 +47,7 @@ def rules_of(manifest: Path) -> object:
 
 
 def test_quick_start_is_exactly_two_commands() -> None:
-    quick_start = section((ROOT / "README.md").read_text(), "Quick start")
-
-    blocks = re.findall(r"^```\w*\n(.*?)^```", quick_start, re.MULTILINE | re.DOTALL)
-
-    assert blocks == [f"{DEMO}\n", f"{TEST}\n"]
+    assert blocks("Quick start") == [f"{DEMO}\n", f"{TEST}\n"]
 
 
 def test_ci_runs_the_test_command_of_the_readme_and_the_checks() -> None:
@@ -130,9 +124,9 @@ def test_rights_are_the_same_cluster_wide_and_in_one_namespace() -> None:
 def test_readme_says_what_to_do_for_each_reason_of_a_failed_sync() -> None:
     from secrets_manager.controller.definition import Reason  # noqa: PLC0415 - most tests here need no program
 
-    statuses = section((ROOT / "README.md").read_text(), "SecretDefinition")
+    reasons = re.findall(r"^\| `(\w+)` \|", section("SecretDefinition"), re.MULTILINE)
 
-    assert re.findall(r"^\| `(\w+)` \|", statuses, re.MULTILINE) == [one for one in Reason if one is not Reason.SYNCED]
+    assert reasons == [one for one in Reason if one is not Reason.SYNCED]
 
 
 def test_crd_in_deploy_is_what_the_program_prints() -> None:

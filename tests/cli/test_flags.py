@@ -1,7 +1,6 @@
 import logging
 import operator
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
@@ -19,8 +18,7 @@ from secrets_manager.config import (
     VaultConfig,
 )
 from secrets_manager.errors import UsageError
-
-README = Path(__file__).parents[2] / "README.md"
+from tests.readme import README
 
 LOGIN = {"VAULT_ROLE_ID": "the-role", "VAULT_SECRET_ID": "the-secret"}
 """What the default way to log in can't do without."""
@@ -485,6 +483,6 @@ def test_error_keeps_no_secret_in_its_chain() -> None:
 
 
 def test_readme_holds_the_table_of_flags() -> None:
-    between = README.read_text().partition("<!-- flags -->\n")[2].partition("<!-- /flags -->")[0]
+    between = README.partition("<!-- flags -->\n")[2].partition("<!-- /flags -->")[0]
 
     assert between.strip() == readme_table().strip(), f"README.md should have between its marks:\n{readme_table()}"

@@ -11,16 +11,8 @@ from secrets_manager.backends.base import Source
 from tests.contracts.test_vault_tokens import approle, ask
 from tests.contracts.vault import backend_of, client_of
 from tests.doubles.vault_tokens import Credentials
+from tests.readme import blocks
 from tests.real.openbao import BINARY, OpenBao
-
-README = (Path(__file__).parents[2] / "README.md").read_text()
-
-
-def block(title: str, language: str) -> str:
-    """The first block of code below a title."""
-    found = re.search(rf"^```{language}\n(.*?)^```", README.partition(f"# {title}\n")[2], re.DOTALL | re.MULTILINE)
-    assert found
-    return found[1]
 
 
 @pytest.fixture
@@ -39,8 +31,8 @@ def credentials(openbao_alone: OpenBao, tmp_path: Path) -> Credentials:
             ["sh", "-ec", command], check=True, stdout=subprocess.PIPE, text=True, env=environment
         ).stdout
 
-    policy = block("Vault", "sh").replace("\nEND\n", f"\n{block('Vault', 'hcl')}END\n")
-    commands = [policy, *re.split(r"(?<!\\)\n", block("AppRole", "sh").strip())]
+    (policy, *_), (listing,), (logins, *_) = blocks("Vault", "sh"), blocks("Vault", "hcl"), blocks("AppRole", "sh")
+    commands = [policy.replace("\nEND\n", f"\n{listing}END\n"), *re.split(r"(?<!\\)\n", logins.strip())]
     printed = [run(command) for command in commands]
     return Credentials(*printed[-2:])
 

@@ -13,6 +13,7 @@ import yaml
 from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, text
 from tests.deploy.installation import DEPLOY
 from tests.deploy.pod_security import violations
+from tests.readme import README
 from tests.real.cluster import run_kubectl
 
 WAYS = ("cluster-wide", "namespaced")
@@ -141,7 +142,7 @@ def test_the_image_runs_as_the_user_of_the_pods() -> None:
 
 def in_the_readme() -> list[str]:
     """The kustomizations that it shows."""
-    return re.findall(r"```yaml\n(apiVersion: kustomize.*?)```", (DEPLOY.parent / "README.md").read_text(), re.DOTALL)
+    return re.findall(r"```yaml\n(apiVersion: kustomize.*?)```", README, re.DOTALL)
 
 
 def built_beside(kustomization: str, folder: Path) -> dict[str, Object]:

@@ -19,17 +19,12 @@ import msgspec
 import pytest
 
 from secrets_manager.demo.api.documents import Json, Object, at, parse, text
+from secrets_manager.demo.openbao import SELF_RULES
 from tests.doubles.vault_tokens import Credentials
 from tests.real.program import Program, free_port
 
 BINARY = Path(sys.executable).parent / "bao"
 TELEMETRY = 'telemetry {\n  prometheus_retention_time = "1h"\n  disable_hostname = true\n}\n'
-OWN_TOKEN = """
-path "auth/token/lookup-self" { capabilities = ["read"] }
-path "auth/token/renew-self" { capabilities = ["update"] }
-path "auth/token/revoke-self" { capabilities = ["update"] }
-"""
-"""What the program uses of the policy `default`, for a role without it."""
 READY_WITHIN = 30.0
 LOG = "openbao.log"
 AUDIT = "audit.log"
@@ -138,7 +133,7 @@ class OpenBao:
     def reader(self, *paths: str, default_policy: bool = True) -> Credentials:
         """A role that may read these paths and look after its token, and nothing else."""
         name = self.fresh("reader")
-        self.policy(name, *paths, more="" if default_policy else OWN_TOKEN)
+        self.policy(name, *paths, more="" if default_policy else SELF_RULES)
         return self.approle(name, policies=(name,), default_policy=default_policy)
 
     def wrapped_secret_id(self, name: str) -> str:

@@ -91,7 +91,7 @@ class _Chunks(AsyncIterator[bytes]):
     async def __anext__(self) -> bytes:
         try:
             return await anext(self._chunks)
-        except BaseException:
+        except BaseException:  # the end, a failure or a cancellation: nothing comes after any of them
             self.at_the_end = True
             raise
 

@@ -70,6 +70,29 @@ async def test_dead_token_is_replaced_and_the_read_made_again(vault: VaultState,
     ]
 
 
+async def test_token_that_died_after_a_look_but_before_a_slow_read_is_replaced(
+    vault: VaultState, autojump_clock: MockClock
+) -> None:
+    """The look was sent later than the read, and answered sooner."""
+    vault.delay = lambda request: 1.0 if request.path == PATH else 0.0
+    documents: list[Document] = []
+
+    async def read() -> None:
+        documents.append(await backend.read(Source(PATH)))
+
+    async with backend_of(vault, vault.reader(PATH)) as backend, trio.open_nursery() as nursery:
+        await read()
+        await trio.sleep(10)
+        nursery.start_soon(read)
+        await trio.sleep(0.2)
+        with pytest.raises(SourceForbidden):
+            await backend.read(Source("secret/data/forbidden"))
+        assert vault.count("GET", "auth/token/lookup-self") == 1
+        vault.revoke_token(*vault.tokens.alive())
+
+    assert [document.values for document in documents] == [{"password": "canary"}] * 2
+
+
 async def test_listing_that_the_policies_forbid_takes_no_other_token(
     vault: VaultState, autojump_clock: MockClock
 ) -> None:

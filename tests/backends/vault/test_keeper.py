@@ -236,7 +236,7 @@ class TestFarewell:
             await trio.sleep(120)
             vault.delay_of_answer = lambda request: 0.5 if request.path == LOGIN else 0
             with trio.move_on_after(0.2):
-                await keeper.successor(token, asked_at=trio.current_time(), by_policy=True)
+                await keeper.successor(token, refused_at=trio.current_time(), by_policy=True)
             await keep_for(keeper, 1)
 
         assert len(timed.logins) == 2

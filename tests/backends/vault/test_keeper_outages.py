@@ -24,8 +24,8 @@ def vault() -> VaultState:
 
 
 async def successor(keeper: TokenKeeper, refused: Token, *, by_policy: bool = False) -> Token | None:
-    """As a read asks that was sent just now."""
-    return await keeper.successor(refused, asked_at=trio.current_time(), by_policy=by_policy)
+    """As a read asks that was refused just now."""
+    return await keeper.successor(refused, refused_at=trio.current_time(), by_policy=by_policy)
 
 
 def down(request: Request) -> None:
@@ -219,11 +219,11 @@ class TestRefusedRead:
         async with keeper_of(vault, vault.approle("app")) as keeper:
             token = await keeper.token()
             await trio.sleep(10)
-            asked_at = trio.current_time()
+            refused_at = trio.current_time()
             await trio.sleep(0.1)
             async with trio.open_nursery() as nursery:
                 for _ in range(50):
-                    nursery.start_soon(partial(keeper.successor, token, asked_at=asked_at, by_policy=False))
+                    nursery.start_soon(partial(keeper.successor, token, refused_at=refused_at, by_policy=False))
 
         assert vault.count("GET", "auth/token/lookup-self") == 1
 

@@ -112,14 +112,13 @@ class VaultBackend:
         token = await self._keeper.token()
         replacements = 0
         while True:
-            asked_at = trio.current_time()
             reply = await self._client.request("GET", path, operation=operation, token=token.secret, params=params)
             if reply.status != FORBIDDEN or replacements == REPLACEMENTS:
                 return reply, token
             by_policy = forbidden_by_policy(reply)
             if by_policy and operation == "list":
                 return reply, token
-            successor = await self._keeper.successor(token, asked_at=asked_at, by_policy=by_policy)
+            successor = await self._keeper.successor(token, refused_at=trio.current_time(), by_policy=by_policy)
             if successor is None:
                 return reply, token
             token, replacements = successor, replacements + 1

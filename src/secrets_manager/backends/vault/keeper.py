@@ -102,10 +102,10 @@ class TokenKeeper:
         async with self._lock:
             return self._living() or await self._login()
 
-    async def successor(self, refused: Token, *, asked_at: float, by_policy: bool) -> Token | None:
+    async def successor(self, refused: Token, *, refused_at: float, by_policy: bool) -> Token | None:
         """What to try instead of a token that a read was refused with; None when its policies are the reason.
 
-        The read was sent at `asked_at`. `by_policy` is what Vault's words tell of the reason.
+        The refusal came at `refused_at`. `by_policy` is what Vault's words tell of the reason.
         Raises: Unavailable.
         """
         async with self._lock:
@@ -114,7 +114,7 @@ class TokenKeeper:
                 return await self._login()
             if token.secret != refused.secret:
                 return token
-            if self._believed(token, asked_at=asked_at, by_policy=by_policy) or await self._inspect(token):
+            if self._believed(token, refused_at=refused_at, by_policy=by_policy) or await self._inspect(token):
                 return await self._with_other_policies(token)
             return await self._login()
 
@@ -174,12 +174,12 @@ class TokenKeeper:
     def _living(self) -> Token | None:
         return self._token if self._token and self._token.alive(trio.current_time()) else None
 
-    def _believed(self, token: Token, *, asked_at: float, by_policy: bool) -> bool:
+    def _believed(self, token: Token, *, refused_at: float, by_policy: bool) -> bool:
         """Whether a refusal says nothing against the token: it was seen alive since, or the words don't speak of it."""
         if token.uses > 0:  # it may be spent
             return False
         seen = self._seen_alive_at
-        return seen > asked_at or (by_policy and trio.current_time() < seen + BELIEVED_FOR)
+        return seen > refused_at or (by_policy and trio.current_time() < seen + BELIEVED_FOR)
 
     async def _login(self) -> Token:
         """A new token, which is used from now on. Whoever asked for it may leave meanwhile: it is not lost."""

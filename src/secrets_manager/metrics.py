@@ -1,6 +1,7 @@
 """Every metric of the process, on a registry that is passed in; a part receives its own group only.
 
-Names and labels are those of the Go original, so dashboards and alerts go on. Series of a definition go when it goes.
+Names and labels are those of the Go original, so dashboards and alerts go on. Series of a definition go when it goes,
+and those of a path when no definition uses it.
 """
 
 from collections.abc import Callable
@@ -89,6 +90,15 @@ class ControllerMetrics:
             registry=registry,
         )
 
+        self._unexpected_errors = Counter(
+            "secrets_manager_controller_unexpected_errors_total",
+            "Reconciles and status writes that met an exception that no part promises to raise",
+            registry=registry,
+        )
+
+    def unexpected_error(self) -> None:
+        self._unexpected_errors.inc()
+
     def reconciled(self, seconds: float) -> None:
         self._reconciles.observe(seconds)
 
@@ -129,7 +139,16 @@ class BackendMetrics:
             "Reads that were answered by another one of the same path a moment before",
             registry=registry,
         )
+        self._unexpected_errors = Counter(
+            "secrets_manager_backend_unexpected_errors_total",
+            "Reads, polls and listings that met an exception that no part promises to raise",
+            ("task",),
+            registry=registry,
+        )
         self._up.set(1)
+
+    def unexpected_error(self, task: str) -> None:
+        self._unexpected_errors.labels(task).inc()
 
     def state(self, *, up: bool, concurrency: int) -> None:
         self._up.set(1 if up else 0)
@@ -137,6 +156,23 @@ class BackendMetrics:
 
     def cache_hit(self) -> None:
         self._cache_hits.inc()
+
+
+class _ReadErrors:
+    """A store's failed reads by path and error; the series of a path go with it, whatever other labels they bear."""
+
+    def __init__(self, name: str, about: str, labels: tuple[str, ...], registry: CollectorRegistry) -> None:
+        self._counter = Counter(name, about, (*labels, "path", "error"), registry=registry)
+        self._series: dict[str, set[tuple[str, ...]]] = {}
+
+    def count(self, labels: tuple[str, ...], path: str, error: str) -> None:
+        series = (*labels, path, error)
+        self._series.setdefault(path, set()).add(series)
+        self._counter.labels(*series).inc()
+
+    def forget(self, path: str) -> None:
+        for series in self._series.pop(path, ()):
+            self._counter.remove(*series)
 
 
 class VaultMetrics:
@@ -164,11 +200,11 @@ class VaultMetrics:
             (*labels, "error"),
             registry=registry,
         )
-        self._read_errors = Counter(
+        self._read_errors = _ReadErrors(
             "secrets_manager_vault_read_secret_errors_total",
             "Vault read operations counter",
-            (*labels, "path", "error"),
-            registry=registry,
+            labels,
+            registry,
         )
         self._requests = Histogram(
             "secrets_manager_vault_request_duration_seconds",
@@ -207,7 +243,11 @@ class VaultMetrics:
         self._requests.labels(operation, status).observe(seconds)
 
     def read_error(self, path: str, error: str) -> None:
-        self._read_errors.labels(*self._labels, path, error).inc()
+        self._read_errors.count(self._labels, path, error)
+
+    def forget(self, path: str) -> None:
+        """No definition uses this path any more."""
+        self._read_errors.forget(path)
 
 
 class AzureMetrics:
@@ -216,11 +256,11 @@ class AzureMetrics:
     def __init__(self, registry: CollectorRegistry, config: AzureConfig) -> None:
         self._labels = (config.name or urlsplit(config.url).hostname or "", config.tenant_id)
         labels = ("azure_kv_name", "azure_kv_tenant")
-        self._read_errors = Counter(
+        self._read_errors = _ReadErrors(
             "secrets_manager_azure_kv_read_secret_errors_total",
             "AzureKV read operations counter",
-            (*labels, "path", "error"),
-            registry=registry,
+            labels,
+            registry,
         )
         self._login_errors = Counter(
             "secrets_manager_azure_kv_login_errors_total", "AzureKV login errors counter", labels, registry=registry
@@ -233,7 +273,11 @@ class AzureMetrics:
         )
 
     def read_error(self, path: str, error: str) -> None:
-        self._read_errors.labels(*self._labels, path, error).inc()
+        self._read_errors.count(self._labels, path, error)
+
+    def forget(self, path: str) -> None:
+        """No definition uses this path any more."""
+        self._read_errors.forget(path)
 
     def login_error(self) -> None:
         self._login_errors.labels(*self._labels).inc()

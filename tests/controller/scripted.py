@@ -1,12 +1,12 @@
 """A secret store that says what the test told it to, and what one needs to watch how it is asked."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from random import Random
 from typing import NamedTuple
 
 import trio
-from prometheus_client import CollectorRegistry
 
 from secrets_manager.backends.base import (
     BackendError,
@@ -15,10 +15,9 @@ from secrets_manager.backends.base import (
     Source,
     Unavailable,
 )
-from secrets_manager.controller.sources import Sources, Turn
+from secrets_manager.controller.read_policy import ReadPolicy
+from secrets_manager.controller.sources import Sources
 from secrets_manager.kube.objects import ObjectKey
-from secrets_manager.kube.workqueue import WorkQueue
-from secrets_manager.metrics import QueueMetrics
 from tests.gen import NAMESPACE, document
 
 PERIOD = 60.0
@@ -39,16 +38,20 @@ class Listing(NamedTuple):
     at: float
 
 
-class Told:
-    """What the metrics were told last."""
+class RecordedMetrics:
+    """What the metrics were given last."""
 
     def __init__(self) -> None:
         self.up = True
         self.concurrency = 0
         self.cache_hits = 0
+        self.unexpected_errors: list[str] = []
 
     def cache_hit(self) -> None:
         self.cache_hits += 1
+
+    def unexpected_error(self, task: str) -> None:
+        self.unexpected_errors.append(task)
 
     def state(self, *, up: bool, concurrency: int) -> None:
         self.up, self.concurrency = up, concurrency
@@ -59,6 +62,7 @@ class ScriptedBackend:
 
     def __init__(self, takes: float = 0.0) -> None:
         self.takes = takes
+        self.metrics = RecordedMetrics()
         self.reads: list[Read] = []
         self.under_way = 0
         self.most_under_way = 0
@@ -68,10 +72,15 @@ class ScriptedBackend:
         self.listings_under_way = 0
         self.most_listings_under_way = 0
         self.listed: dict[str, Mapping[str, str] | BackendError] = {}
+        self.forgotten: list[str] = []
         self._contents: dict[Source, Document | BackendError] = {}
+        self._folders: defaultdict[str, dict[str, Document | BackendError]] = defaultdict(dict)
 
     def put(self, source: Source, content: Document | BackendError) -> None:
         self._contents[source] = content
+        place = self.place(source)
+        if place is not None:
+            self._folders[place.folder][place.name] = content
 
     def times(self, source: Source) -> list[float]:
         return [read.at for read in self.reads if read.source == source]
@@ -93,13 +102,16 @@ class ScriptedBackend:
         folder, _, name = source.path.rpartition("/")
         return Place(folder, name) if source.version is None else None
 
+    def segments(self, path: str) -> tuple[str, ...]:
+        return tuple(path.split("/"))
+
     async def markers(self, folder: str) -> Mapping[str, str]:
         """What is told of a folder is what was put there, unless the test has put a listing of its own."""
         self.listings.append(Listing(folder, trio.current_time()))
-        told = self.listed.get(folder) or {
-            place.name: content.listed or content.marker
-            for source, content in self._contents.items()
-            if isinstance(content, Document) and (place := self.place(source)) and place.folder == folder
+        shown = self.listed.get(folder) or {
+            name: content.listed or content.marker
+            for name, content in self._folders[folder].items()
+            if isinstance(content, Document)
         }
         self.listings_under_way += 1
         self.most_listings_under_way = max(self.listings_under_way, self.most_listings_under_way)
@@ -107,9 +119,12 @@ class ScriptedBackend:
             await trio.sleep(self.listing_takes)
         finally:
             self.listings_under_way -= 1
-        if isinstance(told, BackendError):
-            raise told
-        return told
+        if isinstance(shown, BackendError):
+            raise shown
+        return shown
+
+    def forget(self, path: str) -> None:
+        self.forgotten.append(path)
 
     async def maintain(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
@@ -133,31 +148,6 @@ def key(name: str) -> ObjectKey:
     return ObjectKey(NAMESPACE, name)
 
 
-class Polled(Sources):
-    """Sources with a queue of their own, from which `running` takes those that are due."""
-
-    def __init__(
-        self, backend: ScriptedBackend, *, period: float, list_period: float, concurrency: int, wake: Alarm
-    ) -> None:
-        self.due = WorkQueue[Turn](metrics=QueueMetrics(CollectorRegistry(), "test"), random=Random(0))
-        self.told = Told()
-        super().__init__(
-            backend,
-            period=period,
-            list_period=list_period,
-            concurrency=concurrency,
-            random=Random(0),
-            metrics=self.told,
-            schedule=self.due.add_after,
-            wake=wake,
-        )
-
-    async def look_at_those_due(self) -> None:
-        while True:
-            async with self.due.take() as turn:
-                await self.look(turn)
-
-
 def idle(
     backend: ScriptedBackend,
     *,
@@ -165,17 +155,20 @@ def idle(
     period: float = PERIOD,
     list_period: float = 0.0,
     concurrency: int = 16,
-) -> Polled:
-    """Sources that look only once they are run."""
-    return Polled(backend, period=period, list_period=list_period, concurrency=concurrency, wake=wake or Alarm())
+) -> Sources:
+    """Sources that are polled only once they are run."""
+    return Sources(
+        backend,
+        ReadPolicy(period=period, list_period=list_period, concurrency=concurrency),
+        random=Random(0),
+        metrics=backend.metrics,
+        wake=wake or Alarm(),
+    )
 
 
 @asynccontextmanager
-async def running(sources: Polled, *, pollers: int = POLLERS) -> AsyncIterator[None]:
+async def running(sources: Sources) -> AsyncIterator[None]:
     async with trio.open_nursery() as nursery:
-        await nursery.start(sources.due.run)
-        nursery.start_soon(sources.drop_values)
-        for _ in range(pollers):
-            nursery.start_soon(sources.look_at_those_due)
+        nursery.start_soon(sources.run)
         yield
         nursery.cancel_scope.cancel()

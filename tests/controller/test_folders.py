@@ -17,8 +17,9 @@ from secrets_manager.backends.base import (
     SourceTooLarge,
     Unavailable,
 )
+from secrets_manager.controller.sources import Sources
 from secrets_manager.kube.objects import ObjectKey
-from tests.controller.scripted import Alarm, Polled, ScriptedBackend, idle, key, running
+from tests.controller.scripted import Alarm, ScriptedBackend, idle, key, running
 from tests.gen import document
 
 FOLDER = "secret/data/shop"
@@ -29,7 +30,7 @@ PERIOD = 60.0
 
 async def in_use(
     backend: ScriptedBackend, *, alarm: Alarm | None = None, many: frozenset[Source] = MANY, concurrency: int = 16
-) -> Polled:
+) -> Sources:
     """Sources that each are used by a definition, and have been read for it."""
     sources = idle(backend, wake=alarm, period=PERIOD, list_period=1.0, concurrency=concurrency)
     for source in many:
@@ -90,7 +91,7 @@ async def test_folder_whose_sources_take_long_to_be_read_is_listed_once_a_period
     for source in MANY:
         sources.use(user(source), frozenset({source}))
 
-    async with running(sources, pollers=30):
+    async with running(sources):
         await trio.sleep(5 * PERIOD)
 
     times = [listing.at for listing in backend.listings]
@@ -299,7 +300,7 @@ async def test_few_listings_are_under_way_at_a_time_and_each_folder_has_its_turn
     many = frozenset(Source(f"secret/data/folder-{number % 20}/app-{number}") for number in range(2000))
     sources = await in_use(backend, many=many)
 
-    async with running(sources, pollers=16):
+    async with running(sources):
         await trio.sleep(PERIOD)
         backend.listings.clear()
         await trio.sleep(PERIOD)
@@ -318,7 +319,7 @@ async def test_listing_that_fails_leaves_its_place_to_others(autojump_clock: Moc
     for number in range(20):
         backend.listed[f"secret/data/folder-{number}"] = Unavailable("no answer")
 
-    async with running(sources, pollers=16):
+    async with running(sources):
         await trio.sleep(PERIOD)
 
     assert backend.most_listings_under_way == 2

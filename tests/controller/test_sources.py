@@ -10,10 +10,20 @@ from secrets_manager.backends.base import (
     Source,
     SourceForbidden,
 )
-from secrets_manager.controller.sources import MAX_HOLD
+from secrets_manager.controller.read_policy import ReadPolicy
+from secrets_manager.controller.sources import Sources
 from secrets_manager.kube.objects import ObjectKey
 from tests.controller.scripted import ANY, DB, PERIOD, TLS, Read, ScriptedBackend, idle, key, running
 from tests.gen import document
+
+MAX_HOLD = ReadPolicy().hold
+
+
+def held_result(sources: Sources) -> Document | BackendError | None:
+    """What is in memory of the last read of DB."""
+    entry = sources._table.get(DB)
+    assert entry is not None
+    return entry.result
 
 
 async def test_source_is_read_once_for_all_who_ask_at_one_moment(autojump_clock: MockClock) -> None:
@@ -167,10 +177,10 @@ async def test_values_are_dropped_after_that_moment(autojump_clock: MockClock) -
 
     async with running(sources):
         await sources.documents(key("db"), frozenset({DB}))
-        held = sources._entries[DB].result
+        held = held_result(sources)
         await trio.sleep(2 * MAX_HOLD + 1.0)
 
-        assert (held, sources._entries[DB].result) == (ANY, None)
+        assert (held, held_result(sources)) == (ANY, None)
 
 
 async def test_definition_that_went_meanwhile_can_finish_its_last_reconcile(autojump_clock: MockClock) -> None:
@@ -181,4 +191,4 @@ async def test_definition_that_went_meanwhile_can_finish_its_last_reconcile(auto
     sources.release(key("db"))
 
     assert await sources.documents(key("db"), frozenset({DB})) == {DB: ANY}
-    assert sources._entries == {}
+    assert len(sources._table) == 0

@@ -11,21 +11,22 @@ from secrets_manager.backends.base import (
     Source,
     SourceForbidden,
     SourceNotFound,
-    Unavailable,
 )
-from secrets_manager.controller.sources import MAX_HOLD, _until_next
+from secrets_manager.controller.read_policy import ReadPolicy
+from secrets_manager.controller.reading import next_slot, place_of
 from tests.controller.scripted import ANY, DB, PERIOD, TLS, Alarm, ScriptedBackend, idle, key, running
 from tests.gen import document
 
+MAX_HOLD = ReadPolicy().hold
 
-def test_turns_are_a_period_apart_whatever_rounding_does() -> None:
-    now = _until_next(DB, PERIOD, 0.0)
-    waits = []
+
+def test_slots_are_a_period_apart_whatever_rounding_does() -> None:
+    place = place_of(DB, slots=50)
+    slots = [next_slot(place, PERIOD, 0.0)]
     for _ in range(1000):
-        waits.append(_until_next(DB, PERIOD, now))
-        now += waits[-1]
+        slots.append(next_slot(place, PERIOD, slots[-1]))
 
-    assert waits == pytest.approx([PERIOD] * 1000)
+    assert [later - earlier for earlier, later in pairwise(slots)] == pytest.approx([PERIOD] * 1000)
 
 
 async def test_each_source_is_polled_once_in_each_period(autojump_clock: MockClock) -> None:
@@ -164,7 +165,7 @@ async def test_users_are_woken_when_what_a_read_brings_changes(
     assert alarm.calls == [{key("db")}]
 
 
-@pytest.mark.parametrize("content", [ANY, SourceNotFound("gone"), Unavailable("no answer for this path")])
+@pytest.mark.parametrize("content", [ANY, SourceNotFound("gone"), SourceForbidden("not allowed")])
 async def test_at_rest_nobody_is_woken(content: Document | BackendError, autojump_clock: MockClock) -> None:
     backend, alarm = ScriptedBackend(), Alarm()
     sources = idle(backend, wake=alarm)
@@ -192,7 +193,7 @@ async def test_source_that_nobody_uses_is_no_longer_polled(autojump_clock: MockC
 
     assert Counter(read.source for read in backend.reads) == {DB: 2, TLS: 5}
     assert alarm.calls == [{key("two")}]
-    assert list(sources._entries) == [TLS]
+    assert [*sources._table.entries] == [TLS]
 
 
 async def test_definition_that_moves_leaves_its_old_source(autojump_clock: MockClock) -> None:

@@ -2,9 +2,9 @@ import msgspec
 import pytest
 
 from secrets_manager.backends.base import Source
-from secrets_manager.controller.definition import Condition, Reason, SecretDefinition, SourceStatus, Status
+from secrets_manager.controller.definition import Condition, Reason, SourceStatus, Status
 from secrets_manager.controller.problem import Problem
-from secrets_manager.controller.status import InSync, Outcome, next_status
+from secrets_manager.controller.status import InSync, Outcome, Result, next_status, result_of
 from tests.gen import LATER, NOW, secret_definition
 
 FIRST_SYNC = InSync("db", {Source("secret/data/db"): 3, Source("kv1/app"): None}, wrote=True)
@@ -39,9 +39,12 @@ FAILED_CONDITION = Condition(
 
 
 def after(status: Status, *outcomes: Outcome, generation: int = 1, now: str = LATER) -> Status:
+    """The status after these outcomes in one process, each of which was written."""
+    result: Result | None = None
     for outcome in outcomes:
-        definition: SecretDefinition = secret_definition(status=status, generation=generation)
-        status = next_status(definition, outcome, now=now)
+        definition = secret_definition(status=status, generation=generation)
+        result = result_of(definition, outcome, before=result, now=now)
+        status = next_status(definition, result)
     return status
 
 

@@ -6,9 +6,9 @@ from prometheus_client import CollectorRegistry
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from secrets_manager.backoff import Backoff
-from secrets_manager.kube.schedule import Schedule
-from secrets_manager.kube.workqueue import PASSED, Lane, WorkQueue
+from secrets_manager.kube.workqueue import PASSED, Priority, WorkQueue
 from secrets_manager.metrics import QueueMetrics
+from secrets_manager.schedule import Schedule
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ async def take_all(queue: WorkQueue[str]) -> list[str]:
     """Take what is there now, one after the other."""
     taken: list[str] = []
     while queue:
-        async with queue.take() as key:
+        async with queue.take() as (key, _):
             taken.append(key)
     return taken
 
@@ -47,7 +47,7 @@ async def test_a_key_added_twice_is_worked_on_once(queue: WorkQueue[str]) -> Non
 
 async def test_a_key_added_while_it_is_worked_on_comes_again_afterwards(queue: WorkQueue[str]) -> None:
     queue.add("a")
-    async with queue.take() as key:
+    async with queue.take() as (key, _):
         queue.add(key)
         queue.add(key)
         assert repr(queue) == "<WorkQueue 0 urgent, 0 routine, 0 background, 1 in progress, 1 again, 0 delayed>"
@@ -60,7 +60,7 @@ async def test_a_hot_key_waits_behind_all_others_each_time(queue: WorkQueue[str]
         queue.add(key)
     taken: list[str] = []
     for _ in range(9):
-        async with queue.take() as key:
+        async with queue.take() as (key, _):
             taken.append(key)
             queue.add("hot")  # it changes all the time
             queue.add(key)
@@ -73,7 +73,7 @@ async def test_no_key_is_given_to_two_takers_at_once(queue: WorkQueue[str], auto
     seen: list[list[str]] = []
 
     async def work() -> None:
-        async with queue.take() as key:
+        async with queue.take() as (key, _):
             working.append(key)
             seen.append(sorted(working))
             await trio.sleep(1)
@@ -93,7 +93,7 @@ async def test_takers_wait_for_keys(queue: WorkQueue[str], autojump_clock: MockC
     taken: list[tuple[str, float]] = []
 
     async def work() -> None:
-        async with queue.take() as key:
+        async with queue.take() as (key, _):
             taken.append((key, trio.current_time()))
 
     start = trio.current_time()
@@ -111,30 +111,30 @@ async def test_two_takers_that_are_woken_for_one_key_do_not_both_get_one(queue: 
     taken: list[str] = []
 
     async def work() -> None:
-        async with queue.take() as key:
+        async with queue.take() as (key, _):
             taken.append(key)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(work)
         nursery.start_soon(work)
         await wait_all_tasks_blocked()
-        queue.add("a", Lane.ROUTINE)
-        queue.add("a", Lane.URGENT)
+        queue.add("a", Priority.ROUTINE)
+        queue.add("a", Priority.URGENT)
         await wait_all_tasks_blocked()
         assert taken == ["a"]
         nursery.cancel_scope.cancel()
 
 
-async def test_the_lanes_go_one_before_the_other(queue: WorkQueue[str]) -> None:
-    for lane in reversed(Lane):
-        queue.add(lane.name, lane)
+async def test_the_priorities_go_one_before_the_other(queue: WorkQueue[str]) -> None:
+    for priority in reversed(Priority):
+        queue.add(priority.name, priority)
 
     assert await take_all(queue) == ["URGENT", "ROUTINE", "BACKGROUND"]
 
 
 async def test_routine_is_not_starved_by_urgent(queue: WorkQueue[str]) -> None:
     for key in ("r1", "r2"):
-        queue.add(key, Lane.ROUTINE)
+        queue.add(key, Priority.ROUTINE)
     count = 3 * PASSED
     for number in range(count):
         queue.add(f"u{number}")
@@ -146,10 +146,10 @@ async def test_routine_is_not_starved_by_urgent(queue: WorkQueue[str]) -> None:
 
 
 async def test_background_is_starved_by_neither(queue: WorkQueue[str]) -> None:
-    queue.add("background", Lane.BACKGROUND)
+    queue.add("background", Priority.BACKGROUND)
     for number in range(2 * PASSED**2):
         queue.add(f"u{number}")
-        queue.add(f"r{number}", Lane.ROUTINE)
+        queue.add(f"r{number}", Priority.ROUTINE)
 
     taken = await take_all(queue)
 
@@ -158,24 +158,24 @@ async def test_background_is_starved_by_neither(queue: WorkQueue[str]) -> None:
 
 async def test_a_routine_key_that_becomes_urgent_moves_up_and_does_not_move_back(queue: WorkQueue[str]) -> None:
     for key in "ab":
-        queue.add(key, Lane.ROUTINE)
-    queue.add("b", Lane.URGENT)
-    queue.add("b", Lane.ROUTINE)
+        queue.add(key, Priority.ROUTINE)
+    queue.add("b", Priority.URGENT)
+    queue.add("b", Priority.ROUTINE)
 
     assert await take_all(queue) == ["b", "a"]
 
 
-async def test_a_key_added_again_keeps_the_most_urgent_lane_it_was_given(queue: WorkQueue[str]) -> None:
+async def test_a_key_added_again_keeps_the_most_urgent_priority_it_was_given(queue: WorkQueue[str]) -> None:
     queue.add("a")
-    async with queue.take() as key:
-        queue.add(key, Lane.URGENT)
-        queue.add(key, Lane.ROUTINE)
+    async with queue.take() as (key, _):
+        queue.add(key, Priority.URGENT)
+        queue.add(key, Priority.ROUTINE)
 
     assert repr(queue) == "<WorkQueue 1 urgent, 0 routine, 0 background, 0 in progress, 0 again, 0 delayed>"
 
 
 async def test_work_that_is_cancelled_is_to_be_done_again(queue: WorkQueue[str], autojump_clock: MockClock) -> None:
-    queue.add("a", Lane.ROUTINE)
+    queue.add("a", Priority.ROUTINE)
     with trio.move_on_after(1):
         async with queue.take():
             await trio.sleep_forever()
@@ -245,7 +245,7 @@ async def test_delayed_keys_come_at_their_time(
 
     came: list[tuple[str, float]] = []
     for _ in range(3):
-        async with queue.take() as key:
+        async with queue.take() as (key, _):
             came.append((key, trio.current_time() - start))
 
     assert came == [("now", 0), ("soon", 10), ("late", 50)]
@@ -259,7 +259,7 @@ async def test_the_timer_hears_of_a_key_that_comes_before_the_one_it_waits_for(
     queue.add_after("late", 50)
     await trio.sleep(5)
     queue.add_after("soon", 10)
-    async with queue.take() as key:
+    async with queue.take() as (key, _):
         assert (key, trio.current_time() - start) == ("soon", 15)
 
 
@@ -341,12 +341,12 @@ async def test_the_life_of_keys_is_counted_as_client_go_counts_it(
     queue: WorkQueue[str], registry: CollectorRegistry, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     await nursery.start(queue.run)
-    queue.add("a", Lane.ROUTINE)
+    queue.add("a", Priority.ROUTINE)
     queue.add("b")
     await trio.sleep(2)
-    queue.add("a", Lane.URGENT)  # waits already, since two seconds
+    queue.add("a", Priority.URGENT)  # waits already, since two seconds
     for _ in range(2):
-        async with queue.take() as key:
+        async with queue.take() as (key, _):
             await trio.sleep(3)
             if key == "b":
                 queue.add(key)

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from secrets_manager.kube.workqueue import PASSED, Lane, WorkQueue
+from secrets_manager.kube.workqueue import PASSED, Item, Priority, WorkQueue
 from secrets_manager.metrics import QueueMetrics
 
 KEYS = st.sampled_from("abcd")
 SECONDS = st.integers(0, 20)
 CALLS = st.lists(
     st.one_of(
-        st.tuples(st.just("add"), KEYS, st.sampled_from(Lane)),
+        st.tuples(st.just("add"), KEYS, st.sampled_from(Priority)),
         st.tuples(st.just("add_after"), KEYS, SECONDS),
         st.tuples(st.just("take")),
         st.tuples(st.just("done"), st.integers(0, 3), st.booleans()),
@@ -55,7 +55,7 @@ class Run:
     def __init__(self) -> None:
         self.model = Model()
         self.queue = WorkQueue[str](metrics=QueueMetrics(CollectorRegistry(), "test"), random=Random(0))
-        self.held: list[AbstractAsyncContextManager[str]] = []
+        self.held: list[AbstractAsyncContextManager[Item[str]]] = []
 
     async def play(self, calls: list[tuple[object, ...]]) -> None:
         for call in calls:
@@ -65,8 +65,8 @@ class Run:
 
     async def make(self, call: tuple[object, ...]) -> None:
         match call:
-            case ("add", str(key), Lane() as lane):
-                self.queue.add(key, lane)
+            case ("add", str(key), Priority() as priority):
+                self.queue.add(key, priority)
                 self.model.dirty.add(key)
             case ("add_after", str(key), int(seconds)):
                 delay = seconds + 0.5  # no call is made at such a moment, so the order is plain
@@ -83,7 +83,7 @@ class Run:
 
     async def take(self) -> None:
         taking = self.queue.take()
-        self.model.take(await taking.__aenter__())
+        self.model.take((await taking.__aenter__()).key)
         self.held.append(taking)
 
     async def done(self, index: int, *, well: bool) -> None:
@@ -124,27 +124,31 @@ def test_no_key_is_lost_nor_held_twice_and_a_dirty_one_comes_again(calls: list[t
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-@given(st.lists(st.tuples(st.integers(), st.sampled_from(Lane)), max_size=300))
-def test_each_lane_keeps_its_order_and_gets_its_share(adds: list[tuple[int, Lane]]) -> None:
+@given(st.lists(st.tuples(st.integers(), st.sampled_from(Priority)), max_size=300))
+def test_each_priority_keeps_its_order_and_gets_its_share(adds: list[tuple[int, Priority]]) -> None:
     async def main() -> list[int]:
         queue = WorkQueue[int](metrics=QueueMetrics(CollectorRegistry(), "test"), random=Random(0))
-        for key, lane in adds:
-            queue.add(key, lane)
+        for key, priority in adds:
+            queue.add(key, priority)
         taken: list[int] = []
         while queue:
-            async with queue.take() as key:
+            async with queue.take() as (key, _):
                 taken.append(key)
         return taken
 
-    lane_of: dict[int, Lane] = {}
-    for key, lane in adds:
-        lane_of[key] = min(lane, lane_of.get(key, lane))
+    priority_of: dict[int, Priority] = {}
+    for key, priority in adds:
+        priority_of[key] = min(priority, priority_of.get(key, priority))
     taken = trio.run(main)
 
-    assert sorted(taken) == sorted(lane_of)
-    for lane in Lane:
-        added = list(dict.fromkeys(key for key, given in adds if given is lane and lane_of[key] is lane))
-        assert [key for key in taken if lane_of[key] is lane] == added
-        longest = PASSED**lane + (1 if lane is Lane.BACKGROUND else 0)  # routine's turn may come just before it
-        for number, place in enumerate((place for place, key in enumerate(taken) if lane_of[key] is lane), start=1):
-            assert lane is Lane.URGENT or place < number * (longest + 1)
+    assert sorted(taken) == sorted(priority_of)
+    for priority in Priority:
+        added = list(dict.fromkeys(key for key, given in adds if given is priority and priority_of[key] is priority))
+        assert [key for key in taken if priority_of[key] is priority] == added
+        longest = PASSED**priority + (
+            1 if priority is Priority.BACKGROUND else 0
+        )  # routine's turn may come just before it
+        for number, place in enumerate(
+            (place for place, key in enumerate(taken) if priority_of[key] is priority), start=1
+        ):
+            assert priority is Priority.URGENT or place < number * (longest + 1)

@@ -20,7 +20,7 @@ Metrics count by the names of the classes; the controller tells apart those that
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import msgspec
 import trio
@@ -31,14 +31,24 @@ from secrets_manager.errors import SecretsManagerError
 class Source(msgspec.Struct, frozen=True):
     """What one read addresses: a path as the user wrote it, and a version or None for the newest.
 
+    `identity` names the login that it is read with: the same path may be allowed to one and forbidden to another.
+
     No tuple, for it stands in one queue with keys of objects, which are, and must never be equal to one of them.
     """
 
     path: str
     version: str | None = None
+    identity: str = ""
 
     def __str__(self) -> str:
         return self.path if self.version is None else f"{self.path} (version {self.version})"
+
+
+class Folder(msgspec.Struct, frozen=True):
+    """What one listing shows, to one identity."""
+
+    path: str
+    identity: str = ""
 
 
 class Place(NamedTuple):
@@ -83,6 +93,10 @@ def text_of(value: msgspec.Raw) -> str | None:
     return None if raw == b"null" else raw.decode()
 
 
+SOMEHOW = "the secret store can't be used now"
+"""What others are told of a failure that has no text about the store as a whole."""
+
+
 class BackendError(SecretsManagerError):
     """A read of the secret store did not bring a document."""
 
@@ -90,12 +104,28 @@ class BackendError(SecretsManagerError):
 class Unavailable(BackendError):
     """The store as a whole can't be used now; every other read would fail as well. A retry can help.
 
-    `retry_after` is in seconds, where the store gave one.
+    The message speaks of the request that failed, and may hold its path and the server's own words. `store` speaks of
+    the store alone, so it may be shown to everybody; it is empty where nothing is known of the whole. `retry_after` is
+    in seconds, where the store gave one.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, store: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)
+        self.store = store
         self.retry_after = retry_after
+
+    @classmethod
+    def of_store(cls, text: str, *, retry_after: float | None = None) -> Self:
+        """A failure whose text speaks of the store alone."""
+        return cls(text, store=text, retry_after=retry_after)
+
+    def for_others(self) -> Self:
+        """The same failure, as those may know it who did not make the request."""
+        return type(self).of_store(self.store or SOMEHOW, retry_after=self.retry_after)
+
+    def again(self) -> Self:
+        """The same failure, to be raised once more for the same request."""
+        return type(self)(str(self), store=self.store, retry_after=self.retry_after)
 
 
 class Unreachable(Unavailable):
@@ -119,7 +149,14 @@ class LoginRefused(Unavailable):
 
 
 class SourceNotFound(BackendError):
-    """There is nothing at this source. It helps to write it, or to mend the path."""
+    """There is nothing at this source. It helps to write it, or to mend the path.
+
+    `listed` is the marker that a listing shows for it; None where it shows none.
+    """
+
+    def __init__(self, message: str, *, listed: str | None = None) -> None:
+        super().__init__(message)
+        self.listed = listed
 
 
 class VersionDeleted(SourceNotFound):
@@ -160,15 +197,29 @@ class Reader(Protocol):
 class Backend(Reader, Protocol):
     """A secret store. One instance serves the whole process."""
 
+    def segments(self, path: str) -> tuple[str, ...]:
+        """A path taken apart: policies, listings and reads see the same parts.
+
+        Raises: SourceMalformed for what can't be a path here; no request is made for that.
+        """
+        ...
+
     def place(self, source: Source) -> Place | None:
-        """Where a listing would tell of this source; None where no listing can."""
+        """Where a listing would tell of this source. None where no listing can, and for what can't be a path."""
         ...
 
     async def markers(self, folder: str) -> Mapping[str, str]:
-        """The marker of all that is in one folder now, by name. What is not in it can't be read at this moment.
+        """The marker of each secret in one folder now, by name. A name that is not in it: there is no such secret.
+
+        A secret that can be read has the marker of its Document. One that can't, because its newest version was deleted
+        or destroyed or never written, has a marker of that state: it changes when the state does.
 
         Raises: NotListable; and Unavailable where a retry can help.
         """
+        ...
+
+    def forget(self, path: str) -> None:
+        """Drop what is kept of a path that no definition uses any more; it may be one that is not known."""
         ...
 
     async def maintain(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

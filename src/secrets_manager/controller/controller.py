@@ -1,9 +1,10 @@
-"""The domain, wired: what watches always, and what works while this process is in charge.
+"""The controller: what watches always, and what works while this process is the leader.
 
-    watch ─> store ─> key ─┐             ┌─> reconciler ─> one write
-                           ├─> queue ─> worker
-    time ─────> source ────┘             └─> poll ─> keys of those who use what changed
+    watch ───> store ───> names ─┐
+                                 ├─> queue ─> worker ─> reconciler ─> one write to the Secret, or none
+    secret store ─> sources ─────┘                └──> status
 
+The queue holds names of definitions, and nothing else. A name has one worker at a time, for its Secret and its status.
 Workers are cancelled, not drained: a reconcile may stop at any point and the next process finishes it.
 """
 
@@ -11,7 +12,6 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from typing import TypeVar
 
 import trio
 
@@ -19,11 +19,13 @@ from secrets_manager.backends.base import Backend
 from secrets_manager.config import ControllerConfig
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, SecretDefinition, Spec
 from secrets_manager.controller.path_policy import PathPolicy
+from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reconciler import Next, Reconciler
-from secrets_manager.controller.reporter import Report, Reporter
+from secrets_manager.controller.reporter import Reporter
 from secrets_manager.controller.secret import OWNER, SECRETS, CurrentSecret
 from secrets_manager.controller.secret_writer import SecretWriter
-from secrets_manager.controller.sources import Sources, Turn
+from secrets_manager.controller.sources import Sources
+from secrets_manager.controller.status_writer import StatusWriter
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.errors import ApiError, Conflict, KubeError
 from secrets_manager.kube.events import EventRecorder
@@ -31,21 +33,19 @@ from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.reflector import Reflector
 from secrets_manager.kube.store import Store
 from secrets_manager.kube.watcher import Watcher
-from secrets_manager.kube.workqueue import Lane, WorkQueue
+from secrets_manager.kube.workqueue import Priority, WorkQueue
 from secrets_manager.metrics import BackendMetrics, ControllerMetrics
 
 log = logging.getLogger(__name__)
 
-STUCK = 120.0
-"""Seconds after which one reconcile counts as stuck: many times what its requests may take together."""
+STATUS = Priority.BACKGROUND
+"""At this priority only the status is to be written. Pods wait for Secrets, and for statuses at most people do."""
 
 _BY_UID = "uid"
 
-K = TypeVar("K")
-
 
 class Controller:
-    """`watch` and `work` are its two tasks; the properties tell its health."""
+    """`watch` and `work` are its two tasks; `unsynced` tells whether it is ready."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Controller:
         self._metrics = metrics
         self._definitions = Store[SecretDefinition](indices={_BY_UID: lambda definition: (definition.metadata.uid,)})
         self._secrets = Store[CurrentSecret](indices={OWNER: _owner})
-        self._queue = WorkQueue[ObjectKey | Report | Turn](metrics=metrics.queue, random=random)
+        self._queue = WorkQueue[ObjectKey](metrics=metrics.queue, random=random)
         metrics.queue.follow(
             depth=self._queue.__len__,
             unfinished=self._queue.all_in_progress,
@@ -72,21 +72,18 @@ class Controller:
         )
         self._policy = PathPolicy(config.allowed_paths)
         self._events = EventRecorder(client, controller="secrets-manager", instance=identity, now=clock, random=random)
-        self._sources = Sources(
-            backend,
+        policy = ReadPolicy(
             period=config.reconcile_period,
             list_period=config.list_period,
             concurrency=config.backend_concurrency,
-            random=random,
-            metrics=backend_metrics,
-            schedule=self._queue.add_after,
-            wake=self._source_changed,
         )
+        self._sources = Sources(backend, policy, random=random, metrics=backend_metrics, wake=self._sources_changed)
 
         def now() -> str:
             return f"{clock():%Y-%m-%dT%H:%M:%SZ}"
 
-        self._reporter = Reporter(client, self._definitions, self._events, metrics, now=now, later=self._report_later)
+        self._statuses = StatusWriter(client, self._definitions, now=now)
+        self._reporter = Reporter(self._events, metrics)
         self._reconciler = self._build_reconciler(client, now)
         self._reflectors = [self._reflect(client, namespace) for namespace in config.watch_namespaces or ("",)]
 
@@ -101,15 +98,9 @@ class Controller:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._events.run)
             nursery.start_soon(self._queue.run)
-            nursery.start_soon(self._sources.drop_values)
+            nursery.start_soon(self._sources.run)
             for number in range(self._config.workers):
-                nursery.start_soon(self._take_turns, name=f"worker {number}")
-
-    @property
-    def stuck(self) -> str:
-        """What has made no progress for too long; empty while all is well."""
-        age = self._queue.oldest_in_progress()
-        return f"one reconcile has been under way for {age:.0f} s" if age > STUCK else ""
+                nursery.start_soon(self._work_on_names, name=f"worker {number}")
 
     @property
     def unsynced(self) -> list[str]:
@@ -127,25 +118,25 @@ class Controller:
             await nursery.start(secrets.run)
             await nursery.start(definitions.run)
 
-    async def _take_turns(self) -> None:
-        """One worker. Definitions and polls share the queue, so that no poll goes before what a user waits for."""
+    async def _work_on_names(self) -> None:
+        """One worker. A status waits for the Secrets of others, but once only."""
         while True:
-            async with self._queue.take() as item:
-                match item:
-                    case ObjectKey():
-                        await self._carefully(item, self._reconcile, item)
-                    case Report(key):
-                        await self._carefully(key, self._reporter.write, item)
-                    case _:
-                        await self._sources.look(item)
+            async with self._queue.take() as (key, priority):
+                waited = priority is STATUS or self._statuses.is_pending(key)
+                if priority is not STATUS:
+                    await self._guard(key, Priority.ROUTINE, self._reconcile)
+                if waited or not self._queue.waits_at(Priority.ROUTINE):
+                    await self._guard(key, STATUS, self._write_status)
+                elif self._statuses.is_pending(key):
+                    self._queue.add(key, STATUS)
 
-    async def _carefully(self, key: ObjectKey, work: Callable[[K], Awaitable[None]], item: K) -> None:
-        """The one place where any exception ends one item and nothing else: its definition is tried again."""
+    async def _guard(self, key: ObjectKey, priority: Priority, work: Callable[[ObjectKey], Awaitable[None]]) -> None:
+        """The one place where any exception ends one item and nothing else: it is tried again, later each time."""
         try:
-            await work(item)
+            await work(key)
         except Exception as error:  # noqa: BLE001 - one broken item must not stop the others
             self._failed(key, error)
-            self._queue.add_rate_limited(key, at_least=_retry_after(error))
+            self._queue.add_rate_limited(key, priority, at_least=_retry_after(error))
 
     async def _reconcile(self, key: ObjectKey) -> None:
         began = trio.current_time()
@@ -155,8 +146,12 @@ class Controller:
             self._metrics.reconciled(trio.current_time() - began)
         if following is Next.SOME_TIME:
             self._queue.add_rate_limited(key)
-        elif not self._reporter.owes(key):
+        else:
             self._queue.forget(key)
+
+    async def _write_status(self, key: ObjectKey) -> None:
+        await self._statuses.write(key)
+        self._queue.forget(key, STATUS)
 
     def _failed(self, key: ObjectKey, error: Exception) -> None:
         fields = {"namespace": key.namespace, "name": key.name, "error": str(error)}
@@ -167,6 +162,7 @@ class Controller:
         if isinstance(error, KubeError):
             log.warning("reconcile failed, tried again", extra={"fields": fields})
         else:
+            self._metrics.unexpected_error()
             log.error("reconcile failed unexpectedly, tried again", extra={"fields": fields}, exc_info=error)
 
     def _definition_changed(self, old: SecretDefinition | None, new: SecretDefinition | None) -> None:
@@ -182,30 +178,29 @@ class Controller:
                 self._sources.use(new.key, admitted.sources, period=admitted.period)
             else:
                 self._sources.use(new.key, frozenset())
-            self._queue.add(new.key, Lane.ROUTINE if old is None and new.in_sync else Lane.URGENT)
+            self._queue.add(new.key, Priority.ROUTINE if old is None and new.in_sync else Priority.URGENT)
+        elif self._statuses.is_pending(new.key):  # an earlier write has come late, or somebody has changed the status
+            self._queue.add(new.key, STATUS)
 
     def _secret_changed(self, old: CurrentSecret | None, new: CurrentSecret | None) -> None:
         for secret in (old, new):
             if secret is not None:
-                self._wake(_owner(secret), Lane.URGENT)
+                self._wake(_owner(secret), Priority.URGENT)
 
-    def _wake(self, uids: Iterable[str], lane: Lane) -> None:
+    def _wake(self, uids: Iterable[str], priority: Priority) -> None:
         for uid in uids:
             for definition in self._definitions.by(_BY_UID, uid):
                 if definition.key.namespace not in self._config.exclude_namespaces:
-                    self._queue.add(definition.key, lane)
+                    self._queue.add(definition.key, priority)
 
-    def _source_changed(self, keys: Iterable[ObjectKey]) -> None:
+    def _sources_changed(self, keys: Iterable[ObjectKey]) -> None:
         for key in keys:
-            self._queue.add(key, Lane.ROUTINE)
-
-    def _report_later(self, report: Report) -> None:
-        self._queue.add(report, Lane.BACKGROUND)
+            self._queue.add(key, Priority.ROUTINE)
 
     def _gone(self, key: ObjectKey) -> None:
         self._sources.release(key)
         self._queue.forget(key)
-        self._queue.add(key, Lane.ROUTINE)  # lets the reconciler forget it, after what may be under way
+        self._queue.add(key, Priority.ROUTINE)  # lets the reconciler forget it, after what may be under way
 
     def _reflect(
         self, client: KubeClient, namespace: str
@@ -225,6 +220,7 @@ class Controller:
             policy=self._policy,
             sources=self._sources,
             writer=writer,
+            statuses=self._statuses,
             reporter=self._reporter,
         )
 

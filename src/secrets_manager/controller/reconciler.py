@@ -24,6 +24,7 @@ from secrets_manager.controller.reporter import Reporter
 from secrets_manager.controller.secret_writer import SecretWriter
 from secrets_manager.controller.sources import Sources
 from secrets_manager.controller.status import InSync, Outcome
+from secrets_manager.controller.status_writer import StatusWriter
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.store import Store
@@ -56,6 +57,7 @@ class Reconciler:
         policy: PathPolicy,
         sources: Sources,
         writer: SecretWriter,
+        statuses: StatusWriter,
         reporter: Reporter,
     ) -> None:
         self._client = client
@@ -63,6 +65,7 @@ class Reconciler:
         self._policy = policy
         self._sources = sources
         self._writer = writer
+        self._statuses = statuses
         self._reporter = reporter
         self._settled: dict[ObjectKey, _Settled] = {}
 
@@ -74,6 +77,7 @@ class Reconciler:
         definition = self._definitions.get(key)
         if definition is None:
             self._settled.pop(key, None)
+            self._statuses.forget(key)
             self._reporter.forget(key)
             return Next.A_CHANGE
         if definition.metadata.deletion_timestamp is not None:
@@ -82,6 +86,7 @@ class Reconciler:
         outcome = await self._sync(definition)
         if isinstance(outcome, InSync):
             definition = await self._released(definition)
+        self._statuses.record(definition, outcome)
         self._reporter.report(definition, outcome)
         unwatched = (Reason.SECRET_NOT_OWNED, Reason.SECRET_REJECTED)
         return Next.SOME_TIME if isinstance(outcome, Problem) and outcome.reason in unwatched else Next.A_CHANGE

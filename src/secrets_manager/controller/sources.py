@@ -1,140 +1,85 @@
-"""The backend's side of the watch: reads every source in use once a period, and wakes those who use one that changed.
+"""Reads the sources that definitions use: for a definition that needs their values, and by polls that find changes.
 
-What a reflector is to the Kubernetes API, this is to the secret store. Nobody asks per definition: a source that a
-hundred definitions name is read once, and all their keys come from the same version. The polls are spread over the
-period by the source's name, so a restart makes no herd. Where the store can list a folder, the listing says which of
-its sources are worth a read (folders.py), and those that have not changed are left in peace.
+When a source is read is decided by reading.py, when a folder is listed by listing.py, and whether the store may be
+asked at all by health.py. This is the I/O around them.
 
-Values are held for a moment only, so that all who are woken by one read share it; what stays is a marker.
+    definition needs values ──────┐
+    due ──> pollers ──────────────┼──> read ──> answered ──> WAKE the definitions that use it, if it has changed
+    store is down ──> prober ─────┘
+    folder is due ──> listers ──> list ──> sources that show a change are due at once
+
+A source that a hundred definitions name is read once, and all their keys come from one version. Values are held for a
+moment, so that all who are woken by one read share it; what stays is a marker.
 """
 
-import random
 from collections.abc import Callable, Iterable
-from hashlib import blake2b
-from typing import Protocol
+from math import inf
+from random import Random
 
 import trio
 
-from secrets_manager.backends.base import Backend, BackendError, Document, Source, SourceNotFound, Unavailable
-from secrets_manager.backoff import Backoff
-from secrets_manager.controller.folders import Folder, Folders
-from secrets_manager.controller.outage import Outage
-from secrets_manager.controller.throttle import Throttle
+from secrets_manager.backends.base import Backend, Place, Source
+from secrets_manager.controller.lister import Lister
+from secrets_manager.controller.read_policy import ReadPolicy
+from secrets_manager.controller.reading import Answered, Covered, Due, Interrupted, Phase, Result, Wanted
+from secrets_manager.controller.source_table import Entry, SourceTable
+from secrets_manager.controller.store_reader import StoreMetrics, StoreReader
 from secrets_manager.kube.objects import ObjectKey
-
-MAX_HOLD = 10.0
-"""Seconds for which the values of one read may serve others, where the period is longer."""
-
-GROUPS = 50
-"""Moments of a period at which polls are made: several at once cost far less than as many single ones."""
-_ROUNDING = 1e-6
-"""Part of a period: what is this close to a source's turn is that turn, and the next one is a period away."""
-
-Result = Document | BackendError
-Turn = Source | Folder
-"""Whose turn it is to be looked at."""
-
-
-class _Entry:
-    """What is known of one source."""
-
-    def __init__(self) -> None:
-        self.users: dict[ObjectKey, float] = {}
-        """Each with its period."""
-        self.period = float("inf")
-        """The shortest of theirs."""
-        self.state: str | None = None
-        """The marker of the last content, or the text of the last error: changes when it changes."""
-        self.listed: str | None = None
-        """What a listing shows as long as nothing changes: a marker, or None for a source that is not there."""
-        self.failed = False
-        """Whether the last read failed in a way that no listing tells of."""
-        self.result: Result | None = None
-        self.read_at = float("-inf")
-        self.fresh_from = float("-inf")
-        """It has changed at this time or before: only a read from then on tells how."""
-        self.reading: trio.Event | None = None
-
-
-class BackendMetrics(Protocol):
-    """What is told of the secret store, whichever it is."""
-
-    def cache_hit(self) -> None:
-        """A definition got what another one had read a moment before."""
-
-    def state(self, *, up: bool, concurrency: int) -> None:
-        """Whether the store answers, and how many requests to it may be under way."""
 
 
 class Sources:
-    """All sources that any definition uses.
-
-    `schedule` is asked to have a source or a folder looked at in so many seconds: `look`. `wake` is told the
-    definitions that use a source whose content changed.
-    """
+    """All sources in use. `wake` is called with the definitions that use a source whose content has changed."""
 
     def __init__(
         self,
         backend: Backend,
+        policy: ReadPolicy,
         *,
-        period: float,
-        list_period: float,
-        concurrency: int,
-        random: random.Random,
-        metrics: BackendMetrics,
-        schedule: Callable[[Turn, float], None],
+        random: Random,
+        metrics: StoreMetrics,
         wake: Callable[[Iterable[ObjectKey]], None],
     ) -> None:
         self._backend = backend
-        self._period = period
-        self._hold = min(period, MAX_HOLD)
+        self._policy = policy
+        self._random = random
         self._metrics = metrics
-        self._schedule = schedule
-        self._wake = wake
-        self._entries: dict[Source, _Entry] = {}
-        self._uses: dict[ObjectKey, frozenset[Source]] = {}
-        self._since: dict[ObjectKey, float] = {}
-        self._outage = Outage(Backoff(initial=0.5, maximum=15.0), random)
-        self._throttle = Throttle(concurrency)
-        self._folders = Folders(
-            backend,
-            period=period,
-            list_period=list_period,
-            random=random,
-            schedule=schedule,
-            uncovered=self._poll_again,
-        )
+        self._hold = min(policy.period, policy.hold)
+        self._sources_of: dict[ObjectKey, frozenset[Source]] = {}
+        self._changed_at: dict[ObjectKey, float] = {}
+        self._table = SourceTable(policy, place=self._place, wake=wake)
+        self._reader = StoreReader(backend, policy, in_use=self._table.__len__, random=random, metrics=metrics)
+        self._lister = Lister(self._table, self._reader, policy, random=random)
+        self._waiting: set[Source] = set()
+        self._due, self._to_poll = trio.open_memory_channel[Source](inf)  # as many as there are sources, at most
+
+    def __repr__(self) -> str:
+        return f"<Sources {len(self._table)} in {len(self._lister)} folders, {self._reader}>"
 
     def use(self, key: ObjectKey, sources: frozenset[Source], *, period: float | None = None) -> None:
         """This definition, new or changed, is made of these sources; nothing that was read before now serves it.
 
-        `period` is its own, in seconds, in place of everybody's.
+        `period` is its own, in seconds.
         """
-        before = self._uses.get(key, frozenset())
-        self._uses[key] = sources
-        self._since[key] = trio.current_time()
-        self._leave(key, before - sources)
+        self._leave(key, self._sources_of.get(key, frozenset()) - sources)
+        self._sources_of[key] = sources
+        self._changed_at[key] = trio.current_time()
         for source in sources:
-            if source not in self._entries:
-                self._entries[source] = _Entry()
-                self._folders.join(source)
-            entry = self._entries[source]
-            entry.users[key] = period or self._period
-            if entry.users[key] < entry.period:
-                self._schedule_next(source)
+            entry = self._table.join(source, key, period or self._policy.period)
+            if entry.place is not None:
+                self._lister.join(source, entry.place)
 
     def release(self, key: ObjectKey) -> None:
         """This definition is gone."""
-        self._leave(key, self._uses.pop(key, frozenset()))
-        self._since.pop(key, None)
+        self._leave(key, self._sources_of.pop(key, frozenset()))
+        self._changed_at.pop(key, None)
 
     async def documents(self, key: ObjectKey, sources: frozenset[Source]) -> dict[Source, Result]:
-        """What stands at each of these sources: read at most a moment ago, and after the definition last changed."""
-        fresh_from = max(self._since.get(key, float("-inf")), trio.current_time() - self._hold)
+        """What is at each of these sources: read at most a moment ago, and after the definition last changed."""
+        fresh_from = max(self._changed_at.get(key, -inf), trio.current_time() - self._hold)
         results: dict[Source, Result] = {}
 
         async def fill(source: Source) -> None:
-            results[source] = await self._read(source, fresh_from)
+            results[source] = await self._document(source, fresh_from)
 
         if len(sources) == 1:
             await fill(*sources)
@@ -144,140 +89,122 @@ class Sources:
                     nursery.start_soon(fill, source)
         return results
 
-    async def look(self, turn: Turn) -> None:
-        """Find out whether something has changed there."""
-        if isinstance(turn, Source):
-            await self._poll(turn)
-            return
-        folder: Folder | None = turn
-        while folder is not None:
-            await self._list(folder)
-            folder = self._folders.next_waiting()
+    async def run(self) -> None:
+        """Poll and list what is due, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._find_due)
+            nursery.start_soon(self._probe)
+            nursery.start_soon(self._lister.run)
+            nursery.start_soon(self._drop_values)
+            for number in range(max(1, self._policy.concurrency // 2)):  # the others are for what definitions need
+                nursery.start_soon(self._poll, name=f"poller {number}")
 
-    async def _poll(self, source: Source) -> None:
-        """One that some definition has just read for itself is not read twice."""
-        entry = self._entries.get(source)
-        if entry is None:
-            return
-        changed = entry.read_at < entry.fresh_from
-        if self._folders.covers(source):
-            if not changed and not entry.failed:
-                return
-        else:
-            self._schedule_next(source)
-        before = entry.state
-        await self._read(source, entry.fresh_from if changed else trio.current_time() - entry.period / 2)
-        if entry.state == before and isinstance(entry.result, Document):
-            entry.result = None  # nobody needs values that have not changed
+    async def _find_due(self) -> None:
+        """Give those that are due to the pollers. Most are covered at rest, and need none."""
+        while True:
+            for source in await self._table.timer.due():
+                entry = self._table.get(source)
+                if entry is None or entry.state.phase is Phase.READING:
+                    continue
+                if trio.current_time() < entry.state.due:
+                    self._table.timer.set(source, entry.state.due)
+                elif self._is_covered(source, entry):
+                    self._table.apply(source, entry, Covered())
+                else:
+                    self._have_polled(source)
 
-    async def _list(self, folder: Folder) -> None:
-        """Have those members read that are not as they were when they were last read."""
-        if self._outage.down:
-            self._schedule(folder, self._period)
-            return
-        began = trio.current_time()
-        async with self._throttle.turn():
-            markers = await self._folders.look(folder)
-        for source, marker in markers.items():
-            entry = self._entries.get(source)
-            if entry is None or entry.state is None:  # whoever uses it is about to read it
+    async def _probe(self) -> None:
+        """Ask a store that is down whether it is back.
+
+        By any source, and another one each time: one that always fails must not stand for the store.
+        """
+        while True:
+            await self._reader.wait_for_probe()
+            idle = [
+                (source, entry)
+                for source, entry in self._table.entries.items()
+                if entry.state.phase is not Phase.READING
+            ]
+            if idle:
+                source, entry = self._random.choice(idle)
+                self._table.hasten(source, entry)
+                self._have_polled(source)
+            if not self._table:
+                self._reader.reset()
+            await trio.sleep(self._policy.probe.initial)
+
+    def _have_polled(self, source: Source) -> None:
+        if source not in self._waiting:
+            self._waiting.add(source)
+            self._due.send_nowait(source)
+
+    async def _poll(self) -> None:
+        async for source in self._to_poll:
+            self._waiting.discard(source)
+            entry = self._table.get(source)
+            if entry is None or trio.current_time() < entry.state.due:
                 continue
-            if entry.failed:
-                self._schedule_next(source)
-            elif entry.listed != marker:
-                entry.fresh_from = began
-                self._schedule(source, 0.0)
+            before = entry.state.content
+            try:
+                await self._read(source, entry, Due())
+            except Exception as error:  # noqa: BLE001 - it costs this poll and no other
+                self._reader.unexpected_error("poll", source.path, error)
+            if entry.state.content == before:
+                entry.result = None  # no definition needs values that have not changed
 
-    async def drop_values(self) -> None:
-        """Forget what was read a while ago, until cancelled."""
+    async def _document(self, source: Source, fresh_from: float) -> Result:
+        """The result of a read that began at `fresh_from` or later: one that is known, or under way, or a new one."""
+        while (entry := self._table.get(source)) is not None:
+            if entry.state.phase is Phase.READING:
+                await entry.read_ended.wait()
+            elif entry.result is not None and entry.state.read_at >= fresh_from:
+                self._metrics.cache_hit()
+                return entry.result
+            else:
+                return await self._read(source, entry, Wanted())
+        return await self._reader.read(source)  # released while its last reconcile was under way
+
+    async def _read(self, source: Source, entry: Entry, why: Due | Wanted) -> Result:
+        self._table.apply(source, entry, why)
+        entry.read_ended, entry.result = trio.Event(), None
+        try:
+            result = await self._reader.read(source)
+            entry.result = result
+            self._table.apply(source, entry, Answered(result))
+        except BaseException:
+            self._table.apply(source, entry, Interrupted())
+            raise
+        finally:
+            entry.read_ended.set()
+            self._forget_if_unused(source)
+        return result
+
+    async def _drop_values(self) -> None:
+        """Forget what was read a while ago."""
         while True:
             await trio.sleep(self._hold)
             oldest = trio.current_time() - self._hold
-            for entry in self._entries.values():
-                if entry.read_at < oldest:
+            for entry in self._table.entries.values():
+                if entry.state.read_at < oldest:
                     entry.result = None
 
-    def _poll_again(self, sources: Iterable[Source]) -> None:
-        for source in sources:
-            self._schedule_next(source)
+    def _is_covered(self, source: Source, entry: Entry) -> bool:
+        if entry.place is None or not entry.state.confirmed or self._reader.error is not None:
+            return False
+        return self._lister.covers(source, entry.place)
 
-    def _schedule_next(self, source: Source) -> None:
-        entry = self._entries[source]
-        entry.period = min(entry.users.values())
-        self._schedule(source, _until_next(source, entry.period, trio.current_time()))
-
-    async def _read(self, source: Source, fresh_from: float) -> Result:
-        """The result of a read that began at `fresh_from` or later: one that is known, or under way, or a new one."""
-        entry = self._entries.get(source)
-        if entry is None:  # released while its last reconcile was under way
-            return await self._ask(source)
-        while entry.reading is not None:
-            await entry.reading.wait()
-        if entry.result is not None and entry.read_at >= fresh_from:
-            self._metrics.cache_hit()
-            return entry.result
-        entry.reading, entry.read_at, entry.result = trio.Event(), trio.current_time(), None
-        try:
-            result = await self._ask(source)
-        finally:
-            entry.reading.set()
-            entry.reading = None
-        if entry.state is None:
-            self._folders.was_read(source)
-        self._note(entry, result)
-        return result
-
-    async def _ask(self, source: Source) -> Result:
-        async with self._throttle.turn():
-            known = self._outage.refusal(source)
-            if known is not None:
-                return known
-            try:
-                result: Result = await self._backend.read(source)
-            except BackendError as error:
-                result = error
-        if isinstance(result, Unavailable):
-            self._outage.failed(source, result)
-            self._throttle.failed()
-        else:
-            self._outage.answered()
-            self._throttle.answered()
-        self._metrics.state(up=not self._outage.down, concurrency=self._throttle.bound)
-        return result
-
-    def _note(self, entry: _Entry, result: Result) -> None:
-        entry.result = result
-        entry.listed = result.listed or result.marker if isinstance(result, Document) else None
-        entry.failed = not isinstance(result, Document | SourceNotFound)
-        state = _state(result)
-        changed = entry.state is not None and entry.state != state
-        entry.state = state
-        if changed:
-            self._wake(entry.users)
+    def _place(self, source: Source) -> Place | None:
+        return self._backend.place(source) if self._policy.list_period > 0 else None
 
     def _leave(self, key: ObjectKey, sources: Iterable[Source]) -> None:
         for source in sources:
-            entry = self._entries[source]
-            entry.users.pop(key, None)
-            if not entry.users:
-                del self._entries[source]
-                self._folders.leave(source)
+            entry = self._table.leave(source, key)
+            if entry.users:
+                continue
+            if entry.place is not None:
+                self._lister.leave(source, entry.place)
+            self._forget_if_unused(source)
 
-
-def _state(result: Result) -> str:
-    """What stays of a result. That a store can't be used is one state, whatever the words for it are."""
-    match result:
-        case Document(marker=marker):
-            return marker
-        case Unavailable():
-            return Unavailable.__name__
-        case _:
-            return f"{type(result).__name__}: {result}"
-
-
-def _until_next(source: Source, period: float, now: float) -> float:
-    """Seconds to this source's next turn: its place in every period follows from its name alone."""
-    group = int.from_bytes(blake2b(str(source).encode(), digest_size=8).digest()) % GROUPS
-    place = (group + 0.5) / GROUPS
-    wait = period - (now - place * period) % period
-    return wait if wait > _ROUNDING * period else wait + period
+    def _forget_if_unused(self, source: Source) -> None:
+        if not self._table.has_path(source.path):
+            self._backend.forget(source.path)

@@ -1,4 +1,8 @@
-"""The status that follows from an outcome: a pure function, so that it is written only where it differs."""
+"""The status that follows from an outcome: pure functions.
+
+A result is what came of the last reconcile. `next_status` compares it with what the API server has; so what has to be
+written is never remembered, only derived, and it stays the same however often a write fails.
+"""
 
 from typing import NamedTuple
 
@@ -22,42 +26,69 @@ class InSync(NamedTuple):
 Outcome = InSync | Problem
 
 
-def next_status(definition: SecretDefinition, outcome: Outcome, *, now: str) -> Status:
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of the reconciles of one definition. Times are RFC 3339."""
+
+    uid: str
+    generation: int
+    """Of the spec that was reconciled last."""
+    outcome: Outcome
+    at: str
+    """The time of the outcome."""
+    synced: InSync | None = None
+    """The last one of that kind: what the Secret was made from."""
+    synced_at: str = ""
+    """When the Secret was last written, or found equal after a change; empty: not since the process began."""
+
+
+def result_of(definition: SecretDefinition, outcome: Outcome, *, before: Result | None, now: str) -> Result:
+    """The result after one more outcome. `before` is the last one, if there is one."""
+    last = before if before is not None and before.uid == definition.metadata.uid else None
+    result = Result(
+        uid=definition.metadata.uid,
+        generation=definition.metadata.generation,
+        outcome=outcome,
+        at=now,
+        synced=last.synced if last else None,
+        synced_at=last.synced_at if last else "",
+    )
+    if isinstance(outcome, Problem):
+        return result
+    result = msgspec.structs.replace(result, synced=outcome)
+    if outcome.wrote or next_status(definition, result) != definition.status:
+        return msgspec.structs.replace(result, synced_at=now)
+    return result
+
+
+def next_status(definition: SecretDefinition, result: Result) -> Status:
     """What the status should say; equal to the present one at rest.
 
-    A failure leaves `lastSyncTime`, `secretName` and `sources` as they are: they speak of the Secret that is there.
-    `now` is RFC 3339.
+    A problem leaves `lastSyncTime`, `secretName` and `sources` as they are: they speak of the Secret that is there.
     """
-    before = definition.status
-    generation = definition.metadata.generation
-    ready = _ready(outcome, generation)
-    conditions = _with(before.conditions, ready, now)
-    if isinstance(outcome, Problem):
-        return msgspec.structs.replace(before, conditions=conditions, observed_generation=generation)
-    after = Status(
-        conditions=conditions,
-        observed_generation=generation,
-        last_sync_time=before.last_sync_time,
-        secret_name=outcome.secret_name,
-        sources=_sources(outcome.versions),
+    status = definition.status
+    synced = result.synced
+    return Status(
+        conditions=_with(status.conditions, _ready(result), result.at),
+        observed_generation=result.generation,
+        last_sync_time=result.synced_at or status.last_sync_time,
+        secret_name=status.secret_name if synced is None else synced.secret_name,
+        sources=status.sources if synced is None else _sources(synced.versions),
     )
-    if outcome.wrote or after != before:
-        return msgspec.structs.replace(after, last_sync_time=now)
-    return after
 
 
-def _ready(outcome: Outcome, generation: int) -> Condition:
+def _ready(result: Result) -> Condition:
+    outcome = result.outcome
     if isinstance(outcome, InSync):
         return Condition(
             type="Ready",
             status="True",
             reason=Reason.SYNCED,
             message=f"Secret {outcome.secret_name} is in sync",
-            observed_generation=generation,
+            observed_generation=result.generation,
         )
     message = outcome.message if len(outcome.message) <= _MAX_MESSAGE else f"{outcome.message[: _MAX_MESSAGE - 3]}..."
     return Condition(
-        type="Ready", status="False", reason=outcome.reason, message=message, observed_generation=generation
+        type="Ready", status="False", reason=outcome.reason, message=message, observed_generation=result.generation
     )
 
 

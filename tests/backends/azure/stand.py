@@ -19,11 +19,15 @@ class RecordedMetrics:
     """Stands for Azure's group of the process's metrics."""
 
     read_errors: list[tuple[str, str]] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
     login_errors: int = 0
     requests: list[tuple[str, str]] = field(default_factory=list)
 
     def read_error(self, path: str, error: str) -> None:
         self.read_errors.append((path, error))
+
+    def forget(self, path: str) -> None:
+        self.forgotten.append(path)
 
     def login_error(self) -> None:
         self.login_errors += 1

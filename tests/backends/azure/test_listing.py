@@ -20,6 +20,8 @@ async def test_listing_tells_when_each_secret_was_changed(vault: KeyVaultState) 
         vault.set(f"S{number}", "v")
     vault.set("off", "v")
     vault.disable("off")
+    vault.set("gone", "v")
+    vault.delete("gone")
     vault.advance(10)
     metrics = RecordedMetrics()
 
@@ -27,7 +29,8 @@ async def test_listing_tells_when_each_secret_was_changed(vault: KeyVaultState) 
         markers = await backend.markers("")
         documents = {name: await backend.read(Source(name)) for name in ("s0", "S59")}
 
-    assert sorted(markers) == sorted(f"s{number}" for number in range(60))
+    assert sorted(markers) == sorted(["off", *(f"s{number}" for number in range(60))])
+    assert [name for name, marker in markers.items() if marker.endswith(" disabled")] == ["off"]
     assert {name.lower(): document.listed for name, document in documents.items()} == {
         name: markers[name] for name in ("s0", "s59")
     }

@@ -12,6 +12,7 @@ class RecordedMetrics:
     login_errors: list[str] = field(default_factory=list)
     read_errors: list[tuple[str, str]] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
     servers: list[tuple[str, str, str]] = field(default_factory=list)
 
     def token_ttl(self, seconds: float) -> None:
@@ -25,6 +26,9 @@ class RecordedMetrics:
 
     def read_error(self, path: str, error: str) -> None:
         self.read_errors.append((path, error))
+
+    def forget(self, path: str) -> None:
+        self.forgotten.append(path)
 
     def request(self, operation: str, status: str, seconds: float) -> None:
         self.requests.append((operation, status))

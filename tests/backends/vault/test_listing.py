@@ -1,16 +1,20 @@
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import msgspec
 import pytest
 
-from secrets_manager.backends.base import BackendError, NotListable, Place, Source, Unavailable
+from secrets_manager.backends.base import BackendError, NotListable, Place, Unavailable
 from secrets_manager.backends.vault.engine import Engine, KeyValue1, KeyValue2
-from secrets_manager.backends.vault.listing import LIMIT, Page, listing_path, listing_query, page_of
+from secrets_manager.backends.vault.listing import LIMIT, Page, listing_query, listing_url, page_of
+from secrets_manager.backends.vault.path import parse_path
 from secrets_manager.backends.vault.replies import Reply
-from secrets_manager.demo.api.documents import Object
+from secrets_manager.demo.api.documents import Json, Object
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FOLDER = parse_path("secret/data/shop")
 MADE = "2025-01-01T00:00:00.123456789Z"
+PAST = "2025-12-31T23:59:59.123456789Z"
 
 
 def version(*, deletion_time: str = "", destroyed: bool = False) -> Object:
@@ -24,32 +28,60 @@ def secret(*versions: Object) -> Object:
 
 def page(secrets: Object) -> Page:
     body = msgspec.json.encode({"data": {"keys": [*secrets], "key_info": secrets}})
-    return page_of(Reply(200, body), "secret/data/shop", now=NOW)
+    return page_of(Reply(200, body), FOLDER, now=NOW)
 
 
 def test_newest_version_makes_the_marker() -> None:
-    assert page({"db": secret(version(), version()), "below/": {}}) == Page({"db": f"2@{MADE}"}, "")
+    assert page({"db": secret(version(), version()), "below/": {}}) == Page({"db": f"2@{MADE}"}, 2, "")
+
+
+@pytest.mark.parametrize(
+    ("newest", "state"),
+    [
+        pytest.param(version(destroyed=True), "destroyed", id="destroyed"),
+        pytest.param(version(deletion_time=PAST, destroyed=True), "destroyed", id="deleted, then destroyed"),
+        pytest.param(version(deletion_time=PAST), "deleted", id="deleted"),
+        pytest.param(version(deletion_time="2026-01-01T00:00:00Z"), "deleted", id="deleted just now"),
+        pytest.param(version(deletion_time="2026-01-01T00:59:59+01:00"), "deleted", id="deleted elsewhere"),
+    ],
+)
+def test_version_that_can_not_be_read_has_the_marker_of_its_state(newest: Object, state: str) -> None:
+    assert page({"db": secret(version(), newest)}).markers == {"db": f"2@{MADE} {state}"}
+
+
+def test_version_that_is_to_be_deleted_later_is_live_until_then() -> None:
+    assert page({"db": secret(version(deletion_time="2026-01-01T00:00:01Z"))}).markers == {"db": f"1@{MADE}"}
+
+
+def test_secret_without_any_version_is_unwritten() -> None:
+    assert page({"db": secret()}).markers == {"db": "unwritten"}
 
 
 @pytest.mark.parametrize(
     "newest",
     [
-        pytest.param(version(destroyed=True), id="destroyed"),
-        pytest.param(version(deletion_time="2025-12-31T23:59:59.123456789Z"), id="deleted"),
-        pytest.param(version(deletion_time="2026-01-01T00:00:00Z"), id="deleted just now"),
-        pytest.param(version(deletion_time="soon"), id="deleted at no time"),
+        pytest.param(version(deletion_time="2026-01-01"), id="time without a zone"),
+        pytest.param(version(deletion_time="2025-12-31T23:59:59"), id="time of a day without a zone"),
+        pytest.param(version(deletion_time="2025-02-30T00:00:00Z"), id="day that there is not"),
+        pytest.param(version(deletion_time="soon"), id="no time"),
+        pytest.param({**version(), "created_time": "2025-01-01"}, id="made at no time"),
+        pytest.param({"destroyed": False}, id="made never"),
+        pytest.param({**version(), "destroyed": "no"}, id="wrong type"),
+        pytest.param("2", id="no object"),
     ],
 )
-def test_version_that_can_not_be_read_has_no_marker(newest: Object) -> None:
-    assert page({"db": secret(version(), newest)}).markers == {}
+def test_entry_that_can_not_be_understood_concerns_its_secret_alone(newest: Json) -> None:
+    def markers(name: str) -> Mapping[str, str]:
+        """The entry, told twice with another version before, and that of a secret beside it."""
+        versions: Object = {"1": {"created_time": name}, "2": newest}
+        return page({"db": {"current_version": 2, "versions": versions}, "tls": secret(version())}).markers
 
+    before, after = markers("a"), markers("b")
 
-def test_version_that_is_to_be_deleted_later_is_there_still() -> None:
-    assert page({"db": secret(version(deletion_time="2026-01-01T00:00:01Z"))}).markers == {"db": f"1@{MADE}"}
-
-
-def test_secret_without_any_version_has_no_marker() -> None:
-    assert page({"db": secret()}).markers == {}
+    assert before["tls"] == f"1@{MADE}"
+    assert before["db"].startswith("unclear ")
+    assert before == markers("a")
+    assert before["db"] != after["db"]
 
 
 def test_full_page_says_where_the_next_one_begins() -> None:
@@ -77,11 +109,11 @@ def test_full_page_says_where_the_next_one_begins() -> None:
 )
 def test_refusal_means_read_by_read_and_trouble_means_later(status: int, error: type[BackendError]) -> None:
     with pytest.raises(error):
-        page_of(Reply(status, b'{"errors": []}'), "secret/data/shop", now=NOW)
+        page_of(Reply(status, b'{"errors": []}'), FOLDER, now=NOW)
 
 
 def test_no_page_after_a_full_one_is_the_end() -> None:
-    assert page_of(Reply(404, b"{}"), "secret/data/shop", after="app-0999", now=NOW) == Page({}, "")
+    assert page_of(Reply(404, b"{}"), FOLDER, after="app-0999", now=NOW) == Page({}, 0, "")
 
 
 @pytest.mark.parametrize(
@@ -89,31 +121,30 @@ def test_no_page_after_a_full_one_is_the_end() -> None:
 )
 def test_answer_that_is_no_listing_is_none(body: bytes) -> None:
     with pytest.raises(NotListable):
-        page_of(Reply(200, body), "secret/data/shop", now=NOW)
+        page_of(Reply(200, body), FOLDER, now=NOW)
 
 
 @pytest.mark.parametrize(
     ("path", "place"),
     [
         ("secret/data/shop/db", Place("secret/data/shop", "db")),
-        ("/secret/data/shop/db", Place("secret/data/shop", "db")),
+        ("/secret/data/shop/db/", Place("secret/data/shop", "db")),
         ("secret/data/db", Place("secret/data", "db")),
         ("team/kv/data/a/b", Place("team/kv/data/a", "b")),
         ("data/data/x", Place("data/data", "x")),
+        ("secret/data/data", Place("secret/data", "data")),
         ("data/x", None),
         ("secret/db", None),
         ("secret/data", None),
-        ("secret/data/", None),
-        ("", None),
     ],
 )
 def test_place_of_a_path(path: str, place: Place | None) -> None:
-    assert KeyValue2().place(Source(path)) == place
+    assert KeyValue2().place(parse_path(path)) == place
 
 
-def test_nothing_is_listed_for_a_pinned_version_or_for_kv_version_1() -> None:
+def test_nothing_is_listed_for_kv_version_1() -> None:
     engine: Engine = KeyValue1()
-    assert (KeyValue2().place(Source("secret/data/shop/db", "3")), engine.place(Source("a/data/b"))) == (None, None)
+    assert engine.place(parse_path("a/data/b")) is None
 
 
 @pytest.mark.parametrize(
@@ -126,4 +157,18 @@ def test_nothing_is_listed_for_a_pinned_version_or_for_kv_version_1() -> None:
     ],
 )
 def test_folder_in_a_url(folder: str, path: str) -> None:
-    assert listing_path(folder) == path
+    assert listing_url(parse_path(folder)) == path
+
+
+def test_folder_of_no_versions_can_not_be_listed() -> None:
+    with pytest.raises(NotListable):
+        listing_url(parse_path("secret/shop"))
+
+
+@pytest.mark.parametrize("last", ["app-0000", "app-0999"])
+def test_page_that_does_not_go_on_ends_the_listing(last: str) -> None:
+    names = [f"app-{number:04}" for number in range(LIMIT - 1)]
+    body = msgspec.json.encode({"data": {"keys": [*names, last], "key_info": {}}})
+
+    with pytest.raises(NotListable):
+        page_of(Reply(200, body), FOLDER, after="app-0999", now=NOW)

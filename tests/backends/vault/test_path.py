@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secrets_manager.backends.base import SourceMalformed
-from secrets_manager.backends.vault.path import MAX_LENGTH, url_path, with_data
+from secrets_manager.backends.vault.path import MAX_LENGTH, parse_path
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from secrets_manager.backends.vault.path import MAX_LENGTH, url_path, with_data
     ],
 )
 def test_path_is_encoded_segment_by_segment(path: str, expected: str) -> None:
-    assert url_path(path) == expected
+    assert parse_path(path).url == expected
 
 
 @pytest.mark.parametrize(
@@ -68,15 +68,15 @@ def test_path_is_encoded_segment_by_segment(path: str, expected: str) -> None:
 )
 def test_path_that_could_lead_elsewhere_is_refused_with_what_to_mend(path: str, expected: str) -> None:
     with pytest.raises(SourceMalformed) as caught:
-        url_path(path)
+        parse_path(path)
 
     assert str(caught.value) == expected
 
 
 def test_longest_path() -> None:
-    assert url_path("s/" + "x" * (MAX_LENGTH - 2)) == "s/" + "x" * (MAX_LENGTH - 2)
+    assert parse_path("s/" + "x" * (MAX_LENGTH - 2)).url == "s/" + "x" * (MAX_LENGTH - 2)
     with pytest.raises(SourceMalformed) as caught:
-        url_path("s/" + "x" * (MAX_LENGTH - 1))
+        parse_path("s/" + "x" * (MAX_LENGTH - 1))
 
     assert str(caught.value).endswith("xxx...' is longer than 2048 characters")
     assert len(str(caught.value)) < 300
@@ -84,7 +84,7 @@ def test_longest_path() -> None:
 
 def encoded_or_none(path: str) -> str | None:
     try:
-        return url_path(path)
+        return parse_path(path).url
     except SourceMalformed:
         return None
 
@@ -102,5 +102,16 @@ def test_what_is_read_is_what_was_written_or_nothing(path: str) -> None:
     assert [unquote(segment) for segment in segments] == path.removeprefix("/").removesuffix("/").split("/")
 
 
-def test_where_kv2_has_its_data() -> None:
-    assert with_data("secret/shop/db") == "secret/data/shop/db"
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("secret/data/shop/db", (("secret",), ("shop", "db"))),
+        ("team/kv/data/a/data/b", (("team", "kv"), ("a", "data", "b"))),
+        ("data/data/x", (("data",), ("x",))),
+        ("secret/data", (("secret",), ())),
+        ("data/x", None),
+        ("secret/shop", None),
+    ],
+)
+def test_parts_of_a_path_of_kv2(path: str, expected: tuple[tuple[str, ...], tuple[str, ...]] | None) -> None:
+    assert parse_path(path).versioned == expected

@@ -8,7 +8,7 @@ import trio
 
 from secrets_manager.backends.azure import names
 from secrets_manager.backends.azure.client import ClientMetrics, KeyVaultClient, open_client
-from secrets_manager.backends.base import BackendError, Document, Place, Source, Unavailable
+from secrets_manager.backends.base import BackendError, Document, Place, Source, SourceMalformed, Unavailable
 from secrets_manager.config import AzureConfig
 
 T = TypeVar("T")
@@ -19,6 +19,9 @@ class AzureMetrics(ClientMetrics, Protocol):
 
     def read_error(self, path: str, error: str) -> None: ...
 
+    def forget(self, path: str) -> None:
+        """End all series of this path."""
+
 
 class AzureBackend:
     """The secret store that is an Azure Key Vault."""
@@ -27,7 +30,7 @@ class AzureBackend:
         self._client = client
         self._metrics = metrics
         self._closed_until = float("-inf")
-        self._closed = ""
+        self._closed = Unavailable("")
 
     def __repr__(self) -> str:
         return f"AzureBackend({self._client})"
@@ -42,15 +45,29 @@ class AzureBackend:
             self._metrics.read_error(source.path, type(error).__name__)
             raise
 
+    def segments(self, path: str) -> tuple[str, ...]:
+        """The path taken apart, which is one name. Raises: SourceMalformed."""
+        return names.segments(path)
+
     def place(self, source: Source) -> Place | None:
         """All secrets of a vault are in one folder. A version stays what it is, so there is nothing to find."""
-        return Place("", source.path.lower()) if source.version is None else None
+        if source.version is not None:
+            return None
+        try:
+            (name,) = names.segments(source.path)
+        except SourceMalformed:
+            return None
+        return Place("", name.lower())
 
     async def markers(self, folder: str) -> Mapping[str, str]:
         """List the vault. Raises: NotListable, Unavailable."""
         assert not folder, "a Key Vault has no folders"
         self._check_open()
         return await self._noted(self._client.markers())
+
+    def forget(self, path: str) -> None:
+        """End the series of the path."""
+        self._metrics.forget(path)
 
     async def maintain(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Nothing: the SDK has a new token before the old one ends, when it is asked to read."""
@@ -61,14 +78,14 @@ class AzureBackend:
         """Raises: Unavailable, while the vault has asked to be left alone."""
         left = self._closed_until - trio.current_time()
         if left > 0:
-            raise Unavailable(self._closed, retry_after=left)
+            raise type(self._closed).of_store(self._closed.for_others().store, retry_after=left)
 
     async def _noted(self, request: Awaitable[T]) -> T:
         try:
             return await request
         except Unavailable as error:
             if error.retry_after is not None:
-                self._closed, self._closed_until = str(error), trio.current_time() + error.retry_after
+                self._closed, self._closed_until = error.again(), trio.current_time() + error.retry_after
             raise
 
 

@@ -42,6 +42,8 @@ PAGE = 25
 """Secrets in one page of a listing: Key Vault makes no larger ones."""
 LONGEST = 5_000
 """Secrets of one vault. To list more takes longer than it can be worth."""
+PAGES = 2 * LONGEST // PAGE
+"""Of one listing, some of which may be half full."""
 SETTLED_AFTER = 2.0
 """Seconds after which no other change can bear the same time, which Key Vault tells in whole seconds."""
 
@@ -51,8 +53,8 @@ AUTHORITIES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 _ADDRESS = re.compile(r"https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 
-_FAILURES = (AzureError, OSError, ValueError, TypeError, LookupError, AttributeError)
-"""The last four are what the SDK raises over an answer that is not Key Vault's."""
+_FAILURES = (AzureError, OSError, ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""All but the first two are what the SDK raises over an answer that is not Key Vault's."""
 
 T = TypeVar("T")
 
@@ -102,21 +104,25 @@ class KeyVaultClient:
         return await self._ask("read", read, lambda error: read_failure(error, source, self._address))
 
     async def markers(self) -> dict[str, str]:
-        """When each secret that is enabled was last changed, by its name in small letters. Raises: BackendError."""
+        """When each secret was last changed, and whether it is disabled, by its name in small letters.
+
+        One that was deleted is not there. Raises: NotListable, Unavailable.
+        """
         pages = self._sdk.list_properties_of_secrets(max_page_size=PAGE).by_page()
 
-        def turn() -> list[SecretProperties] | None:
+        def turn() -> dict[str, str] | None:
             page = next(pages, None)
-            return None if page is None else list(page)
+            return None if page is None else {each.name.lower(): _marker(each) for each in page if each.name}
 
         found: dict[str, str] = {}
-        while True:
+        for _ in range(PAGES):
             page = await self._ask("list", turn, lambda error: listing_failure(error, self._address))
             if page is None:
                 return found
-            found |= {each.name.lower(): _updated(each) for each in page if each.name and each.enabled is not False}
+            found |= page
             if len(found) > LONGEST:
-                raise NotListable(f"{self._address} holds more than {LONGEST} secrets")
+                break
+        raise NotListable(f"{self._address} holds more than {LONGEST} secrets, or its listing has no end")
 
     async def _ask(self, operation: str, call: Callable[[], T], failure: Callable[[Exception], BackendError]) -> T:
         def attempt() -> T:
@@ -137,7 +143,7 @@ class KeyVaultClient:
 
         with trio.move_on_after(self._deadline):
             return await trio.to_thread.run_sync(attempt, abandon_on_cancel=True, limiter=self._limiter)
-        raise TimedOut(f"{self._address} did not answer in time")
+        raise TimedOut.of_store(f"{self._address} did not answer in time")
 
 
 @asynccontextmanager
@@ -197,6 +203,10 @@ def _authorities() -> str:
 
 def _updated(properties: SecretProperties) -> str:
     return "unknown" if properties.updated_on is None else f"{properties.updated_on.timestamp():.0f}"
+
+
+def _marker(properties: SecretProperties) -> str:
+    return _updated(properties) if properties.enabled is not False else f"{_updated(properties)} disabled"
 
 
 def _is_settled(properties: SecretProperties, headers: Mapping[str, str]) -> bool:

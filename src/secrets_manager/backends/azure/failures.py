@@ -69,21 +69,32 @@ def listing_failure(error: Exception, address: str) -> BackendError:
 
 
 def trouble(error: Exception, address: str) -> Unavailable:
-    """What concerns the vault as a whole."""
-    told = _in_brackets(_code_of(error))
-    match status_of(error):
-        case None:
-            return _no_answer(error, address)
+    """What concerns the vault as a whole. The code that it gives is of the request that failed."""
+    status = status_of(error)
+    if status is None:
+        return _no_answer(error, address)
+    kind, fault, advice = _complaint(status)
+    code = "" if status == THROTTLED else _in_brackets(_code_of(error))
+    return kind(
+        f"{address} {fault}{code}: {advice}",
+        store=f"{address} {fault}: {advice}",
+        retry_after=_wait_of(error),
+    )
+
+
+def _complaint(status: int) -> tuple[type[Unavailable], str, str]:
+    match status:
         case 401:
-            return LoginRefused(f"{address} refuses the token{told}: is azure-kv.tenant-id the vault's own?")
+            return LoginRefused, "refuses the token", "is azure-kv.tenant-id the vault's own?"
         case 403:
-            return Unavailable(f"{address} is closed to this machine{told}: allow its address in the vault's firewall")
+            return Unavailable, "is closed to this machine", "allow its address in the vault's firewall"
         case 429:
-            return RateLimited(f"{address} is throttled: fewer requests are let through", retry_after=_wait_of(error))
-        case status:
-            return Unavailable(
-                f"{address} answered {status}{told}: if that stays, correct azure-kv.url or azure-kv.api-version",
-                retry_after=_wait_of(error),
+            return RateLimited, "is throttled", "fewer requests are let through"
+        case _:
+            return (
+                Unavailable,
+                f"answered {status}",
+                "if that stays, correct azure-kv.url or azure-kv.api-version",
             )
 
 
@@ -93,10 +104,10 @@ def login_failure(error: Exception, method: str) -> Unavailable:
     for cause in causes:
         match cause:
             case FileNotFoundError() | PermissionError() if cause.filename:
-                return LoginRefused(f"{who}: {cause.filename} can't be read ({cause.strerror})")
+                return LoginRefused.of_store(f"{who}: {cause.filename} can't be read ({cause.strerror})")
     if isinstance(error, ClientAuthenticationError) and not any(isinstance(cause, OSError) for cause in causes):
         told = _in_brackets(code.group() if code else "")
-        return LoginRefused(f"{who} was refused{told}: correct its settings, or let it in")
+        return LoginRefused.of_store(f"{who} was refused{told}: correct its settings, or let it in")
     return _no_answer(error, f"{who}: its endpoint")
 
 
@@ -131,28 +142,30 @@ def _no_answer(error: Exception, address: str) -> Unavailable:
         if failure is not None:
             return failure
     if isinstance(error, ValueError) and "challenge resource" in str(error):
-        return Unavailable(f"{address} {WRONG_RESOURCE}")
+        return Unavailable.of_store(f"{address} {WRONG_RESOURCE}")
     if isinstance(error, AzureError | OSError):
-        return Unreachable(f"{address} can't be reached, or broke off before its answer was whole")
-    return Unavailable(f"{address} gave an answer that can't be understood: does azure-kv.url name a Key Vault?")
+        return Unreachable.of_store(f"{address} can't be reached, or broke off before its answer was whole")
+    return Unavailable.of_store(
+        f"{address} gave an answer that can't be understood: does azure-kv.url name a Key Vault?"
+    )
 
 
 def _of_connection(cause: BaseException, address: str) -> Unavailable | None:
     """None where the cause says nothing of it."""
     match cause:
         case TimeoutError():
-            return TimedOut(f"{address} did not answer in time")
+            return TimedOut.of_store(f"{address} did not answer in time")
         case ssl.SSLCertVerificationError():
-            return TlsFailed(
+            return TlsFailed.of_store(
                 f"{address} has a certificate that is not trusted ({cause.verify_message}): "
                 "name its authority in SSL_CERT_FILE, or check the host name"
             )
         case ssl.SSLError():
-            return TlsFailed(f"{address} can't be reached by TLS ({cause.reason or 'handshake failed'})")
+            return TlsFailed.of_store(f"{address} can't be reached by TLS ({cause.reason or 'handshake failed'})")
         case socket.gaierror():
-            return Unreachable(f"{address} can't be reached (its name is not known)")
+            return Unreachable.of_store(f"{address} can't be reached (its name is not known)")
         case OSError(errno=int(number)) if number > 0:
-            return Unreachable(f"{address} can't be reached ({os.strerror(number)})")
+            return Unreachable.of_store(f"{address} can't be reached ({os.strerror(number)})")
         case _:
             return None
 

@@ -14,13 +14,19 @@ _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _VERSION = re.compile(r"[0-9a-fA-F]{32}")
 
 
-def check(source: Source) -> None:
-    """See that there can be such a secret. Raises: SourceMalformed, with the path and what to mend."""
-    if not _NAME.fullmatch(source.path):
+def segments(path: str) -> tuple[str, ...]:
+    """The path taken apart, which is one name. Raises: SourceMalformed, with the path and what to mend."""
+    if not _NAME.fullmatch(path):
         raise SourceMalformed(
-            f"path {shown(source.path)} is no name of a secret in Key Vault: "
+            f"path {shown(path)} is no name of a secret in Key Vault: "
             "it has 1 to 127 letters of English, digits and dashes"
         )
+    return (path,)
+
+
+def check(source: Source) -> None:
+    """See that there can be such a secret. Raises: SourceMalformed, with the path and what to mend."""
+    segments(source.path)
     if source.version is not None and not _VERSION.fullmatch(source.version):
         raise SourceMalformed(
             f"path {shown(source.path)}: there is no version {shown(source.version)}: "

@@ -8,13 +8,22 @@ from typing import Protocol
 
 import trio
 
-from secrets_manager.backends.base import BackendError, Document, NotListable, Place, Source, SourceForbidden
+from secrets_manager.backends.base import (
+    BackendError,
+    Document,
+    NotListable,
+    Place,
+    Source,
+    SourceForbidden,
+    SourceMalformed,
+    SourceTooLarge,
+)
 from secrets_manager.backends.vault.auth.choice import auth_method
 from secrets_manager.backends.vault.client import VaultClient, certificates_of, open_vault_client
 from secrets_manager.backends.vault.engine import Engine, engine_of
 from secrets_manager.backends.vault.keeper import TokenKeeper, TokenMetrics
-from secrets_manager.backends.vault.listing import LONGEST, listing_path, listing_query, page_of, utc_now
-from secrets_manager.backends.vault.path import shown, url_path
+from secrets_manager.backends.vault.listing import LIMIT, LONGEST, listing_query, listing_url, page_of, utc_now
+from secrets_manager.backends.vault.path import parse_path, shown
 from secrets_manager.backends.vault.replies import FORBIDDEN, OK, Reply, forbidden_by_policy, read_failure
 from secrets_manager.backends.vault.server import find_server
 from secrets_manager.backends.vault.token import Token
@@ -34,6 +43,9 @@ class VaultMetrics(TokenMetrics, Protocol):
     """What is counted of Vault. `error` is a word of a small vocabulary: the name of the error's class."""
 
     def read_error(self, path: str, error: str) -> None: ...
+
+    def forget(self, path: str) -> None:
+        """End all series of this path."""
 
     def request(self, operation: str, status: str, seconds: float) -> None: ...
 
@@ -68,23 +80,42 @@ class VaultBackend:
             self._metrics.read_error(source.path, type(error).__name__)
             raise
 
+    def segments(self, path: str) -> tuple[str, ...]:
+        """Take the path apart. Raises: SourceMalformed."""
+        return parse_path(path).segments
+
     def place(self, source: Source) -> Place | None:
-        return self._engine.place(source)
+        """A version that is pinned does not change, so there is nothing to find."""
+        if source.version is not None:
+            return None
+        try:
+            return self._engine.place(parse_path(source.path))
+        except SourceMalformed:
+            return None
 
     async def markers(self, folder: str) -> Mapping[str, str]:
         """List the folder, page by page. Raises: NotListable, Unavailable."""
-        path = listing_path(folder)
+        try:
+            path = parse_path(folder)
+        except SourceMalformed as error:
+            raise NotListable(str(error)) from None
+        url = listing_url(path)
         found: dict[str, str] = {}
-        after = ""
+        names, after = 0, ""
         while True:
-            reply, _ = await self._get(path, listing_query(after), operation="list")
-            page = page_of(reply, folder, after=after, now=utc_now())
+            reply = await self._listed(url, after)
+            page = page_of(reply, path, after=after, now=utc_now())
             found |= page.markers
-            if len(found) > LONGEST:
+            names += page.names
+            if names > LONGEST:
                 raise NotListable(f"folder {shown(folder)} holds more than {LONGEST} secrets")
-            if page.after <= after:
+            if not page.after:
                 return found
             after = page.after
+
+    def forget(self, path: str) -> None:
+        """End the series of the path."""
+        self._metrics.forget(path)
 
     async def maintain(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the token valid, and revoke it in the end. Started at once: nothing here needs Vault to be up."""
@@ -94,8 +125,15 @@ class VaultBackend:
             nursery.start_soon(self._certificates.keep_fresh)
             nursery.start_soon(self._introduce)
 
+    async def _listed(self, url: str, after: str) -> Reply:
+        try:
+            reply, _ = await self._get(url, listing_query(after), operation="list")
+        except SourceTooLarge:
+            raise NotListable(f"{url}: {LIMIT} of its secrets make a page that is too large") from None
+        return reply
+
     async def _read(self, source: Source) -> Document:
-        reply, token = await self._get(url_path(source.path), self._engine.params(source))
+        reply, token = await self._get(parse_path(source.path).url, self._engine.params(source))
         if reply.status != OK:
             raise read_failure(reply, source)
         document = self._engine.document(source, reply.body)

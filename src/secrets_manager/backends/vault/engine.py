@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from secrets_manager.backends.base import Document, Place, Source, SourceMalformed, text_of
-from secrets_manager.backends.vault.path import shown
+from secrets_manager.backends.vault.path import VaultPath, shown
 from secrets_manager.backends.vault.replies import decode
 from secrets_manager.errors import UsageError
 
@@ -22,7 +22,7 @@ _MARKER_KEY = secrets.token_bytes(32)
 """Drawn once a process: a marker tells whether two contents are equal, and nothing to whoever comes by one."""
 
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
-_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_RFC_3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
 
 
 class Engine(Protocol):
@@ -36,8 +36,8 @@ class Engine(Protocol):
         """What a 200 holds. Raises: SourceMalformed for what is not a secret of this engine."""
         ...
 
-    def place(self, source: Source) -> Place | None:
-        """Where a listing would tell of this source; None where there are no listings."""
+    def place(self, path: VaultPath) -> Place | None:
+        """Where a listing would show the newest version at this path; None where there are no listings."""
         ...
 
 
@@ -90,7 +90,7 @@ class KeyValue1:
         digest = hashlib.blake2b(bytes(data), key=_MARKER_KEY, digest_size=16)
         return Document(values=_values(source, raw), marker=digest.hexdigest())
 
-    def place(self, source: Source) -> None:
+    def place(self, path: VaultPath) -> None:
         """Its listings tell names alone."""
 
 
@@ -117,7 +117,7 @@ class KeyValue2:
         if versioned is None or versioned.data is None:
             raise SourceMalformed(f"path {shown(source.path)} was written without any keys: write it anew")
         metadata = versioned.metadata
-        if not _RFC_3339.fullmatch(metadata.created_time):
+        if not is_time(metadata.created_time):
             raise SourceMalformed(f"path {shown(source.path)}: its created_time in Vault's answer is no time")
         return Document(
             values=_values(source, versioned.data),
@@ -125,10 +125,18 @@ class KeyValue2:
             version=metadata.version,
         )
 
-    def place(self, source: Source) -> Place | None:
-        """The newest version is in the listing of its folder. A version that is pinned does not change."""
-        folder, _, name = source.path.removeprefix("/").rpartition("/")
-        return Place(folder, name) if name and source.version is None and "data" in folder.split("/")[1:] else None
+    def place(self, path: VaultPath) -> Place | None:
+        """The newest version is in the listing of its folder."""
+        parts = path.versioned
+        if parts is None or not parts.below:
+            return None
+        *folder, name = path.segments
+        return Place("/".join(folder), name)
+
+
+def is_time(text: str) -> bool:
+    """Whether it has the form in which Vault tells a moment."""
+    return _RFC_3339.fullmatch(text) is not None
 
 
 def marker(version: int, created_time: str) -> str:

@@ -24,14 +24,16 @@ def failure_of(error: httpx.HTTPError, address: Address, *, max_body: int) -> Ba
             f"Vault's answer is larger than {max_body // 1024**2} MiB: correct the path, or make the secret smaller"
         )
     if isinstance(error, httpx.TimeoutException):
-        return TimedOut(f"Vault at {address} did not answer in time")
+        return TimedOut.of_store(f"Vault at {address} did not answer in time")
     if isinstance(error, httpx.ProxyError):
-        return Unreachable(f"Vault at {address} {_proxy(error)}: check {address.url.scheme.upper()}_PROXY and NO_PROXY")
+        return Unreachable.of_store(
+            f"Vault at {address} {_proxy(error)}: check {address.url.scheme.upper()}_PROXY and NO_PROXY"
+        )
     causes = _causes(error)
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
-            return TlsFailed(f"Vault at {address} {_tls(cause)}")
-    return Unreachable(f"Vault at {address} {_connection(error, causes)}")
+            return TlsFailed.of_store(f"Vault at {address} {_tls(cause)}")
+    return Unreachable.of_store(f"Vault at {address} {_connection(error, causes)}")
 
 
 def broke_off(error: httpx.HTTPError) -> bool:

@@ -67,7 +67,7 @@ class TokenMetrics(Protocol):
 
 
 class TokenKeeper:
-    """Holds at most one token, that of this process. Times in seconds on Trio's clock."""
+    """Holds at most one token, that of one login. Times in seconds on Trio's clock."""
 
     def __init__(
         self,
@@ -245,7 +245,7 @@ class TokenKeeper:
             lookup = lookup_of(reply.body)
             if lookup is None:
                 raise self._questions.failed(
-                    Unavailable("the answer to lookup-self is none: does vault.url name a Vault?")
+                    Unavailable.of_store("the answer to lookup-self is none: does vault.url name a Vault?")
                 )
             self._token = looked_up(token, lookup, asked_at=asked_at)
         elif not forbidden_by_policy(reply):
@@ -254,7 +254,9 @@ class TokenKeeper:
             self._token = None
             if self._unproven >= STILLBORN:
                 raise self._logins.failed(
-                    LoginRefused("Vault takes none of the tokens that it grants: is the role bound to other addresses?")
+                    LoginRefused.of_store(
+                        "Vault takes none of the tokens that it grants: is the role bound to other addresses?"
+                    )
                 )
             return False
         self._proven(asked_at)
@@ -286,7 +288,9 @@ class TokenKeeper:
             return None
         after = renewed(token, reply.body, asked_at=asked_at)
         if after is None:
-            raise self._questions.failed(Unavailable("the answer to renew-self is none: does vault.url name a Vault?"))
+            raise self._questions.failed(
+                Unavailable.of_store("the answer to renew-self is none: does vault.url name a Vault?")
+            )
         self._proven(asked_at)
         return after
 

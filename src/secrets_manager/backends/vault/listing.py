@@ -2,31 +2,41 @@
 
 OpenBao lists them at `<mount>/detailed-metadata/<folder>`, in pages. HashiCorp Vault has no such endpoint, and a policy
 may grant reads alone: then the folder's secrets are read one by one.
+
+Each secret has a marker, which tells in which state its newest version is:
+
+    live         that of its Document
+    deleted      also one whose deletion_time, which may be set long before, has passed; it can be undeleted
+    destroyed    for good
+    unwritten    there is metadata, and no version
+    unclear      what is told of it can't be understood; the marker differs when that does
+
+A name that the page has in `keys` alone is a folder, or was deleted with all its versions while the page was made.
 """
 
+import hashlib
 from datetime import UTC, datetime
 from typing import NamedTuple
-from urllib.parse import quote
 
 import msgspec
 
 from secrets_manager.backends.base import BackendError, NotListable
-from secrets_manager.backends.vault.engine import marker
-from secrets_manager.backends.vault.path import shown
+from secrets_manager.backends.vault.engine import is_time, marker
+from secrets_manager.backends.vault.path import VaultPath, shown, url_of
 from secrets_manager.backends.vault.replies import NOT_FOUND, OK, REFUSALS, Reply, decode, trouble
 
 LIMIT = 1500
 """Secrets in one page: some 600 kB, which a server makes in 40 ms."""
-
 
 LONGEST = 100_000
 """Secrets of one folder. To list more takes longer than it can be worth."""
 
 
 class Page(NamedTuple):
-    """The markers of the secrets that can be read, by name, and where the next page begins; empty on the last one."""
+    """The markers by name, how many names there are, and where the next page begins; empty on the last one."""
 
     markers: dict[str, str]
+    names: int
     after: str
 
 
@@ -37,27 +47,25 @@ class _Version(msgspec.Struct, frozen=True):
 
 
 class _Secret(msgspec.Struct, frozen=True):
-    """A folder within the folder has none of this."""
-
-    current_version: int = 0
-    versions: dict[str, _Version] = {}
+    current_version: int
+    versions: dict[str, _Version]
 
 
 class _Listing(msgspec.Struct, frozen=True):
     keys: list[str]
-    key_info: dict[str, _Secret]
+    key_info: dict[str, msgspec.Raw]
 
 
 class _Listed(msgspec.Struct, frozen=True):
     data: _Listing
 
 
-def listing_path(folder: str) -> str:
-    """The path in a URL for a folder such as secret/data/shop, whose mount is what stands before the first data/."""
-    mount, *segments = folder.split("/")
-    at = segments.index("data")
-    segments[at] = "detailed-metadata"
-    return "".join(f"{quote(segment, safe='')}/" for segment in (mount, *segments))
+def listing_url(folder: VaultPath) -> str:
+    """The path in a URL for a folder such as secret/data/shop. Raises: NotListable."""
+    parts = folder.versioned
+    if parts is None:
+        raise NotListable(f"folder {shown(str(folder))} is not in KV version 2")
+    return url_of((*parts.mount, "detailed-metadata", *parts.below)) + "/"
 
 
 def listing_query(after: str) -> dict[str, str]:
@@ -66,41 +74,60 @@ def listing_query(after: str) -> dict[str, str]:
     return query | {"after": after} if after else query
 
 
-def page_of(reply: Reply, folder: str, *, after: str = "", now: datetime) -> Page:
+def page_of(reply: Reply, folder: VaultPath, *, after: str = "", now: datetime) -> Page:
     """Read one page, which begins after this name. Raises: NotListable, Unavailable."""
     if reply.status == NOT_FOUND and after:  # the page before was full, and the last one
-        return Page({}, "")
+        return Page({}, 0, "")
     if reply.status != OK:
         raise _refusal(reply, folder)
     listed = decode(reply.body, _Listed)
     if listed is None:
-        raise NotListable(f"folder {shown(folder)}: Vault's answer is no listing")
+        raise NotListable(f"folder {shown(str(folder))}: Vault's answer is no listing")
     keys, secrets = listed.data.keys, listed.data.key_info
-    markers = {name: told for name, secret in secrets.items() if (told := _marker(secret, now)) is not None}
-    return Page(markers, keys[-1] if len(keys) >= LIMIT else "")
+    markers = {name: _marker(bytes(told), now) for name, told in secrets.items() if not name.endswith("/")}
+    following = keys[-1] if len(keys) >= LIMIT else ""
+    if following and following <= after:
+        raise NotListable(f"folder {shown(str(folder))}: the pages of its listing do not go on")
+    return Page(markers, len(keys), following)
 
 
-def _refusal(reply: Reply, folder: str) -> BackendError:
+def _refusal(reply: Reply, folder: VaultPath) -> BackendError:
     """A 404 may mean an empty folder, or no such endpoint: either way nothing is known of the secrets there."""
     if reply.status in REFUSALS:
-        return NotListable(f"folder {shown(folder)} can't be listed ({reply.status})")
+        return NotListable(f"folder {shown(str(folder))} can't be listed ({reply.status})")
     return trouble(reply)
 
 
-def _marker(secret: _Secret, now: datetime) -> str | None:
-    """That of the newest version, unless it is deleted or destroyed by now."""
+def _marker(told: bytes, now: datetime) -> str:
+    secret = decode(told, _Secret)
+    known = None if secret is None else _state(secret, now)
+    return known or f"unclear {hashlib.blake2b(told, digest_size=16).hexdigest()}"
+
+
+def _state(secret: _Secret, now: datetime) -> str | None:
+    """None for what can't be understood."""
     version = secret.versions.get(str(secret.current_version))
-    if version is None or version.destroyed or _has_passed(version.deletion_time, now):
+    if version is None:
+        return "unwritten" if secret.current_version == 0 and not secret.versions else None
+    if not is_time(version.created_time):
         return None
-    return marker(secret.current_version, version.created_time)
+    live = marker(secret.current_version, version.created_time)
+    if version.destroyed:
+        return f"{live} destroyed"
+    if not version.deletion_time:
+        return live
+    end = _moment(version.deletion_time)
+    if end is None:
+        return None
+    return f"{live} deleted" if end <= now else live
 
 
-def _has_passed(time: str, now: datetime) -> bool:
-    """A secret may be written with the time of its deletion."""
+def _moment(time: str) -> datetime | None:
+    """None for what has another form than Vault's, so one without a zone, and for a day that there is not."""
     try:
-        return bool(time) and datetime.fromisoformat(time) <= now
+        return datetime.fromisoformat(time) if is_time(time) else None
     except ValueError:
-        return True
+        return None
 
 
 def utc_now() -> datetime:

@@ -23,19 +23,19 @@ class Patience:
         return f"Patience({self._failures} failures)"
 
     def check(self) -> None:
-        """Raises: Unavailable, of the class and with the text of the last failure, while it is too early."""
+        """Raises: Unavailable, the last failure again, while it is too early."""
         if self._failures and trio.current_time() < self.retry_at:
-            raise type(self._failure)(str(self._failure))
+            raise self._failure.again()
 
     def failed(self, error: BackendError) -> Unavailable:
-        """Notes a failure, and returns it for all who wait. Vault may wish for more time than we would take."""
+        """Note a failure of what all have in common, and return it. Vault may ask for more time than we would take."""
         self._failures += 1
-        told = error if isinstance(error, Unavailable) else Unavailable(str(error))
-        self._failure = type(told)(str(told))
-        wished = told.retry_after or 0.0
-        delay = max(BACKOFF.delay(self._failures, self._random), min(wished, BACKOFF.maximum))
+        failure = error if isinstance(error, Unavailable) else Unavailable.of_store(str(error))
+        self._failure = failure.again()
+        asked = failure.retry_after or 0.0
+        delay = max(BACKOFF.delay(self._failures, self._random), min(asked, BACKOFF.maximum))
         self.retry_at = trio.current_time() + delay
-        return told
+        return failure
 
     def succeeded(self) -> None:
         self._failures, self.retry_at = 0, 0.0

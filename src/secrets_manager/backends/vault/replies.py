@@ -20,14 +20,17 @@ from secrets_manager.backends.base import (
     VersionDeleted,
     VersionDestroyed,
 )
-from secrets_manager.backends.vault.path import shown, with_data
+from secrets_manager.backends.vault.path import DATA, parse_path, shown
 
 OK = 200
 FORBIDDEN = 403
 NOT_FOUND = 404
 REFUSALS = frozenset({400, 403, 404, 405})
 """What Vault says to a login, or about a token, that it won't have: asking again brings the same."""
+TROUBLES = frozenset({429, *range(500, 600)})
+"""With these Vault's words say more than the status."""
 WORDS = 200
+STRANGER = "not Vault answered, but something else (404): does vault.url name a Vault?"
 
 T = TypeVar("T")
 
@@ -58,6 +61,7 @@ class Reply(msgspec.Struct, frozen=True):
 class _Metadata(msgspec.Struct, frozen=True):
     version: int
     destroyed: bool
+    created_time: str = ""
 
 
 class _GoneVersion(msgspec.Struct, frozen=True):
@@ -135,29 +139,27 @@ def read_failure(reply: Reply, source: Source) -> BackendError:
 
 def trouble(reply: Reply) -> Unavailable:
     """What a reply means that says nothing of what was asked for, only that Vault can't answer now."""
-    kind, complaint = _complaint(reply)
-    return kind(f"Vault {complaint}", retry_after=reply.retry_after)
+    kind, complaint = _complaint(reply.status)
+    told = words(reply) if reply.status in TROUBLES else ""
+    return kind(f"Vault {complaint}{told}", store=f"Vault {complaint}", retry_after=reply.retry_after)
 
 
-def _complaint(reply: Reply) -> tuple[type[Unavailable], str]:
-    match reply.status // 100, reply.status:
+def _complaint(status: int) -> tuple[type[Unavailable], str]:
+    match status // 100, status:
         case _, 429:
-            return RateLimited, f"is overloaded or limits the rate of requests (429){words(reply)}"
-        case _, 472 | 473 as status:
-            return (
-                Standby,
-                f"is a standby that serves no requests ({status}): vault.url should name the active node",
-            )
+            return RateLimited, "is overloaded or limits the rate of requests (429)"
+        case _, 472 | 473:
+            return Standby, f"is a standby that serves no requests ({status}): vault.url should name the active node"
         case _, 503:
-            return Sealed, f"is sealed or can't serve requests now (503){words(reply)}"
-        case 3, status:
+            return Sealed, "is sealed or can't serve requests now (503)"
+        case 3, _:
             return Standby, (
                 f"redirects to another address ({status}), as a standby does, and not to one that it announces as the "
                 "active node's: vault.url should name the active node, by its final address"
             )
-        case 5, status:
-            return Unavailable, f"failed to answer ({status}){words(reply)}"
-        case _, status:
+        case 5, _:
+            return Unavailable, f"failed to answer ({status})"
+        case _:
             return Unavailable, f"answered with the unexpected status {status}: does vault.url name a Vault?"
 
 
@@ -168,7 +170,7 @@ def _not_found(reply: Reply, source: Source) -> BackendError:
     if gone is not None:
         return _gone(where, gone.data.metadata)
     if refusal is None or refusal == _Refusal():
-        return Unavailable(f"{where}: not Vault answered, but something else (404): does vault.url name a Vault?")
+        return Unavailable(f"{where}: {STRANGER}", store=STRANGER)
     return SourceNotFound(f"{where} {_what_is_missing(refusal, source)}")
 
 
@@ -182,7 +184,9 @@ def _gone(where: str, metadata: _Metadata) -> SourceNotFound:
 
 def _what_is_missing(refusal: _Refusal, source: Source) -> str:
     if any("versioned K/V" in warning for warning in refusal.warnings or ()):
-        return f"lacks data/, which KV version 2 has after the mount: try {shown(with_data(source.path))}"
+        mount, *below = parse_path(source.path).segments
+        example = shown("/".join((mount, DATA, *below)))
+        return f"lacks data/, which KV version 2 has after the mount: where that is {shown(mount)}, try {example}"
     if any("no handler for route" in error for error in refusal.errors or ()):
         return "is under no secrets engine: correct the path, or mount one there"
     if any("namespace not found" in error for error in refusal.errors or ()):

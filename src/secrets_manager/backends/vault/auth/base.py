@@ -7,7 +7,7 @@ import trio
 
 from secrets_manager.backends.base import LoginRefused
 from secrets_manager.backends.vault.client import VaultClient
-from secrets_manager.backends.vault.path import url_path
+from secrets_manager.backends.vault.path import parse_path
 from secrets_manager.backends.vault.replies import OK, REFUSALS, censored, trouble, words
 from secrets_manager.backends.vault.token import Token, token_of
 
@@ -32,13 +32,15 @@ async def log_in(
 
     Raises: BackendError, whose text holds none of the secrets.
     """
-    path, asked_at = f"auth/{url_path(mount)}/login", trio.current_time()
+    path, asked_at = f"auth/{parse_path(mount).url}/login", trio.current_time()
     reply = censored(await client.request("POST", path, operation="login", body=body), secrets)
     if reply.status in REFUSALS:
-        raise LoginRefused(f"{refused}{words(reply)}")
+        raise LoginRefused(f"{refused}{words(reply)}", store=refused)
     if reply.status != OK:
         raise trouble(reply)
     token = token_of(reply.body, asked_at=asked_at)
     if token is None:
-        raise LoginRefused("the answer to the login holds no token: does vault.url name a Vault, and one without MFA?")
+        raise LoginRefused.of_store(
+            "the answer to the login holds no token: does vault.url name a Vault, and one without MFA?"
+        )
     return token

@@ -1,9 +1,11 @@
 """The one place that knows every way to log in by its name."""
 
+from secrets_manager.backends.base import SourceMalformed
 from secrets_manager.backends.vault.auth.approle import AppRole
 from secrets_manager.backends.vault.auth.base import AuthMethod
 from secrets_manager.backends.vault.auth.credential import Credential, Given, InFile, Wrapped
 from secrets_manager.backends.vault.auth.kubernetes import Kubernetes
+from secrets_manager.backends.vault.path import parse_path
 from secrets_manager.config import VaultConfig
 from secrets_manager.errors import UsageError
 
@@ -17,7 +19,8 @@ def auth_method(config: VaultConfig) -> AuthMethod:
             if not config.kubernetes_role:
                 raise UsageError("vault.auth-method=kubernetes needs vault.kubernetes-role")
             jwt = InFile(config.kubernetes_jwt_path, "the pod mount its token")
-            return Kubernetes(mount=config.kubernetes_path, role=config.kubernetes_role, jwt=jwt)
+            mount = _mount("vault.kubernetes-path", config.kubernetes_path)
+            return Kubernetes(mount=mount, role=config.kubernetes_role, jwt=jwt)
         case unknown:
             raise UsageError(f"vault.auth-method {unknown!r} is unknown: it is approle or kubernetes")
 
@@ -25,12 +28,20 @@ def auth_method(config: VaultConfig) -> AuthMethod:
 def _approle(config: VaultConfig) -> AppRole:
     if not config.role_id and not config.role_id_file:
         raise UsageError("vault.auth-method=approle needs vault.role-id (or VAULT_ROLE_ID)")
+    mount = _mount("vault.approle-path", config.approle_path)
     secret_id = _credential(config.secret_id, config.secret_id_file)
     return AppRole(
-        mount=config.approle_path,
+        mount=mount,
         role_id=_credential(config.role_id, config.role_id_file),
-        secret_id=Wrapped(secret_id, mount=config.approle_path) if config.secret_id_wrapped else secret_id,
+        secret_id=Wrapped(secret_id, mount=mount) if config.secret_id_wrapped else secret_id,
     )
+
+
+def _mount(flag: str, path: str) -> str:
+    try:
+        return str(parse_path(path))
+    except SourceMalformed as error:
+        raise UsageError(f"{flag}: {error}") from None
 
 
 def _credential(text: str, file: str) -> Credential:

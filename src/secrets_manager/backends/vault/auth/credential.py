@@ -11,11 +11,15 @@ import trio
 
 from secrets_manager.backends.base import LoginRefused
 from secrets_manager.backends.vault.client import VaultClient
-from secrets_manager.backends.vault.path import url_path
+from secrets_manager.backends.vault.path import parse_path
 from secrets_manager.backends.vault.replies import OK, REFUSALS, Reply, censored, decode, trouble, words
 
 LARGEST = 64 * 1024
 """Bytes of a file; a JWT has a few thousand."""
+SPENT = (
+    "the wrapping token of the secret_id has expired or was used before: wrap a new one, "
+    "and find out who used it if it was not this program"
+)
 
 
 class Credential(Protocol):
@@ -51,7 +55,7 @@ class InFile(msgspec.Struct, frozen=True):
         except (OSError, UnicodeDecodeError):
             text = ""
         if not text or len(text) > LARGEST:
-            raise LoginRefused(
+            raise LoginRefused.of_store(
                 f"{self.path} can't be read, is empty or too long, so there is no login: does {self.what}?"
             )
         return text
@@ -97,8 +101,10 @@ class Wrapped:
         """Where the token is from is asked first: a thief may have put another one in its place."""
         asked = await client.request("POST", "sys/wrapping/lookup", operation="lookup-wrapping", body={"token": token})
         looked_up = decode(_taken(censored(asked, [token])), _Lookup)
-        if looked_up is None or not looked_up.data.creation_path.startswith(f"auth/{url_path(self._mount)}/role/"):
-            raise LoginRefused(
+        if looked_up is None or not looked_up.data.creation_path.startswith(
+            f"auth/{parse_path(self._mount).url}/role/"
+        ):
+            raise LoginRefused.of_store(
                 f"the wrapping token was not made for a secret_id of auth/{self._mount}: "
                 "somebody may have exchanged it: find out who, and wrap a new secret_id"
             )
@@ -106,17 +112,14 @@ class Wrapped:
             _taken(await client.request("POST", "sys/wrapping/unwrap", operation="unwrap", token=token)), _Unwrapped
         )
         if unwrapped is None:
-            raise LoginRefused("the wrapping token holds no secret_id: wrap one")
+            raise LoginRefused.of_store("the wrapping token holds no secret_id: wrap one")
         return unwrapped.data.secret_id
 
 
 def _taken(reply: Reply) -> bytes:
     """The body of a reply that is not a refusal. Raises: Unavailable."""
     if reply.status in REFUSALS:
-        raise LoginRefused(
-            "the wrapping token of the secret_id has expired or was used before: wrap a new one, "
-            f"and find out who used it if it was not this program{words(reply)}"
-        )
+        raise LoginRefused(f"{SPENT}{words(reply)}", store=SPENT)
     if reply.status != OK:
         raise trouble(reply)
     return reply.body

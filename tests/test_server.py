@@ -13,8 +13,8 @@ from secrets_manager.server import Reply, listen, reply_to, serve
 class Patient:
     """A process in the state that the test wants."""
 
-    def __init__(self, *, stuck: str = "", unsynced: tuple[str, ...] = ()) -> None:
-        self.stuck = stuck
+    def __init__(self, *, failures: tuple[str, ...] = (), unsynced: tuple[str, ...] = ()) -> None:
+        self.failures = list(failures)
         self.unsynced = list(unsynced)
 
 
@@ -24,30 +24,30 @@ WELL = Patient()
 def test_probes_say_ok_while_all_is_well() -> None:
     registry = CollectorRegistry()
 
-    assert reply_to("/healthz", registry, WELL) == Reply(200, b"ok\n")
-    assert reply_to("/readyz", registry, WELL) == Reply(200, b"ok\n")
+    assert reply_to("/healthz", registry, WELL, WELL) == Reply(200, b"ok\n")
+    assert reply_to("/readyz", registry, WELL, WELL) == Reply(200, b"ok\n")
 
 
-def test_work_that_is_stuck_is_unhealthy_but_no_reason_to_leave_the_service() -> None:
-    patient = Patient(stuck="one reconcile has been under way for 130 s")
+def test_what_only_a_restart_helps_is_unhealthy_but_no_reason_to_leave_the_service() -> None:
+    patient = Patient(failures=("the work has ended", "the lease has expired"))
 
-    assert reply_to("/healthz", CollectorRegistry(), patient) == Reply(
-        503, b"one reconcile has been under way for 130 s\n"
+    assert reply_to("/healthz", CollectorRegistry(), patient, patient) == Reply(
+        503, b"the work has ended\nthe lease has expired\n"
     )
-    assert reply_to("/readyz", CollectorRegistry(), patient) == Reply(200, b"ok\n")
+    assert reply_to("/readyz", CollectorRegistry(), patient, patient) == Reply(200, b"ok\n")
 
 
 def test_every_watch_that_has_no_list_yet_is_named() -> None:
     patient = Patient(unsynced=("can't watch secrets in shop: 403 Forbidden", "the first list of web is under way"))
 
-    assert reply_to("/readyz", CollectorRegistry(), patient) == Reply(
+    assert reply_to("/readyz", CollectorRegistry(), patient, patient) == Reply(
         503, b"can't watch secrets in shop: 403 Forbidden\nthe first list of web is under way\n"
     )
-    assert reply_to("/healthz", CollectorRegistry(), patient) == Reply(200, b"ok\n")
+    assert reply_to("/healthz", CollectorRegistry(), patient, patient) == Reply(200, b"ok\n")
 
 
 def test_any_other_path_says_what_there_is() -> None:
-    assert reply_to("/", CollectorRegistry(), WELL) == Reply(404, b"try /metrics, /healthz or /readyz\n")
+    assert reply_to("/", CollectorRegistry(), WELL, WELL) == Reply(404, b"try /metrics, /healthz or /readyz\n")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", ":0", "[::1]:0", "localhost:0"])
@@ -60,7 +60,7 @@ async def test_metrics_are_served_at_every_form_of_address(address: str) -> None
             host = "127.0.0.1"
         url = f"http://[{host}]:{port}/metrics" if ":" in host else f"http://{host}:{port}/metrics"
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(serve, listener, registry, WELL))
+            await nursery.start(partial(serve, listener, registry, WELL, WELL))
             async with httpx.AsyncClient(trust_env=False) as client:
                 reply = await client.get(url)
             nursery.cancel_scope.cancel()

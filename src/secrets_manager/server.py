@@ -1,13 +1,13 @@
 """What the process tells over HTTP: /metrics for Prometheus, /healthz and /readyz for the kubelet.
 
-/healthz fails when work is stuck, so that a restart can help. /readyz fails until the watches have their first full
-lists. Neither asks whether a backend answers: an outage there is no reason to restart or to leave the Service.
+/healthz fails where only a restart can help. /readyz fails until the watches have their first full lists. Neither asks
+whether a backend answers: an outage there is no reason to restart or to leave the Service.
 """
 
 import errno
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -21,13 +21,17 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from secrets_manager.errors import StartError
 
 
-class Health(Protocol):
-    """Whoever knows how the process is."""
+class Alive(Protocol):
+    """What knows whether the process lives."""
 
     @property
-    def stuck(self) -> str:
-        """What has made no progress for too long; empty while all is well."""
+    def failures(self) -> list[str]:
+        """Why a restart is needed, a line each; none while all is well."""
         ...
+
+
+class Ready(Protocol):
+    """What knows whether the process is ready."""
 
     @property
     def unsynced(self) -> list[str]:
@@ -41,15 +45,15 @@ class Reply(NamedTuple):
     content_type: str = "text/plain; charset=utf-8"
 
 
-def reply_to(path: str, registry: CollectorRegistry, health: Health) -> Reply:
+def reply_to(path: str, registry: CollectorRegistry, alive: Alive, ready: Ready) -> Reply:
     """The answer to a GET of this path."""
     match path:
         case "/metrics":
             return Reply(200, generate_latest(registry), CONTENT_TYPE_LATEST)
         case "/healthz":
-            return _verdict([health.stuck] if health.stuck else [])
+            return _verdict(alive.failures)
         case "/readyz":
-            return _verdict(health.unsynced)
+            return _verdict(ready.unsynced)
         case _:
             return Reply(404, b"try /metrics, /healthz or /readyz\n")
 
@@ -99,7 +103,8 @@ def _cause(error: OSError) -> str:
 async def serve(
     listener: socket.socket,
     registry: CollectorRegistry,
-    health: Health,
+    alive: Alive,
+    ready: Ready,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -109,17 +114,24 @@ async def serve(
     config.accesslog = None
     config.errorlog = None
     async with trio.open_nursery() as nursery:
-        await nursery.start(partial(hypercorn_serve, partial(_app, registry, health), config, mode="asgi"))
+        await nursery.start(
+            partial(
+                hypercorn_serve,
+                partial(_app, partial(reply_to, registry=registry, alive=alive, ready=ready)),
+                config,
+                mode="asgi",
+            )
+        )
         task_status.started()
 
 
 async def _app(
-    registry: CollectorRegistry, health: Health, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    reply: Callable[[str], Reply], scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
 ) -> None:
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)
     elif scope["type"] == "http":
-        await _answer(reply_to(scope["path"], registry, health), send)
+        await _answer(reply(scope["path"]), send)
 
 
 async def _lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:

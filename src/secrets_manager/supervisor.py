@@ -8,7 +8,7 @@
         ├── signals     SIGTERM or SIGINT ends the term
         └── elector     waits for the lease, works while it is held, releases it
             └── work
-                ├── sources    polls of the secret store
+                ├── sources    a timer, pollers, listers and a prober of the secret store
                 ├── queue      its timer
                 ├── events     their sender
                 └── workers
@@ -20,6 +20,7 @@ import logging
 import random
 import signal
 from datetime import UTC, datetime
+from functools import partial
 
 import trio
 from prometheus_client import CollectorRegistry
@@ -31,6 +32,7 @@ from secrets_manager.controller.leadership import elector
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.credentials import find_cluster
 from secrets_manager.kube.lease import identity
+from secrets_manager.liveness import Liveness
 from secrets_manager.metrics import BackendMetrics, ControllerMetrics, StoreMetrics
 from secrets_manager.server import listen, serve
 
@@ -61,13 +63,14 @@ async def run(config: Config) -> None:
                 random=chance,
                 clock=utc_now,
             )
+            liveness = Liveness(lambda: leader.expired)
             async with trio.open_nursery() as process:
-                await process.start(serve, listener, registry, controller)
-                await process.start(backend.maintain)
-                process.start_soon(controller.watch)
+                await process.start(serve, listener, registry, liveness, controller)
+                process.start_soon(liveness.supervise, "the upkeep of the backend", backend.maintain)
+                process.start_soon(liveness.supervise, "the watch", controller.watch)
                 async with trio.open_nursery() as term:
                     await term.start(cancel_on_signal, term.cancel_scope)
-                    await leader.run(controller.work)
+                    await leader.run(partial(liveness.supervise, "the work", controller.work))
                     term.cancel_scope.cancel("the controller returned")
                 log.info("the workers have stopped")
                 process.cancel_scope.cancel("the term is over")

@@ -20,6 +20,8 @@ from secrets_manager.timer import Timer
 class Entry:
     """One source in use."""
 
+    __slots__ = ("place", "read_ended", "result", "state", "users")  # there may be ten thousand
+
     def __init__(self, state: Reading, place: Place | None) -> None:
         self.state = state
         self.place = place
@@ -28,8 +30,8 @@ class Entry:
         """Each with the period that it wants. Empty once the source is out of use."""
         self.result: Result | None = None
         """What the last read has brought, for as long as it may serve."""
-        self.read_ended = trio.Event()
-        """Of the read under way."""
+        self.read_ended: trio.Event | None = None
+        """Set at the end of the read under way."""
 
 
 class SourceTable:

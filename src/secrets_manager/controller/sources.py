@@ -100,7 +100,7 @@ class Sources:
                 nursery.start_soon(self._poll, name=f"poller {number}")
 
     async def _find_due(self) -> None:
-        """Give those that are due to the pollers. Most are covered at rest, and need none."""
+        """Let the pollers have what is due. At rest most sources are covered, and need no poller."""
         while True:
             for source in await self._table.timer.due():
                 entry = self._table.get(source)
@@ -111,7 +111,7 @@ class Sources:
                 elif self._is_covered(source, entry):
                     self._table.apply(source, entry, Covered())
                 else:
-                    self._have_polled(source)
+                    self._enqueue(source)
 
     async def _probe(self) -> None:
         """Ask a store that is down whether it is back.
@@ -128,12 +128,12 @@ class Sources:
             if idle:
                 source, entry = self._random.choice(idle)
                 self._table.hasten(source, entry)
-                self._have_polled(source)
+                self._enqueue(source)
             if not self._table:
                 self._reader.reset()
             await trio.sleep(self._policy.probe.initial)
 
-    def _have_polled(self, source: Source) -> None:
+    def _enqueue(self, source: Source) -> None:
         if source not in self._waiting:
             self._waiting.add(source)
             self._due.send_nowait(source)
@@ -155,7 +155,7 @@ class Sources:
     async def _document(self, source: Source, fresh_from: float) -> Result:
         """The result of a read that began at `fresh_from` or later: one that is known, or under way, or a new one."""
         while (entry := self._table.get(source)) is not None:
-            if entry.state.phase is Phase.READING:
+            if entry.read_ended is not None:
                 await entry.read_ended.wait()
             elif entry.result is not None and entry.state.read_at >= fresh_from:
                 self._metrics.cache_hit()
@@ -166,7 +166,8 @@ class Sources:
 
     async def _read(self, source: Source, entry: Entry, why: Due | Wanted) -> Result:
         self._table.apply(source, entry, why)
-        entry.read_ended, entry.result = trio.Event(), None
+        read_ended = trio.Event()
+        entry.read_ended, entry.result = read_ended, None
         try:
             result = await self._reader.read(source)
             entry.result = result
@@ -175,7 +176,8 @@ class Sources:
             self._table.apply(source, entry, Interrupted())
             raise
         finally:
-            entry.read_ended.set()
+            entry.read_ended = None
+            read_ended.set()
             self._forget_if_unused(source)
         return result
 

@@ -1,5 +1,7 @@
 """Create, replace, patch, delete: who wins, what is refused, what a write may touch."""
 
+import re
+
 import pytest
 
 from secrets_manager.demo.api.documents import Object, items, with_metadata, without
@@ -74,7 +76,12 @@ async def test_a_name_that_can_not_be_is_invalid(api: Api, name: str) -> None:
 )
 async def test_metadata_that_can_not_be_is_invalid(api: Api, metadata: Object, field: str) -> None:
     made = await api.post(api.secrets, with_metadata(secret(), **metadata))
-    assert (made.told, {field for field, _ in made.causes}) == ((422, "Invalid"), {field})
+    assert (made.told, {without_index(each) for each, _ in made.causes}) == ((422, "Invalid"), {field})
+
+
+def without_index(field: str) -> str:
+    """Which element of a list it was, newer servers say and older ones do not."""
+    return re.sub(r"\[\d+\]", "", field)
 
 
 async def test_two_controlling_owners_are_invalid(api: Api) -> None:

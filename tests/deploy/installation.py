@@ -34,7 +34,7 @@ OLDER_BUDGET: Object = {
     "target": {"kind": "PodDisruptionBudget"},
     "patch": '[{"op": "replace", "path": "/apiVersion", "value": "policy/v1beta1"}]',
 }
-"""The test's API server is older than policy/v1, which has the same fields."""
+"""For an API server that is older than policy/v1, which has the same fields."""
 
 POD_MONITORS: Object = {
     "apiVersion": "apiextensions.k8s.io/v1",
@@ -120,6 +120,14 @@ class Installation(Place):
         """What kubectl says, a line for each object."""
         return self.cluster.kubectl("apply", "-k", str(self._overlay))
 
+    def versions(self) -> set[tuple[str, str, str]]:
+        """Kind, name and resourceVersion of all that was applied."""
+        listed = parse(self.cluster.kubectl("get", "-k", str(self._overlay), "--output", "json").encode())
+        return {
+            (text(each, "kind"), text(each, "metadata", "name"), text(each, "metadata", "resourceVersion"))
+            for each in items(listed, "items")
+        }
+
     def uninstall(self) -> None:
         self.cluster.kubectl("delete", "-k", str(self._overlay))
 
@@ -165,7 +173,7 @@ class Installation(Place):
             "resources": [os.path.relpath(DEPLOY / way, overlay)],
             "components": [os.path.relpath(DEPLOY / "pod-monitor", overlay)],
             "configMapGenerator": [vault],
-            "patches": [OLDER_BUDGET],
+            "patches": [OLDER_BUDGET] if self.cluster.minor < 21 else [],
         }
         (overlay / "kustomization.yaml").write_bytes(msgspec.json.encode(kustomization))
         return overlay

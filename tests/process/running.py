@@ -145,20 +145,37 @@ class World(Place):
     """A place of its own, and the program that watches it."""
 
     def __init__(
-        self, cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str, may_list: bool = False, url: str = ""
+        self,
+        cluster: ControlPlane,
+        bao: OpenBao,
+        folder: Path,
+        *flags: str,
+        may_list: bool = False,
+        url: str = "",
+        kubeconfig: Path | None = None,
     ) -> None:
         super().__init__(cluster, bao, namespace=cluster.namespace(), may_list=may_list)
-        self.environment = {"KUBECONFIG": str(cluster.kubeconfig), **self.vault, "VAULT_ADDR": url or bao.url}
+        login = {"KUBECONFIG": str(kubeconfig or cluster.kubeconfig)}
+        self.environment = {**login, **self.vault, "VAULT_ADDR": url or bao.url}
         usual = (f"-watch-namespaces={self.namespace}", f"-reconcile-period={PERIOD}")
         self.program = SecretsManager(folder, flags=(*usual, *flags), environment=self.environment)
 
 
 @contextmanager
 def world(
-    cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str, may_list: bool = False, url: str = ""
+    cluster: ControlPlane,
+    bao: OpenBao,
+    folder: Path,
+    *flags: str,
+    may_list: bool = False,
+    url: str = "",
+    kubeconfig: Path | None = None,
 ) -> Iterator[World]:
-    """A world whose program is not started yet; it is killed in the end. `url` is where Vault seems to be."""
+    """A world whose program is not started yet; it is killed in the end.
+
+    `url` is where Vault seems to be, and `kubeconfig` how the program logs in if not as the administrator.
+    """
     cluster.install(parse(msgspec.json.encode(crd.definition())))
-    made = World(cluster, bao, folder, *flags, may_list=may_list, url=url)
+    made = World(cluster, bao, folder, *flags, may_list=may_list, url=url, kubeconfig=kubeconfig)
     with made.program:
         yield made

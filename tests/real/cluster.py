@@ -5,6 +5,7 @@ end. RBAC is on. The garbage collector learns of new kinds only every 30 s, so `
 """
 
 import os
+import re
 import secrets
 import shutil
 import ssl
@@ -13,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import httpx
@@ -33,6 +34,15 @@ def assets() -> Path | None:
     """Where the control plane's programs are, or None when one of them is missing."""
     folder = Path(os.environ.get("KUBEBUILDER_ASSETS") or Path.home() / ".cache" / "envtest")
     return folder if all((folder / name).exists() for name in BINARIES) else None
+
+
+@cache
+def minor_version(binaries: Path) -> int:
+    """Of the Kubernetes that these programs are of: 37 for v1.37.2."""
+    told = subprocess.run([binaries / "kube-apiserver", "--version"], check=True, capture_output=True, text=True).stdout
+    found = re.match(r"Kubernetes v1\.(\d+)\.", told)
+    assert found, told
+    return int(found[1])
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -65,8 +75,11 @@ def kubeconfig(file: Path, *, url: str, ca_file: Path | None = None, token: str 
 class ControlPlane(KubeApi):
     """What a test may do with the cluster. `url` and `kubeconfig` are for the program under test."""
 
-    def __init__(self, folder: Path, *, url: str, token: str, apiserver: Program, controllers: Program) -> None:
+    def __init__(
+        self, folder: Path, *, url: str, token: str, minor: int, apiserver: Program, controllers: Program
+    ) -> None:
         self.url = url
+        self.minor = minor
         self.ca_file = folder / "server.crt"
         self.admin_token = token
         self.apiserver = apiserver
@@ -109,7 +122,7 @@ class ControlPlane(KubeApi):
             wait_until(partial(self._serves, collection))
         if len(self.list(path)) > len(before):
             self.controllers.kill()
-            self.controllers.start()
+            self.start_controllers()
 
     def service_account_token(self, namespace: str, name: str, *, rules: list[Json], cluster: bool = False) -> str:
         """The token of a new ServiceAccount which may do what the rules say: in its namespace, or everywhere."""
@@ -157,6 +170,11 @@ class ControlPlane(KubeApi):
         self.apiserver.start()
         self.apiserver.wait_until(self._ready, seconds=READY_WITHIN)
 
+    def start_controllers(self) -> None:
+        """Start what cleans up. Raises: ProgramFailed when it ends at once."""
+        self.controllers.start()
+        self.controllers.wait_until(self._controllers_work, seconds=READY_WITHIN)
+
     def restart(self) -> None:
         """Kills and starts the API server; address, objects and tokens stay. Only for a cluster of one's own."""
         self.apiserver.kill()
@@ -166,7 +184,15 @@ class ControlPlane(KubeApi):
         self._client.close()
 
     def _serves(self, collection: str) -> bool:
-        return self.find(collection) is not None
+        try:
+            return self.find(collection) is not None
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.TOO_MANY_REQUESTS:  # its storage is being made
+                raise
+            return False
+
+    def _controllers_work(self) -> bool:
+        return self.find("/api/v1/namespaces/default/serviceaccounts/default") is not None
 
     def _ready(self) -> bool:
         try:
@@ -195,11 +221,18 @@ def running_cluster(binaries: Path) -> Iterator[ControlPlane]:
         apiserver = Program(apiserver_command(binaries, folder, etcd_port, port), log=folder / "kube-apiserver.log")
         controllers = Program(controllers_command(binaries, folder), log=folder / "kube-controller-manager.log")
         with etcd, apiserver, controllers:
-            cluster = ControlPlane(folder, url=url, token=token, apiserver=apiserver, controllers=controllers)
+            cluster = ControlPlane(
+                folder,
+                url=url,
+                token=token,
+                minor=minor_version(binaries),
+                apiserver=apiserver,
+                controllers=controllers,
+            )
             try:
                 etcd.start()
                 cluster.start_apiserver()
-                controllers.start()
+                cluster.start_controllers()
                 yield cluster
             finally:
                 cluster.close()
@@ -251,12 +284,14 @@ def apiserver_command(binaries: Path, folder: Path, etcd_port: int, port: int) -
 
 
 def controllers_command(binaries: Path, folder: Path) -> list[str]:
+    # A second port, without TLS, that every cluster of the machine would take; later versions have none.
+    no_second_port = ["--port=0"] if minor_version(binaries) < 24 else []
     return [
         str(binaries / "kube-controller-manager"),
         f"--kubeconfig={folder / 'admin.kubeconfig'}",
         f"--controllers={CONTROLLERS}",
         "--leader-elect=false",
-        "--port=0",
+        *no_second_port,
         "--secure-port=0",
         "--kube-api-qps=200",
         "--kube-api-burst=400",

@@ -50,10 +50,10 @@ def causes(kind: Kind, document: Object) -> Iterator[Cause]:
     yield from key_causes("metadata.annotations", {key.lower(): value for key, value in annotations.items()})
     if sum(len(key) + len(str(value)) for key, value in annotations.items()) > MAX_ANNOTATIONS:
         yield Cause("metadata.annotations", "FieldValueTooLong", f"Too long: must have at most {MAX_ANNOTATIONS} bytes")
-    for owner in items(metadata, "ownerReferences"):
+    for index, owner in enumerate(items(metadata, "ownerReferences")):
         for field in ("apiVersion", "kind", "name", "uid"):
             if not text(owner, field):
-                yield wrong(f"metadata.ownerReferences.{field}", '""', "must not be empty")
+                yield wrong(f"metadata.ownerReferences[{index}].{field}", '""', "must not be empty")
     if sum(at(owner, "controller") is True for owner in items(metadata, "ownerReferences")) > 1:
         why = "Only one reference can have Controller set to true"
         yield wrong("metadata.ownerReferences", '"..."', why)

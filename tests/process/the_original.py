@@ -1,9 +1,10 @@
-"""The Go original beside ours: the real program, and the CRD that it came with.
+"""The Go original: what it left in a cluster, the CRD that it came with, and the program itself beside ours.
 
 That CRD has the same group, version and fields, and less around them: no status subresource, no printer columns, and a
 status without fields, so that the API server prunes what is written there. Fields that came later are pruned as well.
 """
 
+import base64
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from secrets_manager.demo.api.documents import Object, at, text
+from secrets_manager.demo.api.documents import Object, at, items, mapping, parse, text, with_metadata
 from tests.process.running import Place
 from tests.real.cluster import ControlPlane, assets
 from tests.real.openbao import OpenBao
@@ -62,6 +63,24 @@ OLD: Object = {
 }
 
 
+RECORDED = Path(__file__).with_name("original_objects.json")
+"""Recorded from the running program, without what the API server adds."""
+
+
+def leave_objects(here: Place) -> dict[str, Object]:
+    """Make the recorded objects as if the original had been here, and write their sources. Returns its Secrets."""
+    recording = parse(RECORDED.read_text().replace("secret/data/shop", here.home).encode())
+    for definition in items(recording, "definitions"):
+        here.cluster.create(with_metadata(mapping(definition), namespace=here.namespace))
+    secrets = {
+        text(secret, "metadata", "name"): here.cluster.create(with_metadata(mapping(secret), namespace=here.namespace))
+        for secret in items(recording, "secrets")
+    }
+    here.write("db", username="app", password="correct-horse", blob=base64.b64encode(b"\x00\x01").decode())
+    here.write("tls", crt="CERT", key="KEY")
+    return secrets
+
+
 class Scene(NamedTuple):
     """One namespace, and both programs with the same flags; neither is started yet."""
 
@@ -84,11 +103,17 @@ class Scene(NamedTuple):
         return text(found, "spec", "holderIdentity") if found else ""
 
 
-@contextmanager
-def scene(cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str) -> Iterator[Scene]:
+def original_or_skip() -> Path:
+    """The program; a test that asks is skipped where it is missing."""
     binaries = assets()
     if binaries is None or not (binaries / "secrets-manager-go").exists():
         pytest.skip(MISSING)
+    return binaries / "secrets-manager-go"
+
+
+@contextmanager
+def scene(cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str) -> Iterator[Scene]:
+    original_program = original_or_skip()
     here = Place(cluster, bao, namespace=cluster.namespace())
 
     def container(name: str, *command: str) -> Container:
@@ -99,7 +124,7 @@ def scene(cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str) -> Ite
             environment=here.vault,
         )  # fmt: skip
 
-    original = container("original", str(binaries / "secrets-manager-go"))
+    original = container("original", str(original_program))
     ours = container("ours", sys.executable, "-m", "secrets_manager")
     with original, ours:
         yield Scene(here, original, ours)

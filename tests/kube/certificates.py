@@ -11,7 +11,8 @@ class Authority:
         self._folder = folder
         self.certificate = folder / f"{name}.crt"
         self._key = folder / f"{name}.key"
-        _openssl("req", "-x509", *NEW_KEY, "-subj", f"/CN={name}", "-keyout", self._key, "-out", self.certificate)
+        _openssl("req", "-x509", *NEW_KEY, "-subj", f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+                 "-keyout", self._key, "-out", self.certificate)  # fmt: skip
 
     def issue(self, name: str, *, alternative: str = "") -> tuple[Path, Path]:
         """A certificate and its key; for a server, `alternative` is such as `IP:127.0.0.1` or `DNS:api`."""

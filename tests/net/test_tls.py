@@ -48,6 +48,14 @@ def test_authority_need_not_be_the_root(authority: Authority, server: ssl.SSLCon
     assert shake_hands(client_context(ca_file=str(tmp_path / "server.crt")), server) == "api.example"
 
 
+def test_authorities_of_the_tests_satisfy_strict_clients(authority: Authority, server: ssl.SSLContext) -> None:
+    """As every client is by default from Python 3.13 on."""
+    client = client_context(ca_file=str(authority.certificate))
+    client.verify_flags |= ssl.VERIFY_X509_STRICT
+
+    assert shake_hands(client, server) == "api.example"
+
+
 def test_server_of_another_authority_is_refused(server: ssl.SSLContext, tmp_path: Path) -> None:
     other = Authority(tmp_path, name="other")
 

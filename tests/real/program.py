@@ -52,6 +52,11 @@ class Program:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        assert self._process
+        return self._process.pid
+
     def start(self) -> None:
         assert not self.running, f"{self} runs already"
         assert current_thread() is main_thread(), "the kernel would kill it when the starting thread ends"

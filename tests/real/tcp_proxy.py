@@ -43,10 +43,13 @@ class TcpProxy:
         try:
             server = self._listener.connect(self._target)
         except OSError:
-            client.close()
+            self._listener.release(client)
             return
-        threading.Thread(target=self._up, args=(client, server), daemon=True).start()
+        up = threading.Thread(target=self._up, args=(client, server), daemon=True)
+        up.start()
         self._down(client, server)
+        up.join()
+        self._listener.release(client, server)
 
     def _up(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):

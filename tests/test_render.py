@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from secrets_manager.backends.base import BackendError, Document, Source, SourceForbidden, SourceNotFound, Unavailable
+from secrets_manager.backends.vault.path import parse_path
 from secrets_manager.config import Config, VaultConfig
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.errors import UsageError
@@ -34,6 +35,7 @@ CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shop}\n"
 
 DB = Source("secret/data/shop/db")
 KEYSTORE = Source("secret/data/shop/keystore")
+POLICY = PathPolicy((), lambda path: parse_path(path).segments)
 
 
 def document(**values: str | None) -> Document:
@@ -53,11 +55,11 @@ def manifests(text: str) -> Manifests:
 
 
 def rendered(text: str, held: Held = FULL) -> Rendering:
-    return as_secrets(outcome(found, held, PathPolicy(())) for found in manifests(text).found)
+    return as_secrets(outcome(found, held, POLICY) for found in manifests(text).found)
 
 
 def checked(text: str, held: Held = FULL) -> Rendering:
-    return as_check(outcome(found, held, PathPolicy(())) for found in manifests(text).found)
+    return as_check(outcome(found, held, POLICY) for found in manifests(text).found)
 
 
 def test_secret_is_what_the_controller_would_write_without_owner_uid_and_time() -> None:

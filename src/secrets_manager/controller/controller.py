@@ -70,7 +70,7 @@ class Controller:
             unfinished=self._queue.all_in_progress,
             longest=self._queue.oldest_in_progress,
         )
-        self._policy = PathPolicy(config.allowed_paths)
+        self._policy = PathPolicy(config.allowed_paths, backend.segments)
         self._events = EventRecorder(client, controller="secrets-manager", instance=identity, now=clock, random=random)
         policy = ReadPolicy(
             period=config.reconcile_period,

@@ -16,7 +16,7 @@ from secrets_manager.controller.desired import Documents
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.errors import UsageError
 from secrets_manager.render.manifests import Found, load
-from secrets_manager.render.rendering import Rendering, as_check, as_secrets, outcome
+from secrets_manager.render.rendering import Outcome, Rendering, as_check, as_secrets, outcome
 
 
 class Uncounted:
@@ -51,9 +51,7 @@ def render(config: Config, paths: Sequence[str], *, stdin: TextIO, check: bool) 
     if not paths:
         raise UsageError("render needs --file (-f is short for it): a file, a folder, or - for standard input")
     manifests = load(paths, stdin=stdin)
-    policy = PathPolicy(config.controller.allowed_paths)
-    documents = trio.run(_read, config, _sources(manifests.found, policy))
-    outcomes = [outcome(found, documents, policy) for found in manifests.found]
+    outcomes = trio.run(_judged, config, manifests.found)
     rendering = as_check(outcomes) if check else as_secrets(outcomes)
     return rendering._replace(remarks=[*manifests.passed_over, *rendering.remarks])
 
@@ -76,12 +74,13 @@ async def read_all(backend: Reader, sources: Iterable[Source], *, at_a_time: int
     return documents
 
 
-async def _read(config: Config, sources: Iterable[Source]) -> Documents:
+async def _judged(config: Config, found: Sequence[Found]) -> list[Outcome]:
     async with open_backend(config, Uncounted()) as backend, trio.open_nursery() as upkeep:
         await upkeep.start(backend.maintain)
-        documents = await read_all(backend, sources, at_a_time=config.controller.workers)
+        policy = PathPolicy(config.controller.allowed_paths, backend.segments)
+        documents = await read_all(backend, _sources(found, policy), at_a_time=config.controller.workers)
         upkeep.cancel_scope.cancel("all is read")
-    return documents
+    return [outcome(each, documents, policy) for each in found]
 
 
 def _sources(found: Iterable[Found], policy: PathPolicy) -> frozenset[Source]:

@@ -60,15 +60,42 @@ class TestListings:
 
         assert {**listed, **{f"a b/{name}": marker for name, marker in below.items()}} == read
 
-    async def test_what_can_not_be_read_is_not_listed(self, vault: Vault) -> None:
-        folder = f"secret/data/{vault.fresh()}"
-        for name in ("kept", "deleted", "destroyed", "forgotten"):
-            vault.write_kv(f"{folder}/{name}", {"k": "v"})
-        vault.delete_kv(f"{folder}/deleted")
-        vault.destroy_kv(f"{folder}/destroyed")
-        vault.forget_kv(f"{folder}/forgotten")
+    async def test_each_state_of_the_newest_version_has_a_marker_of_its_own(self, vault: Vault) -> None:
+        path, listed = f"secret/data/{vault.fresh()}/db", list[str | None]()
 
-        assert (await listing(vault, folder, f"{detailed(folder)}/*")).keys() == {"kept"}
+        async def note() -> None:
+            """The markers of a folder that has always another secret in it."""
+            found = await backend.markers(folder)
+            assert found.keys() - {"db"} == {"other"}
+            listed.append(found.get("db"))
+
+        folder = path.removesuffix("/db")
+        async with backend_of(vault, vault.reader(f"{folder}/*", f"{detailed(folder)}/*")) as backend:
+            vault.write_kv(f"{folder}/other", {"k": "v"})
+            vault.delete_later(path)
+            await note()
+            vault.write_kv(path, {"k": "v"})
+            await note()
+            document = await backend.read(Source(path))
+            vault.delete_kv(path)
+            await note()
+            vault.undelete_kv(path)
+            await note()
+            vault.delete_kv(path)
+            vault.destroy_kv(path)
+            await note()
+            vault.forget_kv(path)
+            await note()
+
+        live = document.marker
+        assert listed == ["unwritten", live, f"{live} deleted", live, f"{live} destroyed", None]
+
+    async def test_folder_beside_a_secret_of_its_name_is_no_secret(self, vault: Vault) -> None:
+        folder = f"secret/data/{vault.fresh()}"
+        vault.write_kv(f"{folder}/db/below", {"k": "v"})
+        vault.write_kv(f"{folder}/db", {"k": "v"})
+
+        assert (await listing(vault, folder, f"{detailed(folder)}/*")).keys() == {"db"}
 
     async def test_a_secret_made_anew_has_another_marker(self, vault: Vault) -> None:
         folder = f"secret/data/{vault.fresh()}"
@@ -217,8 +244,27 @@ class TestReads:
     async def test_path_of_kv2_without_data(self, vault: Vault) -> None:
         assert await failure(vault, "secret/shop/db") == (
             SourceNotFound,
-            "path 'secret/shop/db' lacks data/, which KV version 2 has after the mount: try 'secret/data/shop/db'",
+            (
+                "path 'secret/shop/db' lacks data/, which KV version 2 has after the mount: "
+                "where that is 'secret', try 'secret/data/shop/db'"
+            ),
         )
+
+    async def test_secret_that_has_metadata_and_no_version(self, vault: Vault) -> None:
+        path = f"secret/data/{vault.fresh()}"
+        vault.delete_later(path)
+
+        assert await failure(vault, path) == (
+            SourceNotFound,
+            f"path '{path}' does not exist in Vault: write it, or correct the path",
+        )
+
+    async def test_version_that_is_to_be_deleted_later_is_read_until_then(self, vault: Vault) -> None:
+        path = f"secret/data/{vault.fresh()}"
+        vault.delete_later(path)
+        vault.write_kv(path, {"k": "v"})
+
+        assert (await read(vault, path)).values == {"k": "v"}
 
     async def test_path_that_the_policies_forbid(self, vault: Vault) -> None:
         path = f"secret/data/{vault.fresh()}"

@@ -91,6 +91,14 @@ class VaultState:
         mount, rest = self._versioned(path)
         mount.delete(rest)
 
+    def undelete_kv(self, path: str) -> None:
+        mount, rest = self._versioned(path)
+        mount.undelete(rest)
+
+    def delete_later(self, path: str) -> None:
+        mount, rest = self._versioned(path)
+        mount.delete_later(rest)
+
     def destroy_kv(self, path: str) -> None:
         mount, rest = self._versioned(path)
         mount.destroy(rest)

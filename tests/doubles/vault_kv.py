@@ -14,12 +14,19 @@ VERSIONED = (
 
 FIRST = datetime(2020, 1, 1, tzinfo=UTC)
 
+DELETED = "2020-01-02T00:00:00.123456789Z"
+LATER = "2999-01-01T00:00:00.123456789Z"
+
 _seconds = count()
 
 
 def later() -> str:
     """Tell a time that is later than all before, as Vault writes it."""
-    return f"{FIRST + timedelta(seconds=next(_seconds)):%Y-%m-%dT%H:%M:%S}.123456789Z"
+    return _written(FIRST + timedelta(seconds=next(_seconds)))
+
+
+def _written(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%S}.123456789Z"
 
 
 @dataclass(frozen=True)
@@ -63,10 +70,16 @@ class Version:
     deletion_time: str = ""
     destroyed: bool = False
 
+    @property
+    def gone(self) -> bool:
+        return self.destroyed or "" < self.deletion_time <= _written(datetime.now(UTC))
+
 
 @dataclass
 class History:
     versions: list[Version] = field(default_factory=list)
+    deletion_time: str = ""
+    """Of the versions to come."""
 
 
 class Kv2:
@@ -77,17 +90,16 @@ class Kv2:
 
     def write(self, path: str, content: Object | None) -> None:
         history = self._histories.setdefault(path.removeprefix("data/"), History())
-        history.versions.append(Version(content, later()))
+        history.versions.append(Version(content, later(), history.deletion_time))
 
     def read(self, path: str, version: int) -> Read:
         if not path.startswith("data/"):
             return Read(404, warnings=(VERSIONED,))
         history = self._histories.get(path.removeprefix("data/"))
-        if history is None or version > len(history.versions):
+        if history is None or not history.versions or version > len(history.versions):
             return MISSING
         number = version or len(history.versions)
         found = history.versions[number - 1]
-        gone = bool(found.deletion_time) or found.destroyed
         metadata: Object = {
             "created_time": found.created_time,
             "custom_metadata": None,
@@ -95,7 +107,7 @@ class Kv2:
             "destroyed": found.destroyed,
             "version": number,
         }
-        return Read(404 if gone else 200, {"data": None if gone else found.content, "metadata": metadata})
+        return Read(404 if found.gone else 200, {"data": None if found.gone else found.content, "metadata": metadata})
 
     def listing(self, path: str, *, after: str, limit: int) -> Read:
         """A page of OpenBao's listing with the versions of each secret."""
@@ -111,7 +123,14 @@ class Kv2:
         return Read(200, {"keys": [*keys], "key_info": {key: _described(inside.get(key)) for key in keys}})
 
     def delete(self, path: str) -> None:
-        self._newest(path).deletion_time = "2020-01-02T00:00:00.123456789Z"
+        self._newest(path).deletion_time = DELETED
+
+    def undelete(self, path: str) -> None:
+        self._newest(path).deletion_time = ""
+
+    def delete_later(self, path: str) -> None:
+        history = self._histories.setdefault(path.removeprefix("data/"), History())
+        history.deletion_time = LATER
 
     def destroy(self, path: str) -> None:
         newest = self._newest(path)

@@ -86,6 +86,15 @@ class OpenBao:
         """Delete the newest version, or all there is of a path of KV version 1."""
         self.request("DELETE", path)
 
+    def undelete_kv(self, path: str) -> None:
+        """Undelete the newest version."""
+        metadata = self.request("GET", _in(path, "metadata"))
+        self.request("PUT", _in(path, "undelete"), {"versions": [at(metadata, "data", "current_version")]})
+
+    def delete_later(self, path: str) -> None:
+        """Have each version that is written from now on deleted after an hour. There may be none yet."""
+        self.request("POST", _in(path, "metadata"), {"delete_version_after": "1h"})
+
     def destroy_kv(self, path: str) -> None:
         """Destroy the newest version for good."""
         metadata = self.request("GET", _in(path, "metadata"))

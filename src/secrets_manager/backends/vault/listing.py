@@ -85,10 +85,11 @@ def page_of(reply: Reply, folder: VaultPath, *, after: str = "", now: datetime) 
         raise NotListable(f"folder {shown(str(folder))}: Vault's answer is no listing")
     keys, secrets = listed.data.keys, listed.data.key_info
     markers = {name: _marker(bytes(told), now) for name, told in secrets.items() if not name.endswith("/")}
-    following = keys[-1] if len(keys) >= LIMIT else ""
-    if following and following <= after:
+    if len(keys) < LIMIT:
+        return Page(markers, len(keys), "")
+    if keys[-1] <= after:
         raise NotListable(f"folder {shown(str(folder))}: the pages of its listing do not go on")
-    return Page(markers, len(keys), following)
+    return Page(markers, len(keys), keys[-1])
 
 
 def _refusal(reply: Reply, folder: VaultPath) -> BackendError:

@@ -69,6 +69,20 @@ async def test_a_watch_ends_without_an_error_after_its_time(api: Api) -> None:
             await events.next()
 
 
+async def test_a_watch_that_wants_bookmarks_gets_one_two_seconds_before_its_end(api: Api) -> None:
+    """And one each minute, by the same timer."""
+    start = (await api.get(api.secrets)).version
+    async with api.watch(api.secrets, resourceVersion=start, timeoutSeconds=4, allowWatchBookmarks="true") as events:
+        made = (await api.post(api.secrets, secret("a"))).expect(201)
+        began = trio.current_time()
+        added, bookmark = await events.next(), await events.next()
+        assert trio.current_time() - began > 1
+        with pytest.raises(trio.EndOfChannel):
+            await events.next()
+    assert [added["type"], bookmark["type"]] == ["ADDED", "BOOKMARK"]
+    assert int(text(bookmark, "object", "metadata", "resourceVersion")) >= int(made.version)
+
+
 async def test_a_watch_ends_without_an_error_when_its_kind_is_deleted(api: Api) -> None:
     kinds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     gismos = api.widgets.replace("widgets", "gismos")

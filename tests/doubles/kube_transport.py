@@ -87,7 +87,10 @@ class WatchStream(httpx.AsyncByteStream):
     def __init__(self, watch: Watch, *, read_timeout: float) -> None:
         self._watch = watch
         self._read_timeout = read_timeout
-        self._ends_at = math.inf if watch.timeout is None else trio.current_time() + watch.timeout
+        self._began = trio.current_time()
+        self._ends_at = math.inf if watch.timeout is None else self._began + watch.timeout
+        self._bookmarks = watch.bookmark_times()
+        self._next_bookmark = self._began + next(self._bookmarks, math.inf)
         self._woken = trio.Event()
         watch.wake = self._wake
 
@@ -107,13 +110,17 @@ class WatchStream(httpx.AsyncByteStream):
                 raise StopAsyncIteration
 
     async def _more(self) -> bool:
-        """Wait for news; False when the server's own time is up.
+        """Wait for news or a bookmark; False when the server's own time is up.
 
         Raises: httpx.ReadTimeout when the reader's is.
         """
         give_up_at = trio.current_time() + self._read_timeout
-        with trio.move_on_at(min(give_up_at, self._ends_at)):
+        with trio.move_on_at(min(give_up_at, self._ends_at, self._next_bookmark)):
             await self._woken.wait()
+            return True
+        if self._next_bookmark <= trio.current_time():
+            self._next_bookmark = self._began + next(self._bookmarks, math.inf)
+            self._watch.send_bookmark()
             return True
         if self._ends_at <= give_up_at:
             return False

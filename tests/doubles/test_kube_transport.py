@@ -117,6 +117,19 @@ async def test_bookmarks_come_after_so_many_revisions_and_when_asked_for(api: Ap
     assert text(asked, "object", "metadata", "resourceVersion") == str(int(start) + 4)
 
 
+async def test_bookmarks_come_each_minute_and_two_seconds_before_the_end(api: Api, autojump_clock: MockClock) -> None:
+    params = {"watch": "1", "allowWatchBookmarks": "true", "timeoutSeconds": "200"}
+    began = trio.current_time()
+    came: list[float] = []
+    async with api.client.stream("GET", api.secrets, params=params, timeout=90) as response:
+        async for line in response.aiter_lines():
+            came.append(trio.current_time() - began)
+            assert "BOOKMARK" in line
+
+    assert came == [60, 120, 180, 198]
+    assert trio.current_time() - began == 200
+
+
 async def test_watches_can_be_ended_by_the_server(api: Api, cluster: Cluster) -> None:
     async with api.watch(api.secrets) as events:
         cluster.end_watches()

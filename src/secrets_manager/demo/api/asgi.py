@@ -81,6 +81,7 @@ async def send_watch(watch: Watch, receive: ASGIReceiveCallable, send: ASGISendC
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cancel_when_gone, receive, nursery.cancel_scope)
+            nursery.start_soon(send_bookmarks, watch)
             with trio.move_on_after(float("inf") if watch.timeout is None else watch.timeout):
                 await send_lines(watch, send)
             nursery.cancel_scope.cancel("the watch is over")
@@ -93,6 +94,13 @@ async def cancel_when_gone(receive: ASGIReceiveCallable, scope: trio.CancelScope
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel("the client has gone")
+
+
+async def send_bookmarks(watch: Watch) -> None:
+    began = trio.current_time()
+    for due in watch.bookmark_times():
+        await trio.sleep_until(began + due)
+        watch.send_bookmark()
 
 
 async def send_lines(watch: Watch, send: ASGISendCallable) -> None:

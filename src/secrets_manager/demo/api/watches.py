@@ -3,9 +3,13 @@
 It is pulled, not pushed: `take` gives the lines that are due, and `wake`, which an adapter sets, is called when there
 may be more. An object that leaves the selection is told as DELETED, in its last state inside it, with the revision of
 the change.
+
+Bookmarks come as from the real server: each minute and shortly before the end. The adapter, which has a clock, sends
+them when they are due.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 import msgspec
@@ -16,6 +20,10 @@ from secrets_manager.demo.api.selectors import Selection
 from secrets_manager.demo.api.storage import Change, Storage
 
 Render: TypeAlias = Callable[[Object], Object]
+
+BOOKMARK_PERIOD = 60.0
+LAST_BOOKMARK = 2.0
+"""Seconds before the end of the watch."""
 
 
 def nothing() -> None:
@@ -78,6 +86,18 @@ class Watch:
             self._follow()
         lines, self._lines = self._lines, []
         return b"".join(lines)
+
+    def bookmark_times(self) -> Iterator[float]:
+        """Tell when bookmarks are due, in seconds from the start; none where the watcher wants none."""
+        if self._bookmark is None:
+            return
+        last = math.inf if self.timeout is None else self.timeout - LAST_BOOKMARK
+        due = BOOKMARK_PERIOD
+        while due < last:
+            yield due
+            due += BOOKMARK_PERIOD
+        if last >= 0:
+            yield last
 
     def send_bookmark(self) -> None:
         """Tell the present revision, if the watcher asked for bookmarks."""

@@ -11,6 +11,7 @@ from tests.doubles import faults as fault
 
 RARELY = ControllerConfig(reconcile_period=3600)
 """No poll of Vault comes to the rescue."""
+WATCHED = ["/api/v1/secrets", "/apis/secrets-manager.tuenti.io/v1alpha1/secretdefinitions"]
 CRD_PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd.NAME}"
 
 
@@ -96,6 +97,34 @@ async def test_a_server_that_is_down_for_long_is_found_again_and_all_that_happen
         scene.faults.heal()
         await scene.passed(65)
         assert (scene.values("app"), scene.values("more")) == ({"pw": "hunter-2"}, {"pw": "hunter-3"})
+
+
+async def test_watches_that_fall_silent_are_noticed_within_100_seconds(autojump_clock: MockClock) -> None:
+    """Their connections stay open, and new ones work."""
+    async with running(config=RARELY, alive=False) as scene:
+        scene.faults.next(fault.silent_after(200), when=fault.is_watch, times=2)
+        in_sync(scene)
+        scene.start()
+        await scene.passed(201)
+        before = len(scene.faults.calls)
+        scene.write("more", password="hunter-3")
+        scene.define("more", pw="more#password")
+        scene.user.delete(secret_path("app"))
+
+        await scene.passed(100)
+        assert (scene.values("app"), scene.values("more")) == ({"pw": "hunter-1"}, {"pw": "hunter-3"})
+        assert sorted(call.path for call in scene.faults.calls[before:] if call.path in WATCHED) == WATCHED
+        assert not [line for line in scene.told.lines if line.startswith("WARNING")]
+
+
+async def test_at_rest_kubernetes_is_asked_for_the_renewal_of_watches_alone(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        before = len(scene.faults.calls)
+        await scene.passed(3500)
+        assert 2 * 3500 // 350 <= len(scene.faults.calls) - before <= 2 * 3500 // 290 + 2
+        assert sorted({call.path for call in scene.faults.calls[before:]}) == WATCHED
 
 
 async def test_a_server_that_sheds_load_gets_no_more_requests_the_more_definitions_there_are(

@@ -213,6 +213,41 @@ def as_of(revision: int) -> Fault:
     return fault
 
 
+def silent_after(seconds: float) -> Fault:
+    """Pass the body on for so long, and then nothing: the connection stays open, until the reader has had enough."""
+
+    async def fault(request: httpx.Request, send: Send) -> httpx.Response:
+        response = await send(request)
+        stream = SilentStream(response, since=trio.current_time() + seconds, patience=read_timeout(request))
+        return httpx.Response(response.status_code, stream=stream)
+
+    return fault
+
+
+class SilentStream(httpx.AsyncByteStream):
+    """Another body, as far as it came before a moment. No generator, so that a reader may leave it at any place."""
+
+    def __init__(self, response: httpx.Response, *, since: float, patience: float) -> None:
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        self._response = response
+        self._chunks = aiter(response.stream)
+        self._since = since
+        self._patience = patience
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        given_up_at = trio.current_time() + self._patience
+        with trio.move_on_at(self._since):
+            return await anext(self._chunks)
+        await trio.sleep_until(given_up_at)
+        raise httpx.ReadTimeout("the stream was silent for too long")
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
 def cut(at: int, *, error: bool = False) -> Fault:
     """End the body after so many bytes: cleanly, or with the connection lost."""
 

@@ -40,6 +40,24 @@ async def test_all_requests_are_written_down_in_order(api: Api, faults: Faults) 
     assert faults.count(lambda call: call.method == "POST") == 1
 
 
+async def test_a_body_falls_silent_and_its_reader_has_had_enough_after_its_time(
+    api: Api, faults: Faults, autojump_clock: MockClock
+) -> None:
+    faults.next(fault.silent_after(100), when=fault.is_watch)
+    got: list[float] = []
+    began = trio.current_time()
+    params = {"watch": "1", "allowWatchBookmarks": "true"}
+    async with api.client.stream("GET", api.secrets, params=params, timeout=90) as response:
+        chunks = response.aiter_raw()
+        await anext(chunks)
+        got.append(trio.current_time() - began)
+        with pytest.raises(httpx.ReadTimeout):
+            await anext(chunks)
+
+    assert got == [60]
+    assert trio.current_time() - began == 60 + 90
+
+
 async def test_a_lost_request_never_arrives(api: Api, faults: Faults) -> None:
     faults.at(1, fault.lose_request())
     with pytest.raises(httpx.ConnectError):

@@ -18,6 +18,7 @@ from secrets_manager.kube.errors import (
     Expired,
     KubeError,
     MalformedReply,
+    Silent,
     Throttled,
     Unauthorized,
     Unreachable,
@@ -350,14 +351,26 @@ async def test_watch_asks_for_bookmarks_and_streams_chunks_as_they_come() -> Non
             "labelSelector": "l",
         },
     )
-    assert server.request.extensions["timeout"] == {"connect": 5.0, "read": 305.0, "write": 5.0, "pool": 5.0}
+    assert server.request.extensions["timeout"] == {"connect": 5.0, "read": 90.0, "write": 5.0, "pool": 5.0}
 
 
 async def test_watch_that_breaks_in_its_middle_is_unreachable() -> None:
-    stream = Stream(b"one\n", then=httpx.ReadTimeout("silence"))
+    stream = Stream(b"one\n", then=httpx.ReadError("cut"))
     got: list[bytes] = []
     async with client_of(Server(httpx.Response(200, stream=stream))) as client:
-        with pytest.raises(Unreachable, match=r"watch of /apis/example\.com/v1/things: ReadTimeout: silence"):
+        with pytest.raises(Unreachable, match=r"watch of /apis/example\.com/v1/things: ReadError: cut") as caught:
+            await read_watch_into(client, got)
+
+    assert not isinstance(caught.value, Silent)
+    assert got == [b"one\n"]
+    assert stream.closed
+
+
+async def test_watch_that_brings_nothing_for_too_long_is_silent() -> None:
+    stream = Stream(b"one\n", then=httpx.ReadTimeout(""))
+    got: list[bytes] = []
+    async with client_of(Server(httpx.Response(200, stream=stream))) as client:
+        with pytest.raises(Silent, match=r"watch of /apis/example\.com/v1/things: nothing came for 90 s"):
             await read_watch_into(client, got)
 
     assert got == [b"one\n"]

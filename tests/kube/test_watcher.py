@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from secrets_manager.kube.client import Page
-from secrets_manager.kube.errors import Expired, Forbidden, KubeError, NotFound, Throttled, Unreachable
+from secrets_manager.kube.errors import Expired, Forbidden, KubeError, NotFound, Silent, Throttled, Unreachable
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.watcher import Watcher
 from tests.kube.scripted import FOREVER, ScriptedClient, Step, bookmark, event, page
@@ -234,7 +234,42 @@ async def test_a_line_that_is_no_event_leads_to_a_new_list_after_a_while(
     assert client.pauses == [0, 0.6, 0]
 
 
-async def test_a_peer_that_says_nothing_is_left_when_its_time_is_over(autojump_clock: MockClock) -> None:
+def silent() -> Silent:
+    return Silent("nothing came for 90 s")
+
+
+async def test_a_silent_watch_is_watched_anew_at_once_from_the_last_version(autojump_clock: MockClock) -> None:
+    client, reports = await play(lists=[page([A], "9")], watches=[[bookmark(11), 90.0, silent()]])
+
+    assert client.requests == [("list", ""), ("watch", "9"), ("watch", "11")]
+    assert client.pauses == [0, 90]
+    assert reports == [("relisted", [A], [], "9")]
+
+
+async def test_watch_after_watch_that_is_silent_is_watched_anew_less_and_less_often(autojump_clock: MockClock) -> None:
+    client, _ = await play(lists=[page([A], "9")], watches=[[90.0, silent()]] * 5, seconds=600)
+
+    assert client.pauses == [0, 90, 90.6, 91.2, 92.4, 94.8]
+
+
+async def test_silence_is_no_failure_of_the_server_and_is_said_once_until_a_watch_speaks_again(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    client = ScriptedClient(
+        lists=[page([A], "9")],
+        watches=[[90.0, silent()], [90.0, silent()], [bookmark(11), 90.0, silent()]],
+    )
+    watcher = watcher_of(client)
+    with trio.move_on_after(600):
+        await watcher.run(Recorder())
+
+    assert len(client.requests) == 5
+    assert watcher.problem == ""
+    assert lines(caplog) == [(logging.INFO, "watch is silent, watching anew")] * 2
+
+
+async def test_a_watch_that_the_server_does_not_end_is_ended_when_its_time_is_over(autojump_clock: MockClock) -> None:
     client = ScriptedClient(lists=[page([A], "9")])
     with trio.move_on_after(4_000):
         await Watcher(client, THINGS, random=Random(0), namespace="ns", label_selector="team=a").run(Recorder())

@@ -30,11 +30,23 @@ class TcpProxy:
     def __init__(self, port: int) -> None:
         self.road = Road.GOOD
         self._target = port
+        self._open: set[socket.socket] = set()
+        self._silenced: set[socket.socket] = set()
         self._listener = Listener(self._serve)
 
     @property
+    def address(self) -> str:
+        return self._listener.address
+
+    @property
     def url(self) -> str:
-        return f"http://{self._listener.address}"
+        return f"http://{self.address}"
+
+    def silence(self) -> int:
+        """Let nothing pass any more over the connections that are open, and leave new ones alone. Returns how many."""
+        silenced = self._open - self._silenced
+        self._silenced |= silenced
+        return len(silenced)
 
     def close(self) -> None:
         self._listener.close()
@@ -45,23 +57,29 @@ class TcpProxy:
         except OSError:
             self._listener.release(client)
             return
+        self._open.add(client)
         up = threading.Thread(target=self._up, args=(client, server), daemon=True)
         up.start()
         self._down(client, server)
         up.join()
+        self._open.discard(client)
+        self._silenced.discard(client)
         self._listener.release(client, server)
+
+    def _road_of(self, client: socket.socket) -> Road:
+        return Road.SILENT if client in self._silenced else self.road
 
     def _up(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
             while data := client.recv(CHUNK):
-                if self.road is not Road.SILENT:
+                if self._road_of(client) is not Road.SILENT:
                     server.sendall(data)
             server.shutdown(socket.SHUT_WR)
 
     def _down(self, client: socket.socket, server: socket.socket) -> None:
         with suppress(OSError):
             while data := server.recv(CHUNK):
-                match self.road:
+                match self._road_of(client):
                     case Road.SILENT:
                         continue
                     case Road.SLOW:
@@ -70,7 +88,7 @@ class TcpProxy:
                         client.sendall(data[:100])
                         client.shutdown(socket.SHUT_RDWR)
                 client.sendall(data)
-            if self.road is not Road.SILENT:
+            if self._road_of(client) is not Road.SILENT:
                 client.shutdown(socket.SHUT_RDWR)
 
 

@@ -3,6 +3,7 @@
 One method is one request; nothing is repeated here, for only the caller knows whether that is safe. Whatever fails
 is a KubeError that names method and path, never a body. There are two HTTP clients: replies to calls are read whole,
 within a deadline; a watch streams for minutes, and is judged by the silence between two chunks.
+An API server sends a bookmark about once a minute, so a watch that brings nothing for longer has lost its connection.
 
 A server that sheds load (Priority and Fairness) says so in front of its API, with 429 and no Status: that is meant for
 the whole client, so no call is made before the time that it asks for. A 429 with a Status speaks of one request alone.
@@ -20,7 +21,7 @@ import msgspec
 import trio
 
 from secrets_manager.kube.credentials import Cluster
-from secrets_manager.kube.errors import MalformedReply, Throttled, Unreachable
+from secrets_manager.kube.errors import MalformedReply, Silent, Throttled, Unreachable
 from secrets_manager.kube.objects import KubeObject, ObjectKey, Wire
 from secrets_manager.kube.refusal import error_of
 from secrets_manager.kube.resources import Resource
@@ -32,8 +33,8 @@ T = TypeVar("T", bound=KubeObject)
 FIELD_MANAGER = "secrets-manager"
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
-SILENCE = 5.0
-"""Seconds after the end that the server has promised for a watch, after which it counts as dead."""
+SILENCE = 90.0
+"""Seconds without a byte after which a watch is given up: one and a half times what lies between two bookmarks."""
 ITEMS_AT_A_TIME = 50
 """So many items of a list are decoded before others have a turn: well under a millisecond."""
 USUAL_HOLD, LONGEST_HOLD = 1.0, 30.0
@@ -96,17 +97,20 @@ _named_decoder = msgspec.json.Decoder(_Named)
 class KubeClient:
     """Speaks with one API server. `calls` must return replies whole; `watches` streams them.
 
+    `silence` is in seconds: how long a watch may bring nothing.
+
     Raises: KubeError, from every method; see kube/errors.py for what each kind means.
     """
 
-    def __init__(self, calls: Caller, watches: httpx.AsyncClient) -> None:
+    def __init__(self, calls: Caller, watches: httpx.AsyncClient, *, silence: float = SILENCE) -> None:
         self._calls = calls
         self._watches = watches
+        self._silence = silence
         self._held_until = -math.inf
 
     def apart(self) -> "KubeClient":
         """The same, for calls that don't wait when the others are told to."""
-        return KubeClient(self._calls, self._watches)
+        return KubeClient(self._calls, self._watches, silence=self._silence)
 
     async def list_page(
         self,
@@ -150,7 +154,7 @@ class KubeClient:
         """Stream what happens after `resource_version`, for about so many seconds: one JSON object a line.
 
         The chunks are cut anywhere. What fails while they are read is raised inside the block, and leaves it as a
-        KubeError. Raises: Expired for a version that is too old: list again.
+        KubeError. Raises: Expired for a version that is too old: list again. Silent if nothing comes for too long.
         """
         path = resource.path(namespace)
         usual = self._watches.timeout
@@ -166,12 +170,15 @@ class KubeClient:
                     "labelSelector": label_selector,
                 }
             ),
-            timeout=httpx.Timeout(connect=usual.connect, write=usual.write, pool=usual.pool, read=seconds + SILENCE),
+            timeout=httpx.Timeout(connect=usual.connect, write=usual.write, pool=usual.pool, read=self._silence),
         )
         with _reaching(f"watch of {path}"):
             response = await self._begin(request, within=usual.read)
-            async with streaming(response) as chunks:
-                yield chunks
+            try:
+                async with streaming(response) as chunks:
+                    yield chunks
+            except httpx.ReadTimeout:
+                raise Silent(f"watch of {path}: nothing came for {self._silence:g} s") from None
 
     async def get(self, resource: Resource[T], key: ObjectKey) -> T:
         return await self._call_for(resource, "GET", resource.path(key.namespace, key.name))
@@ -287,6 +294,7 @@ async def open_client(
     *,
     make: MakeTransport | None = None,
     timeout: float = 10.0,  # noqa: ASYNC109 - it is httpx's, in seconds, for connecting and for each wait for bytes
+    silence: float = SILENCE,
 ) -> AsyncIterator[KubeClient]:
     """Open a client for the length of the block. `make` opens a road to something else than the network."""
     call = (lambda: Borrowed(make())) if make else partial(open_lane, tls=cluster.tls, proxy=cluster.proxy)
@@ -304,4 +312,4 @@ async def open_client(
         ) as watches,
     ):
         calls = Caller(spread, base_url=cluster.url, headers=headers, timeout=timeout, auth=cluster.auth)
-        yield KubeClient(calls, watches)
+        yield KubeClient(calls, watches, silence=silence)

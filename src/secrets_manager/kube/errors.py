@@ -2,6 +2,7 @@
 
 KubeError
 ├── Unreachable       no answer in time: a read can be repeated; a write may have happened or not
+│   └── Silent          a watch brought no byte for too long: watch on from the last version
 ├── MalformedReply    an answer that is not what the API promises
 ├── CredentialsError  no usable kubeconfig, service account or login plugin
 └── ApiError          the server said no, with a Status
@@ -25,6 +26,10 @@ class KubeError(SecretsManagerError):
 
 class Unreachable(KubeError):
     """No answer: no connection, a timeout, a cut reply. A write may have happened all the same."""
+
+
+class Silent(Unreachable):
+    """A watch brought nothing for too long. Its connection may be dead, and the server well."""
 
 
 class MalformedReply(KubeError):

@@ -1,14 +1,15 @@
 """Follows the objects of one kind in one namespace: a full list, then a watch from the list's version on.
 
     list ──> watch ──┬─ the stream ends: watch on from the last version
-      ^              ├─ an error: wait, then watch on from the last version
+      ^              ├─ silence: the same, over a new connection
+      |              ├─ an error: wait, then watch on from the last version
       └── expired ───┘
 
 A long list comes in pages. What is on a page is reported at once, so that work begins while the server is busy with
 the next one; what is gone, only a full list can tell. A list that can't be had (no right, no such kind) is tried again
 and again; until then what was reported stays true as far as anybody knows.
 
-An isolated end of a stream or an expired version is everyday life and costs no delay. Whatever comes in a row is
+The end of a stream, a silent one or an expired version is everyday life and costs no delay. Whatever comes in a row is
 slowed down by the backoff, which forgets after two minutes without trouble. A `Retry-After` of the server wins.
 """
 
@@ -23,7 +24,7 @@ import trio
 
 from secrets_manager.backoff import Backoff, Streak
 from secrets_manager.kube.client import Page
-from secrets_manager.kube.errors import ApiError, Expired, KubeError, MalformedReply
+from secrets_manager.kube.errors import ApiError, Expired, KubeError, MalformedReply, Silent
 from secrets_manager.kube.objects import KubeObject, ObjectKey
 from secrets_manager.kube.resources import Resource
 from secrets_manager.kube.watchstream import (
@@ -47,7 +48,7 @@ PAGE_SIZE = 250
 SHORTEST_WATCH, LONGEST_WATCH = 290, 350
 """Seconds after which the server ends a watch: by chance, so that not all come back at once."""
 GRACE = 10.0
-"""Seconds beyond that after which a peer that says nothing counts as dead."""
+"""Seconds beyond that after which we end a watch that the server does not."""
 AT_ONCE = 1.0
 """Seconds: a stream that ends sooner has ended at once."""
 BACKOFF = Backoff(initial=0.8, maximum=30.0)
@@ -117,6 +118,7 @@ class Watcher(Generic[T]):
         self._refused: set[ObjectKey] = set()
         self._trouble = Streak(BACKOFF, healthy_after=HEALTHY_AFTER, random=random)
         self._reason = ""
+        self._is_silent = False
 
     async def run(self, sink: Sink[T]) -> NoReturn:
         """Report to the sink until cancelled. No failure of the server ends it."""
@@ -130,6 +132,9 @@ class Watcher(Generic[T]):
                 delay = self._trouble.after_hiccup(trio.current_time()) if ended_at_once else 0.0
             except Expired:
                 self._version = ""
+                delay = self._trouble.after_hiccup(trio.current_time())
+            except Silent:
+                self._falls_silent()
                 delay = self._trouble.after_hiccup(trio.current_time())
             except KubeError as error:
                 self._fails(error)
@@ -174,6 +179,7 @@ class Watcher(Generic[T]):
                 self._succeeds()
                 lines = LineBuffer()
                 async for chunk in chunks:
+                    self._is_silent = False
                     for line in lines.feed(chunk):
                         self._version = self._report(line, sink)
                         await trio.lowlevel.checkpoint()  # thousands of lines may lie ready: let others have a turn
@@ -219,6 +225,12 @@ class Watcher(Generic[T]):
             log.warning("watch fails", extra={"fields": {**self._fields, "error": str(error)}})
         self._reason = reason
         self.problem = f"can't watch {self._resource.plural} in {self.namespace or 'all namespaces'}: {error}"
+
+    def _falls_silent(self) -> None:
+        """Say so, but not of watch after watch: some servers send no bookmarks."""
+        if not self._is_silent:
+            log.info("watch is silent, watching anew", extra={"fields": self._fields})
+        self._is_silent = True
 
     def _succeeds(self) -> None:
         if self.problem:

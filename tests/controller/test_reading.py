@@ -139,3 +139,29 @@ async def test_outage_is_told_by_conditions_and_a_metric_and_changes_no_secret(
         assert {scene.reason(name) for name in NAMES} == {"Synced"}
         assert scene.registry.get_sample_value("secrets_manager_backend_up") == 1.0
         assert scene.writes_to_secrets() == []
+
+
+async def test_deleted_secret_of_a_listed_folder_is_not_read_at_rest(autojump_clock: MockClock) -> None:
+    async with running(readable=LISTABLE) as scene:
+        many(scene)
+        await scene.settled()
+        scene.vault.delete_kv("secret/data/shop/app-3")
+        scene.vault.destroy_kv("secret/data/shop/app-4")
+        await scene.passed(60)
+        since = len(scene.vault.requests)
+        await scene.passed(60)
+
+        assert [each.path for each in scene.vault.requests[since:] if each.path.startswith("secret/data/")] == []
+
+
+async def test_message_follows_when_the_metadata_of_a_destroyed_version_go(autojump_clock: MockClock) -> None:
+    async with running(readable=LISTABLE) as scene:
+        many(scene)
+        await scene.settled()
+        scene.vault.destroy_kv("secret/data/shop/app-3")
+        await scene.passed(2)
+        assert "was destroyed" in scene.message("app-3")
+
+        scene.vault.forget_kv("secret/data/shop/app-3")
+        await scene.passed(2)
+        assert "does not exist in Vault" in scene.message("app-3")

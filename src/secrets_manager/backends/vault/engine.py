@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from secrets_manager.backends.base import Document, Place, Source, SourceMalformed, text_of
+from secrets_manager.backends.vault.marker import live
 from secrets_manager.backends.vault.path import VaultPath, shown
 from secrets_manager.backends.vault.replies import decode
 from secrets_manager.errors import UsageError
@@ -121,7 +122,7 @@ class KeyValue2:
             raise SourceMalformed(f"path {shown(source.path)}: its created_time in Vault's answer is no time")
         return Document(
             values=_values(source, versioned.data),
-            marker=marker(metadata.version, metadata.created_time),
+            marker=live(metadata.version, metadata.created_time),
             version=metadata.version,
         )
 
@@ -137,11 +138,6 @@ class KeyValue2:
 def is_time(text: str) -> bool:
     """Whether it has the form in which Vault tells a moment."""
     return _RFC_3339.fullmatch(text) is not None
-
-
-def marker(version: int, created_time: str) -> str:
-    """A version's content never changes, and one of a secret that was made anew has another time of creation."""
-    return f"{version}@{created_time}"
 
 
 def _data(source: Source, body: bytes) -> msgspec.Raw:

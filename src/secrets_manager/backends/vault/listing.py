@@ -21,7 +21,8 @@ from typing import NamedTuple
 import msgspec
 
 from secrets_manager.backends.base import BackendError, NotListable
-from secrets_manager.backends.vault.engine import is_time, marker
+from secrets_manager.backends.vault import marker
+from secrets_manager.backends.vault.engine import is_time
 from secrets_manager.backends.vault.path import VaultPath, shown, url_of
 from secrets_manager.backends.vault.replies import NOT_FOUND, OK, REFUSALS, Reply, decode, trouble
 
@@ -112,15 +113,15 @@ def _state(secret: _Secret, now: datetime) -> str | None:
         return "unwritten" if secret.current_version == 0 and not secret.versions else None
     if not is_time(version.created_time):
         return None
-    live = marker(secret.current_version, version.created_time)
+    newest = (secret.current_version, version.created_time)
     if version.destroyed:
-        return f"{live} destroyed"
+        return marker.destroyed(*newest)
     if not version.deletion_time:
-        return live
+        return marker.live(*newest)
     end = _moment(version.deletion_time)
     if end is None:
         return None
-    return f"{live} deleted" if end <= now else live
+    return marker.deleted(*newest) if end <= now else marker.live(*newest)
 
 
 def _moment(time: str) -> datetime | None:

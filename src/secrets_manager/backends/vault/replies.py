@@ -20,6 +20,7 @@ from secrets_manager.backends.base import (
     VersionDeleted,
     VersionDestroyed,
 )
+from secrets_manager.backends.vault import marker
 from secrets_manager.backends.vault.path import DATA, parse_path, shown
 
 OK = 200
@@ -175,11 +176,12 @@ def _not_found(reply: Reply, source: Source) -> BackendError:
 
 
 def _gone(where: str, metadata: _Metadata) -> SourceNotFound:
+    version = f"{where}: version {metadata.version}"
+    newest = (metadata.version, metadata.created_time)
     if metadata.destroyed:
-        return VersionDestroyed(
-            f"{where}: version {metadata.version} was destroyed: name another one, or write it anew"
-        )
-    return VersionDeleted(f"{where}: version {metadata.version} was deleted: undelete it, or write it anew")
+        text = f"{version} was destroyed: name another one, or write it anew"
+        return VersionDestroyed(text, listed=marker.destroyed(*newest))
+    return VersionDeleted(f"{version} was deleted: undelete it, or write it anew", listed=marker.deleted(*newest))
 
 
 def _what_is_missing(refusal: _Refusal, source: Source) -> str:

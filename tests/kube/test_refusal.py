@@ -88,10 +88,24 @@ def test_body_that_is_no_status_is_not_repeated(body: bytes) -> None:
     assert (type(error), str(error), error.reason) == (NotFound, "404 Not Found", "")
 
 
-def test_words_are_cut_and_stay_on_one_line() -> None:
-    error = error_of(500, NO_HEADERS, status(reason="x\ny", message="a\n\x1b\u2028" + "b" * 1000))
+def test_words_stay_on_one_line() -> None:
+    error = error_of(500, NO_HEADERS, status(reason="x\ny", message="a\n\x1b\u2028b"))
 
-    assert str(error) == "500 x\\ny: a\\n\\x1b\\u2028" + "b" * 251 + "…"
+    assert str(error) == "500 Internal Server Error: x\\ny: a\\n\\x1b\\u2028b"
+
+
+def test_words_are_cut_between_two_of_them() -> None:
+    message = "short " * 40 + "hunter2" * 10
+
+    error = error_of(500, NO_HEADERS, status(reason="InternalError", message=message))
+
+    assert str(error) == f"500 InternalError: {'short ' * 39}short…"
+
+
+def test_what_the_server_says_in_its_own_words_is_told_apart() -> None:
+    error = error_of(400, NO_HEADERS, status(reason="hunter2", message="no\nway"), request="PUT /x")
+
+    assert (error.summary, error.words) == ("PUT /x: 400 Bad Request", "hunter2: no\nway")
 
 
 @pytest.mark.parametrize(

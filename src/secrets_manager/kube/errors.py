@@ -43,14 +43,26 @@ class CredentialsError(KubeError):
 class ApiError(KubeError):
     """The server answered with a Status that is not a success.
 
-    `retry_after` is in seconds, where the server gave one.
+    `retry_after` is in seconds, where the server gave one. `words` is what the server, or a webhook behind it, put in
+    words of its own, as it came; `summary` is the message without them.
     """
 
-    def __init__(self, message: str, *, code: int, reason: str = "", retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int,
+        reason: str = "",
+        retry_after: float | None = None,
+        summary: str = "",
+        words: str = "",
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.retry_after = retry_after
+        self.summary = summary or message
+        self.words = words
 
 
 class Unauthorized(ApiError):

@@ -4,6 +4,7 @@ By status code and by fields of the Status in the body, never by wording. A body
 is not repeated; what is repeated is bounded, and stays on one line.
 """
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.client import responses
@@ -32,6 +33,31 @@ LONGEST_WAIT = 3600.0
 EXCERPTS = (", error found in #", 'Invalid value: "{')
 """Where a server begins to quote what it was sent: in the first form (before 1.23) a piece of a body that can't be
 read, in the second the whole object that a patch would lead to, a Secret's values included."""
+
+REASONS = frozenset(
+    {
+        "AlreadyExists",
+        "BadRequest",
+        "Conflict",
+        "Expired",
+        "Forbidden",
+        "Gone",
+        "InternalError",
+        "Invalid",
+        "MethodNotAllowed",
+        "NotAcceptable",
+        "NotFound",
+        "RequestEntityTooLarge",
+        "ServerTimeout",
+        "ServiceUnavailable",
+        "StoreReadError",
+        "Timeout",
+        "TooManyRequests",
+        "Unauthorized",
+        "UnsupportedMediaType",
+    }
+)
+"""The reasons that Kubernetes itself gives. Any other one is free text of a webhook."""
 
 BY_CODE: Mapping[int, type[ApiError]] = {
     HTTPStatus.UNAUTHORIZED: Unauthorized,
@@ -69,14 +95,18 @@ def error_of(status_code: int, headers: Mapping[str, str], body: bytes, *, reque
     """Translate an answer that is no success. `headers` ignore case; `request` begins the error's text."""
     status = _decode(body)
     details = status.details or _Details()
-    phrase = status.reason or responses.get(status_code, "")
-    words = _bounded("; ".join(_words(status.message, details.causes or ())))
-    text = f"{status_code} {_bounded(phrase)}".rstrip() + (f": {words}" if words else "")
+    usual = responses.get(status_code, "")
+    known, unknown = (status.reason, "") if status.reason in REASONS else (usual, status.reason)
+    message = _cut("; ".join(_words(status.message, details.causes or ())))
+    summary = _joined(request, f"{status_code} {known}".rstrip())
+    words = _joined(_cut(unknown), message)
     return _type_of(status_code, status.reason)(
-        f"{request}: {text}" if request else text,
+        _on_one_line(_joined(summary, words)),
         code=status_code,
         reason=status.reason,
         retry_after=_retry_after(headers.get("Retry-After", ""), details.retry_after_seconds),
+        summary=summary,
+        words=words,
     )
 
 
@@ -113,9 +143,20 @@ def _without_excerpt(text: str) -> str:
     return text.rstrip()
 
 
-def _bounded(text: str) -> str:
-    cut = text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)
+def _cut(text: str) -> str:
+    """A word that would be cut in two is left out: half of a value tells too much of it, and can't be recognized."""
+    if len(text) <= LONGEST_TEXT:
+        return text
+    whole_words = re.match(r"(?s).*\s", text[:LONGEST_TEXT])
+    return f"{whole_words[0].rstrip() if whole_words else ''}…"
+
+
+def _joined(*parts: str) -> str:
+    return ": ".join(filter(None, parts))
+
+
+def _on_one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _retry_after(text: str, seconds: float) -> float | None:

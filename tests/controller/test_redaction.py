@@ -1,0 +1,117 @@
+import pytest
+
+from secrets_manager.controller.redaction import WITHHELD, redacted
+from secrets_manager.kube.errors import ApiError, Conflict, Invalid, KubeError, Throttled, Unreachable
+
+CANARY = b"canary-7d1f"
+BASE64 = "Y2FuYXJ5LTdkMWY="
+
+
+def refused(words: str) -> Invalid:
+    return Invalid(
+        f"PATCH /x: 422 Invalid: {words}", code=422, reason="Invalid", summary="PATCH /x: 422 Invalid", words=words
+    )
+
+
+def withheld(words: str, *values: bytes) -> bool:
+    told = str(redacted(refused(words), values))
+    assert told in (f"PATCH /x: 422 Invalid: {words}", f"PATCH /x: 422 Invalid ({WITHHELD})")
+    return WITHHELD in told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"denied: {CANARY.decode()}",
+        f"denied: xx{CANARY.decode()}xx",
+        f'denied: {{"pw":"{BASE64}"}}',
+        "denied: data:application/json;base64,eyJwdyI6ImNhbmFyeS03ZDFmIn0= is too weak",
+        "denied: canary%2D7d1f",
+        "denied: \\u0063anary-7d1f",
+        'denied: "{\\"pw\\":\\"canary-7d1f\\"}"',
+        "denied: [99 97 110 97 114 121 45 55 100 49 102]",
+        "denied: canary…",
+    ],
+)
+def test_words_with_a_value_are_withheld_as_a_whole(words: str) -> None:
+    assert withheld(words, b"other", CANARY)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'denied: {"pw":"b2xk"}',
+        'denied: {"pw": 1}',
+        "denied: {'pw': 'old'}",
+        'denied: "{\\"pw\\":\\"b2xk\\"}"',
+        "denied: map[pw:[111 108 100]]",
+        'denied: map[string][]uint8{"pw":[]uint8{0x6f, 0x6c, 0x64}}',
+        "denied: data:\n  pw: b2xk",
+    ],
+)
+def test_words_with_an_object_are_withheld_whatever_it_holds(words: str) -> None:
+    assert withheld(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        'denied: pw is "1"',
+        "denied: pw='1'",
+        "denied: pw=1, user=root",
+        "denied: 1",
+        "denied: [pw: 1]",
+        "denied: MQ== is too short",
+        "denied: MQ is too short",
+        "denied: 1 is too short",
+    ],
+)
+def test_words_with_a_short_value_that_is_set_off_are_withheld(words: str) -> None:
+    assert withheld(words, b"1")
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ("may not use /api/v1/ at 127.0.0.1:443, by 1 of 11 rules", b"1"),
+        ('failed calling webhook "a.example.com": Post "https://a:443/v?timeout=10s": connection refused', b"443"),
+        ('failed calling webhook "a.example.com": Post "https://a.example.com/v": connection refused', b"https://b.c"),
+        ('a label is missing: {"team"}', b"a"),
+        ('secrets "app" is forbidden: exceeded quota: some, requested: secrets=1, used: secrets=5', b"5x"),
+        ("data: Too long: must have at most 1048576 bytes", b"own"),
+        ("data[pw]: Required value", CANARY),
+        ("no words", b""),
+        ("can you say anything?", CANARY),
+    ],
+)
+def test_other_words_stay_as_they_are(words: str, value: bytes) -> None:
+    assert not withheld(words, value)
+
+
+def test_the_kind_of_the_error_and_when_to_come_again_stay() -> None:
+    error = Throttled(
+        "429: canary-7d1f", code=429, reason="canary-7d1f", retry_after=7, summary="429", words="canary-7d1f"
+    )
+
+    told = redacted(error, [CANARY])
+
+    assert (type(told), str(told), told.code, told.reason, told.retry_after) == (
+        Throttled,
+        f"429 ({WITHHELD})",
+        429,
+        "",
+        7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (Unreachable("PATCH /x: illegal header b'canary-7d1f'"), "no answer that can be shown: it may quote a value"),
+        (Unreachable("PATCH /x: connection refused"), "PATCH /x: connection refused"),
+        (Conflict("changed meanwhile", code=409), "changed meanwhile"),
+        (ApiError("418", code=418), "418"),
+    ],
+)
+def test_what_a_server_sent_in_place_of_words_is_looked_through_as_well(error: KubeError, told: str) -> None:
+    assert str(redacted(error, [CANARY])) == told

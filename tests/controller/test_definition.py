@@ -108,7 +108,25 @@ def test_object_of_the_api_is_read_whole() -> None:
 def test_spec_that_is_none_is_told_and_costs_nobody_else(spec: str, message: str) -> None:
     raw = f'{{"metadata": {{"name": "db"}}, "spec": {spec}}}'.encode()
 
-    assert decode(raw) == SecretDefinition(metadata=ObjectMeta(name="db"), spec=InvalidSpec(message))
+    invalid = decode(raw).spec
+
+    assert isinstance(invalid, InvalidSpec)
+    assert invalid.message == message
+    assert decode(raw) == SecretDefinition(metadata=ObjectMeta(name="db"), spec=invalid)
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ('{"name": "db"}', "db"),
+        ('{"name": "db", "keysMap": {"pw": {"path": 5, "key": "pw"}}}', "db"),
+        ('{"name": 5}', ""),
+        ("{}", ""),
+        ("null", ""),
+    ],
+)
+def test_name_of_the_secret_is_read_where_the_rest_of_the_spec_can_not_be(spec: str, name: str) -> None:
+    assert decode(f'{{"metadata": {{"name": "x"}}, "spec": {spec}}}'.encode()).spec.name == name
 
 
 def test_object_without_spec_has_an_invalid_one() -> None:

@@ -37,6 +37,8 @@ class Reason(StrEnum):
     DEFINITION_INVALID = "DefinitionInvalid"
     SECRET_NOT_OWNED = "SecretNotOwned"  # noqa: S105 - a word of the status, no password
     SECRET_REJECTED = "SecretRejected"  # noqa: S105 - a word of the status, no password
+    SECRET_WRITE_FAILED = "SecretWriteFailed"  # noqa: S105 - a word of the status, no password
+    SECRET_CONTENDED = "SecretContended"  # noqa: S105 - a word of the status, no password
     PATH_NOT_ALLOWED = "PathNotAllowed"
 
 
@@ -97,9 +99,13 @@ class Spec(Wire, frozen=True):
 
 
 class InvalidSpec(msgspec.Struct, frozen=True):
-    """Stands for a spec that is not one; `message` says where and why."""
+    """Stands for a spec that is not one; `message` says where and why.
+
+    `name` is that of the Secret, where it can be read all the same: it is deleted with a definition of the original.
+    """
 
     message: str
+    name: str = ""
 
 
 class Condition(Wire, frozen=True):
@@ -188,6 +194,10 @@ class SecretDefinition(msgspec.Struct, frozen=True, kw_only=True):
         return _wish(self) == _wish(other)
 
 
+class _Named(Wire, frozen=True):
+    name: str
+
+
 class _Envelope(Wire, frozen=True):
     metadata: ObjectMeta
     spec: msgspec.Raw = msgspec.Raw(b"null")
@@ -196,6 +206,7 @@ class _Envelope(Wire, frozen=True):
 
 _envelope = msgspec.json.Decoder(_Envelope)
 _spec = msgspec.json.Decoder(Spec)
+_named = msgspec.json.Decoder(_Named)
 _status = msgspec.json.Decoder(Status)
 
 
@@ -216,7 +227,14 @@ def _decode_spec(raw: msgspec.Raw) -> Spec | InvalidSpec:
     try:
         return _spec.decode(raw)
     except msgspec.MsgspecError as error:
-        return InvalidSpec(f"spec can't be read: {error}")
+        return InvalidSpec(f"spec can't be read: {error}", _name_in(raw))
+
+
+def _name_in(raw: msgspec.Raw) -> str:
+    try:
+        return _named.decode(raw).name
+    except msgspec.MsgspecError:
+        return ""
 
 
 def _decode_status(raw: msgspec.Raw) -> Status:

@@ -54,8 +54,13 @@ def check_data(secret_type: str, data: Mapping[str, bytes]) -> Problem | None:
     return None
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether there can be a Secret of this name."""
+    return len(name) <= _MAX_NAME and _SUBDOMAIN.fullmatch(name) is not None
+
+
 def _first_fault(spec: Spec) -> str | None:
-    if len(spec.name) > _MAX_NAME or not _SUBDOMAIN.fullmatch(spec.name):
+    if not is_secret_name(spec.name):
         return (
             f"spec.name {_shown(spec.name)} can't be the name of a Secret: "
             "use at most 253 lower case letters, digits, '-' and '.'"

@@ -322,7 +322,7 @@ async def test_a_definition_that_goes_before_its_status_is_written_is_no_old_crd
 async def test_what_kubernetes_refuses_is_told_in_its_own_words(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="hunter-1")
-        refusal = fault.answer(403, reason="Forbidden", message="exceeded quota: hunter-1 is one too many")
+        refusal = fault.answer(403, reason="Forbidden", message="exceeded quota: one too many")
         scene.faults.always(refusal, when=lambda request: request.method == "POST" and "events" not in request.url.path)
         scene.define("app", pw="app#password")
         await scene.passed(600)
@@ -330,7 +330,7 @@ async def test_what_kubernetes_refuses_is_told_in_its_own_words(autojump_clock: 
             "SecretRejected",
             (
                 "Kubernetes refuses Secret app: POST /api/v1/namespaces/shop/secrets: "
-                "403 Forbidden: exceeded quota: <redacted> is one too many"
+                "403 Forbidden: exceeded quota: one too many"
             ),
         )
 

@@ -16,6 +16,8 @@ import httpx
 import msgspec
 import trio
 
+from secrets_manager.demo.api.documents import Object, parse
+from secrets_manager.demo.api.patches import merged
 from tests.doubles.kube_transport import AS_OF, read_timeout
 
 Send: TypeAlias = Callable[[httpx.Request], Awaitable[httpx.Response]]
@@ -199,6 +201,36 @@ def rubbish(content: bytes, *, status: int = 200) -> Fault:
     async def fault(request: httpx.Request, send: Send) -> httpx.Response:
         await trio.lowlevel.checkpoint()
         return httpx.Response(status, content=content)
+
+    return fault
+
+
+def admission(change: Object) -> Fault:
+    """Merge a change into what a create, replace or merge patch brings about, as a mutating webhook does."""
+
+    async def fault(request: httpx.Request, send: Send) -> httpx.Response:
+        body = merged(parse(await request.aread()), change)
+        headers = {**request.headers}
+        headers.pop("content-length")
+        changed = httpx.Request(
+            request.method,
+            request.url,
+            headers=headers,
+            content=msgspec.json.encode(body),
+            extensions=request.extensions,
+        )
+        return await send(changed)
+
+    return fault
+
+
+def seen(change: Object) -> Fault:
+    """Merge a change into the object that a request is answered with."""
+
+    async def fault(request: httpx.Request, send: Send) -> httpx.Response:
+        response = await send(request)
+        body = merged(parse(await response.aread()), change)
+        return httpx.Response(response.status_code, content=msgspec.json.encode(body))
 
     return fault
 

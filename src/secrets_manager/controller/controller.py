@@ -20,14 +20,15 @@ from secrets_manager.config import ControllerConfig
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, SecretDefinition, Spec
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.read_policy import ReadPolicy
-from secrets_manager.controller.reconciler import Next, Reconciler
+from secrets_manager.controller.reconciler import Reconciler, RequeueAfter, RequeueRateLimited, retry_after
 from secrets_manager.controller.reporter import Reporter
 from secrets_manager.controller.secret import OWNER, SECRETS, CurrentSecret
+from secrets_manager.controller.secret_keeper import SecretKeeper
 from secrets_manager.controller.secret_writer import SecretWriter
 from secrets_manager.controller.sources import Sources
 from secrets_manager.controller.status_writer import StatusWriter
 from secrets_manager.kube.client import KubeClient
-from secrets_manager.kube.errors import ApiError, Conflict, KubeError
+from secrets_manager.kube.errors import Conflict, KubeError
 from secrets_manager.kube.events import EventRecorder
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.reflector import Reflector
@@ -136,18 +137,21 @@ class Controller:
             await work(key)
         except Exception as error:  # noqa: BLE001 - one broken item must not stop the others
             self._failed(key, error)
-            self._queue.add_rate_limited(key, priority, at_least=_retry_after(error))
+            self._queue.add_rate_limited(key, priority, at_least=retry_after(error))
 
     async def _reconcile(self, key: ObjectKey) -> None:
         began = trio.current_time()
         try:
-            following = await self._reconciler.reconcile(key)
+            requeue = await self._reconciler.reconcile(key)
         finally:
             self._metrics.reconciled(trio.current_time() - began)
-        if following is Next.SOME_TIME:
-            self._queue.add_rate_limited(key)
-        else:
-            self._queue.forget(key)
+        match requeue:
+            case RequeueRateLimited(at_least):
+                self._queue.add_rate_limited(key, at_least=at_least)
+                return
+            case RequeueAfter(seconds):
+                self._queue.add_after(key, seconds)
+        self._queue.forget(key)
 
     async def _write_status(self, key: ObjectKey) -> None:
         await self._statuses.write(key)
@@ -219,8 +223,8 @@ class Controller:
             definitions=self._definitions,
             policy=self._policy,
             sources=self._sources,
-            writer=writer,
             statuses=self._statuses,
+            keeper=SecretKeeper(self._secrets, writer),
             reporter=self._reporter,
         )
 
@@ -228,7 +232,3 @@ class Controller:
 def _owner(secret: CurrentSecret) -> tuple[str, ...]:
     uid = secret.metadata.labels.get(OWNER)
     return () if uid is None else (uid,)
-
-
-def _retry_after(error: Exception) -> float:
-    return (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from secrets_manager.controller.definition import Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired
+from secrets_manager.controller.managed_fields import Path
 from secrets_manager.controller.metadata import LAST_UPDATE, difference, wanted
 from secrets_manager.controller.ownership import Claim, claim, names, not_owned
 from secrets_manager.controller.problem import Problem
@@ -70,6 +71,25 @@ def decide(
     if current.type != desired.type or (current.immutable and current.digest != desired.digest):
         return Delete(current, right)
     return _patch(definition, desired, current, right, now=now)
+
+
+def lacking(definition: SecretDefinition, desired: Desired, current: CurrentSecret | None) -> frozenset[Path]:
+    """The fields by which the Secret is not as it is wanted: none where there is nothing to write."""
+    if current is None:
+        return frozenset({("metadata", "uid")})
+    metadata = lacking_metadata(definition, current.metadata)
+    type_: list[Path] = [] if current.type == desired.type else [("type",)]
+    data: list[Path] = [] if current.digest == desired.digest else [("data",)]
+    return frozenset(type_ + data + metadata)
+
+
+def lacking_metadata(definition: SecretDefinition, current: ObjectMeta) -> list[Path]:
+    """The same of metadata alone."""
+    labels, annotations = difference(current, wanted(definition))
+    ours: list[Path] = [("metadata", "labels", name) for name in labels]
+    ours += [("metadata", "annotations", name) for name in annotations]
+    owned = definition.owner_reference in current.owner_references
+    return ours if owned else [*ours, ("metadata", "ownerReferences")]
 
 
 def leftovers(definition: SecretDefinition, desired: Desired, owned: list[CurrentSecret]) -> list[Delete]:

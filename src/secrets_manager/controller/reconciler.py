@@ -5,7 +5,8 @@ the values from the sources. A process that dies after any request leaves nothin
 the cluster.
 """
 
-from enum import Enum, auto
+import logging
+from collections import Counter
 from typing import NamedTuple
 
 from secrets_manager.backends.base import Document
@@ -14,36 +15,46 @@ from secrets_manager.controller.definition import (
     SECRET_DEFINITIONS,
     Reason,
     SecretDefinition,
-    Spec,
 )
-from secrets_manager.controller.desired import Desired, desired, resolve
+from secrets_manager.controller.desired import desired, resolve
 from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.reporter import Reporter
-from secrets_manager.controller.secret_writer import SecretWriter
+from secrets_manager.controller.secret_keeper import SecretKeeper, Slowed, Written
+from secrets_manager.controller.secret_writer import Overtaken
 from secrets_manager.controller.sources import Sources
 from secrets_manager.controller.status import InSync, Outcome
 from secrets_manager.controller.status_writer import StatusWriter
+from secrets_manager.controller.validation import is_secret_name
 from secrets_manager.kube.client import KubeClient
+from secrets_manager.kube.errors import ApiError, Conflict, KubeError
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.store import Store
 
+log = logging.getLogger(__name__)
 
-class Next(Enum):
-    """What brings the definition back to the queue."""
-
-    A_CHANGE = auto()
-    """Of the definition, its Secret or a source: all are watched."""
-    SOME_TIME = auto()
-    """What stands in the way is not watched."""
+TOLD_FROM = 2
+"""So many writes must fail in a row before users are told: one that succeeds at the retry changes no condition."""
 
 
-class _Settled(NamedTuple):
-    """What was last brought about; tells a foreign edit from a change that was wished for."""
+class RequeueAfter(NamedTuple):
+    """Look again in so many seconds; what failed before is forgotten."""
 
-    definition: SecretDefinition
-    digest: bytes
+    seconds: float
+
+
+class RequeueRateLimited(NamedTuple):
+    """Look again after the next backoff delay, but not before so many seconds."""
+
+    at_least: float = 0.0
+
+
+Requeue = RequeueAfter | RequeueRateLimited | None
+"""What brings the definition back; None: a change of it, of its Secret or of a source, which are all watched."""
+
+
+_End = tuple[Outcome | None, Requeue]
 
 
 class Reconciler:
@@ -56,81 +67,90 @@ class Reconciler:
         definitions: Store[SecretDefinition],
         policy: PathPolicy,
         sources: Sources,
-        writer: SecretWriter,
         statuses: StatusWriter,
+        keeper: SecretKeeper,
         reporter: Reporter,
     ) -> None:
         self._client = client
         self._definitions = definitions
         self._policy = policy
         self._sources = sources
-        self._writer = writer
         self._statuses = statuses
+        self._keeper = keeper
         self._reporter = reporter
-        self._settled: dict[ObjectKey, _Settled] = {}
+        self._failures: Counter[ObjectKey] = Counter()
 
-    async def reconcile(self, key: ObjectKey) -> Next:
+    async def reconcile(self, key: ObjectKey) -> Requeue:
         """Look, decide, write, report.
 
-        Raises: KubeError where a retry can help.
+        Raises: KubeError where a retry can help and there is nothing to report: what was looked at has changed
+        meanwhile, or a write failed for the first time in a row.
         """
         definition = self._definitions.get(key)
         if definition is None:
-            self._settled.pop(key, None)
+            self._failures.pop(key, None)
+            self._keeper.forget(key)
             self._statuses.forget(key)
             self._reporter.forget(key)
-            return Next.A_CHANGE
-        if definition.metadata.deletion_timestamp is not None:
-            await self._finish(definition)
-            return Next.A_CHANGE
-        outcome = await self._sync(definition)
+            return None
+        outcome, requeue = await self._attempt(definition)
         if isinstance(outcome, InSync):
             definition = await self._released(definition)
-        self._statuses.record(definition, outcome)
-        self._reporter.report(definition, outcome)
-        unwatched = (Reason.SECRET_NOT_OWNED, Reason.SECRET_REJECTED)
-        return Next.SOME_TIME if isinstance(outcome, Problem) and outcome.reason in unwatched else Next.A_CHANGE
+        if outcome is not None:
+            self._statuses.record(definition, outcome)
+            self._reporter.report(definition, outcome)
+        return requeue
 
-    async def _sync(self, definition: SecretDefinition) -> Outcome:
+    async def _attempt(self, definition: SecretDefinition) -> _End:
+        """Bring the Secret about, or let it go. A write that fails is an outcome, but for one that is tried again."""
+        key = definition.key
+        try:
+            leaves = definition.metadata.deletion_timestamp is not None
+            end = await (self._finish(definition) if leaves else self._sync(definition))
+        except Conflict:
+            raise
+        except KubeError as error:
+            self._failures[key] += 1
+            if self._failures[key] < TOLD_FROM:
+                raise
+            return _failed(error), RequeueRateLimited(retry_after(error))
+        self._failures.pop(key, None)
+        return end
+
+    async def _sync(self, definition: SecretDefinition) -> _End:
         spec = self._policy.admitted(definition)
         if isinstance(spec, Problem):
-            return spec
+            return spec, None
         documents = await self._sources.documents(definition.key, spec.sources)
         wish = desired(spec, resolve(spec, documents))
         if isinstance(wish, Problem):
-            return wish
-        settled = self._settled.get(definition.key)
-        again = settled is not None and settled.definition.metadata.uid == definition.metadata.uid
-        written = await self._writer.write(definition, wish, again=again)
-        if isinstance(written, Problem):
-            return written
-        if written.writes:
-            self._announce(definition, wish, written.claim)
-        self._settled[definition.key] = _Settled(definition, wish.digest)
-        versions = {source: read.version for source, read in documents.items() if isinstance(read, Document)}
-        return InSync(wish.name, versions, wrote=written.writes > 0)
+            return wish, None
+        match await self._keeper.keep(definition, wish):
+            case Problem() as problem:
+                return problem, RequeueRateLimited()  # what stands in the way is not watched
+            case Slowed(problem, wait):
+                return problem, RequeueAfter(wait)
+            case Written(wrote, claim, reverted):
+                if wrote:
+                    adopted = claim is Claim.ADOPTED
+                    self._reporter.wrote(definition, wish.name, adopted=adopted, reverted=reverted)
+                versions = {source: read.version for source, read in documents.items() if isinstance(read, Document)}
+                return InSync(wish.name, versions, wrote=wrote), None
 
-    def _announce(self, definition: SecretDefinition, wish: Desired, claim: Claim) -> None:
-        before = self._settled.get(definition.key)
-        self._reporter.wrote(
-            definition,
-            wish.name,
-            adopted=claim is Claim.ADOPTED,
-            reverted=before is not None
-            and before.digest == wish.digest
-            and before.definition.wants_the_same_as(definition),
-        )
-
-    async def _finish(self, definition: SecretDefinition) -> None:
+    async def _finish(self, definition: SecretDefinition) -> _End:
         """A definition that is being deleted: the garbage collector takes its Secret.
 
         Only one that still bears the finalizer of the Go original waits for somebody to delete its Secret.
         """
         if FINALIZER_OF_THE_ORIGINAL not in definition.metadata.finalizers:
-            return
-        if isinstance(definition.spec, Spec):
-            await self._writer.delete_last(definition, ObjectKey(definition.metadata.namespace, definition.spec.name))
+            return None, None
+        if is_secret_name(definition.spec.name):
+            await self._keeper.delete_last(definition, definition.spec.name)
+        else:
+            fields = {"namespace": definition.key.namespace, "name": definition.key.name}
+            log.warning("released without a look for its Secret: its spec names none", extra={"fields": fields})
         await self._released(definition)
+        return None, None
 
     async def _released(self, definition: SecretDefinition) -> SecretDefinition:
         """Take the finalizer of the Go original off: the Secret has an owner now, or is gone."""
@@ -142,3 +162,15 @@ class Reconciler:
         released = await self._client.patch(SECRET_DEFINITIONS, definition.key, body)
         self._definitions.apply(released)
         return released
+
+
+def retry_after(error: Exception) -> float:
+    """Seconds that the server asked for, if any."""
+    return (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0
+
+
+def _failed(error: KubeError) -> Problem:
+    """What is told of a write that failed, and is tried again."""
+    if isinstance(error, Overtaken):
+        return Problem(Reason.SECRET_CONTENDED, str(error))
+    return Problem(Reason.SECRET_WRITE_FAILED, f"the Secret can't be written, and is tried again: {error}")

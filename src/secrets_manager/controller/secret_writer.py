@@ -1,38 +1,49 @@
-"""Does what decision.py says, until there is nothing left to do: one write in the ordinary case.
+"""Does what decision.py says, until it has come about: one write in the ordinary case.
 
-A write that fails since somebody else was faster is no failure: the Secret is read again and the decision made anew.
-So is a write whose reply was lost: the next look finds its result.
+A write that fails since somebody else was faster is no failure:
+the Secret is read again and the decision made anew. So is a write whose reply was lost: the next look finds its result.
+
+No error that leaves here quotes a value in the server's words.
 """
 
 import logging
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import NamedTuple
 
-from secrets_manager.controller.decision import Create, Delete, Patch, decide, leftovers
+from secrets_manager.controller.contender import CONTESTED, Contested
+from secrets_manager.controller.decision import Create, Decision, Delete, Patch, decide, leftovers
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired
 from secrets_manager.controller.ownership import Claim, claim
 from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.redaction import redacted
 from secrets_manager.controller.secret import OWNER, SECRETS, CurrentSecret
 from secrets_manager.kube.client import KubeClient
-from secrets_manager.kube.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, KubeError, NotFound
+from secrets_manager.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, KubeError, NotFound
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.store import Store
 from secrets_manager.metrics import ControllerMetrics
 
 log = logging.getLogger(__name__)
 
+Write = Create | Patch | Delete
+
 ATTEMPTS = 5
-"""Decisions in one reconcile; a Secret that others change faster than this is left to the next one."""
+"""Decisions for one write; a Secret that others change faster than this is left to the next reconcile."""
 
 
-class Written(NamedTuple):
-    """The Secret is as it should be: by how many writes, and by what right the last one was made."""
+class Overtaken(KubeError):
+    """Others change the Secret faster than it can be written; a retry can help."""
 
-    writes: int
+
+class Reply(NamedTuple):
+    """What stands there after a write, by what right it was made, and whether one was needed."""
+
+    secret: CurrentSecret | None
     claim: Claim
+    wrote: bool
 
 
 class SecretWriter:
@@ -46,50 +57,88 @@ class SecretWriter:
         self._metrics = metrics
         self._now = now
 
-    async def write(self, definition: SecretDefinition, desired: Desired, *, again: bool = False) -> Written | Problem:
-        """Bring about what is desired, then remove what this definition once had under another name.
+    def decide(
+        self,
+        definition: SecretDefinition,
+        desired: Desired,
+        current: CurrentSecret | None,
+        before: CurrentSecret | None = None,
+    ) -> Decision:
+        """What is to be written at this time."""
+        return decide(definition, desired, current, now=self._now(), before=before)
 
-        `again`: this process has seen the Secret of this definition before. If it is gone, so may be the definition:
+    async def write(
+        self, definition: SecretDefinition, desired: Desired, decision: Write, *, seen_before: bool
+    ) -> Reply | Problem:
+        """Write once. Where the Secret has to be made anew, that is a deletion and a creation.
+
+        `seen_before`: this process has seen the Secret of this definition. If it is gone, so may be the definition:
         to make it anew while the watch is behind would go on in a circle with the garbage collector.
         Raises: KubeError where a retry can help.
         """
-        key = ObjectKey(definition.metadata.namespace, desired.name)
-        current = self._secrets.get(key)
-        right, writes, before = Claim.OWNED, 0, None
-        for _ in range(ATTEMPTS):
-            decision = decide(definition, desired, current, now=self._now(), before=before)
-            if decision is None:
-                await self._remove_leftovers(definition, desired)
-                return Written(writes, right)
-            if isinstance(decision, Problem):
-                return decision
-            if isinstance(decision, Patch | Delete):
-                right = decision.claim
-            if isinstance(decision, Delete) or (isinstance(decision, Create) and again and before is None):
-                await self._confirm(definition)
-            if isinstance(decision, Delete):
-                before = decision.current
-            try:
-                current = await self._perform(decision)
-                writes += 1
-            except (AlreadyExists, Conflict):
-                current = await self._look(definition, key)
-            except (Invalid, Forbidden, NotFound) as error:
-                if isinstance(error, NotFound) and not isinstance(decision, Create):
-                    current = None  # it went before our write came
-                    continue
-                return rejected(key, error, desired.data.values())
-        raise Contended(f"Secret {key}: others change it faster than it can be written")
+        with _redacting(desired.data.values()):
+            return await self._write(definition, desired, decision, seen_before=seen_before)
 
     async def delete_last(self, definition: SecretDefinition, key: ObjectKey) -> None:
         """Delete the Secret of a definition that goes, if it is ours to delete.
 
         Raises: KubeError where a retry can help.
         """
-        current = await self._look(definition, key)
-        if current is not None and claim(definition, current) in (Claim.OWNED, Claim.INHERITED):
-            await self._confirm(definition)
-            await self._perform(Delete(current))
+        with _redacting(()):
+            current = await self._look(definition, key)
+            if current is not None and claim(definition, current) in (Claim.OWNED, Claim.INHERITED):
+                await self._confirm(definition)
+                await self._perform(Delete(current))
+
+    async def remove_leftovers(self, definition: SecretDefinition, desired: Desired) -> None:
+        """Delete what the definition had under names that it no longer wants.
+
+        Raises: KubeError where a retry can help.
+        """
+        deletions = leftovers(definition, desired, self._secrets.by(OWNER, definition.metadata.uid))
+        with _redacting(desired.data.values()):
+            if deletions:
+                await self._confirm(definition)
+            for deletion in deletions:
+                with suppress(NotFound):
+                    await self._perform(deletion)
+
+    async def look_closely(self, key: ObjectKey) -> Contested | None:
+        """Read a Secret with what tells who changes it.
+
+        Raises: KubeError where a retry can help.
+        """
+        with suppress(NotFound):
+            return await self._client.get(CONTESTED, key)
+        return None
+
+    async def _write(
+        self, definition: SecretDefinition, desired: Desired, decision: Write, *, seen_before: bool
+    ) -> Reply | Problem:
+        key = ObjectKey(definition.metadata.namespace, desired.name)
+        right, wrote, before = Claim.OWNED, False, None
+        for _ in range(ATTEMPTS):
+            if isinstance(decision, Patch | Delete):
+                right = decision.claim
+            if isinstance(decision, Delete) or (isinstance(decision, Create) and seen_before and before is None):
+                await self._confirm(definition)
+            if isinstance(decision, Delete):
+                before = decision.current
+            try:
+                current, wrote = await self._perform(decision), True
+                if current is not None:
+                    return Reply(current, right, wrote)
+            except (AlreadyExists, Conflict):
+                current = await self._look(definition, key)
+            except (Invalid, Forbidden, NotFound) as error:
+                if not isinstance(error, NotFound) or isinstance(decision, Create):
+                    return _refusal(error, desired)
+                current = None  # it went before our write came
+            following = self.decide(definition, desired, current, before)
+            if following is None or isinstance(following, Problem):
+                return following or Reply(current, right, wrote)
+            decision = following
+        raise Overtaken(f"Secret {key.name}: others change it faster than it can be written")
 
     async def _perform(self, decision: Create | Patch | Delete) -> CurrentSecret | None:
         """One write; what stands there after it."""
@@ -129,28 +178,19 @@ class SecretWriter:
             self._metrics.secret_read_error(definition.key)
             raise
 
-    async def _remove_leftovers(self, definition: SecretDefinition, desired: Desired) -> None:
-        owned = self._secrets.by(OWNER, definition.metadata.uid)
-        deletions = leftovers(definition, desired, owned)
-        if deletions:
-            await self._confirm(definition)
-        for deletion in deletions:
-            with suppress(NotFound):
-                await self._perform(deletion)
+
+@contextmanager
+def _redacting(values: Iterable[bytes]) -> Iterator[None]:
+    """Let no error pass that may quote one of the values."""
+    try:
+        yield
+    except KubeError as error:
+        raise redacted(error, values) from None
 
 
-class Contended(KubeError):
-    """Another writer does not leave the Secret alone; a retry can help."""
-
-
-def rejected(key: ObjectKey, error: ApiError, values: Collection[bytes]) -> Problem:
-    """The API server's refusal, in its own words, less any value that a webhook may have put among them."""
-    text = str(error)
-    for value in values:
-        shown = value.decode(errors="replace")
-        if shown and shown in text:
-            text = text.replace(shown, "<redacted>")
-    return Problem(Reason.SECRET_REJECTED, f"Kubernetes refuses Secret {key.name}: {text}")
+def _refusal(error: KubeError, desired: Desired) -> Problem:
+    text = redacted(error, desired.data.values())
+    return Problem(Reason.SECRET_REJECTED, f"Kubernetes refuses Secret {desired.name}: {text}")
 
 
 def _log(message: str, key: ObjectKey) -> None:

@@ -1,0 +1,232 @@
+"""Others who change the Secret after us or within our own writes: how often it is written, and what is told."""
+
+import base64
+
+import httpx
+import pytest
+from trio.testing import MockClock
+
+from secrets_manager.config import ControllerConfig
+from secrets_manager.controller.secret import OWNER
+from secrets_manager.demo.api.documents import Object, mapping
+from tests.controller.component import Scene, running, secret_path
+from tests.doubles import faults as fault
+
+RARELY = ControllerConfig(reconcile_period=3600)
+"""No poll of Vault comes to the rescue."""
+MANAGED_BY = "app.kubernetes.io/managed-by"
+
+
+def encoded(value: str) -> str:
+    return base64.b64encode(value.encode()).decode()
+
+
+def to_a_secret(request: httpx.Request) -> bool:
+    return "/secrets/" in f"{request.url.path}/" and request.method in ("POST", "PUT", "PATCH")
+
+
+def attempts(scene: Scene) -> int:
+    """How many writes of Secrets the program has asked for, also those that changed nothing."""
+    return scene.faults.count(lambda call: "/secrets/" in f"{call.path}/" and call.method != "GET")
+
+
+def in_sync(scene: Scene) -> None:
+    scene.write("app", password="hunter-1 ")
+    scene.define("app", pw="app#password")
+
+
+class Fighter:
+    """A controller that puts its own change back whenever it sees another state. It acts as fast as it is asked to."""
+
+    def __init__(self, scene: Scene, change: Object) -> None:
+        self.times = 0
+        self._scene = scene
+        self._change = change
+
+    def act(self) -> None:
+        before = self._scene.secret("app")
+        self._scene.edit("app", self._change)
+        self.times += self._scene.secret("app") != before
+
+
+CHANGES: dict[str, tuple[Object, str]] = {
+    "trims a value": ({"data": {"pw": encoded("hunter-1")}}, "data.pw"),
+    "adds a key": ({"data": {"more": encoded("x")}}, "data.more"),
+    "sets managed-by": ({"metadata": {"labels": {MANAGED_BY: "Helm"}}}, f"metadata.labels[{MANAGED_BY}]"),
+    "takes our owner away": ({"metadata": {"ownerReferences": []}}, "metadata.ownerReferences"),
+}
+changes = pytest.mark.parametrize(("change", "field"), CHANGES.values(), ids=CHANGES)
+
+
+@changes
+async def test_an_admission_that_changes_each_write_is_told_and_costs_a_write_a_minute(
+    change: Object, field: str, autojump_clock: MockClock
+) -> None:
+    async with running(config=RARELY) as scene:
+        scene.faults.always(fault.admission(change), when=to_a_secret)
+        in_sync(scene)
+        await scene.passed(30)
+        assert attempts(scene) == 2
+        assert (scene.reason("app"), scene.message("app")) == (
+            "SecretContended",
+            (
+                f"Secret app: an admission webhook or policy changes {field} in each write: "
+                f"exempt Secrets with the label {OWNER} from it. Meanwhile it is written once a minute"
+            ),
+        )
+        statuses = len(scene.writes_to_definitions())
+
+        await scene.passed(600)
+        assert 9 <= attempts(scene) - 2 <= 11
+        assert len(scene.writes_to_definitions()) == statuses
+
+        scene.faults.heal()
+        await scene.passed(121)
+        assert scene.values("app") == {"pw": "hunter-1 "}
+        assert scene.reason("app") == "Synced"
+        written = attempts(scene)
+        await scene.passed(600)
+        assert attempts(scene) == written
+
+
+async def test_an_admission_that_adds_what_is_not_ours_does_no_harm(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        foreign: Object = {"metadata": {"labels": {"team": "shop"}, "annotations": {"seen": "yes"}}}
+        scene.faults.always(fault.admission(foreign), when=to_a_secret)
+        in_sync(scene)
+        await scene.passed(600)
+        assert scene.writes_to_secrets() == ["POST secrets app"]
+        assert scene.reason("app") == "Synced"
+
+
+async def test_a_new_value_goes_past_the_slow_pace(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.faults.always(fault.admission({"data": {"more": encoded("x")}}), when=to_a_secret)
+        in_sync(scene)
+        await scene.passed(61)
+        before = attempts(scene)
+        scene.write("app", password="hunter-2")
+        await scene.passed(6)
+        assert scene.values("app") == {"pw": "hunter-2", "more": "x"}
+        assert attempts(scene) == before + 1
+        assert scene.reason("app") == "SecretContended"
+
+
+async def test_a_changed_definition_goes_past_the_slow_pace(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        scene.faults.always(fault.admission({"data": {"more": encoded("x")}}), when=to_a_secret)
+        in_sync(scene)
+        await scene.passed(61)
+        before = attempts(scene)
+        scene.change("app", keysMap={"second": {"path": "secret/data/app", "key": "password"}})
+        await scene.passed(1)
+        assert mapping(scene.secret("app"), "data").keys() == {"pw", "second", "more"}
+        assert attempts(scene) == before + 1
+
+        scene.faults.heal()
+        await scene.passed(121)
+        assert scene.reason("app") == "Synced"
+
+
+@changes
+async def test_a_controller_that_puts_its_own_back_is_told_and_costs_a_write_a_minute(
+    change: Object, field: str, autojump_clock: MockClock
+) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        before = attempts(scene)
+        fighter = Fighter(scene, change)
+        for _ in range(300):
+            fighter.act()
+            await scene.passed(0.1)
+        assert (attempts(scene) - before, fighter.times) == (2, 3)
+        assert scene.reason("app") == "SecretContended"
+        assert scene.message("app") == (
+            f"Secret app: somebody changes {field} after each write: let only one of the two manage it. "
+            "Meanwhile it is written once a minute"
+        )
+        statuses = len(scene.writes_to_definitions())
+
+        for _ in range(600):
+            fighter.act()
+            await scene.passed(1)
+        assert 9 <= attempts(scene) - before - 2 <= 11
+        assert len(scene.writes_to_definitions()) == statuses
+        assert scene.event_series("app")["SecretReverted"] == 2
+
+        await scene.passed(121)
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1 "}, "Synced")
+
+
+async def test_a_controller_that_writes_something_else_each_time_is_told_too(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        before = attempts(scene)
+        for number in range(100):
+            scene.edit("app", {"data": {"pw": encoded(f"theirs-{number}")}})
+            await scene.passed(0.1)
+        assert attempts(scene) - before == 2
+        assert scene.reason("app") == "SecretContended"
+
+
+async def test_the_manager_is_named(autojump_clock: MockClock) -> None:
+    entry: Object = {"manager": "reloader", "time": "2026-01-01T00:00:00Z", "fieldsV1": {"f:data": {"f:pw": {}}}}
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        managed = fault.seen({"metadata": {"managedFields": [entry]}})
+        scene.faults.always(managed, when=fault.on_path(ends="/secrets/app"))
+        for _ in range(3):
+            scene.edit("app", {"data": {"pw": encoded("theirs")}})
+            await scene.passed(1)
+        assert "manager reloader changes data.pw after each write" in scene.message("app")
+
+
+async def test_a_secret_that_is_deleted_again_and_again_is_told(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        before = attempts(scene)
+        for _ in range(100):
+            if scene.secret("app"):
+                scene.user.delete(secret_path("app"))
+            await scene.passed(0.1)
+        assert attempts(scene) - before == 2
+        assert "somebody deletes it after each write" in scene.message("app")
+
+        await scene.passed(61)
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1 "}, "SecretContended")
+        await scene.passed(61)
+        assert scene.reason("app") == "Synced"
+
+
+async def test_edits_by_hand_are_undone_at_once_twice_and_again_after_a_while(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        for _ in range(3):
+            for _ in range(2):
+                scene.edit("app", {"data": {"pw": encoded("theirs")}})
+                await scene.passed(0.1)
+                assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1 "}, "Synced")
+            await scene.passed(300)
+
+
+async def test_who_works_against_us_is_asked_again_where_that_could_not_be_found_out(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(config=RARELY) as scene:
+        scene.faults.always(fault.admission({"data": {"more": encoded("x")}}), when=to_a_secret)
+        scene.faults.next(
+            fault.answer(500), when=lambda request: request.method == "GET" and to_the_secret(request), times=3
+        )
+        in_sync(scene)
+        await scene.passed(30)
+        assert scene.reason("app") == "SecretContended"
+        assert attempts(scene) == 2
+
+
+def to_the_secret(request: httpx.Request) -> bool:
+    return request.url.path == secret_path("app")

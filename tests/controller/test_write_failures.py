@@ -1,0 +1,274 @@
+"""Writes of the Secret that fail, between an in-memory Kubernetes and an in-memory Vault: what is told, and when."""
+
+import base64
+import json
+
+import httpx
+import pytest
+from trio.testing import MockClock
+
+from secrets_manager.config import ControllerConfig
+from secrets_manager.demo.api.documents import Json, Object, items, mapping, text
+from secrets_manager.demo.api.storage import Key
+from tests.controller.component import CRD, NAMESPACE, Scene, definition_path, running, secret_path
+from tests.controller.invariants import DEFINITIONS
+from tests.doubles import faults as fault
+from tests.doubles.faults import Fault
+
+RARELY = ControllerConfig(reconcile_period=3600)
+"""No poll of Vault comes to the rescue."""
+FINALIZER = "secret.finalizer.secrets-manager.tuenti.io"
+CALLING = 'failed calling webhook "guard.example.com": failed to call webhook: Post "https://guard": connection refused'
+WEBHOOK_DOWN = fault.answer(500, reason="InternalError", message=f"Internal error occurred: {CALLING}")
+
+
+def to_a_secret(request: httpx.Request) -> bool:
+    return "/secrets/" in f"{request.url.path}/" and fault.is_write(request)
+
+
+def in_sync(scene: Scene) -> None:
+    scene.write("app", password="hunter-1")
+    scene.define("app", pw="app#password")
+
+
+@pytest.mark.parametrize(
+    ("failure", "words"),
+    [
+        (WEBHOOK_DOWN, f"500 InternalError: Internal error occurred: {CALLING}"),
+        (fault.answer(503, reason="ServiceUnavailable", message="try later"), "503 ServiceUnavailable: try later"),
+        (fault.lose_request(), "connection refused"),
+        (fault.lose_request(httpx.ReadTimeout("no answer in time")), "no answer in time"),
+        (fault.rubbish(b"<html>"), "the answer is not what the API promises"),
+        (fault.answer(401, reason="Unauthorized", message="who are you?"), "401 Unauthorized: who are you?"),
+    ],
+    ids=["webhook", "unavailable", "no connection", "timeout", "malformed", "unauthorized"],
+)
+async def test_a_new_definition_whose_secret_can_not_be_written_says_so(
+    failure: Fault, words: str, autojump_clock: MockClock
+) -> None:
+    async with running(config=RARELY) as scene:
+        scene.faults.always(failure, when=to_a_secret)
+        in_sync(scene)
+        await scene.passed(25)
+        assert scene.reason("app") == "SecretWriteFailed"
+        assert scene.message("app").endswith(words)
+        assert ("SyncFailed", "app") in scene.events()
+
+        scene.faults.heal()
+        await scene.passed(65)
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1"}, "Synced")
+
+
+async def test_a_changed_value_that_can_not_be_written_is_told(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        in_sync(scene)
+        await scene.settled()
+        scene.faults.always(WEBHOOK_DOWN, when=to_a_secret)
+        scene.write("app", password="hunter-2")
+        await scene.passed(10)
+        assert scene.reason("app") == "SecretWriteFailed"
+        assert scene.values("app") == {"pw": "hunter-1"}
+
+        scene.faults.heal()
+        await scene.passed(65)
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-2"}, "Synced")
+
+
+async def test_a_deleted_secret_that_can_not_be_made_again_is_told(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        scene.faults.always(WEBHOOK_DOWN, when=to_a_secret)
+        scene.user.delete(secret_path("app"))
+        await scene.passed(3)
+        assert (scene.secret("app"), scene.reason("app")) == (None, "SecretWriteFailed")
+
+
+async def test_one_failure_changes_no_condition(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        in_sync(scene)
+        await scene.settled()
+        before = scene.ready("app")
+        scene.faults.next(WEBHOOK_DOWN, when=to_a_secret)
+        scene.write("app", password="hunter-2")
+        await scene.passed(10)
+        assert scene.values("app") == {"pw": "hunter-2"}
+        assert scene.ready("app") == before
+        assert "SyncFailed" not in scene.event_series("app")
+
+
+async def test_failures_count_only_in_a_row(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        in_sync(scene)
+        await scene.settled()
+        before = scene.ready("app")
+        for number in (2, 3, 4):
+            scene.faults.next(WEBHOOK_DOWN, when=to_a_secret)
+            scene.write("app", password=f"hunter-{number}")
+            await scene.passed(10)
+        assert scene.values("app") == {"pw": "hunter-4"}
+        assert scene.ready("app") == before
+
+
+async def test_a_read_that_fails_while_writing_counts_too(autojump_clock: MockClock) -> None:
+    """A Secret of this name is there, and the watch does not show it: the answer to the creation is a conflict."""
+    async with running(config=RARELY) as scene:
+        scene.somebodys_secret("app")
+        scene.faults.always(fault.answer(504, reason="Timeout"), when=fault.on_path(ends="/secrets/app"))
+        in_sync(scene)
+        await scene.passed(3)
+        assert scene.reason("app") == "SecretWriteFailed"
+        assert scene.metric("secret_read_errors_total", "app") is not None
+
+
+async def test_failed_writes_are_tried_again_with_backoff(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        scene.faults.always(WEBHOOK_DOWN, when=to_a_secret)
+        in_sync(scene)
+        await scene.passed(3600)
+        assert 3600 / 60 <= scene.faults.count(lambda call: call == ("POST", secret_path("").rstrip("/"))) < 150
+        assert len(scene.writes_to_definitions()) == 1
+
+
+async def test_no_write_is_tried_before_the_server_asked_for_it(autojump_clock: MockClock) -> None:
+    busy = fault.answer(503, reason="ServiceUnavailable", message="storage moves", headers={"Retry-After": "20"})
+    async with running(config=RARELY) as scene:
+        scene.faults.always(busy, when=to_a_secret)
+        in_sync(scene)
+        await scene.passed(50)
+        assert scene.faults.count(lambda call: call.method == "POST" and call.path.endswith("/secrets")) == 3
+        assert scene.reason("app") == "SecretWriteFailed"
+
+
+async def test_a_secret_that_changes_faster_than_it_can_be_written_is_told(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        in_sync(scene)
+        await scene.settled()
+
+        overtaken = fault.answer(409, reason="Conflict", message="the object has been modified")
+        scene.faults.always(overtaken, when=to_a_secret)
+        scene.write("app", password="hunter-2")
+        await scene.passed(10)
+        assert (scene.reason("app"), scene.message("app")) == (
+            "SecretContended",
+            "Secret app: others change it faster than it can be written",
+        )
+
+        scene.faults.heal()
+        await scene.passed(65)
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-2"}, "Synced")
+
+
+async def test_a_definition_that_changes_under_way_is_tried_again_without_a_word(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        before = scene.ready("app")
+        changed = fault.seen({"metadata": {"annotations": {"another": "one"}}})
+        scene.faults.next(changed, when=fault.on_path(ends="/secretdefinitions/app"), times=3)
+        scene.user.delete(secret_path("app"))
+        await scene.passed(10)
+        assert (scene.values("app"), scene.ready("app")) == ({"pw": "hunter-1"}, before)
+
+
+@pytest.mark.parametrize("code", [500, 422, 403, 409])
+async def test_a_webhook_that_prints_the_object_tells_no_value_by_us(code: int, autojump_clock: MockClock) -> None:
+    """The scene looks through everything that was told, in the end."""
+
+    async def quote(request: httpx.Request, send: fault.Send) -> httpx.Response:
+        body = json.loads(await request.aread())
+        shown = json.dumps(body.get("data") or base64.b64encode(b"hunter-1").decode())
+        return await fault.answer(code, reason="Invalid", message=f"denied: {shown}")(request, send)
+
+    async with running() as scene:
+        in_sync(scene)
+        scene.vault.write_kv("secret/data/pin", {"pin": "1"})  # too short for the scene to look for it
+        scene.change("app", keysMap={"pin": {"path": "secret/data/pin", "key": "pin"}})
+        await scene.settled()
+        scene.faults.always(quote, when=to_a_secret)
+        scene.write("app", password="hunter-2")
+        scene.write("more", password="hunter-3")
+        scene.define("more", pw="more#password")
+        await scene.passed(60)
+        if code != 409:
+            assert "(the server's message is withheld: it may quote a value)" in scene.message("more")
+            assert f"/api/v1/namespaces/{NAMESPACE}/secrets" in scene.message("app")
+
+
+async def test_a_deletion_that_is_refused_with_the_object_tells_no_value_by_us(autojump_clock: MockClock) -> None:
+    data: Object = {"pw": base64.b64encode(b"canary-1").decode()}
+    refusal = fault.answer(403, reason="Forbidden", message=f"denied: {json.dumps(data)}")
+    async with running() as scene:
+        in_sync(scene)
+        await scene.settled()
+        scene.faults.always(refusal, when=lambda request: request.method == "DELETE")
+        scene.change("app", name="renamed")
+        await scene.passed(60)
+        assert scene.values("renamed") == {"pw": "hunter-1"}
+        assert scene.reason("app") == "SecretWriteFailed"
+        assert "withheld" in scene.message("app")
+        assert [line for line in scene.told.lines if str(data["pw"]) in line] == []
+
+
+async def test_a_definition_that_can_not_let_go_its_secret_says_so(autojump_clock: MockClock) -> None:
+    async with running(alive=False) as scene:
+        scene.somebodys_secret("app", labels={"app.kubernetes.io/managed-by": "secrets-manager"})
+        scene.define("app", pw="app#password", finalizers=(FINALIZER,))
+        scene.delete("app")
+        scene.faults.always(WEBHOOK_DOWN, when=lambda request: request.method == "DELETE")
+        scene.start()
+        await scene.passed(5)
+        assert scene.reason("app") == "SecretWriteFailed"
+
+        scene.faults.heal()
+        await scene.settled()
+        assert scene.picture() == {"secrets": {}, "definitions": {}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "left"),
+    [
+        ({"name": "app"}, []),
+        ({"name": "app", "keysMap": {"pw": {"path": 5, "key": "pw"}}}, []),
+        ({"name": 5}, ["app"]),
+        ({"name": "../app"}, ["app"]),
+        ({}, ["app"]),
+    ],
+)
+async def test_a_broken_definition_of_the_original_is_released_with_the_secret_that_it_names(
+    spec: Object, left: list[str], autojump_clock: MockClock
+) -> None:
+    async with running(alive=False, crd=without_schema(CRD)) as scene:
+        scene.somebodys_secret("app", labels={"app.kubernetes.io/managed-by": "secrets-manager"})
+        break_one(scene, spec)
+        scene.delete("app")
+        scene.start()
+        await scene.settled()
+        assert scene.user.find(definition_path("app")) is None
+        assert [text(each, "metadata", "name") for each in scene.user.list(secret_path(""))] == left
+        assert bool([line for line in scene.told.lines if "spec names none" in line]) is bool(left)
+
+
+async def test_a_broken_definition_of_the_original_takes_no_foreign_secret_along(autojump_clock: MockClock) -> None:
+    async with running(alive=False, crd=without_schema(CRD)) as scene:
+        theirs = scene.somebodys_secret("app")
+        break_one(scene, {"name": "app"})
+        scene.delete("app")
+        scene.start()
+        await scene.settled()
+        assert scene.secret("app") == theirs
+
+
+def break_one(scene: Scene, spec: Object) -> None:
+    """Store a definition of the original with a spec that is none."""
+    whole = scene.define("app", pw="app#password", finalizers=(FINALIZER,))
+    scene.cluster.storage.put(Key(DEFINITIONS, NAMESPACE, "app"), whole | {"spec": spec})
+
+
+def without_schema(crd: Object) -> Object:
+    """The CRD as of a time when it let everything pass."""
+    anything: Object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    versions: list[Json] = [
+        {**mapping(version), "schema": {"openAPIV3Schema": anything}} for version in items(crd, "spec", "versions")
+    ]
+    return crd | {"spec": mapping(crd, "spec") | {"versions": versions}}

@@ -102,17 +102,19 @@ class Lister:
             self._take(key, folder, found)
 
     def _take(self, key: Folder, folder: _Folder, found: Listing) -> None:
-        now, members = trio.current_time(), self._members(folder)
-        if listing.is_waste(members, took=now - found.began_at, shown=len(found.markers), policy=self._policy):
-            self._refuse(key, folder, f"{len(found.markers)} secrets are there, and {members.count} are used")
+        now, used, shown = trio.current_time(), len(folder.members), len(found.markers)
+        if listing.is_waste(used=used, shown=shown, took=now - found.began_at, policy=self._policy):
+            self._refuse(key, folder, f"{shown} secrets are there, and {used} are used")
             return
-        state = listing.listed(folder.state, members, began_at=found.began_at, now=now, policy=self._policy)
-        self._set(key, folder, state)
         for source, name in folder.members.items():
             entry = self._table.get(source)
             marker = found.markers.get(name)
             if entry is not None and not reading.is_confirmed(entry.state, marker):
                 self._table.apply(source, entry, Listed(marker, found.began_at))
+        state = listing.listed(
+            folder.state, self._members(folder), began_at=found.began_at, now=now, policy=self._policy
+        )
+        self._set(key, folder, state)
 
     def _refuse(self, key: Folder, folder: _Folder, why: str) -> None:
         if folder.state.refusals == 0:
@@ -130,7 +132,8 @@ class Lister:
         return Members(
             count=len(states),
             unread=any(not state.content for state in states),
-            reads=sum(1 / state.period for state in states),
+            polls=sum(1 / state.period for state in states),
+            saved=sum(1 / state.period for state in states if state.confirmed),
         )
 
 

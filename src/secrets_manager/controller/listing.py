@@ -17,8 +17,8 @@ the reads that it saves: a change arrives within about a second, however long th
 no cheaper than a read. It covers its sources until a period after the next one is due: if that does not come, whatever
 the reason, they are polled again.
 
-A folder asks for no more requests than the reads that it saves, and its listings take no more than a small share of the
-time. While many sources still have to be read, as after a start, the store has enough to do: one listing a period.
+A folder asks for no more requests than the polls that it saves, and its listings take no more than a small share of the
+time. Where it saves few, as while its sources fail, or still have to be read after a start: one listing a period.
 """
 
 from math import inf
@@ -42,12 +42,16 @@ class Folder(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of rest that its listings have cost, less those that it has had."""
 
 
-class Members(msgspec.Struct, frozen=True):
-    """The sources in use of a folder. `reads` is how many of them are due in a second, without listings."""
+class Members(msgspec.Struct, frozen=True, kw_only=True):
+    """The sources in use of a folder."""
 
     count: int
     unread: bool
-    reads: float
+    """Whether any has not been read yet."""
+    polls: float
+    """How many polls of them are due in a second."""
+    saved: float
+    """How many of those listings save: the polls of sources that the last one has confirmed."""
 
 
 def joined(folder: Folder, count: int, *, now: float, policy: ReadPolicy, random: Random) -> Folder:
@@ -72,18 +76,18 @@ def due(folder: Folder, members: Members, *, store_down: bool, now: float, polic
 
 
 def listed(folder: Folder, members: Members, *, began_at: float, now: float, policy: ReadPolicy) -> Folder:
-    """A listing that was asked for at `began_at` has come."""
+    """A listing that was asked for at `began_at` has come, and `members` know what it shows."""
     rested = began_at - folder.listed_at
     cost = (now - began_at) / policy.list_share
     owed = min(max(folder.owed - rested, -policy.list_credit) + cost, policy.period)
-    rest = max(policy.list_period, 1 / members.reads if members.reads else 0.0, owed)
+    rest = max(policy.list_period, _pace(members, policy), owed)
     next_due = now + (rest if rest > policy.list_period else rest - now % rest)  # many at one time cost less
     return Folder(due=next_due, listed_at=now, covered_until=next_due + policy.period, owed=owed)
 
 
-def is_waste(members: Members, *, took: float, shown: int, policy: ReadPolicy) -> bool:
+def is_waste(*, used: int, shown: int, took: float, policy: ReadPolicy) -> bool:
     """Whether the listing took long, and showed mostly secrets that are of no use here."""
-    return took > policy.list_share * policy.period and shown > policy.list_waste * members.count
+    return took > policy.list_share * policy.period and shown > policy.list_waste * used
 
 
 def refused(folder: Folder, *, now: float, policy: ReadPolicy, random: Random) -> Folder:
@@ -95,3 +99,9 @@ def refused(folder: Folder, *, now: float, policy: ReadPolicy, random: Random) -
 def failed(folder: Folder, *, now: float, policy: ReadPolicy) -> Folder:
     """The store gave no listing, for a reason that may pass."""
     return msgspec.structs.replace(folder, listing=False, due=now + policy.period, covered_until=-inf, listed_at=now)
+
+
+def _pace(members: Members, policy: ReadPolicy) -> float:
+    """Seconds between two listings that cost no more than they save, or a period where they save little."""
+    longest = max(policy.period, 1 / members.polls) if members.polls else policy.period
+    return min(longest, 1 / members.saved) if members.saved else longest

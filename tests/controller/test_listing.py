@@ -1,0 +1,179 @@
+from math import inf
+from random import Random
+
+import msgspec
+import pytest
+
+from secrets_manager.backoff import Backoff
+from secrets_manager.controller import listing
+from secrets_manager.controller.listing import Folder, Members
+from secrets_manager.controller.read_policy import ReadPolicy
+
+POLICY = ReadPolicy(
+    period=60.0,
+    list_period=1.0,
+    list_share=1 / 20,
+    list_credit=5.0,
+    list_retry=Backoff(initial=60.0, maximum=3600.0, jitter=0.0),
+)
+WAITING = Folder(due=100.0, listed_at=90.0, covered_until=160.0)
+LISTING = msgspec.structs.replace(WAITING, due=inf, listing=True)
+
+
+def members(count: int = 20, *, unread: bool = False) -> Members:
+    """All of them confirmed by each listing."""
+    return Members(count=count, unread=unread, polls=count / 60, saved=count / 60)
+
+
+TWENTY = members()
+
+
+def due(folder: Folder = WAITING, of: Members = TWENTY, *, store_down: bool = False, now: float = 100.0) -> Folder:
+    return listing.due(folder, of, store_down=store_down, now=now, policy=POLICY)
+
+
+def listed(folder: Folder = LISTING, of: Members = TWENTY, *, began_at: float = 100.0, now: float = 100.0) -> Folder:
+    return listing.listed(folder, of, began_at=began_at, now=now, policy=POLICY)
+
+
+# Idle
+
+
+def test_first_source_of_a_folder_lets_it_rest() -> None:
+    assert listing.joined(Folder(), 1, now=10.0, policy=POLICY, random=Random(0)) == Folder()
+
+
+def test_second_one_makes_it_wait_a_moment_for_others() -> None:
+    folder = listing.joined(Folder(), 2, now=10.0, policy=POLICY, random=Random(0))
+
+    assert 11.0 <= folder.due <= 12.0
+    assert (folder.listing, folder.listed_at, folder.covered_until) == (False, 10.0, -inf)
+
+
+@pytest.mark.parametrize("folder", [WAITING, LISTING])
+def test_others_that_join_move_nothing(folder: Folder) -> None:
+    assert listing.joined(folder, 3, now=99.0, policy=POLICY, random=Random(0)) is folder
+
+
+# Waiting
+
+
+def test_folder_whose_time_has_come_is_listed() -> None:
+    assert due() == LISTING
+
+
+@pytest.mark.parametrize("folder", [WAITING, LISTING])
+def test_folder_is_not_listed_before_its_time_nor_twice_at_once(folder: Folder) -> None:
+    assert due(folder, now=99.9) is folder
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_folder_of_a_single_source_is_idle(count: int) -> None:
+    assert due(of=members(count)) == Folder()
+
+
+def test_folder_of_a_store_that_is_down_waits_a_period() -> None:
+    folder = due(store_down=True)
+
+    assert (folder.due, folder.listing) == (160.0, False)
+
+
+@pytest.mark.parametrize(
+    ("listed_at", "next_due"),
+    [
+        pytest.param(90.0, 101.0, id="looks again soon"),
+        pytest.param(40.5, 100.5, id="a period after the last listing at the latest"),
+        pytest.param(40.0, inf, id="is listed once a period all the same"),
+    ],
+)
+def test_folder_with_new_sources_waits_until_they_are_read(listed_at: float, next_due: float) -> None:
+    folder = due(msgspec.structs.replace(WAITING, listed_at=listed_at), members(unread=True))
+
+    assert (folder.due, folder.listing) == (next_due, next_due == inf)
+
+
+# Listing
+
+
+def test_folder_is_listed_as_often_as_its_listings_save_reads_and_covers_its_sources_a_period_longer() -> None:
+    folder = listed()
+
+    assert (folder.due, folder.covered_until, folder.listed_at, folder.listing) == (103.0, 163.0, 100.0, False)
+
+
+def test_large_folder_is_listed_at_the_shortest_period_and_with_others_at_one_moment() -> None:
+    assert {listed(of=members(600), began_at=now, now=now).due for now in (100.1, 100.5, 100.9)} == {101.0}
+
+
+@pytest.mark.parametrize(
+    ("polls", "saved", "rest"),
+    [
+        pytest.param(3 / 60, 3 / 60, 20.0, id="all confirmed"),
+        pytest.param(3 / 60, 2 / 60, 30.0, id="one fails"),
+        pytest.param(3 / 60, 0.0, 60.0, id="all fail"),
+        pytest.param(3 / 60, 1 / 3600, 60.0, id="all fail but one that is rarely polled"),
+        pytest.param(2 / 3600, 2 / 3600, 1800.0, id="all are rarely polled"),
+        pytest.param(2 / 3600, 0.0, 1800.0, id="all are rarely polled, and fail"),
+        pytest.param(0.0, 0.0, 60.0, id="all are out of use by now"),
+    ],
+)
+def test_polls_that_are_made_all_the_same_earn_no_listing(polls: float, saved: float, rest: float) -> None:
+    some = Members(count=3, unread=False, polls=polls, saved=saved)
+
+    assert listed(of=some).due == pytest.approx(100.0 + rest)
+
+
+def test_listings_take_a_twentieth_of_the_time_once_the_credit_is_spent() -> None:
+    folder = listing.joined(Folder(), 2, now=98.0, policy=POLICY, random=Random(0))
+    rests, now = [], 100.0
+    for _ in range(4):
+        folder = listed(folder, members(600), began_at=now, now=now + 0.5)
+        rests.append(folder.due - (now + 0.5))
+        now = folder.due
+
+    assert rests == pytest.approx([5.0, 10.0, 10.0, 10.0])
+
+
+@pytest.mark.parametrize(("took", "rest"), [(0.05, 1.0), (0.24, 1.0), (0.25, 1.0), (0.5, 5.0), (3.0, 55.0)])
+def test_slow_listing_among_quick_ones_delays_no_other_within_the_credit(took: float, rest: float) -> None:
+    folder = listed(of=members(600), began_at=100.0, now=100.0 + took)
+
+    assert folder.due == pytest.approx(100.0 + took + rest, abs=1.0 if rest == 1.0 else 1e-6)
+
+
+def test_listings_are_not_rarer_than_reads_would_be_however_long_they_take() -> None:
+    assert listed(began_at=100.0, now=130.0).due == 130.0 + 60.0
+
+
+@pytest.mark.parametrize(
+    ("took", "shown", "waste"),
+    [(3.1, 401, True), (3.1, 400, False), (3.0, 401, False), (0.1, 100_000, False)],
+)
+def test_listing_is_a_waste_if_it_takes_long_and_shows_mostly_what_is_of_no_use(
+    took: float, shown: int, *, waste: bool
+) -> None:
+    assert listing.is_waste(used=20, shown=shown, took=took, policy=POLICY) is waste
+
+
+def test_refused_folder_is_tried_again_after_minutes_to_an_hour_and_covers_nothing() -> None:
+    folder, waits = LISTING, []
+    for _ in range(8):
+        folder = listing.refused(folder, now=100.0, policy=POLICY, random=Random(0))
+        waits.append(folder.due - 100.0)
+        assert (folder.listing, folder.covered_until, folder.listed_at) == (False, -inf, 100.0)
+
+    assert waits == [60, 120, 240, 480, 960, 1920, 3600, 3600]
+
+
+def test_folder_that_can_be_listed_again_has_its_refusals_forgotten() -> None:
+    refused = listing.refused(LISTING, now=100.0, policy=POLICY, random=Random(0))
+
+    again = listed(msgspec.structs.replace(refused, due=inf, listing=True), began_at=160.0, now=160.0)
+
+    assert (refused.refusals, again.refusals) == (1, 0)
+
+
+def test_folder_whose_listing_failed_waits_a_period_and_covers_nothing() -> None:
+    folder = listing.failed(LISTING, now=100.0, policy=POLICY)
+
+    assert (folder.due, folder.listing, folder.covered_until, folder.listed_at) == (160.0, False, -inf, 100.0)

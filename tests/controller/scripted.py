@@ -4,12 +4,11 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import trio
 
 from secrets_manager.backends.base import (
-    BackendError,
     Document,
     Place,
     Source,
@@ -57,6 +56,10 @@ class RecordedMetrics:
         self.up, self.concurrency = up, concurrency
 
 
+Content: TypeAlias = Document | Exception
+"""What a read brings; an exception that is no BackendError is one that no backend promises."""
+
+
 class ScriptedBackend:
     """Answers each path as told, after `takes` seconds, and remembers when it was asked."""
 
@@ -71,12 +74,24 @@ class ScriptedBackend:
         self.listing_takes = 0.0
         self.listings_under_way = 0
         self.most_listings_under_way = 0
-        self.listed: dict[str, Mapping[str, str] | BackendError] = {}
+        self.listed: dict[str, Mapping[str, str] | Exception] = {}
         self.forgotten: list[str] = []
-        self._contents: dict[Source, Document | BackendError] = {}
-        self._folders: defaultdict[str, dict[str, Document | BackendError]] = defaultdict(dict)
+        self._contents: dict[Source, Content] = {}
+        self._folders: defaultdict[str, dict[str, Content]] = defaultdict(dict)
 
-    def put(self, source: Source, content: Document | BackendError) -> None:
+    def content(self, source: Source) -> Content:
+        """What a read would bring now."""
+        return self.down or self._contents.get(source, ANY)
+
+    def shown(self, folder: str) -> Mapping[str, str]:
+        """What a listing would show now, if the test has not put one of its own."""
+        return {
+            name: content.listed or content.marker
+            for name, content in self._folders[folder].items()
+            if isinstance(content, Document)
+        }
+
+    def put(self, source: Source, content: Content) -> None:
         self._contents[source] = content
         place = self.place(source)
         if place is not None:
@@ -89,12 +104,12 @@ class ScriptedBackend:
         self.reads.append(Read(source, trio.current_time()))
         self.under_way += 1
         self.most_under_way = max(self.under_way, self.most_under_way)
-        content = self.down or self._contents.get(source, ANY)
+        content = self.content(source)
         try:
             await trio.sleep(self.takes)
         finally:
             self.under_way -= 1
-        if isinstance(content, BackendError):
+        if isinstance(content, Exception):
             raise content
         return content
 
@@ -108,18 +123,14 @@ class ScriptedBackend:
     async def markers(self, folder: str) -> Mapping[str, str]:
         """What is told of a folder is what was put there, unless the test has put a listing of its own."""
         self.listings.append(Listing(folder, trio.current_time()))
-        shown = self.listed.get(folder) or {
-            name: content.listed or content.marker
-            for name, content in self._folders[folder].items()
-            if isinstance(content, Document)
-        }
+        shown = self.listed.get(folder) or self.shown(folder)
         self.listings_under_way += 1
         self.most_listings_under_way = max(self.listings_under_way, self.most_listings_under_way)
         try:
             await trio.sleep(self.listing_takes)
         finally:
             self.listings_under_way -= 1
-        if isinstance(shown, BackendError):
+        if isinstance(shown, Exception):
             raise shown
         return shown
 

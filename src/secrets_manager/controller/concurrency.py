@@ -2,7 +2,7 @@
 
     Event                                         Bound
     --------------------------------------------  -------------------------------------
-    a read is answered                            one more, up to the configured number
+    a read or a listing is answered               one more, up to the configured number
     a read fails: 429, 5xx, no answer in time     half as many, but one at least
     either, within a pause after the last change  unchanged
 
@@ -24,7 +24,7 @@ class Concurrency(msgspec.Struct, frozen=True):
 
 
 def adapted(concurrency: Concurrency, *, answered: bool, now: float, policy: ReadPolicy) -> Concurrency:
-    """The bound after one more read has ended."""
+    """The bound after one more request has ended."""
     bound = concurrency.bound
     wanted = min(policy.concurrency, bound + 1) if answered else max(1, bound // 2)
     if wanted == bound or now - concurrency.changed_at < policy.concurrency_pause:

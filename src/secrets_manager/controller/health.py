@@ -61,6 +61,11 @@ def probe_at(health: Health) -> float:
     return health.probe_at if isinstance(health, Down) else inf
 
 
+def refusal(health: Health, *, now: float) -> Unavailable | None:
+    """What a read that begins now ends with; None where it may ask the store, be it as the probe."""
+    return None if now >= probe_at(health) else error_of(health)
+
+
 def probing(health: Health, *, now: float) -> Health:
     """A read is about to begin: Probing where it is the probe."""
     return Probing(health) if isinstance(health, Down) and now >= health.probe_at else health

@@ -95,25 +95,17 @@ class StoreReader:
 
     async def read(self, source: Source) -> Result:
         """Read one source, or tell at once why not."""
+        if (refusal := self._refusal()) is not None:  # what is known already waits for no turn
+            await trio.lowlevel.checkpoint()
+            return refusal
         async with self._limiter:
-            before = self._health
-            self._health = health.probing(before, now=trio.current_time())
-            is_probe = self._health is not before
-            error = None if is_probe else self.error
-            if error is not None:
-                return error
-            try:
-                result = await self._try_to_read(source)
-            except BaseException:
-                if is_probe:
-                    self._become(health.probe_ended(self._health, now=trio.current_time()))
-                raise
-            self._note(source, result, is_probe=is_probe)
-            return result
+            return self._refusal() or await self._ask(source)
 
     async def list(self, folder: Folder) -> Listing:
         """List one folder. Raises: NotListable, Unavailable."""
         async with self._limiter:
+            if (error := self.error) is not None:
+                raise error.again()
             began_at = trio.current_time()
             try:
                 markers = await self._backend.markers(folder.path)
@@ -124,8 +116,24 @@ class StoreReader:
             except Exception as error:  # noqa: BLE001 - one odd answer must not stop the others
                 self.unexpected_error("list", folder.path, error)
                 raise NotListable(f"it failed unexpectedly ({type(error).__name__})") from None
-            self._become(health.answered(self._health))
+            self._note(health.answered(self._health), answered=True)
             return Listing(markers, began_at)
+
+    async def _ask(self, source: Source) -> Result:
+        before = self._health
+        self._health = own = health.probing(before, now=trio.current_time())
+        try:
+            result = await self._try_to_read(source)
+        except BaseException:
+            if own is not before and self._health is own:
+                self._become(health.probe_ended(own, now=trio.current_time()))
+            raise
+        is_probe = own is not before and self._health is own  # no answer has ended that outage meanwhile
+        if isinstance(result, Unavailable):
+            self._note(self._after_failure(source, result, is_probe=is_probe), answered=False)
+        else:
+            self._note(health.answered(self._health), answered=True)
+        return result
 
     async def _try_to_read(self, source: Source) -> Result:
         try:
@@ -138,24 +146,24 @@ class StoreReader:
                 f"{source} can't be read: it failed unexpectedly ({type(error).__name__}), see the log"
             )
 
-    def _note(self, source: Source, result: Result, *, is_probe: bool) -> None:
-        now = trio.current_time()
-        if isinstance(result, Unavailable):
-            after = health.failed(
-                self._health,
-                source,
-                result,
-                probe=is_probe,
-                in_use=self._in_use(),
-                now=now,
-                policy=self._policy,
-                random=self._random,
-            )
-        else:
-            after = health.answered(self._health)
-        concurrency = adapted(
-            self._concurrency, answered=not isinstance(result, Unavailable), now=now, policy=self._policy
+    def _refusal(self) -> Unavailable | None:
+        return health.refusal(self._health, now=trio.current_time())
+
+    def _after_failure(self, source: Source, error: Unavailable, *, is_probe: bool) -> Health:
+        return health.failed(
+            self._health,
+            source,
+            error,
+            probe=is_probe,
+            in_use=self._in_use(),
+            now=trio.current_time(),
+            policy=self._policy,
+            random=self._random,
         )
+
+    def _note(self, after: Health, *, answered: bool) -> None:
+        """A request has ended: it was answered, or it failed."""
+        concurrency = adapted(self._concurrency, answered=answered, now=trio.current_time(), policy=self._policy)
         if concurrency is not self._concurrency:
             self._concurrency = concurrency
             self._limiter.total_tokens = concurrency.bound

@@ -1,0 +1,138 @@
+from math import inf
+from random import Random
+
+import pytest
+
+from secrets_manager.backends.base import RateLimited, Source, Unavailable
+from secrets_manager.backoff import Backoff
+from secrets_manager.controller import health
+from secrets_manager.controller.health import Down, Health, Probing, Up
+from secrets_manager.controller.read_policy import ReadPolicy
+
+A, B, C, D = (Source(f"secret/data/{name}") for name in "abcd")
+POLICY = ReadPolicy(suspects=3, probe=Backoff(initial=1.0, maximum=8.0, jitter=0.0))
+SEALED = Unavailable.of_store("Vault is sealed")
+DOWN = Down(SEALED, probe_at=10.0)
+PROBING = Probing(DOWN)
+
+
+def failed(
+    before: Health,
+    *sources: Source,
+    error: Unavailable = SEALED,
+    probe: bool = False,
+    in_use: int = 40,
+    now: float = 0.0,
+) -> Health:
+    """The health after reads of these sources have failed, one after the other."""
+    for source in sources:
+        before = health.failed(
+            before, source, error, probe=probe, in_use=in_use, now=now, policy=POLICY, random=Random(0)
+        )
+    return before
+
+
+def test_source_that_always_fails_says_nothing_of_the_store() -> None:
+    assert failed(Up(), *[A] * 100) == Up(frozenset({A}))
+
+
+def test_as_many_different_sources_in_a_row_as_the_policy_suspects_do() -> None:
+    after = failed(Up(), A, B, A, C, now=5.0)
+
+    assert isinstance(after, Down)
+    assert (str(after.error), after.probe_at, after.probes) == ("Vault is sealed", 6.0, 0)
+
+
+def test_an_answer_between_starts_the_count_again() -> None:
+    assert failed(health.answered(failed(Up(), A, B)), C, D) == Up(frozenset({C, D}))
+
+
+@pytest.mark.parametrize(("in_use", "suspects"), [(0, 1), (1, 1), (2, 2), (3, 3), (40, 3)])
+def test_where_fewer_sources_are_in_use_all_of_them_suffice(in_use: int, suspects: int) -> None:
+    assert isinstance(failed(Up(), *[A, B, C][: suspects - 1], in_use=in_use), Up)
+    assert isinstance(failed(Up(), *[A, B, C][:suspects], in_use=in_use), Down)
+
+
+def test_what_others_are_told_has_no_word_of_the_request_that_failed() -> None:
+    error = RateLimited("Vault limits requests: secret/data/tenant-b/db", store="Vault limits requests")
+
+    told = health.error_of(failed(Up(), A, B, C, error=error))
+
+    assert (type(told), str(told)) == (RateLimited, "Vault limits requests")
+
+
+@pytest.mark.parametrize(("now", "after"), [(9.9, DOWN), (10.0, PROBING), (50.0, PROBING)])
+def test_first_read_at_the_time_for_it_is_the_probe(now: float, after: Health) -> None:
+    assert health.probing(DOWN, now=now) == after
+
+
+@pytest.mark.parametrize("before", [Up(), Up(frozenset({A})), PROBING])
+def test_no_other_read_is_a_probe(before: Health) -> None:
+    assert health.probing(before, now=50.0) is before
+
+
+def test_each_probe_that_fails_makes_the_pause_before_the_next_longer() -> None:
+    state, pauses, now = failed(Up(), A, B, C), [], 0.0
+    for source in (A, B, C, D, A, B):
+        pauses.append(health.probe_at(state) - now)
+        now = health.probe_at(state)
+        state = failed(health.probing(state, now=now), source, probe=True, now=now)
+
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+
+
+def test_probe_that_fails_for_another_reason_tells_the_new_one() -> None:
+    newest = Unavailable.of_store("Vault did not answer in time")
+
+    assert str(health.error_of(failed(PROBING, A, error=newest, probe=True))) == "Vault did not answer in time"
+
+
+@pytest.mark.parametrize("before", [DOWN, PROBING])
+def test_read_that_began_before_and_fails_changes_nothing(before: Health) -> None:
+    assert failed(before, A, B, C, D, now=50.0) is before
+
+
+@pytest.mark.parametrize("before", [DOWN, PROBING, Up(frozenset({A}))])
+def test_any_answer_shows_that_the_store_is_up(before: Health) -> None:
+    assert health.answered(before) == Up()
+
+
+def test_answers_change_nothing_while_all_is_well() -> None:
+    state = Up()
+
+    assert health.answered(state) is state
+
+
+def test_next_outage_begins_with_a_short_pause_again() -> None:
+    state = failed(Probing(Down(SEALED, 10.0, probes=7)), A, probe=True)
+
+    assert health.probe_at(failed(health.answered(state), A, B, C, now=50.0)) == 51.0
+
+
+def test_probe_without_a_result_leaves_the_turn_to_the_next_read() -> None:
+    after = health.probe_ended(Probing(Down(SEALED, 10.0, probes=3)), now=12.0)
+
+    assert after == Down(SEALED, 12.0, probes=3)
+    assert isinstance(health.probing(after, now=12.0), Probing)
+
+
+@pytest.mark.parametrize("before", [Up(), DOWN])
+def test_probe_without_a_result_changes_nothing_once_another_read_has_told(before: Health) -> None:
+    assert health.probe_ended(before, now=12.0) is before
+
+
+@pytest.mark.parametrize(("retry_after", "pause"), [(30.0, 30.0), (0.5, 1.0), (None, 1.0)])
+def test_store_gets_the_rest_that_it_asks_for(retry_after: float | None, pause: float) -> None:
+    error = Unavailable("overloaded", retry_after=retry_after)
+
+    assert health.probe_at(failed(Up(), A, B, C, error=error)) == pause
+    assert health.probe_at(failed(PROBING, A, error=error, probe=True, now=10.0)) == 10.0 + max(2.0, pause)
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "probe_at"), [(Up(), None, inf), (DOWN, SEALED, 10.0), (PROBING, SEALED, inf)]
+)
+def test_there_is_a_known_error_and_a_time_for_the_probe_while_the_store_is_down(
+    state: Health, error: Unavailable | None, probe_at: float
+) -> None:
+    assert (health.error_of(state), health.probe_at(state)) == (error, probe_at)

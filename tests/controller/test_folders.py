@@ -182,13 +182,14 @@ async def test_sources_of_a_folder_that_can_not_be_listed_are_read_once_a_period
 
 async def test_refused_listing_is_tried_again_more_and_more_seldom(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
-    sources = await in_use(backend)
+    sources = await in_use(backend, many=frozenset({ONE, Source(f"{FOLDER}/app-8")}))
     backend.listed[FOLDER] = NotListable("403")
 
     async with running(sources):
-        await trio.sleep(24 * 3600)
+        await trio.sleep(6 * 3600)
         waits = [later.at - earlier.at for earlier, later in pairwise(backend.listings)]
         assert 30 <= waits[0] <= 60
+        assert len(waits) > 10
         assert all(1800 <= wait <= 3600 for wait in waits[7:])
 
         del backend.listed[FOLDER]
@@ -199,7 +200,7 @@ async def test_refused_listing_is_tried_again_more_and_more_seldom(autojump_cloc
 
         backend.listed[FOLDER] = NotListable("403 again")
         backend.listings.clear()
-        await trio.sleep(2 * PERIOD)
+        await trio.sleep(3 * PERIOD)
         first, second, *_ = backend.listings
         assert 30 <= second.at - first.at <= 60
 

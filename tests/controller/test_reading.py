@@ -1,167 +1,296 @@
-"""What the controller asks of the secret store, and what it does not, between an in-memory Kubernetes and Vault."""
+from math import inf
 
+import msgspec
 import pytest
-from trio.testing import MockClock
 
-from secrets_manager.config import ControllerConfig
-from tests.controller.component import NAMESPACE, Scene, running
+from secrets_manager.backends.base import (
+    Document,
+    SourceForbidden,
+    SourceNotFound,
+    Unavailable,
+    VersionDeleted,
+)
+from secrets_manager.controller.read_policy import ReadPolicy
+from secrets_manager.controller.reading import (
+    Answered,
+    Covered,
+    Due,
+    Effect,
+    Event,
+    Interrupted,
+    Listed,
+    Phase,
+    Reading,
+    Result,
+    Wanted,
+    due_at,
+    is_confirmed,
+    next_slot,
+    place_of,
+    step,
+    unread,
+    with_period,
+)
+from tests.controller.scripted import DB, TLS
+from tests.gen import document
 
-LISTABLE = ("secret/data/*", "secret/detailed-metadata/*")
-NAMES = [f"app-{number}" for number in range(8)]
+PERIOD = 60.0
+POLICY = ReadPolicy(period=PERIOD, failing_period=20.0)
+PLACE = 0.25
+"""The source's slots are at 15, 75, 135 ..."""
 
-
-def many(scene: Scene) -> None:
-    for name in NAMES:
-        scene.write(f"shop/{name}", password=f"hunter-{name}")
-        scene.define(name, pw=f"shop/{name}#password")
-
-
-def asked(scene: Scene, since: int) -> set[str]:
-    """The distinct paths that Vault was asked for."""
-    return {request.path for request in scene.vault.requests[since:] if request.path.startswith("secret/")}
-
-
-async def test_at_rest_one_listing_takes_the_place_of_all_reads(autojump_clock: MockClock) -> None:
-    async with running(readable=LISTABLE) as scene:
-        many(scene)
-        await scene.settled()
-        since, calls = len(scene.vault.requests), len(scene.faults.calls)
-        await scene.passed(60)
-
-        listings = [each for each in scene.vault.requests[since:] if each.path == "secret/detailed-metadata/shop/"]
-        assert asked(scene, since) == {"secret/detailed-metadata/shop/"}
-        assert len(listings) == 60
-        assert len(scene.faults.calls) == calls
-
-
-async def test_change_arrives_within_little_more_than_a_second(autojump_clock: MockClock) -> None:
-    async with running(readable=LISTABLE) as scene:
-        many(scene)
-        await scene.settled()
-        scene.write("shop/app-3", password="hunter-new")
-        await scene.passed(1.1)
-
-        assert scene.values("app-3") == {"pw": "hunter-new"}
-
-
-async def test_deleted_secret_is_told_and_its_values_stay(autojump_clock: MockClock) -> None:
-    async with running(readable=LISTABLE) as scene:
-        many(scene)
-        await scene.settled()
-        scene.vault.delete_kv("secret/data/shop/app-3")
-        await scene.passed(2)
-
-        assert (scene.reason("app-3"), scene.values("app-3")) == ("SourceNotFound", {"pw": "hunter-app-3"})
-
-        scene.write("shop/app-3", password="hunter-back")
-        await scene.passed(2)
-        assert (scene.reason("app-3"), scene.values("app-3")) == ("Synced", {"pw": "hunter-back"})
+FIRST, SECOND = document(version=1), document(version=2)
+GONE = SourceNotFound("nothing is there")
+DELETED = VersionDeleted("version 1 was deleted", listed="a-mark-of-deletion")
+FORBIDDEN = SourceForbidden("not allowed")
+SEALED = Unavailable("Vault is sealed")
 
 
-@pytest.mark.parametrize("lists", [True, False], ids=["right to list is missing", "no OpenBao"])
-async def test_where_nothing_can_be_listed_every_path_is_read_once_a_period(
-    *, lists: bool, autojump_clock: MockClock
+def course(*events: tuple[float, Event], state: Reading | None = None) -> tuple[Reading, list[Effect]]:
+    """The state after these events, each at its time, and the effects of the last one."""
+    state = state or Reading(place=PLACE, period=PERIOD, due=15.0)
+    effects: list[Effect] = []
+    for now, event in events:
+        state, last = step(state, event, now=now, policy=POLICY)
+        effects = [*last]
+    return state, effects
+
+
+def after_read(result: Result, *, at: float = 15.0) -> Reading:
+    return course((at, Due()), (at, Answered(result)))[0]
+
+
+UNREAD = Reading(place=PLACE, period=PERIOD, due=15.0)
+CURRENT = after_read(FIRST)
+CONFIRMED = course((20.0, Listed(FIRST.marker, 20.0)), state=CURRENT)[0]
+ABSENT = after_read(GONE)
+FAILING = after_read(FORBIDDEN)
+READING = course((15.0, Due()))[0]
+READING_AGAIN = course((75.0, Due()), state=CONFIRMED)[0]
+
+
+def test_source_that_comes_into_use_is_due_at_its_slot() -> None:
+    state = unread(DB, period=PERIOD, now=1000.0, policy=POLICY)
+
+    assert state.phase is Phase.UNREAD
+    assert state.due == next_slot(place_of(DB, slots=POLICY.slots), PERIOD, 1000.0)
+
+
+@pytest.mark.parametrize("event", [Wanted(), Due()])
+@pytest.mark.parametrize("state", [UNREAD, CURRENT, CONFIRMED, ABSENT, FAILING])
+def test_source_is_read_when_a_definition_wants_it_and_when_it_is_due(state: Reading, event: Event) -> None:
+    after, effects = course((80.0, event), state=state)
+
+    assert (after.phase, after.due, after.read_at, effects) == (Phase.READING, inf, 80.0, [Effect.READ])
+
+
+@pytest.mark.parametrize("event", [Wanted(), Due(), Covered()])
+def test_there_is_one_read_at_a_time(event: Event) -> None:
+    assert course((16.0, event), state=READING) == (READING, [])
+
+
+@pytest.mark.parametrize("event", [Answered(FIRST), Interrupted()])
+@pytest.mark.parametrize("state", [UNREAD, CURRENT, FAILING])
+def test_end_of_a_read_that_is_not_under_way_changes_nothing(state: Reading, event: Event) -> None:
+    assert course((16.0, event), state=state) == (state, [])
+
+
+@pytest.mark.parametrize(
+    ("result", "phase"),
+    [
+        (FIRST, Phase.CURRENT),
+        (GONE, Phase.CURRENT),
+        (DELETED, Phase.CURRENT),
+        (FORBIDDEN, Phase.FAILING),
+        (SEALED, Phase.FAILING),
+    ],
+)
+def test_answer_is_content_unless_it_is_another_failure_than_that_there_is_none(result: Result, phase: Phase) -> None:
+    after, effects = course((16.0, Answered(result)), state=READING)
+
+    assert (after.phase, after.confirmed, effects) == (phase, False, [])
+    assert after.content
+
+
+@pytest.mark.parametrize(("read_at", "due"), [(15.0, 75.0), (40.0, 75.0), (45.0, 135.0), (74.0, 135.0), (75.0, 135.0)])
+def test_next_poll_is_at_the_slot_half_to_one_and_a_half_periods_after_a_read(read_at: float, due: float) -> None:
+    assert after_read(FIRST, at=read_at).due == due
+
+
+@pytest.mark.parametrize(("period", "due"), [(PERIOD, 45.0), (10.0, 22.5), (3600.0, 45.0)])
+def test_failing_source_is_polled_at_the_period_of_those_that_fail_or_its_own_shorter_one(
+    period: float, due: float
 ) -> None:
-    async with running(readable=LISTABLE[: 1 if lists else 2]) as scene:
-        scene.vault.lists = lists
-        many(scene)
-        await scene.settled()
-        since = len(scene.vault.requests)
-        await scene.passed(60)
+    after, _ = course((15.0, Answered(FORBIDDEN)), state=msgspec.structs.replace(READING, period=period))
 
-        read = [request.path for request in scene.vault.requests[since:] if request.path.startswith("secret/data/")]
-        assert sorted(read) == sorted(f"secret/data/shop/{name}" for name in NAMES for _ in range(12))
+    assert after.due == due
 
 
-async def test_path_that_is_not_allowed_is_never_asked_for(autojump_clock: MockClock) -> None:
-    config = ControllerConfig(allowed_paths=("secret/data/{namespace}/*",))
-    async with running(config=config) as scene:
-        for folder in (NAMESPACE, "other"):
-            scene.write(f"{folder}/app", password=f"hunter-{folder}")
-        scene.define("own", pw=f"{NAMESPACE}/app#password")
-        scene.define("foreign", pw="other/app#password", more=f"{NAMESPACE}/app#password")
-        await scene.settled()
+@pytest.mark.parametrize(
+    ("before", "result", "wakes"),
+    [
+        pytest.param(UNREAD, FIRST, False, id="first read: the definition waits for it itself"),
+        pytest.param(CURRENT, FIRST, False, id="same content"),
+        pytest.param(CURRENT, SECOND, True, id="other content"),
+        pytest.param(CURRENT, GONE, True, id="deleted"),
+        pytest.param(CURRENT, FORBIDDEN, True, id="forbidden"),
+        pytest.param(ABSENT, GONE, False, id="still not there"),
+        pytest.param(ABSENT, SourceNotFound("the version was destroyed"), True, id="absent in other words"),
+        pytest.param(ABSENT, SourceForbidden("nothing is there"), True, id="another failure in the same words"),
+        pytest.param(FAILING, FIRST, True, id="mended"),
+        pytest.param(after_read(SEALED), Unavailable("no answer in time"), False, id="store still can't be used"),
+        pytest.param(after_read(SEALED), FORBIDDEN, True, id="store is back, and refuses"),
+    ],
+)
+def test_users_are_woken_when_what_a_read_brings_differs(before: Reading, result: Result, *, wakes: bool) -> None:
+    _, effects = course((80.0, Due()), (80.1, Answered(result)), state=before)
 
-        assert scene.values("own") == {"pw": "hunter-shop"}
-        assert scene.secret("foreign") is None
-        assert (scene.reason("foreign"), scene.message("foreign")) == (
-            "PathNotAllowed",
-            (
-                "key pw: path secret/data/other/app is not allowed to namespace shop: "
-                "use one of secret/data/{namespace}/*"
-            ),
-        )
-        assert asked(scene, 0) == {"secret/data/shop/app"}
-
-
-async def test_definition_that_turns_to_a_path_that_is_not_allowed_keeps_its_secret(autojump_clock: MockClock) -> None:
-    config = ControllerConfig(allowed_paths=("secret/data/{namespace}/*",))
-    async with running(config=config) as scene:
-        scene.write("shop/app", password="hunter-shop")
-        scene.define("app", pw="shop/app#password")
-        await scene.settled()
-        scene.change("app", keysMap={"pw": {"path": "secret/data/other/app", "key": "password"}})
-        await scene.settled()
-
-        assert (scene.reason("app"), scene.values("app")) == ("PathNotAllowed", {"pw": "hunter-shop"})
-        assert asked(scene, 0) == {"secret/data/shop/app"}
+    assert effects == [Effect.WAKE] * wakes
 
 
-async def test_versions_of_one_path_may_be_mixed_in_one_secret(autojump_clock: MockClock) -> None:
-    async with running() as scene:
-        scene.write("app", password="hunter-1")
-        scene.write("app", password="hunter-2")
-        place = {"path": "secret/data/app", "key": "password"}
-        scene.define("app", now="app#password")
-        scene.change("app", keysMap={"before": {**place, "version": 1}, "also": {**place, "version": "2"}})
-        await scene.settled()
-
-        assert scene.values("app") == {"now": "hunter-2", "before": "hunter-1", "also": "hunter-2"}
-
-
-@pytest.mark.parametrize("readable", [LISTABLE, LISTABLE[:1]], ids=["listed", "read one by one"])
-async def test_outage_is_told_by_conditions_and_a_metric_and_changes_no_secret(
-    readable: tuple[str, ...], autojump_clock: MockClock
+@pytest.mark.parametrize(
+    ("state", "marker"),
+    [
+        (CURRENT, FIRST.marker),
+        (ABSENT, None),
+        (after_read(DELETED), "a-mark-of-deletion"),
+        (after_read(Document(values={}, marker="a-version", listed="a-time")), "a-time"),
+    ],
+)
+def test_listing_with_the_content_that_was_read_confirms_it_and_leaves_its_poll(
+    state: Reading, marker: str | None
 ) -> None:
-    async with running(readable=readable) as scene:
-        many(scene)
-        await scene.settled()
-        scene.door.writes.clear()
-        with scene.vault.sealed():
-            await scene.settled()
-            assert {scene.reason(name) for name in NAMES} == {"BackendUnavailable"}
-            assert scene.registry.get_sample_value("secrets_manager_backend_up") == 0.0
-            asked_before = len(scene.vault.requests)
-            await scene.passed(60)
-            assert len(scene.vault.requests) - asked_before < 16  # of 96 reads that are due
-        await scene.passed(25)
+    after, effects = course((20.0, Listed(marker, 20.0)), state=state)
 
-        assert {scene.reason(name) for name in NAMES} == {"Synced"}
-        assert scene.registry.get_sample_value("secrets_manager_backend_up") == 1.0
-        assert scene.writes_to_secrets() == []
+    assert (after.confirmed, after.due, effects) == (True, 75.0, [])
+    assert is_confirmed(after, marker)
+    assert not is_confirmed(state, marker)
+    assert course((30.0, Listed(marker, 30.0)), state=after) == (after, [])
 
 
-async def test_deleted_secret_of_a_listed_folder_is_not_read_at_rest(autojump_clock: MockClock) -> None:
-    async with running(readable=LISTABLE) as scene:
-        many(scene)
-        await scene.settled()
-        scene.vault.delete_kv("secret/data/shop/app-3")
-        scene.vault.destroy_kv("secret/data/shop/app-4")
-        await scene.passed(60)
-        since = len(scene.vault.requests)
-        await scene.passed(60)
+@pytest.mark.parametrize(
+    ("state", "marker"),
+    [
+        (CURRENT, SECOND.marker),
+        (CURRENT, None),
+        (CONFIRMED, SECOND.marker),
+        (ABSENT, FIRST.marker),
+        (after_read(DELETED), None),
+    ],
+)
+def test_listing_with_other_content_makes_it_due_at_once(state: Reading, marker: str | None) -> None:
+    after, effects = course((20.0, Listed(marker, 20.0)), state=state)
 
-        assert [each.path for each in scene.vault.requests[since:] if each.path.startswith("secret/data/")] == []
+    assert (after.phase, after.due, after.confirmed, effects) == (Phase.CURRENT, 20.0, False, [])
+    assert not is_confirmed(state, marker)
 
 
-async def test_message_follows_when_the_metadata_of_a_destroyed_version_go(autojump_clock: MockClock) -> None:
-    async with running(readable=LISTABLE) as scene:
-        many(scene)
-        await scene.settled()
-        scene.vault.destroy_kv("secret/data/shop/app-3")
-        await scene.passed(2)
-        assert "was destroyed" in scene.message("app-3")
+@pytest.mark.parametrize("state", [UNREAD, FAILING])
+def test_listing_says_nothing_of_a_source_that_is_unread_or_failing(state: Reading) -> None:
+    assert course((20.0, Listed(FIRST.marker, 20.0)), state=state) == (state, [])
+    assert not is_confirmed(state, FIRST.marker)
 
-        scene.vault.forget_kv("secret/data/shop/app-3")
-        await scene.passed(2)
-        assert "does not exist in Vault" in scene.message("app-3")
+
+@pytest.mark.parametrize("state", [CURRENT, ABSENT, FAILING, READING])
+@pytest.mark.parametrize("began_at", [0.0, 15.0])
+def test_listing_that_began_before_the_read_is_too_old(state: Reading, began_at: float) -> None:
+    assert course((20.0, Listed("another", began_at)), state=state) == (state, [])
+
+
+@pytest.mark.parametrize(
+    ("marker", "confirmed", "due"),
+    [pytest.param(FIRST.marker, True, 135.0, id="agrees"), pytest.param(SECOND.marker, False, 78.0, id="is newer")],
+)
+def test_listing_that_began_while_it_was_read_is_judged_when_it_is_answered(
+    marker: str, *, confirmed: bool, due: float
+) -> None:
+    listed, effects = course((76.0, Listed("overtaken", 76.0)), (77.0, Listed(marker, 77.0)), state=READING_AGAIN)
+    assert (listed.phase, effects) == (Phase.READING, [])
+
+    after, _ = course((78.0, Answered(FIRST)), state=listed)
+
+    assert (after.confirmed, after.due) == (confirmed, due)
+    assert after.listed is None
+
+
+def test_listing_that_began_while_it_was_read_is_no_matter_when_the_read_fails() -> None:
+    after, _ = course((76.0, Listed(FIRST.marker, 76.0)), (78.0, Answered(FORBIDDEN)), state=READING_AGAIN)
+
+    assert (after.phase, after.confirmed) == (Phase.FAILING, False)
+
+
+def test_covered_source_is_left_unread_for_one_period_and_no_more() -> None:
+    after, effects = course((75.0, Covered()), state=CONFIRMED)
+
+    assert (after.phase, after.due, effects) == (Phase.CURRENT, 135.0, [])
+
+
+@pytest.mark.parametrize("state", [UNREAD, FAILING])
+def test_only_what_is_current_can_be_covered(state: Reading) -> None:
+    assert course((75.0, Covered()), state=state) == (state, [])
+
+
+@pytest.mark.parametrize("state", [UNREAD, CURRENT, CONFIRMED, ABSENT, FAILING])
+def test_read_that_was_interrupted_leaves_all_as_before_and_comes_again_within_a_period(state: Reading) -> None:
+    after, effects = course((80.0, Wanted()), (81.0, Interrupted()), state=state)
+
+    assert (after.phase, after.due, after.content, after.shows, effects) == (
+        state.phase,
+        135.0,
+        state.content,
+        state.shows,
+        [],
+    )
+
+
+def test_listing_that_contradicts_the_read_that_it_led_to_leads_to_no_other_before_the_next_poll() -> None:
+    """As of a server that lags behind."""
+    state, _ = course(
+        (20.0, Listed("another", 20.0)),
+        (20.0, Due()),
+        (20.1, Answered(FIRST)),
+        (30.0, Listed("another", 30.0)),
+        state=CURRENT,
+    )
+    assert (state.due, state.confirmed) == (75.0, False)
+
+    state, _ = course((75.0, Due()), (75.1, Answered(FIRST)), (76.0, Listed("another", 76.0)), state=state)
+    assert state.due == 135.0
+
+    caught_up, _ = course((80.0, Listed(FIRST.marker, 80.0)), state=state)
+    assert caught_up.confirmed
+    assert course((90.0, Listed("newer", 90.0)), state=caught_up)[0].due == 135.0
+
+    trusting, _ = course((135.0, Due()), (135.1, Answered(FIRST)), (140.0, Listed("newer", 140.0)), state=caught_up)
+    assert trusting.due == 140.0
+
+
+def test_listing_that_led_to_a_change_is_trusted_further() -> None:
+    state, effects = course((20.0, Listed(SECOND.marker, 20.0)), (20.0, Due()), (20.1, Answered(SECOND)), state=CURRENT)
+    assert effects == [Effect.WAKE]
+
+    assert course((30.0, Listed("third", 30.0)), state=state)[0].due == 30.0
+
+
+@pytest.mark.parametrize(("period", "due"), [(PERIOD, 75.0), (20.0, 25.0), (600.0, 75.0)])
+def test_shorter_period_counts_at_once_and_a_longer_one_from_the_next_poll_on(period: float, due: float) -> None:
+    after = with_period(CURRENT, period, now=16.0)
+
+    assert (after.period, after.due) == (period, due)
+
+
+def test_period_that_changes_while_it_is_read_counts_after_that() -> None:
+    after = with_period(READING, 20.0, now=16.0)
+    assert (after.period, after.due) == (20.0, inf)
+
+    assert course((16.0, Answered(FIRST)), state=after)[0].due == next_slot(PLACE, 20.0, 26.0)
+
+
+def test_source_can_be_due_earlier_unless_it_is_read_already() -> None:
+    assert due_at(CURRENT, 16.0) == msgspec.structs.replace(CURRENT, due=16.0)
+    assert due_at(READING, 16.0) is READING
+
+
+def test_places_are_spread_over_the_period_and_follow_from_the_source_alone() -> None:
+    assert place_of(DB, slots=50) == place_of(DB, slots=50) != place_of(TLS, slots=50)
+    assert 0 < place_of(DB, slots=50) < 1

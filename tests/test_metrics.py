@@ -111,3 +111,43 @@ def test_key_vault_without_a_name_bears_its_host() -> None:
 
     host = {"azure_kv_name": "shop.vault.example.com", "azure_kv_tenant": ""}
     assert registry.get_sample_value("secrets_manager_azure_kv_login_errors_total", host) == 1
+
+
+def read_errors(registry: CollectorRegistry) -> list[str]:
+    """The paths of all series of failed reads."""
+    return [
+        sample.labels["path"]
+        for family in registry.collect()
+        for sample in family.samples
+        if "read_secret_errors" in sample.name
+    ]
+
+
+def test_series_of_a_path_go_with_it_whatever_their_other_labels() -> None:
+    registry = CollectorRegistry()
+    metrics = VaultMetrics(registry, VaultConfig())
+    metrics.read_error("secret/data/db", "TimedOut")
+    metrics.read_error("secret/data/tls", "TimedOut")
+    metrics.server(version="2.7.2", cluster_id="1d", cluster_name="here")
+    metrics.read_error("secret/data/db", "TimedOut")
+    metrics.read_error("secret/data/db", "SourceNotFound")
+
+    metrics.forget("secret/data/db")
+    metrics.forget("secret/data/db")
+    metrics.forget("secret/data/never-read")
+
+    assert read_errors(registry) == ["secret/data/tls"]
+
+
+def test_path_that_fails_once_more_is_counted_from_nothing_and_can_be_forgotten_again() -> None:
+    registry = CollectorRegistry()
+    metrics = AzureMetrics(registry, AzureConfig(name="shop", tenant_id="t"))
+    metrics.read_error("db", "TimedOut")
+    metrics.read_error("db", "TimedOut")
+    metrics.forget("db")
+    metrics.read_error("db", "TimedOut")
+
+    labels = {"azure_kv_name": "shop", "azure_kv_tenant": "t", "path": "db", "error": "TimedOut"}
+    assert registry.get_sample_value("secrets_manager_azure_kv_read_secret_errors_total", labels) == 1
+    metrics.forget("db")
+    assert read_errors(registry) == []

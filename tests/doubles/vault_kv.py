@@ -120,7 +120,9 @@ class Kv2:
         keys = [name for name in names if name > after][:limit]
         if not keys or not path.startswith("detailed-metadata/"):
             return MISSING
-        return Read(200, {"keys": [*keys], "key_info": {key: _described(inside.get(key)) for key in keys}})
+        return Read(
+            200, {"keys": [*keys], "key_info": {key: _described(inside.get(key.removesuffix("/"))) for key in keys}}
+        )
 
     def delete(self, path: str) -> None:
         self._newest(path).deletion_time = DELETED
@@ -144,7 +146,7 @@ class Kv2:
 
 
 def _described(history: History | None) -> Object:
-    """What a listing tells of one secret; nothing of a folder."""
+    """What a listing tells of one secret, and of a folder of the same name; nothing of another folder."""
     if history is None:
         return {}
     versions: Object = {

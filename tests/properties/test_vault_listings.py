@@ -144,7 +144,7 @@ async def test_entry_that_is_nested_without_end(depth: int) -> None:
 
     found = await markers_of(Lister(lambda _: httpx.Response(OK, content=body)))
 
-    assert isinstance(found, NotListable) or found.keys() == {"db"}
+    assert isinstance(found, NotListable) or (isinstance(found, dict) and found.keys() == {"db"})
 
 
 def page(names: list[str]) -> httpx.Response:

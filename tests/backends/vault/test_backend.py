@@ -12,6 +12,7 @@ from secrets_manager.backends.base import (
     Document,
     LoginRefused,
     NotListable,
+    Place,
     Source,
     SourceForbidden,
     SourceMalformed,
@@ -19,6 +20,7 @@ from secrets_manager.backends.base import (
 )
 from secrets_manager.backends.opening import open_backend
 from secrets_manager.backends.vault.backend import open_vault
+from secrets_manager.backends.vault.path import MAX_LENGTH
 from secrets_manager.backends.vault.replies import Sealed
 from secrets_manager.config import Config, VaultConfig
 from secrets_manager.errors import UsageError
@@ -45,13 +47,77 @@ async def test_read_makes_one_request_once_there_is_a_token(vault: VaultState) -
     assert [request.path for request in vault.requests] == ["auth/approle/login", PATH, PATH, PATH]
 
 
-async def test_path_is_judged_before_anything_is_asked(vault: VaultState) -> None:
+REFUSED = (
+    "secret/../sys/data/x",
+    "secret/data/shop/../other/db",
+    "secret/data/./db",
+    "secret//data/db",
+    "secret/data/db?list=true",
+    "secret/data/db#key",
+    "secret/data/a\\b",
+    "secret/data/\x00",
+    "secret/data/a\nb",
+    "secret/data/\ud800",
+    "sys/data/db",
+    "auth/data/db",
+    "secret/data/" + "x" * MAX_LENGTH,
+    "//secret/data/db",
+    "/",
+    "",
+)
+
+
+@pytest.mark.parametrize("path", REFUSED)
+async def test_path_that_can_not_be_taken_apart_makes_no_request_of_any_kind(vault: VaultState, path: str) -> None:
+    folder = path.rpartition("/")[0] or path
     async with backend_of(vault, vault.reader("*")) as backend:
-        for source in (Source("secret/../sys/mounts"), Source("sys/mounts"), Source(PATH, "0")):
-            with pytest.raises(SourceMalformed):
-                await backend.read(source)
+        with pytest.raises(SourceMalformed) as of_read:
+            await backend.read(Source(path))
+        with pytest.raises(SourceMalformed) as of_policy:
+            backend.segments(path)
+        with pytest.raises(NotListable):
+            await backend.markers(path)
+
+        assert str(of_read.value) == str(of_policy.value)
+        assert (backend.place(Source(path)), backend.place(Source(f"{folder}/../db"))) == (None, None)
 
     assert vault.requests == []
+
+
+async def test_version_that_can_not_be_makes_no_request(vault: VaultState) -> None:
+    async with backend_of(vault, vault.reader("*")) as backend:
+        with pytest.raises(SourceMalformed):
+            await backend.read(Source(PATH, "0"))
+
+    assert vault.requests == []
+
+
+async def test_pinned_version_is_in_no_listing(vault: VaultState) -> None:
+    async with backend_of(vault, vault.reader("*")) as backend:
+        assert backend.place(Source(PATH)) == Place("secret/data", "app")
+        assert backend.place(Source(PATH, "3")) is None
+
+
+async def test_read_listing_and_policy_share_the_segments(vault: VaultState) -> None:
+    vault.write_kv("secret/data/a b/c", {"k": "v"})
+    async with backend_of(vault, vault.reader("*")) as backend:
+        segments = backend.segments("/secret/data/a b/c/")
+        place = backend.place(Source("/secret/data/a b/c/"))
+        await backend.read(Source("/secret/data/a b/c/"))
+        assert place
+        markers = await backend.markers(place.folder)
+
+    assert segments == ("secret", "data", "a b", "c")
+    assert markers.keys() == {place.name}
+    assert [request.path for request in vault.requests[1:]] == ["secret/data/a b/c", "secret/detailed-metadata/a b/"]
+
+
+async def test_series_of_a_path_are_ended(vault: VaultState) -> None:
+    metrics = RecordedMetrics()
+    async with backend_of(vault, vault.reader(PATH), metrics) as backend:
+        backend.forget("secret/data/none")
+
+    assert metrics.forgotten == ["secret/data/none"]
 
 
 async def test_dead_token_is_replaced_and_the_read_made_again(vault: VaultState, autojump_clock: MockClock) -> None:
@@ -223,6 +289,10 @@ async def test_repr_of_a_backend_that_is_logged_in(vault: VaultState) -> None:
         (VaultConfig(role_id="r", engine="kv3"), "vault.engine 'kv3' is unknown: it is kv1 or kv2"),
         (VaultConfig(), "vault.auth-method=approle needs vault.role-id (or VAULT_ROLE_ID)"),
         (VaultConfig(auth_method="kubernetes"), "vault.auth-method=kubernetes needs vault.kubernetes-role"),
+        (
+            VaultConfig(role_id="r", approle_path="team/../x"),
+            "vault.approle-path: path 'team/../x' has a segment . or ..: write the path as it is without them",
+        ),
         (VaultConfig(auth_method="ldap"), "vault.auth-method 'ldap' is unknown: it is approle or kubernetes"),
     ],
 )

@@ -48,6 +48,15 @@ SOURCE = Source("secret/data/app")
         ),
         (
             404,
+            b'{"warnings":["Invalid path for a versioned K/V secrets engine."]}',
+            SourceNotFound,
+            (
+                "path 'secret/data/app' lacks data/, which KV version 2 has after the mount: "
+                "where that is 'secret', try 'secret/data/data/app'"
+            ),
+        ),
+        (
+            404,
             b'{"errors":[]}',
             SourceNotFound,
             "path 'secret/data/app' does not exist in Vault: write it, or correct the path",

@@ -48,13 +48,14 @@ def _proxy(error: httpx.ProxyError) -> str:
 
 def _tls(error: ssl.SSLError) -> str:
     match error:
-        case ssl.SSLCertVerificationError():
-            return f"has a certificate that is not trusted ({error.verify_message}): check its CA and its host name"
+        case ssl.SSLCertVerificationError(verify_message=str(flaw)):
+            return f"has a certificate that is not trusted ({flaw}): check its CA and its host name"
         case ssl.SSLError(reason=str(reason)) if TLS_ALERT in reason:
             return f"refused the TLS connection ({reason}): does it want a client certificate?"
-        case _:
-            reason = error.reason or "handshake failed"
+        case ssl.SSLError(reason=str(reason)):
             return f"can't be reached by TLS ({reason}): is vault.url right to say https?"
+        case _:
+            return "can't be reached by TLS (handshake failed): is vault.url right to say https?"
 
 
 def _connection(error: httpx.HTTPError, causes: list[BaseException]) -> str:

@@ -1,0 +1,107 @@
+"""What a failure of Key Vault tells those who did not make the request: no path, and nothing that the server said."""
+
+import socket
+import ssl
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
+
+from secrets_manager.backends.azure.failures import listing_failure, login_failure, read_failure
+from secrets_manager.backends.base import SOMEHOW, BackendError, RateLimited, Source, Unavailable
+from tests.backends.azure.stand import answering, backend_of
+from tests.doubles.key_vault import KeyVaultState, failure
+
+DB = Source("tenant-b-db")
+CODE = "tenantB"
+ADDRESS = "Key Vault https://shop.vault.azure.net"
+
+
+def told_to_others(error: BackendError) -> str:
+    assert isinstance(error, Unavailable)
+    others = error.for_others()
+    assert (type(others), others.retry_after) == (type(error), error.retry_after)
+    assert str(others) == others.store
+    return str(others)
+
+
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 409, 418, 429, 500, 503])
+async def test_answer_of_each_status(vault: KeyVaultState, status: int) -> None:
+    vault.fault = answering(failure(status, CODE, inner="ForbiddenByFirewall" if status == 403 else CODE))
+    errors: list[BackendError] = []
+
+    async with backend_of(vault) as backend:
+        for path in (DB.path, "other"):
+            with pytest.raises(BackendError) as caught:
+                await backend.read(Source(path))
+            errors.append(caught.value)
+
+    for error in errors:
+        assert CODE not in told_to_others(error)
+        assert DB.path not in told_to_others(error)
+        assert told_to_others(error) != SOMEHOW
+        assert str(error) == told_to_others(error) or CODE in str(error) or status == 403
+
+
+async def test_vault_that_wants_to_be_left_alone_is_told_of_as_a_whole(vault: KeyVaultState) -> None:
+    """Of one request that was refused, all others are told."""
+    vault.fault = answering(failure(503, CODE, headers={"Retry-After": "100"}))
+    async with backend_of(vault) as backend:
+        with pytest.raises(Unavailable) as first:
+            await backend.read(DB)
+        with pytest.raises(Unavailable) as second:
+            await backend.read(Source("other"))
+        vault.fault = answering(failure(429, CODE))
+        with pytest.raises(Unavailable) as listing:
+            await backend.markers("")
+
+    assert CODE in str(first.value)
+    assert str(second.value) == str(listing.value) == told_to_others(first.value)
+    assert second.value.retry_after is not None
+
+
+async def test_vault_that_throttles_is_told_of_by_the_same_class(vault: KeyVaultState) -> None:
+    vault.fault = answering(failure(429, CODE, headers={"Retry-After": "100"}))
+    async with backend_of(vault) as backend:
+        for _ in range(2):
+            with pytest.raises(RateLimited):
+                await backend.read(DB)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ServiceRequestError("secret tenant-b-db"),
+        HttpResponseError("secret tenant-b-db"),
+        ValueError("the challenge resource of tenant-b-db"),
+        ValueError("tenant-b-db"),
+        TimeoutError("tenant-b-db"),
+        ssl.SSLError(1, "tenant-b-db"),
+        ssl.SSLCertVerificationError(1, "tenant-b-db"),
+        socket.gaierror(-2, "tenant-b-db"),
+        ConnectionRefusedError(111, "tenant-b-db"),
+        RecursionError("tenant-b-db"),
+        OverflowError("tenant-b-db"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_request_without_an_answer(error: Exception) -> None:
+    for found in (read_failure(error, DB, ADDRESS), listing_failure(error, ADDRESS)):
+        assert "tenant" not in told_to_others(found)
+        assert str(found) == told_to_others(found)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ClientAuthenticationError("AADSTS700016: tenant-b-db"),
+        ServiceRequestError("tenant-b-db"),
+        ValueError("tenant-b-db"),
+        TimeoutError("tenant-b-db"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_login_that_fails(error: Exception) -> None:
+    found = login_failure(error, "workload identity")
+
+    assert "tenant" not in told_to_others(found)
+    assert str(found) == told_to_others(found)

@@ -155,21 +155,27 @@ def _of_connection(cause: BaseException, address: str) -> Unavailable | None:
     match cause:
         case TimeoutError():
             return TimedOut.of_store(f"{address} did not answer in time")
-        case ssl.SSLCertVerificationError(verify_message=str(flaw)):
-            return TlsFailed.of_store(
-                f"{address} has a certificate that is not trusted ({flaw}): "
-                "name its authority in SSL_CERT_FILE, or check the host name"
-            )
-        case ssl.SSLError(reason=str(reason)):
-            return TlsFailed.of_store(f"{address} can't be reached by TLS ({reason})")
         case ssl.SSLError():
-            return TlsFailed.of_store(f"{address} can't be reached by TLS (handshake failed)")
+            return TlsFailed.of_store(f"{address} {_tls(cause)}")
         case socket.gaierror():
             return Unreachable.of_store(f"{address} can't be reached (its name is not known)")
         case OSError(errno=int(number)) if number > 0:
             return Unreachable.of_store(f"{address} can't be reached ({os.strerror(number)})")
         case _:
             return None
+
+
+def _tls(error: ssl.SSLError) -> str:
+    match error:
+        case ssl.SSLCertVerificationError(verify_message=str(flaw)):
+            return (
+                f"has a certificate that is not trusted ({flaw}): "
+                "name its authority in SSL_CERT_FILE, or check the host name"
+            )
+        case ssl.SSLError(reason=str(reason)):
+            return f"can't be reached by TLS ({reason})"
+        case _:
+            return "can't be reached by TLS (handshake failed)"
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -8,9 +8,9 @@ from typing import NamedTuple, TypeVar
 import msgspec
 import trio
 
-from secrets_manager.kube.client import Page
 from secrets_manager.kube.errors import KubeError
 from secrets_manager.kube.objects import KubeObject, ObjectKey
+from secrets_manager.kube.page import Page
 from secrets_manager.kube.resources import Resource
 from tests.kube.things import Thing
 

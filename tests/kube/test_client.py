@@ -1,5 +1,5 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 
@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from secrets_manager.kube.client import KubeClient, Page, open_client
+from secrets_manager.kube.client import KubeClient, open_client
 from secrets_manager.kube.credentials import Cluster
 from secrets_manager.kube.errors import (
     ApiError,
@@ -24,6 +24,7 @@ from secrets_manager.kube.errors import (
     Unreachable,
 )
 from secrets_manager.kube.objects import ObjectKey
+from secrets_manager.kube.page import Page
 from secrets_manager.net.streams import ReplyTooLarge
 from secrets_manager.net.tls import Tls, client_context
 from secrets_manager.net.transport import Authorization
@@ -287,7 +288,9 @@ async def test_item_without_a_name_spoils_the_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "seconds"), [({"Retry-After": "7"}, 7), ({}, 1), ({"Retry-After": "3600"}, 30)], ids=str
+    ("headers", "seconds"),
+    [({"Retry-After": "7"}, 7), ({}, 1), ({"Retry-After": "32"}, 32), ({"Retry-After": "3600"}, 32)],
+    ids=str,
 )
 async def test_server_that_sheds_load_is_left_alone_for_its_time_by_all_calls_but_those_apart(
     headers: dict[str, str], seconds: float, autojump_clock: trio.testing.MockClock
@@ -307,7 +310,76 @@ async def test_server_that_sheds_load_is_left_alone_for_its_time_by_all_calls_bu
         await client.get(THINGS, KEY)
         await client.get(THINGS, KEY)
 
-    assert asked == [0, 0, seconds, seconds]
+    assert asked == [0, 0, seconds, seconds + 0.02]
+
+
+async def test_those_that_a_server_has_made_wait_do_not_go_all_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    shed = httpx.Response(429, content=b"Too many requests, please try again later.", headers={"Retry-After": "7"})
+    asked: list[float] = []
+    began = trio.current_time()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(trio.current_time() - began)
+        return shed if len(asked) == 1 else ok(WIRED)
+
+    async def call_after(seconds: float, client: KubeClient) -> None:
+        await trio.sleep(seconds)
+        await client.get(THINGS, KEY)
+
+    async def watch(client: KubeClient) -> None:
+        async with client.watch(THINGS, resource_version="9", seconds=300.0):
+            pass
+
+    async with open_client(CLUSTER, make=lambda: httpx.MockTransport(answer)) as client:
+        with pytest.raises(Throttled):
+            await client.get(THINGS, KEY)
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(call_after, 1, client)  # held
+                nursery.start_soon(watch, client)
+                nursery.start_soon(call_after, 7, client)  # come again themselves when the time is over
+
+    assert len(asked) == 31
+    assert min(asked[1:]) == 7
+    assert len([at for at in asked if 7 <= at < 7.1]) <= 6
+    assert max(asked) < 8
+
+
+async def test_a_watch_that_is_shed_makes_the_others_wait_too(autojump_clock: trio.testing.MockClock) -> None:
+    replies = [httpx.Response(429, content=b"Too many requests.", headers={"Retry-After": "7"}), ok(WIRED)]
+    began = trio.current_time()
+
+    async with open_client(CLUSTER, make=lambda: httpx.MockTransport(lambda _: replies.pop(0))) as client:
+        with pytest.raises(Throttled):
+            await read_watch(client)
+        await client.get(THINGS, KEY)
+
+    assert trio.current_time() - began == 7
+
+
+async def test_a_server_that_sheds_load_again_makes_those_wait_that_have_not_gone_yet(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    asked: list[float] = []
+    began = trio.current_time()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(trio.current_time() - began)
+        if len(asked) in (1, 3):
+            return httpx.Response(429, content=b"Too many requests.", headers={"Retry-After": "7"})
+        return ok(WIRED)
+
+    async def call(client: KubeClient) -> None:
+        with suppress(Throttled):
+            await client.get(THINGS, KEY)
+
+    async with open_client(CLUSTER, make=lambda: httpx.MockTransport(answer)) as client:
+        await call(client)
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(call, client)
+
+    assert asked == pytest.approx([0, 7, 7.02, 14.02, 14.04])
 
 
 async def test_throttling_of_one_object_holds_no_other_call(autojump_clock: trio.testing.MockClock) -> None:

@@ -6,9 +6,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from secrets_manager.kube.client import Page
 from secrets_manager.kube.errors import Expired, Forbidden, KubeError, NotFound, Silent, Throttled, Unreachable
 from secrets_manager.kube.objects import ObjectKey
+from secrets_manager.kube.page import Page
 from secrets_manager.kube.watcher import Watcher
 from tests.kube.scripted import FOREVER, ScriptedClient, Step, bookmark, event, page
 from tests.kube.things import THINGS, Thing, thing

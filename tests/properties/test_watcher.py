@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from secrets_manager.kube.client import Page
 from secrets_manager.kube.errors import Expired, Forbidden, KubeError, ServerFailed, Unreachable
 from secrets_manager.kube.objects import KubeObject, ObjectKey
+from secrets_manager.kube.page import Page
 from secrets_manager.kube.reflector import Reflector
 from secrets_manager.kube.resources import Resource
 from secrets_manager.kube.store import Store

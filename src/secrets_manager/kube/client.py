@@ -6,7 +6,8 @@ within a deadline; a watch streams for minutes, and is judged by the silence bet
 An API server sends a bookmark about once a minute, so a watch that brings nothing for longer has lost its connection.
 
 A server that sheds load (Priority and Fairness) says so in front of its API, with 429 and no Status: that is meant for
-the whole client, so no call is made before the time that it asks for. A 429 with a Status speaks of one request alone.
+the whole client, so no request is made before the time that it asks for, and then they go one by one (kube/hold.py). A
+429 with a Status speaks of one request alone.
 """
 
 import math
@@ -14,15 +15,17 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from importlib.metadata import version
-from typing import Generic, NamedTuple, TypeVar
+from typing import TypeVar
 
 import httpx
 import msgspec
 import trio
 
 from secrets_manager.kube.credentials import Cluster
-from secrets_manager.kube.errors import MalformedReply, Silent, Throttled, Unreachable
+from secrets_manager.kube.errors import ApiError, MalformedReply, Silent, Throttled, Unreachable
+from secrets_manager.kube.hold import Hold
 from secrets_manager.kube.objects import KubeObject, ObjectKey, Wire
+from secrets_manager.kube.page import Page, decode_page
 from secrets_manager.kube.refusal import error_of
 from secrets_manager.kube.resources import Resource
 from secrets_manager.net.streams import PLAIN, ReplyTooLarge, read_whole, streaming
@@ -35,40 +38,8 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 SILENCE = 90.0
 """Seconds without a byte after which a watch is given up: one and a half times what lies between two bookmarks."""
-ITEMS_AT_A_TIME = 50
-"""So many items of a list are decoded before others have a turn: well under a millisecond."""
-USUAL_HOLD, LONGEST_HOLD = 1.0, 30.0
-"""Seconds for which no call is made where the server sheds load: without a Retry-After, and at most."""
 LARGEST_REFUSAL = 1024 * 1024
 """Bytes that are read of an answer that denies a watch."""
-
-
-class Page(NamedTuple, Generic[T]):
-    """Part of a list; all of it if `continue_token` is empty. `refused` are there as well, but can't be decoded."""
-
-    items: list[T]
-    resource_version: str
-    continue_token: str
-    refused: list[ObjectKey]
-
-
-class _ListMetadata(Wire, frozen=True):
-    resource_version: str
-    continue_token: str = msgspec.field(name="continue", default="")
-
-
-class _List(Wire, frozen=True):
-    metadata: _ListMetadata
-    items: list[msgspec.Raw] | None = None
-
-
-class _Name(Wire, frozen=True):
-    name: str
-    namespace: str = ""
-
-
-class _Named(Wire, frozen=True):
-    metadata: _Name
 
 
 class _Preconditions(Wire, frozen=True):
@@ -90,8 +61,6 @@ class _Kind(Wire, frozen=True):
 
 
 _kind_decoder = msgspec.json.Decoder(_Kind)
-_list_decoder = msgspec.json.Decoder(_List)
-_named_decoder = msgspec.json.Decoder(_Named)
 
 
 class KubeClient:
@@ -106,7 +75,7 @@ class KubeClient:
         self._calls = calls
         self._watches = watches
         self._silence = silence
-        self._held_until = -math.inf
+        self._hold = Hold()
 
     def apart(self) -> "KubeClient":
         """The same, for calls that don't wait when the others are told to."""
@@ -129,17 +98,7 @@ class KubeClient:
         query = {"limit": str(limit), "labelSelector": label_selector, "continue": continue_token}
         body = await self._call("GET", path, query=query)
         with _decoding(f"GET {path}"):
-            listed = _list_decoder.decode(body)
-            page = Page[T]([], listed.metadata.resource_version, listed.metadata.continue_token, [])
-            for number, raw in enumerate(listed.items or ()):
-                if number % ITEMS_AT_A_TIME == 0:
-                    await trio.lowlevel.checkpoint()
-                try:
-                    page.items.append(resource.decode(raw))
-                except (msgspec.MsgspecError, UnicodeDecodeError):
-                    name = _named_decoder.decode(raw).metadata
-                    page.refused.append(ObjectKey(name.namespace, name.name))
-        return page
+            return await decode_page(resource, body)
 
     @asynccontextmanager
     async def watch(
@@ -172,6 +131,7 @@ class KubeClient:
             ),
             timeout=httpx.Timeout(connect=usual.connect, write=usual.write, pool=usual.pool, read=self._silence),
         )
+        await self._turn()
         with _reaching(f"watch of {path}"):
             response = await self._begin(request, within=usual.read)
             try:
@@ -242,16 +202,26 @@ class KubeClient:
         content_type: str = JSON,
     ) -> bytes:
         headers = {"Content-Type": content_type} if content else {}
-        if trio.current_time() < self._held_until:
-            await trio.sleep_until(self._held_until)
+        await self._turn()
         with _reaching(f"{method} {path}"):
             answer = await self._calls.call(method, path, query=_given(query or {}), content=content, headers=headers)
         if not httpx.codes.is_success(answer.status):
-            error = error_of(answer.status, answer.headers, answer.body, request=f"{method} {path}")
-            if isinstance(error, Throttled) and not error.reason:
-                self._held_until = trio.current_time() + min(error.retry_after or USUAL_HOLD, LONGEST_HOLD)
-            raise error
+            raise self._noted(error_of(answer.status, answer.headers, answer.body, request=f"{method} {path}"))
         return answer.body
+
+    async def _turn(self) -> None:
+        """Wait while the server sheds load, and then for a turn."""
+        turn = self._hold.turn(trio.current_time())
+        while trio.current_time() < turn:
+            await trio.sleep_until(turn)
+            if self._hold.overtaken(turn):
+                turn = self._hold.turn(trio.current_time())
+
+    def _noted(self, error: ApiError) -> ApiError:
+        """The error, of which the requests to come know if it concerns them too."""
+        if isinstance(error, Throttled) and not error.reason:
+            self._hold.shed(trio.current_time(), retry_after=error.retry_after)
+        return error
 
     async def _begin(self, request: httpx.Request, *, within: float | None) -> httpx.Response:
         """Send a request and wait for the head of its answer, which comes at once when all is well."""
@@ -260,7 +230,8 @@ class KubeClient:
             if response.is_success:
                 return response
             body = await read_whole(response, at_most=LARGEST_REFUSAL)
-            raise error_of(response.status_code, response.headers, body, request=f"watch of {request.url.path}")
+            error = error_of(response.status_code, response.headers, body, request=f"watch of {request.url.path}")
+            raise self._noted(error)
         raise httpx.ReadTimeout(f"no answer within {within} s", request=request)
 
 

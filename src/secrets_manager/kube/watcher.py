@@ -23,9 +23,9 @@ import msgspec
 import trio
 
 from secrets_manager.backoff import Backoff, Streak
-from secrets_manager.kube.client import Page
 from secrets_manager.kube.errors import ApiError, Expired, KubeError, MalformedReply, Silent
 from secrets_manager.kube.objects import KubeObject, ObjectKey
+from secrets_manager.kube.page import Page
 from secrets_manager.kube.resources import Resource
 from secrets_manager.kube.watchstream import (
     UNREADABLE,

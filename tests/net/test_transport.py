@@ -192,6 +192,43 @@ async def test_the_lane_that_was_used_last_is_taken_first(autojump_clock: trio.t
     assert sorted(lane.requests for lane in gate.lanes) == [1, 5]
 
 
+async def test_connections_that_a_burst_has_left_are_closed_after_a_minute(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    gate = Gate()
+    async with caller_of(Spread(gate.make)) as caller:
+        async with trio.open_nursery() as nursery:
+            for _ in range(64):
+                nursery.start_soon(caller.call, "GET", "/")
+            await trio.testing.wait_all_tasks_blocked()
+            gate.opened.set()
+        for _ in range(59):
+            await trio.sleep(1)
+            await caller.call("GET", "/")
+        assert not any(lane.closed for lane in gate.lanes)
+
+        for _ in range(120):
+            await trio.sleep(1)
+            await caller.call("GET", "/")
+
+        assert len(gate.lanes) == 64
+        assert [lane.requests for lane in gate.lanes if not lane.closed] == [180]
+
+
+async def test_a_lane_whose_connection_was_closed_for_its_age_is_not_used_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    gate = Gate()
+    gate.opened.set()
+    async with caller_of(Spread(gate.make)) as caller:
+        for _ in range(2):
+            await caller.call("GET", "/")
+            await trio.sleep(60)
+            await caller.call("GET", "/")
+
+    assert [(lane.requests, lane.closed) for lane in gate.lanes] == [(1, True), (2, True), (1, True)]
+
+
 async def test_timeout_of_the_caller_goes_with_each_request() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json=request.extensions["timeout"])

@@ -12,14 +12,16 @@
 
 import ssl
 from abc import abstractmethod
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 import httpx
 import trio
 
-from secrets_manager.net.connection import Connection
+from secrets_manager.net.connection import KEPT, Connection
 from secrets_manager.net.exchange import Answer, Lane, Request, Server
 from secrets_manager.net.streams import PLAIN, OnePiece, read_whole
 
@@ -72,7 +74,9 @@ class Borrowed:
 class Spread:
     """Gives each request a lane of its own.
 
-    `make` opens a lane. The lane that was used last is taken first, so that connections stay warm and few.
+    `make` opens a lane. The lane that was used last is taken first, so that connections stay warm and few. Those that a
+    burst has left behind are closed by the next request after `KEPT` seconds. Without any further request they stay, at
+    most as many as were in use at once: the server ends them when it has had enough of them.
     `within` is in seconds, from the request to the last byte of its reply; `max_body` in bytes.
     """
 
@@ -80,7 +84,8 @@ class Spread:
         self._make = make
         self._within = within
         self._max_body = max_body
-        self._idle: list[Lane] = []
+        self._idle: deque[_Idle] = deque()
+        """Those that were used last are at its right end."""
 
     def __repr__(self) -> str:
         return f"Spread({len(self._idle)} idle)"
@@ -88,19 +93,29 @@ class Spread:
     async def exchange(self, request: Request) -> Answer:
         """Raises: httpx.ReadTimeout, ReplyTooLarge, and what the lanes raise."""
         with trio.move_on_after(self._within):
-            lane = self._idle.pop() if self._idle else self._make()
+            await self._close_unused()
+            lane = self._idle.pop().lane if self._idle else self._make()
             try:
                 answer = await lane.exchange(request, at_most=self._max_body)
             except BaseException:
                 await lane.aclose()
                 raise
-            self._idle.append(lane)
+            self._idle.append(_Idle(lane, since=trio.current_time()))
             return answer
         raise httpx.ReadTimeout(f"no whole reply within {self._within:g} s")
 
     async def aclose(self) -> None:
         while self._idle:
-            await self._idle.pop().aclose()
+            await self._idle.pop().lane.aclose()
+
+    async def _close_unused(self) -> None:
+        while self._idle and self._idle[0].since <= trio.current_time() - KEPT:
+            await self._idle.popleft().lane.aclose()
+
+
+class _Idle(NamedTuple):
+    lane: Lane
+    since: float
 
 
 class Authorization(httpx.Auth):

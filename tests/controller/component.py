@@ -39,6 +39,10 @@ from tests.doubles.kube_transport import DOUBLE, KubeTransport, administrator, v
 from tests.doubles.vault import VaultState, VaultTransport
 
 NAMESPACE = "shop"
+RECOMMENDED = ("secret/data/*", "secret/detailed-metadata/*")
+"""What the README lets a role do: read, and list the versions of a folder."""
+READ_ONLY = RECOMMENDED[:1]
+"""The same without the right to list: every source is read once a period."""
 CRD: Object = parse(msgspec.json.encode(crd.definition()))
 QUIET = 65.0
 """Seconds without any change after which nothing more will come: longer than any backoff."""
@@ -110,7 +114,7 @@ class Scene:
         self._nursery = nursery
         self._config = config
         self._random = random.Random(seed)
-        self._credentials = self.vault.reader(*readable)
+        self._credentials = self.vault.reader(*readable, default_policy=False)
         self._over = trio.Event()
         self._controller: Controller | None = None
         for name in (NAMESPACE, "other"):
@@ -325,9 +329,9 @@ async def running(
     config: ControllerConfig | None = None,
     crd: Object | None = CRD,
     seed: int = 0,
-    readable: tuple[str, ...] = ("secret/data/*",),
+    readable: tuple[str, ...] = RECOMMENDED,
 ) -> AsyncIterator[Scene]:
-    """A scene, whose program lives already unless it is told not to; `readable` is what Vault lets it read."""
+    """A scene, whose program lives already unless it is told not to; `readable` is what Vault lets it read and list."""
     root = logging.getLogger()
     level = root.level
     async with trio.open_nursery() as nursery:

@@ -4,9 +4,8 @@ import pytest
 from trio.testing import MockClock
 
 from secrets_manager.config import ControllerConfig
-from tests.controller.component import NAMESPACE, Scene, running
+from tests.controller.component import NAMESPACE, READ_ONLY, RECOMMENDED, Scene, running
 
-LISTABLE = ("secret/data/*", "secret/detailed-metadata/*")
 NAMES = [f"app-{number}" for number in range(8)]
 
 
@@ -22,7 +21,7 @@ def asked(scene: Scene, since: int) -> set[str]:
 
 
 async def test_at_rest_one_listing_takes_the_place_of_all_reads(autojump_clock: MockClock) -> None:
-    async with running(readable=LISTABLE) as scene:
+    async with running() as scene:
         many(scene)
         await scene.settled()
         since, calls = len(scene.vault.requests), len(scene.faults.calls)
@@ -35,7 +34,7 @@ async def test_at_rest_one_listing_takes_the_place_of_all_reads(autojump_clock: 
 
 
 async def test_change_arrives_within_little_more_than_a_second(autojump_clock: MockClock) -> None:
-    async with running(readable=LISTABLE) as scene:
+    async with running() as scene:
         many(scene)
         await scene.settled()
         scene.write("shop/app-3", password="hunter-new")
@@ -45,7 +44,7 @@ async def test_change_arrives_within_little_more_than_a_second(autojump_clock: M
 
 
 async def test_deleted_secret_is_told_and_its_values_stay(autojump_clock: MockClock) -> None:
-    async with running(readable=LISTABLE) as scene:
+    async with running() as scene:
         many(scene)
         await scene.settled()
         scene.vault.delete_kv("secret/data/shop/app-3")
@@ -58,11 +57,13 @@ async def test_deleted_secret_is_told_and_its_values_stay(autojump_clock: MockCl
         assert (scene.reason("app-3"), scene.values("app-3")) == ("Synced", {"pw": "hunter-back"})
 
 
-@pytest.mark.parametrize("lists", [True, False], ids=["right to list is missing", "no OpenBao"])
+@pytest.mark.parametrize(
+    ("readable", "lists"), [(READ_ONLY, True), (RECOMMENDED, False)], ids=["right to list is missing", "no OpenBao"]
+)
 async def test_where_nothing_can_be_listed_every_path_is_read_once_a_period(
-    *, lists: bool, autojump_clock: MockClock
+    *, readable: tuple[str, ...], lists: bool, autojump_clock: MockClock
 ) -> None:
-    async with running(readable=LISTABLE[: 1 if lists else 2]) as scene:
+    async with running(readable=readable) as scene:
         scene.vault.lists = lists
         many(scene)
         await scene.settled()
@@ -119,7 +120,7 @@ async def test_versions_of_one_path_may_be_mixed_in_one_secret(autojump_clock: M
         assert scene.values("app") == {"now": "hunter-2", "before": "hunter-1", "also": "hunter-2"}
 
 
-@pytest.mark.parametrize("readable", [LISTABLE, LISTABLE[:1]], ids=["listed", "read one by one"])
+@pytest.mark.parametrize("readable", [RECOMMENDED, READ_ONLY], ids=["listed", "read one by one"])
 async def test_outage_is_told_by_conditions_and_a_metric_and_changes_no_secret(
     readable: tuple[str, ...], autojump_clock: MockClock
 ) -> None:
@@ -142,7 +143,7 @@ async def test_outage_is_told_by_conditions_and_a_metric_and_changes_no_secret(
 
 
 async def test_deleted_secret_of_a_listed_folder_is_not_read_at_rest(autojump_clock: MockClock) -> None:
-    async with running(readable=LISTABLE) as scene:
+    async with running() as scene:
         many(scene)
         await scene.settled()
         scene.vault.delete_kv("secret/data/shop/app-3")
@@ -155,7 +156,7 @@ async def test_deleted_secret_of_a_listed_folder_is_not_read_at_rest(autojump_cl
 
 
 async def test_message_follows_when_the_metadata_of_a_destroyed_version_go(autojump_clock: MockClock) -> None:
-    async with running(readable=LISTABLE) as scene:
+    async with running() as scene:
         many(scene)
         await scene.settled()
         scene.vault.destroy_kv("secret/data/shop/app-3")

@@ -108,7 +108,7 @@ class VaultState:
         mount.forget(rest)
 
     def policy(self, name: str, *paths: str) -> None:
-        """Allows reading these paths; a * at the end stands for whatever follows."""
+        """Allows reading and listing these paths; a * at the end stands for whatever follows."""
         self._policies[name] = paths
 
     def approle(
@@ -135,11 +135,11 @@ class VaultState:
         self._approles[role_id] = _AppRole({secret_id}, grant, default_policy)
         return Credentials(role_id, secret_id)
 
-    def reader(self, *paths: str) -> Credentials:
-        """A role that may read these paths and nothing else."""
+    def reader(self, *paths: str, default_policy: bool = True) -> Credentials:
+        """A role that may read these paths and look after its token, and nothing else."""
         name = self.fresh("reader")
-        self.policy(name, *paths)
-        return self.approle(name, policies=(name,))
+        self.policy(name, *paths, *(() if default_policy else DEFAULT_POLICY))
+        return self.approle(name, policies=(name,), default_policy=default_policy)
 
     def wrapped_secret_id(self, name: str) -> str:
         """A wrapping token with a new secret_id of the role in it."""

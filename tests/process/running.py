@@ -122,12 +122,13 @@ class Namespace:
 class Place(Namespace):
     """One namespace of the cluster and one folder of the store: what users do there, and what they see."""
 
-    def __init__(self, cluster: ControlPlane, bao: OpenBao, *, namespace: str, may_list: bool = False) -> None:
+    def __init__(self, cluster: ControlPlane, bao: OpenBao, *, namespace: str, may_list: bool = True) -> None:
         super().__init__(cluster, namespace)
         self.bao = bao
         self.home = f"secret/data/{bao.fresh()}"
         self.listing = self.home.replace("/data/", "/detailed-metadata/") + "/"
-        self.credentials = bao.reader(f"{self.home}/*", *([f"{self.listing}*"] if may_list else []))
+        paths = (f"{self.home}/*", *((f"{self.listing}*",) if may_list else ()))
+        self.credentials = bao.reader(*paths, default_policy=False)
         self.vault = {
             "VAULT_ADDR": bao.url,
             "VAULT_ROLE_ID": self.credentials.role_id,
@@ -150,7 +151,7 @@ class World(Place):
         bao: OpenBao,
         folder: Path,
         *flags: str,
-        may_list: bool = False,
+        may_list: bool = True,
         url: str = "",
         kubeconfig: Path | None = None,
     ) -> None:
@@ -167,7 +168,7 @@ def world(
     bao: OpenBao,
     folder: Path,
     *flags: str,
-    may_list: bool = False,
+    may_list: bool = True,
     url: str = "",
     kubeconfig: Path | None = None,
 ) -> Iterator[World]:

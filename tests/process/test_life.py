@@ -21,10 +21,10 @@ PERIODS = 6
 PERIOD_SECONDS = 0.5
 
 
-def test_at_rest_it_asks_vault_once_a_period_for_each_path_and_kubernetes_for_nothing(
+def test_at_rest_without_the_right_to_list_it_asks_vault_once_a_period_for_each_path_and_kubernetes_for_nothing(
     control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
-    with overheard_world(control_plane, openbao, tmp_path) as (here, passed):
+    with overheard_world(control_plane, openbao, tmp_path, may_list=False) as (here, passed):
         for number in range(DEFINITIONS):
             here.define(f"app-{number}", {"k": here.write(f"app-{number}", k="value") + "#k"})
         shared = here.write("shared", k="value")
@@ -50,7 +50,7 @@ def test_at_rest_one_listing_of_a_folder_takes_the_place_of_its_reads(
     control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
     quick = "-vault.list-period=200ms"
-    with overheard_world(control_plane, openbao, tmp_path, quick, may_list=True) as (here, passed):
+    with overheard_world(control_plane, openbao, tmp_path, quick) as (here, passed):
         for number in range(DEFINITIONS):
             here.define(f"app-{number}", {"k": here.write(f"app-{number}", k="value") + "#k"})
         here.program.started()
@@ -76,7 +76,7 @@ def listings(here: World) -> int:
 
 @contextmanager
 def overheard_world(
-    cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str, may_list: bool = False
+    cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str, may_list: bool = True
 ) -> Iterator[tuple[World, list[Passed]]]:
     """A world, and the requests that its program makes to Kubernetes."""
     passed: list[Passed] = []

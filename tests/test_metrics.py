@@ -1,7 +1,10 @@
+import re
+
 from prometheus_client import CollectorRegistry
 
 from secrets_manager.config import AzureConfig, VaultConfig
-from secrets_manager.metrics import AzureMetrics, ControllerMetrics, QueueMetrics, VaultMetrics
+from secrets_manager.metrics import AzureMetrics, BackendMetrics, ControllerMetrics, QueueMetrics, VaultMetrics
+from tests.readme import section
 
 CONFIG = VaultConfig(url="https://vault:8200", engine="kv2", max_token_ttl=300.0)
 UNKNOWN = {
@@ -33,6 +36,32 @@ def test_the_last_sync_and_its_errors_are_told_of_each_definition() -> None:
         ("secrets_manager_controller_sync_errors_total", DB, 1),
         ("secrets_manager_controller_last_sync_status", DB, 1),
     ]
+
+
+def test_readme_has_each_metric_and_its_type() -> None:
+    registry = CollectorRegistry()
+    ControllerMetrics(registry)
+    BackendMetrics(registry)
+    VaultMetrics(registry, CONFIG)
+    AzureMetrics(registry, AzureConfig(name="shop"))
+
+    told = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", section("Metrics"), re.MULTILINE))
+
+    counted = {"counter": "_total"}
+    families = {f"{each.name}{counted.get(each.type, '')}": each.type for each in registry.collect()}
+    assert told == families
+
+
+def test_a_watch_is_asked_for_its_state_when_somebody_looks() -> None:
+    registry = CollectorRegistry()
+    states = [False]
+    ControllerMetrics(registry).watch("Secret", "shop", up=lambda: states[-1])
+    labels = {"kind": "Secret", "namespace": "shop"}
+    assert registry.get_sample_value("secrets_manager_watch_up", labels) == 0
+
+    states.append(True)
+
+    assert registry.get_sample_value("secrets_manager_watch_up", labels) == 1
 
 
 def test_series_go_with_their_definition_and_one_that_never_was_can_go() -> None:

@@ -13,9 +13,12 @@ from secrets_manager.server import Reply, listen, reply_to, serve
 class Patient:
     """A process in the state that the test wants."""
 
-    def __init__(self, *, failures: tuple[str, ...] = (), unsynced: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, *, failures: tuple[str, ...] = (), unsynced: tuple[str, ...] = (), unwatched: tuple[str, ...] = ()
+    ) -> None:
         self.failures = list(failures)
         self.unsynced = list(unsynced)
+        self.unwatched = list(unwatched)
 
 
 WELL = Patient()
@@ -38,12 +41,23 @@ def test_what_only_a_restart_helps_is_unhealthy_but_no_reason_to_leave_the_servi
 
 
 def test_every_watch_that_has_no_list_yet_is_named() -> None:
-    patient = Patient(unsynced=("can't watch secrets in shop: 403 Forbidden", "the first list of web is under way"))
+    patient = Patient(unsynced=("the first list of shop is under way", "the first list of web is under way"))
 
     assert reply_to("/readyz", CollectorRegistry(), patient, patient) == Reply(
-        503, b"can't watch secrets in shop: 403 Forbidden\nthe first list of web is under way\n"
+        503, b"the first list of shop is under way\nthe first list of web is under way\n"
     )
     assert reply_to("/healthz", CollectorRegistry(), patient, patient) == Reply(200, b"ok\n")
+
+
+def test_what_can_not_be_watched_has_its_line_and_is_no_reason_to_be_not_ready() -> None:
+    refusal = "can't watch secrets in shop: 403 Forbidden"
+    ready, starting = Patient(unwatched=(refusal,)), Patient(unsynced=("no list yet",), unwatched=(refusal,))
+
+    assert reply_to("/readyz", CollectorRegistry(), ready, ready) == Reply(200, f"ok\n{refusal}\n".encode())
+    assert reply_to("/readyz", CollectorRegistry(), starting, starting) == Reply(
+        503, f"no list yet\n{refusal}\n".encode()
+    )
+    assert reply_to("/healthz", CollectorRegistry(), ready, ready) == Reply(200, b"ok\n")
 
 
 def test_any_other_path_says_what_there_is() -> None:

@@ -59,7 +59,7 @@ class QueueMetrics:
 
 
 class ControllerMetrics:
-    """The controller's: one series for each definition, but for its queue and the time that its work takes."""
+    """The controller's: one series for each definition, but for its queue, its watches and the time that work takes."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.queue = QueueMetrics(registry, "secretdefinition")
@@ -96,8 +96,19 @@ class ControllerMetrics:
             registry=registry,
         )
 
+        self._watch_up = Gauge(
+            "secrets_manager_watch_up",
+            "Whether a kind can be watched in a namespace. 1 = yes, 0 = not yet, or no longer",
+            ("kind", "namespace"),
+            registry=registry,
+        )
+
     def unexpected_error(self) -> None:
         self._unexpected_errors.inc()
+
+    def watch(self, kind: str, namespace: str, *, up: Callable[[], bool]) -> None:
+        """Ask for the state of this watch whenever somebody looks."""
+        self._watch_up.labels(kind, namespace).set_function(up)
 
     def reconciled(self, seconds: float) -> None:
         self._reconciles.observe(seconds)

@@ -1,13 +1,14 @@
 """What the process tells over HTTP: /metrics for Prometheus, /healthz and /readyz for the kubelet.
 
-/healthz fails where only a restart can help. /readyz fails until the watches have their first full lists. Neither asks
-whether a backend answers: an outage there is no reason to restart or to leave the Service.
+/healthz fails where only a restart can help. /readyz fails until the watches have their first full lists. A namespace
+that can't be watched has a line there, and is no reason to fail while another one can. Neither asks whether a backend
+answers: an outage there is no reason to restart or to leave the Service.
 """
 
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -38,6 +39,11 @@ class Ready(Protocol):
         """What is not ready yet, a line each."""
         ...
 
+    @property
+    def unwatched(self) -> list[str]:
+        """What can't be watched just now, a line each."""
+        ...
+
 
 class Reply(NamedTuple):
     status: int
@@ -53,15 +59,14 @@ def reply_to(path: str, registry: CollectorRegistry, alive: Alive, ready: Ready)
         case "/healthz":
             return _verdict(alive.failures)
         case "/readyz":
-            return _verdict(ready.unsynced)
+            return _verdict(ready.unsynced, remarks=ready.unwatched)
         case _:
             return Reply(404, b"try /metrics, /healthz or /readyz\n")
 
 
-def _verdict(faults: list[str]) -> Reply:
-    if faults:
-        return Reply(503, "".join(f"{fault}\n" for fault in faults).encode())
-    return Reply(200, b"ok\n")
+def _verdict(faults: list[str], *, remarks: Sequence[str] = ()) -> Reply:
+    lines = [*(faults or ["ok"]), *remarks]
+    return Reply(503 if faults else 200, "".join(f"{line}\n" for line in lines).encode())
 
 
 @contextmanager

@@ -167,6 +167,19 @@ class Scene:
         """What the program is not ready for yet."""
         return [] if self._controller is None else self._controller.unsynced
 
+    @property
+    def unwatched(self) -> list[str]:
+        """What the program can't watch just now."""
+        return [] if self._controller is None else self._controller.unwatched
+
+    def watch_up(self, namespace: str) -> tuple[float | None, float | None]:
+        """The metric of the watches of Secrets and of definitions."""
+        secrets, definitions = (
+            self.registry.get_sample_value("secrets_manager_watch_up", {"kind": kind, "namespace": namespace})
+            for kind in ("Secret", "SecretDefinition")
+        )
+        return secrets, definitions
+
     async def settled(self, quiet: float = QUIET) -> None:
         """Wait until nothing has changed in the cluster for so many seconds."""
         with trio.fail_after(UNSETTLED):

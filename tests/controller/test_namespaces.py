@@ -103,10 +103,9 @@ async def test_a_namespace_without_its_role_is_named_and_costs_no_other_and_is_p
 
         refusal = "GET /api/v1/namespaces/other/secrets: 403 Forbidden: there is no Role for it"
         assert scene.values("app") == {"pw": "hunter-1"}
-        assert scene.unsynced == [
-            f"can't watch secrets in other: {refusal}",
-            "the first list of other is under way",
-        ]
+        assert scene.unsynced == []
+        assert scene.unwatched == [f"can't watch secrets in other: {refusal}"]
+        assert (scene.watch_up("shop"), scene.watch_up("other")) == ((1, 1), (0, 0))
         warnings = [line for line in scene.told.lines if line.startswith("WARNING")]
         assert len(warnings) == 1
         assert refusal in warnings[0]
@@ -114,7 +113,62 @@ async def test_a_namespace_without_its_role_is_named_and_costs_no_other_and_is_p
         scene.faults.heal()
         await scene.passed(35)
         assert scene.secret("app", namespace="other") is not None
+        assert scene.unwatched == []
+        assert scene.watch_up("other") == (1, 1)
+
+
+async def test_it_is_not_ready_while_the_first_lists_are_under_way_or_no_namespace_can_be_watched(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(config=ControllerConfig(watch_namespaces=("shop", "other")), alive=False) as scene:
+        scene.faults.next(fault.late(5), when=in_namespace("shop"))
+        scene.faults.always(NO_RIGHT)
+        scene.start()
+        await scene.passed(4)
+        assert scene.unsynced == ["the first list of shop is under way"]
+
+        await scene.passed(10)
+        assert scene.unsynced == ["no namespace can be watched"]
+        assert [line.partition(": ")[0] for line in scene.unwatched] == [
+            "can't watch secrets in shop",
+            "can't watch secretdefinitions in shop",
+            "can't watch secrets in other",
+        ]
+
+        scene.faults.heal()
+        await scene.passed(35)
+        assert (scene.unsynced, scene.unwatched) == ([], [])
+
+
+async def test_a_cluster_wide_program_without_its_cluster_role_is_not_ready(autojump_clock: MockClock) -> None:
+    async with running(alive=False) as scene:
+        scene.faults.always(NO_RIGHT)
+        scene.start()
+        await scene.passed(600)
+        assert scene.unsynced == ["no namespace can be watched"]
+        assert scene.watch_up("") == (0, 0)
+
+        scene.faults.heal()
+        await scene.passed(35)
+        assert (scene.unsynced, scene.watch_up("")) == ([], (1, 1))
+
+
+async def test_an_outage_after_the_first_lists_is_told_and_leaves_it_ready(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        await scene.settled()
+        scene.faults.always(fault.lose_request())
+        scene.cluster.end_watches()
+        await scene.passed(60)
         assert scene.unsynced == []
+        assert [line.partition(": ")[0] for line in scene.unwatched] == [
+            "can't watch secrets in all namespaces",
+            "can't watch secretdefinitions in all namespaces",
+        ]
+        assert scene.watch_up("") == (0, 0)
+
+        scene.faults.heal()
+        await scene.passed(35)
+        assert (scene.unwatched, scene.watch_up("")) == ([], (1, 1))
 
 
 async def test_a_right_that_is_taken_away_while_it_runs_deletes_nothing_and_costs_no_other(

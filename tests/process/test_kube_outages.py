@@ -25,6 +25,7 @@ from tests.real.pod import Container
 
 CRD_PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd.NAME}"
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 ANY = "*"
 LITTLE = "little"
 LONGEST_RETRY_AFTER = 32.0
@@ -195,14 +196,13 @@ def test_a_namespace_without_a_role_or_without_existence_is_named_and_picked_up_
         token = control_plane.service_account_token(here.namespace, "us", rules=[everything()])
         file = control_plane.kubeconfig_for(token, name=here.namespace)
         here.define("app", {"k": here.write("app", k="first") + "#k"})
-        with another(here, tmp_path, kubeconfig=file, namespaces=f"{here.namespace},{late}", ready=False) as program:
+        with another(here, tmp_path, kubeconfig=file, namespaces=f"{here.namespace},{late}") as program:
             here.wait_for("app", {"k": "first"})
-            told = program.answer("/readyz").splitlines()
-            assert [line.partition(": ")[0] for line in told] == [
-                f"can't watch secrets in {late}",
-                f"the first list of {late} is under way",
-            ]
-            assert f"can't watch secrets in {late}: GET /api/v1/namespaces/{late}/secrets: 403 Forbidden" in told[0]
+            refusal = f"can't watch secrets in {late}: GET /api/v1/namespaces/{late}/secrets: 403 Forbidden"
+            ready, told = program.answer("/readyz").splitlines()
+            assert ready == "ok"
+            assert told.startswith(refusal)
+            assert f'secrets_manager_watch_up{{kind="Secret",namespace="{late}"}} 0.0' in program.answer("/metrics")
             assert f"/api/v1/namespaces/{late}/secrets" in program.output.read_text()
 
             control_plane.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": late}})
@@ -212,6 +212,26 @@ def test_a_namespace_without_a_role_or_without_existence_is_named_and_picked_up_
 
             wait_until(lambda: here.values("app") == {"k": "second"}, seconds=30)
             wait_until(lambda: program.answer("/readyz") == "ok\n")
+            assert f'secrets_manager_watch_up{{kind="Secret",namespace="{late}"}} 1.0' in program.answer("/metrics")
+
+
+def test_a_program_that_can_watch_no_namespace_is_not_ready_until_it_can(
+    control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    with world(control_plane, openbao, tmp_path) as here:
+        token = control_plane.service_account_token(here.namespace, "us", rules=[])
+        file = control_plane.kubeconfig_for(token, name=here.namespace)
+        here.define("app", {"k": here.write("app", k="first") + "#k"})
+        with another(here, tmp_path, kubeconfig=file, namespaces=here.namespace, ready=False) as program:
+            program.wait_until(lambda: "403 Forbidden" in program.answer("/readyz"), seconds=20)
+            reply = httpx.get(f"http://127.0.0.1:{program.port}/readyz", trust_env=False)
+            assert reply.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            assert reply.text.splitlines()[0] == "no namespace can be watched"
+
+            control_plane.patch(f"{ROLES}/{here.namespace}/roles/us", {"rules": [everything()]})
+
+            wait_until(lambda: here.values("app") == {"k": "first"}, seconds=30)
+            assert program.answer("/readyz") == "ok\n"
 
 
 def test_a_token_that_is_replaced_and_dies_is_replaced_in_the_program_too(

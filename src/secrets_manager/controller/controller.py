@@ -17,6 +17,7 @@ import trio
 
 from secrets_manager.backends.base import Backend
 from secrets_manager.config import ControllerConfig
+from secrets_manager.controller import readiness
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, SecretDefinition, Spec
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.read_policy import ReadPolicy
@@ -87,6 +88,9 @@ class Controller:
         self._reporter = Reporter(self._events, metrics)
         self._reconciler = self._build_reconciler(client, now)
         self._reflectors = [self._reflect(client, namespace) for namespace in config.watch_namespaces or ("",)]
+        for pair in self._reflectors:
+            for reflector in pair:
+                metrics.watch(reflector.kind, reflector.namespace, up=reflector.up)
 
     async def watch(self) -> None:
         """Keep the stores equal to the cluster until cancelled: writes nothing, so a standby does it too."""
@@ -105,13 +109,13 @@ class Controller:
 
     @property
     def unsynced(self) -> list[str]:
-        """The watches that have not yet brought a first full list, each with the reason."""
-        return [
-            reflector.problem or f"the first list of {reflector.namespace or 'all namespaces'} is under way"
-            for pair in self._reflectors
-            for reflector in pair
-            if not reflector.synced.is_set()
-        ]
+        """Why it is not ready yet, a line each; see readiness.py."""
+        return readiness.unsynced(self._reflectors)
+
+    @property
+    def unwatched(self) -> list[str]:
+        """What can't be watched just now, a line each."""
+        return readiness.unwatched(self._reflectors)
 
     async def _follow(self, secrets: Reflector[CurrentSecret], definitions: Reflector[SecretDefinition]) -> None:
         """Secrets come first, so that the first look at a definition finds its Secret in the store."""

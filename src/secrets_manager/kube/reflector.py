@@ -32,13 +32,26 @@ class Reflector(Generic[T]):
         self._on_change = on_change
 
     @property
+    def kind(self) -> str:
+        return self._watcher.kind
+
+    @property
     def namespace(self) -> str:
         return self._watcher.namespace
+
+    @property
+    def listed(self) -> bool:
+        """Whether the store has held a full list."""
+        return self.synced.is_set()
 
     @property
     def problem(self) -> str:
         """Why the store may be behind the cluster just now; empty while all is well."""
         return self._watcher.problem
+
+    def up(self) -> bool:
+        """Whether the store follows the cluster just now."""
+        return self.listed and not self.problem
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the cluster until cancelled; started once the store holds a full list."""

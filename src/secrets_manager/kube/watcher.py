@@ -238,8 +238,12 @@ class Watcher(Generic[T]):
         self._reason = self.problem = ""
 
     @property
+    def kind(self) -> str:
+        return self._resource.kind
+
+    @property
     def _fields(self) -> dict[str, str]:
-        return {"kind": self._resource.kind, "namespace": self.namespace}
+        return {"kind": self.kind, "namespace": self.namespace}
 
 
 def _retry_after(error: KubeError) -> float | None:

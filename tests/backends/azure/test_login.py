@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from threading import Event
 
 import msgspec
 import pytest
@@ -157,6 +158,25 @@ async def test_endpoint_of_the_login_that_is_not_there(vault: KeyVaultState) -> 
     assert str(caught.value) == (
         "login to Azure as service principal: its endpoint can't be reached (Connection refused)"
     )
+
+
+async def test_stop_does_not_wait_for_a_login_that_hangs(vault: KeyVaultState) -> None:
+    released, reached, metrics = Event(), Event(), RecordedMetrics()
+
+    def hang(request: Request) -> None:
+        if request.is_login:
+            reached.set()
+            released.wait(timeout=20)
+
+    vault.fault = hang
+    async with backend_of(vault, metrics) as backend, trio.open_nursery() as nursery:
+        nursery.start_soon(backend.read, Source("db"))
+        await trio.to_thread.run_sync(reached.wait)
+        nursery.cancel_scope.cancel()
+    login_ended = metrics.login_errors
+    released.set()
+
+    assert login_ended == 0
 
 
 async def test_missing_token_of_kubernetes(vault: KeyVaultState, tmp_path: Path) -> None:

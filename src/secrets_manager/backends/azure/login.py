@@ -183,8 +183,8 @@ class Login:
                 self._credential, self.starts = self._method.make(), after + 1
 
     def close(self) -> None:
-        with self._lock:
-            self._close()
+        """Give up what is open. A login that is under way is not waited for: its thread was left behind."""
+        self._close()
 
     def _close(self) -> None:
         self._credential.__exit__(None, None, None)

@@ -17,6 +17,7 @@ from secrets_manager.backends.base import (
     SourceForbidden,
     SourceMalformed,
     SourceTooLarge,
+    TimedOut,
 )
 from secrets_manager.backends.vault.auth.choice import auth_method
 from secrets_manager.backends.vault.client import VaultClient, certificates_of, open_vault_client
@@ -33,6 +34,8 @@ from secrets_manager.net.transport import MakeTransport
 
 log = logging.getLogger(__name__)
 
+REQUESTS_OF_A_READ = 2
+"""A login and the secret itself: each may take `config.timeout`. What else a read may wait for has to fit into that."""
 REPLACEMENTS = 2
 """Tokens that one read may go through after its first: that which replaces a dead one may die as well."""
 INTRODUCTION_PERIOD = 60.0
@@ -62,12 +65,16 @@ class VaultBackend:
         engine: Engine,
         metrics: VaultMetrics,
         certificates: Certificates,
+        *,
+        within: float,
     ) -> None:
+        """`within` bounds each read and each page of a listing, in seconds: also where it waits for others' login."""
         self._client = client
         self._certificates = certificates
         self._keeper = keeper
         self._engine = engine
         self._metrics = metrics
+        self._within = within
 
     def __repr__(self) -> str:
         return f"VaultBackend({self._client}, {self._keeper})"
@@ -145,8 +152,14 @@ class VaultBackend:
     async def _get(self, path: str, params: Mapping[str, str], *, operation: str = "read") -> tuple[Reply, Token]:
         """The answer to one request, and the token that brought it: another one where the first was dead.
 
-        Where policies forbid a read, there may be a token with others; that they forbid to list is nothing unusual.
+        Raises: Unavailable, SourceTooLarge.
         """
+        with trio.move_on_after(self._within):
+            return await self._ask(path, params, operation=operation)
+        raise TimedOut.of_store(f"Vault at {self._client.address} did not answer in time, with a login that was needed")
+
+    async def _ask(self, path: str, params: Mapping[str, str], *, operation: str) -> tuple[Reply, Token]:
+        """Where policies forbid a read there may be a token with others; that they forbid to list is usual."""
         token = await self._keeper.token()
         replacements = 0
         while True:
@@ -185,4 +198,5 @@ async def open_vault(
         log.warning("vault.tls-skip-verify is set: whoever is between here and Vault can read and change all secrets")
     async with open_vault_client(config, make=make, certificates=certificates, count=metrics.request) as client:
         keeper = TokenKeeper(client, auth, config, metrics, random=Random())  # noqa: S311 - for jitter alone
-        yield VaultBackend(client, keeper, engine, metrics, certificates)
+        within = REQUESTS_OF_A_READ * config.timeout
+        yield VaultBackend(client, keeper, engine, metrics, certificates, within=within)

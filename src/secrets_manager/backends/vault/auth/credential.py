@@ -4,6 +4,8 @@ What is in a file is read anew, since whoever rotates it writes the file and kno
 can be unwrapped once: by us, or by a thief, and then we can tell that somebody has been there.
 """
 
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -11,11 +13,16 @@ import trio
 
 from secrets_manager.backends.base import LoginRefused
 from secrets_manager.backends.vault.client import VaultClient
+from secrets_manager.backends.vault.grace import finish
 from secrets_manager.backends.vault.path import parse_path
 from secrets_manager.backends.vault.replies import OK, REFUSALS, Reply, censored, decode, trouble, words
 
 LARGEST = 64 * 1024
 """Bytes of a file; a JWT has a few thousand."""
+READ_WITHIN = 2.0
+"""Seconds for a file, which is on this machine."""
+UNWRAP_WITHIN = 5.0
+"""Seconds that a stop may wait for what can be unwrapped only once: it would be lost."""
 SPENT = (
     "the wrapping token of the secret_id has expired or was used before: wrap a new one, "
     "and find out who used it if it was not this program"
@@ -42,23 +49,38 @@ class Given(msgspec.Struct, frozen=True):
         return self.text
 
 
-class InFile(msgspec.Struct, frozen=True):
-    """A text in a file, without the white space around it. `what` says what is missing when it is."""
+class InFile:
+    """A text in a file, without the white space around it. `what` says what is missing when it is.
 
-    path: str
-    what: str
+    A file may never end, as a pipe or a network's: the thread that reads it is left behind, and there is one at most.
+    """
+
+    def __init__(self, path: str, what: str) -> None:
+        self._path = path
+        self._what = what
+        self._limiter = trio.CapacityLimiter(1)
+
+    def __repr__(self) -> str:
+        return f"InFile({self._path!r})"
 
     async def read(self, client: VaultClient) -> str:  # noqa: ARG002 - those that are wrapped need it
-        try:
-            async with await trio.open_file(self.path) as file:
-                text = (await file.read(LARGEST + 1)).strip()
-        except (OSError, UnicodeDecodeError):
-            text = ""
+        text = ""
+        with trio.move_on_after(READ_WITHIN):
+            text = await trio.to_thread.run_sync(_read, self._path, abandon_on_cancel=True, limiter=self._limiter)
         if not text or len(text) > LARGEST:
             raise LoginRefused.of_store(
-                f"{self.path} can't be read, is empty or too long, so there is no login: does {self.what}?"
+                f"{self._path} can't be read, is empty or too long, so there is no login: does {self._what}?"
             )
         return text
+
+
+def _read(path: str) -> str:
+    """Empty for what can't be read."""
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            return file.read(LARGEST + 1).strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 class _Wrapped(msgspec.Struct, frozen=True):
@@ -94,26 +116,27 @@ class Wrapped:
     async def read(self, client: VaultClient) -> str:
         token = await self._token.read(client)
         if self._unwrapped[0] != token:
-            self._unwrapped = (token, await self._unwrap(client, token))
+            await self._check_origin(client, token)
+            await finish(partial(self._unwrap, client, token), within=UNWRAP_WITHIN)
         return self._unwrapped[1]
 
-    async def _unwrap(self, client: VaultClient, token: str) -> str:
-        """Where the token is from is asked first: a thief may have put another one in its place."""
+    async def _check_origin(self, client: VaultClient, token: str) -> None:
+        """A thief may have put another one in its place. Raises: Unavailable."""
         asked = await client.request("POST", "sys/wrapping/lookup", operation="lookup-wrapping", body={"token": token})
         looked_up = decode(_taken(censored(asked, [token])), _Lookup)
-        if looked_up is None or not looked_up.data.creation_path.startswith(
-            f"auth/{parse_path(self._mount).url}/role/"
-        ):
+        made_by = f"auth/{parse_path(self._mount).url}/role/"
+        if looked_up is None or not looked_up.data.creation_path.startswith(made_by):
             raise LoginRefused.of_store(
                 f"the wrapping token was not made for a secret_id of auth/{self._mount}: "
                 "somebody may have exchanged it: find out who, and wrap a new secret_id"
             )
-        unwrapped = decode(
-            _taken(await client.request("POST", "sys/wrapping/unwrap", operation="unwrap", token=token)), _Unwrapped
-        )
+
+    async def _unwrap(self, client: VaultClient, token: str) -> None:
+        reply = await client.request("POST", "sys/wrapping/unwrap", operation="unwrap", token=token)
+        unwrapped = decode(_taken(reply), _Unwrapped)
         if unwrapped is None:
             raise LoginRefused.of_store("the wrapping token holds no secret_id: wrap one")
-        return unwrapped.data.secret_id
+        self._unwrapped = (token, unwrapped.data.secret_id)
 
 
 def _taken(reply: Reply) -> bytes:

@@ -1,14 +1,9 @@
 """What a real API server does to the real program: it restarts, loses the CRD, refuses, and takes namespaces away."""
 
-import json
-import ssl
 import sys
-import threading
 import time
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -22,9 +17,9 @@ from tests.real.kube_api import wait_until
 from tests.real.network import Passed, network
 from tests.real.openbao import OpenBao
 from tests.real.pod import Container
+from tests.real.webhook import refusing_webhook
 
 CRD_PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd.NAME}"
-WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 ANY = "*"
 LITTLE = "little"
@@ -78,7 +73,10 @@ def test_a_crd_that_goes_and_comes_back_costs_nothing_by_our_hand(
 def test_a_webhook_that_refuses_is_quoted_until_it_lets_pass(
     control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
-    with world(control_plane, openbao, tmp_path) as here, refusing_webhook(here, "not on my watch"):
+    with (
+        world(control_plane, openbao, tmp_path) as here,
+        refusing_webhook(control_plane, here.namespace, lambda _: "not on my watch") as path,
+    ):
         here.program.started()
         here.define("app", {"k": here.write("app", k="hunter-1") + "#k"})
         here.wait_for_reason("app", "SecretRejected")
@@ -87,7 +85,7 @@ def test_a_webhook_that_refuses_is_quoted_until_it_lets_pass(
         )
         assert here.secret("app") is None
 
-        control_plane.delete(f"{WEBHOOKS}/{here.namespace}")
+        control_plane.delete(path)
         wait_until(lambda: here.values("app") == {"k": "hunter-1"}, seconds=30)
         here.wait_for_reason("app", "Synced")
 
@@ -320,53 +318,3 @@ def another(
         else:
             program.start()
         yield program
-
-
-@contextmanager
-def refusing_webhook(here: World, why: str) -> Iterator[None]:
-    """A webhook that refuses each new Secret of the namespace."""
-
-    class Refuse(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            review = parse(self.rfile.read(int(self.headers["Content-Length"])))
-            verdict = {"uid": text(review, "request", "uid"), "allowed": False, "status": {"code": 400, "message": why}}
-            body = json.dumps({**review, "response": verdict}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-            pass
-
-    certificate = here.cluster.ca_file
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refuse)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    here.cluster.patch(f"/api/v1/namespaces/{here.namespace}", {"metadata": {"labels": {"guarded": here.namespace}}})
-    webhook: Object = {
-        "name": "guard.example.com",
-        "clientConfig": {
-            "url": f"https://127.0.0.1:{server.server_address[1]}/",
-            "caBundle": b64encode(certificate.read_bytes()).decode(),
-        },
-        "namespaceSelector": {"matchLabels": {"guarded": here.namespace}},
-        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["secrets"], "operations": ["CREATE"]}],
-        "sideEffects": "None",
-        "admissionReviewVersions": ["v1"],
-    }
-    configuration: Object = {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": here.namespace},
-        "webhooks": [webhook],
-    }
-    here.cluster.request("POST", WEBHOOKS, body=configuration)
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -1,10 +1,12 @@
 """Candidates for one lease on one cluster in memory, each with a clock and a network of its own, in virtual time."""
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from random import Random
 
+import httpx
 import trio
 
 from secrets_manager.config import Config, LeaseConfig
@@ -12,9 +14,9 @@ from secrets_manager.controller.leadership import elector
 from secrets_manager.demo.api.cluster import Cluster
 from secrets_manager.demo.api.documents import Json, Object, at
 from secrets_manager.kube.client import open_client
-from secrets_manager.kube.lease import LeadershipLost
+from secrets_manager.kube.lease import Elector, LeadershipLost, Unopposed
 from tests.doubles import faults as fault
-from tests.doubles.faults import Faults
+from tests.doubles.faults import Fault, Faults, Send
 from tests.doubles.kube_transport import DOUBLE, KubeTransport, administrator, virtual_time
 
 LEASE = LeaseConfig(enabled=True)
@@ -24,18 +26,53 @@ OFFLINE = fault.lose_request()
 Work = Callable[[], Awaitable[None]] | None
 
 
+class Connection(httpx.AsyncBaseTransport):
+    """A lane whose first request has to connect before, which takes its time; as long as the client waits for that."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, seconds: float) -> None:
+        self._inner = inner
+        self._seconds = seconds
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        seconds, self._seconds = self._seconds, 0.0
+        await trio.sleep(seconds)
+        return await self._inner.handle_async_request(request)
+
+
+def travelling(there: float, back: float, *, nursery: trio.Nursery) -> Fault:
+    """Let the request take its time to the server, where it arrives also if the client gives up, and the reply, too."""
+
+    async def fault(request: httpx.Request, send: Send) -> httpx.Response:
+        replies, inbox = trio.open_memory_channel[httpx.Response](math.inf)
+
+        async def arrive() -> None:
+            await trio.sleep(there)
+            reply = await send(request)
+            await trio.sleep(back)
+            replies.send_nowait(reply)
+
+        nursery.start_soon(arrive)
+        return await inbox.receive()
+
+    return fault
+
+
 class Candidate:
     """One process that wants to work. It notes each term of its work: when it began, and when it ended."""
 
-    def __init__(self, name: str, arena: "Arena", *, skew: float, work: Work) -> None:
+    def __init__(self, name: str, arena: "Arena", *, skew: float, work: Work, ending: float, connecting: float) -> None:
         self.name = name
+        self.elector: Elector = Unopposed()
         self.faults = Faults(KubeTransport(arena.cluster))
         self.life = trio.CancelScope()
         self.over = trio.Event()
         self.done = trio.Event()
+        self.killed = False
         self.lost = ""
         self.terms: list[list[float]] = []
         self._arena = arena
+        self._ending = ending
+        self._connecting = connecting
         self._skew = timedelta(seconds=skew)
         self._task = work or self.done.wait
 
@@ -44,8 +81,8 @@ class Candidate:
         return bool(self.terms) and len(self.terms[-1]) == 1
 
     async def run(self) -> None:
-        async with open_client(DOUBLE, make=lambda: self.faults) as client:
-            leader = elector(
+        async with open_client(DOUBLE, make=lambda: Connection(self.faults, self._connecting)) as client:
+            self.elector = elector(
                 Config(lease=LEASE),
                 client,
                 namespace="default",
@@ -55,7 +92,7 @@ class Candidate:
             )
             try:
                 with self.life:
-                    await leader.run(self._work)
+                    await self.elector.run(self._work)
             except* LeadershipLost as group:
                 self.lost = str(group.exceptions[0])
         self.over.set()
@@ -67,14 +104,23 @@ class Candidate:
         try:
             await self._task()
         finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(self._ending)
             self.terms[-1].append(trio.current_time())
             self._arena.workers.remove(self.name)
 
     async def kill(self) -> None:
         """End it as SIGKILL does: nothing more of it reaches anybody."""
+        self.killed = True
+        self.faults.heal()
         self.faults.always(OFFLINE)
+        self._ending = 0.0
         self.life.cancel()
         await self.over.wait()
+
+    def slow_road(self, there: float, back: float) -> Fault:
+        """A fault that makes requests and replies slow; what was sent arrives even when nobody waits for it."""
+        return travelling(there, back, nursery=self._arena.nursery)
 
     def _time(self) -> datetime:
         return virtual_time() + self._skew
@@ -86,13 +132,18 @@ class Arena:
     def __init__(self, nursery: trio.Nursery) -> None:
         self.cluster = Cluster(now=virtual_time)
         self.workers: list[str] = []
+        self.nursery = nursery
         self._user = administrator(self.cluster)
-        self._nursery = nursery
 
-    def enter(self, name: str, *, skew: float = 0.0, work: Work = None) -> Candidate:
-        """Let a candidate live; its clock is off by `skew` seconds, and it works until `done` unless told otherwise."""
-        candidate = Candidate(name, self, skew=skew, work=work)
-        self._nursery.start_soon(candidate.run)
+    def enter(
+        self, name: str, *, skew: float = 0.0, work: Work = None, ending: float = 0.0, connecting: float = 0.0
+    ) -> Candidate:
+        """Let a candidate live, which works until `done` unless told otherwise.
+
+        In seconds: by how much its clock is off, how long its work takes to end, and each connection to come about.
+        """
+        candidate = Candidate(name, self, skew=skew, work=work, ending=ending, connecting=connecting)
+        self.nursery.start_soon(candidate.run)
         return candidate
 
     async def until_at_work(self, candidate: Candidate) -> float:

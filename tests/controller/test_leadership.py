@@ -2,6 +2,7 @@
 
 from random import Random
 
+import httpx
 import pytest
 import trio
 from trio.testing import MockClock
@@ -11,9 +12,10 @@ from secrets_manager.controller.leadership import elector, lease_name
 from secrets_manager.demo.api.cluster import Cluster
 from secrets_manager.demo.api.documents import at
 from secrets_manager.kube.client import open_client
-from tests.controller.arena import LEASE, OFFLINE, arena
+from secrets_manager.kube.lease import Unopposed
+from tests.controller.arena import LEASE, OFFLINE, PATH, arena
 from tests.doubles import faults as fault
-from tests.doubles.faults import Fault, Faults
+from tests.doubles.faults import Call, Fault, Faults, Send
 from tests.doubles.kube_transport import DOUBLE, KubeTransport, administrator, virtual_time
 
 
@@ -128,6 +130,115 @@ async def test_a_stop_in_the_middle_of_a_renewal_releases_the_lease_all_the_same
         one.faults.next(fault.kill_after(one.life), when=fault.is_write)
         await one.over.wait()
         assert here.lease("holderIdentity") in ("", None)
+
+
+async def test_a_renewal_that_lands_while_the_lease_is_released_does_not_keep_it(autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        two = here.enter("two")
+        await trio.sleep(20)
+        cut_off: list[httpx.Request] = []
+
+        async def cut(request: httpx.Request, send: Send) -> httpx.Response:
+            cut_off.append(request)
+            one.life.cancel()
+            return await trio.sleep_forever()
+
+        async def read_before_it_lands(request: httpx.Request, send: Send) -> httpx.Response:
+            reply = await send(request)
+            assert (await send(cut_off[0])).is_success
+            return reply
+
+        one.faults.next(cut, when=fault.is_write)
+        one.faults.next(read_before_it_lands)
+        await one.over.wait()
+
+        assert here.lease("holderIdentity") in ("", None)
+        assert await here.until_at_work(two) <= LEASE.retry_period * 1.2 + 0.1
+
+
+async def test_a_release_that_always_meets_a_conflict_ends_all_the_same(autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        one.faults.always(fault.answer(409, reason="Conflict"), when=fault.is_write)
+        began = trio.current_time()
+
+        one.life.cancel()
+        with trio.move_on_after(60):
+            await one.over.wait()
+
+        assert trio.current_time() - began <= LEASE.renew_deadline / 2 + 0.01
+        assert here.lease("holderIdentity") == "one"
+
+
+async def test_a_leader_that_is_well_renews_by_one_write_each_retry_period(autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        before = len(one.faults.calls)
+        await trio.sleep(10 * LEASE.retry_period + 0.1)
+        assert one.faults.calls[before:] == [Call("PATCH", PATH)] * 10
+
+
+@pytest.mark.parametrize("seconds", [2.6, 4.0, 4.8])
+async def test_a_leader_whose_requests_are_slow_but_answered_stays_leader(
+    seconds: float, autojump_clock: MockClock
+) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        two = here.enter("two")
+        one.faults.always(one.slow_road(seconds / 2, seconds / 2))
+        await trio.sleep(120)
+        assert (one.at_work, len(one.terms), two.terms) == (True, 1, [])
+
+
+@pytest.mark.parametrize("seconds", [2.6, 4.0, 4.8])
+async def test_a_candidate_that_is_slow_to_connect_and_to_be_answered_gets_the_lease_and_keeps_it(
+    seconds: float, autojump_clock: MockClock
+) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        two = here.enter("two", connecting=2 * seconds)
+        two.faults.always(two.slow_road(seconds / 2, seconds / 2))
+        await trio.sleep(60)
+
+        await one.kill()
+        await here.until_at_work(two)
+        await trio.sleep(120)
+
+        assert (two.at_work, len(two.terms)) == (True, 1)
+
+
+async def test_work_that_goes_on_after_the_lease_has_expired_is_told(autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one", ending=60.0)
+        await here.until_at_work(one)
+        one.faults.always(OFFLINE)
+
+        await trio.sleep(LEASE.duration - 0.3)
+        assert one.elector.expired == ""
+        await trio.sleep(0.4)
+        assert (
+            one.elector.expired
+            == f"the lease default/{lease_name('SecretDefinition')} has expired, and the work goes on"
+        )
+
+        await one.over.wait()
+        assert one.elector.expired == ""
+
+
+async def test_neither_a_leader_that_is_well_nor_a_standby_has_an_expired_lease(autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        two = here.enter("two")
+        for _ in range(100):
+            await trio.sleep(1)
+            assert (one.elector.expired, two.elector.expired, Unopposed().expired) == ("", "", "")
 
 
 @pytest.mark.parametrize("seed", range(5))

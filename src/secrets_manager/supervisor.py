@@ -65,9 +65,9 @@ async def run(config: Config) -> None:
             )
             liveness = Liveness(lambda: leader.expired)
             async with trio.open_nursery() as process:
-                await process.start(serve, listener, registry, liveness, controller)
+                await process.start(serve, listener, registry, liveness, controller.watches)
                 process.start_soon(liveness.supervise, "the upkeep of the backend", backend.maintain)
-                process.start_soon(liveness.supervise, "the watch", controller.watch)
+                process.start_soon(liveness.supervise, "the watch", controller.watches.run)
                 async with trio.open_nursery() as term:
                     await term.start(cancel_on_signal, term.cancel_scope)
                     await leader.run(partial(liveness.supervise, "the work", controller.work))

@@ -158,19 +158,19 @@ class Scene:
                     clock=virtual_time,
                 )
                 await process.start(bao.maintain)
-                process.start_soon(controller.watch)
+                process.start_soon(controller.watches.run)
                 process.start_soon(controller.work)
         over.set()
 
     @property
     def unsynced(self) -> list[str]:
         """What the program is not ready for yet."""
-        return [] if self._controller is None else self._controller.unsynced
+        return [] if self._controller is None else self._controller.watches.unsynced
 
     @property
     def unwatched(self) -> list[str]:
         """What the program can't watch just now."""
-        return [] if self._controller is None else self._controller.unwatched
+        return [] if self._controller is None else self._controller.watches.unwatched
 
     def watch_up(self, namespace: str) -> tuple[float | None, float | None]:
         """The metric of the watches of Secrets and of definitions."""

@@ -1,15 +1,18 @@
 """Changes found by listing the vault."""
 
+import msgspec
 import pytest
 
+from secrets_manager.backends.azure.client import PAGES
 from secrets_manager.backends.base import (
     NotListable,
     Place,
     Source,
     Unavailable,
 )
+from secrets_manager.demo.api.documents import Json, Object
 from tests.backends.azure.stand import RecordedMetrics, answering, backend_of
-from tests.doubles.key_vault import KeyVaultState, failure
+from tests.doubles.key_vault import KeyVaultState, Response, failure
 
 DB = Source("db")
 NO_VERSION = "0" * 32
@@ -86,3 +89,89 @@ async def test_place_of_a_source(vault: KeyVaultState) -> None:
     async with backend_of(vault) as backend:
         assert backend.place(Source("DB")) == Place("", "db")
         assert backend.place(Source("DB", NO_VERSION)) is None
+
+
+ITEM: Object = {"id": "https://localhost/secrets/db", "attributes": {"enabled": True, "updated": 1_700_000_000}}
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        {},
+        [],
+        "db",
+        {"value": None},
+        {"value": {}},
+        {"value": [None]},
+        {"value": ["db"]},
+        {"value": [{}]},
+        {"value": [{"id": 1}]},
+        {"value": [{"id": "db"}]},
+        {"value": [{"id": "https://localhost/secrets"}]},
+        {"value": [{**ITEM, "attributes": None}]},
+        {"value": [{**ITEM, "attributes": "none"}]},
+        {"value": [{**ITEM, "attributes": {"updated": "soon"}}]},
+        {"value": [{**ITEM, "attributes": {"updated": 10**12}}]},
+        {"value": [{**ITEM, "attributes": {"updated": 10**400}}]},
+        {"value": [{**ITEM, "attributes": {"updated": -(10**12)}}]},
+        {"value": [{**ITEM, "attributes": {"updated": "1" * 5000}}]},
+        {"value": [{**ITEM, "attributes": {"enabled": "perhaps"}}]},
+        {"value": [ITEM], "nextLink": 1},
+        {"value": [ITEM], "nextLink": "secrets"},
+        {"value": [ITEM], "nextLink": "https://["},
+    ],
+    ids=str,
+)
+async def test_odd_listing_gives_markers_or_says_that_there_are_none(vault: KeyVaultState, listed: Json) -> None:
+    body = msgspec.json.encode(listed)
+    vault.fault = answering(Response(200, body, {"Content-Type": "application/json"}))
+
+    async with backend_of(vault) as backend:
+        try:
+            markers = await backend.markers("")
+        except (NotListable, Unavailable):
+            return
+
+    assert set(markers) <= {"db", "none", ""}
+    assert all(markers.values())
+
+
+@pytest.mark.parametrize("body", [b"[" * 20_000, b'{"value": [' + b"[" * 20_000 + b"]" * 20_000 + b"]}"])
+async def test_listing_that_is_nested_without_end(vault: KeyVaultState, body: bytes) -> None:
+    vault.fault = answering(Response(200, body, {"Content-Type": "application/json"}))
+
+    async with backend_of(vault) as backend:
+        with pytest.raises((NotListable, Unavailable)):
+            await backend.markers("")
+
+
+async def test_listing_that_has_no_end_is_given_up(vault: KeyVaultState) -> None:
+    """Pages without secrets are usual, and these lead in a circle."""
+    body = msgspec.json.encode({"value": [], "nextLink": f"{vault.url}/secrets?api-version=7.6"})
+    vault.fault = answering(Response(200, body, {"Content-Type": "application/json"}))
+    metrics = RecordedMetrics()
+
+    async with backend_of(vault, metrics) as backend:
+        with pytest.raises(NotListable):
+            await backend.markers("")
+
+    assert [operation for operation, _ in metrics.requests].count("list") == PAGES
+
+
+async def test_secret_that_is_disabled_has_a_marker_of_its_own_and_a_deleted_one_has_none(
+    vault: KeyVaultState,
+) -> None:
+    vault.set("db", "v")
+    vault.set("other", "v")
+    listed: list[str | None] = []
+    async with backend_of(vault) as backend:
+        listed.append((await backend.markers("")).get("db"))
+        vault.disable("db")
+        listed.append((await backend.markers("")).get("db"))
+        vault.delete("db")
+        listed.append((await backend.markers("")).get("db"))
+
+    live, disabled, gone = listed
+    assert live is not None
+    assert disabled == f"{live} disabled"
+    assert gone is None

@@ -119,10 +119,19 @@ class ControlPlane(KubeApi):
             self.apply(crd)
         for crd in crds:
             collection = f"/apis/{served_version(crd)}/{text(crd, 'spec', 'names', 'plural')}"
-            wait_until(partial(self._serves, collection))
+            wait_until(partial(self.serves, collection))
         if len(self.list(path)) > len(before):
             self.controllers.kill()
             self.start_controllers()
+
+    def serves(self, collection: str) -> bool:
+        """Whether a new kind can be listed. For a moment its storage answers 429 instead."""
+        try:
+            return self.find(collection) is not None
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                raise
+            return False
 
     def service_account_token(self, namespace: str, name: str, *, rules: list[Json], cluster: bool = False) -> str:
         """The token of a new ServiceAccount which may do what the rules say: in its namespace, or everywhere."""
@@ -183,14 +192,6 @@ class ControlPlane(KubeApi):
 
     def close(self) -> None:
         self._client.close()
-
-    def _serves(self, collection: str) -> bool:
-        try:
-            return self.find(collection) is not None
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code != httpx.codes.TOO_MANY_REQUESTS:  # its storage is being made
-                raise
-            return False
 
     def _controllers_work(self) -> bool:
         return self.find("/api/v1/namespaces/default/serviceaccounts/default") is not None

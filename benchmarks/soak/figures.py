@@ -84,7 +84,7 @@ def _series(metrics: list[Metric], model: Model) -> tuple[int, int, int]:
         labels = sample.labels
         if "path" in labels:
             lives = labels["path"] in in_use
-        elif "namespace" in labels:
+        elif {"namespace", "name"} <= labels.keys():
             lives = (labels["namespace"], labels["name"]) in model.definitions
         else:
             general += 1

@@ -32,7 +32,7 @@ def real(control_plane: ControlPlane) -> ControlPlane:
     return control_plane
 
 
-@pytest.fixture(params=["double", "real"])
+@pytest.fixture(params=["double", pytest.param("real", marks=pytest.mark.real)])
 def chosen(request: pytest.FixtureRequest) -> Cluster | ControlPlane:
     """One of both; the real one is not started for the double's sake."""
     found = request.getfixturevalue(request.param)
@@ -50,7 +50,7 @@ async def api(chosen: Cluster | ControlPlane) -> AsyncIterator[Api]:
             yield Api(client, namespace=chosen.namespace("contract"), cluster=None)
 
 
-@pytest.fixture(params=["double", "openbao"])
+@pytest.fixture(params=["double", pytest.param("openbao", marks=pytest.mark.real)])
 def vault(request: pytest.FixtureRequest) -> Vault:
     """One of both; the real one is not started for the double's sake."""
     if request.param == "double":

@@ -30,7 +30,7 @@ class KeyVault(Protocol):
     def delete(self, name: str) -> None: ...
 
 
-@pytest.fixture(params=["double", "emulator"])
+@pytest.fixture(params=["double", pytest.param("emulator", marks=pytest.mark.real)])
 def vault(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> KeyVault:
     """One of both; the real one is not started for the double's sake."""
     if request.param == "double":

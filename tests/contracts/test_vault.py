@@ -370,6 +370,7 @@ class TestServer:
         assert (server.version, server.cluster_id, server.cluster_name) == ("2.7.2", "", "")
 
 
+@pytest.mark.real
 async def test_certificate_that_is_not_trusted(tmp_path: Path) -> None:
     with running_openbao(tmp_path, tls=True) as bao:
         async with open_vault_client(config_for(bao, NOBODY)) as client:

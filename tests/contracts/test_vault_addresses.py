@@ -32,6 +32,9 @@ listener "unix" {{
 """
 
 
+pytestmark = pytest.mark.real
+
+
 class Addresses:
     """One OpenBao with a listener that wants a client's certificate, and a Unix socket."""
 

@@ -15,6 +15,8 @@ from tests.real.http_proxy import HttpProxy, http_proxy
 from tests.real.openbao_cluster import OpenBaoCluster, running_openbao_cluster
 from tests.real.openbao_stored import StoredOpenBao
 
+pytestmark = pytest.mark.real
+
 PATH = Source("secret/data/app")
 NEW_LEADER_WITHIN = 30.0
 """Seconds."""

@@ -66,6 +66,7 @@ async def test_http_goes_through_the_proxy_with_its_credentials(openbao: OpenBao
     assert proxy.credentials == {"Proxy-Authorization: Basic dXNlcjpodW50ZXIy"}
 
 
+@pytest.mark.real
 async def test_https_goes_through_a_tunnel(tmp_path: Path, proxy: HttpProxy) -> None:
     authority, port = Authority(tmp_path), free_port()
     certificate, key = authority.issue("server", alternative="DNS:vault.test")

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 import trio
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 
 from secrets_manager.backends.vault.backend import open_vault
 from secrets_manager.config import ControllerConfig, VaultConfig
@@ -328,7 +328,8 @@ class Scene:
 
     def leaks(self) -> list[str]:
         """Log lines, metrics, and writes to anything but Secrets that hold a value, a token or a login."""
-        lines = [*self.told.lines, *generate_latest(self.registry).decode().splitlines()]
+        samples = [sample for family in self.registry.collect() for sample in family.samples]
+        lines = [*self.told.lines, *(str(sample.labels) for sample in samples)]
         changes = [write.change for write in self.door.writes if write.kind != "secrets"]
         lines += [msgspec.json.encode(change.after).decode() for change in changes]
         hidden = {*self.canaries, "canary-"}

@@ -15,7 +15,7 @@ from secrets_manager.demo.api.requests import Reply, Request
 from secrets_manager.demo.api.watches import Watch
 from secrets_manager.kube import credentials as kube
 from secrets_manager.net.tls import Tls, client_context
-from tests.real.kube_api import KubeApi
+from tests.real.kube_api import KubeApi, Query
 
 AS_OF = "as_of"
 """A request's extension: the revision that a stale read is answered from."""
@@ -37,12 +37,13 @@ def virtual_time() -> datetime:
 def administrator(cluster: Cluster) -> KubeApi:
     """Give a test the same synchronous client as for a real cluster; it bypasses all faults."""
 
-    def handle(request: httpx.Request) -> httpx.Response:
-        answer = cluster.handle(translated(request, request.read()))
+    def send(method: str, path: str, query: Query, body: bytes, content_type: str) -> tuple[int, bytes]:
+        asked = {name: str(value) for name, value in query.items()}
+        answer = cluster.handle(Request(method, path, asked, body, content_type))
         assert isinstance(answer, Reply), "this client does not watch"
-        return whole(answer)
+        return answer.status, answer.body
 
-    return KubeApi(httpx.Client(transport=httpx.MockTransport(handle), base_url="http://double"))
+    return KubeApi(send)
 
 
 def translated(request: httpx.Request, body: bytes) -> Request:

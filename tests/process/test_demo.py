@@ -4,6 +4,10 @@ import re
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.real
+
 SHOWN = [
     "OpenBao, a Kubernetes API in memory and the controller are up",
     "✓ a SecretDefinition becomes a Secret _ s",

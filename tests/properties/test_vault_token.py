@@ -39,7 +39,7 @@ settings_of_all_kinds = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(setting=settings_of_all_kinds)
 def test_token_never_dies_and_requests_stay_few(setting: Setting) -> None:
     async def main() -> tuple[int, int]:

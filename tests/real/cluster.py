@@ -22,7 +22,7 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from secrets_manager.demo.api.documents import Json, Object, at, items, text
-from tests.real.kube_api import KubeApi, wait_until
+from tests.real.kube_api import KubeApi, over_http, wait_until
 from tests.real.program import Program, free_port
 
 BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager")
@@ -86,7 +86,8 @@ class ControlPlane(KubeApi):
         self.controllers = controllers
         self._folder = folder
         self.kubeconfig = self.kubeconfig_for(token, name="admin")
-        super().__init__(self.client_for(token))
+        self._client = self.client_for(token)
+        super().__init__(over_http(self._client))
 
     def __repr__(self) -> str:
         return f"ControlPlane({self.url})"

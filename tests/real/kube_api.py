@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import httpx
 import msgspec
@@ -47,27 +47,31 @@ def path_of(document: Object, *, named: bool) -> str:
     return "/".join(parts)
 
 
+class Send(Protocol):
+    """Makes one request, and returns the status and the body of its answer."""
+
+    def __call__(self, method: str, path: str, query: Query, body: bytes, content_type: str) -> tuple[int, bytes]: ...
+
+
+def over_http(client: httpx.Client) -> Send:
+    def send(method: str, path: str, query: Query, body: bytes, content_type: str) -> tuple[int, bytes]:
+        reply = client.request(method, path, params=query, content=body, headers={"Content-Type": content_type})
+        return reply.status_code, reply.content
+
+    return send
+
+
 class KubeApi:
     """Each method is one request; what is no success raises httpx.HTTPStatusError."""
 
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
+    def __init__(self, send: Send) -> None:
+        self._send = send
 
     def request(
         self, method: str, path: str, *, body: Json = None, query: Query | None = None, content_type: str = ""
     ) -> Object:
-        reply = self._client.request(
-            method,
-            path,
-            params=query,
-            content=None if body is None else msgspec.json.encode(body),
-            headers={"Content-Type": content_type or "application/json"},
-        )
-        if not reply.is_success:
-            raise httpx.HTTPStatusError(
-                f"{method} {path}: {reply.status_code} {reply.text}", request=reply.request, response=reply
-            )
-        return parse(reply.content)
+        content = b"" if body is None else msgspec.json.encode(body)
+        return parse(self._answer(method, path, query or {}, content, content_type or "application/json"))
 
     def create(self, document: Object) -> Object:
         return self.request("POST", path_of(document, named=False), body=document)
@@ -95,8 +99,7 @@ class KubeApi:
 
     def lines(self, path: str, query: Query) -> list[Object]:
         """All that a watch brings until the server ends it."""
-        reply = self._client.get(path, params=query).raise_for_status()
-        return [parse(line) for line in reply.content.splitlines()]
+        return [parse(line) for line in self._answer("GET", path, query, b"", "application/json").splitlines()]
 
     def list(self, path: str, **query: str | int) -> list[Object]:
         return [each for each in items(self.get(path, **query), "items") if isinstance(each, dict)]
@@ -109,6 +112,16 @@ class KubeApi:
 
     def delete(self, path: str, *, options: Object | None = None) -> Object:
         return self.request("DELETE", path, body=options)
+
+    def _answer(self, method: str, path: str, query: Query, body: bytes, content_type: str) -> bytes:
+        status, content = self._send(method, path, query, body, content_type)
+        if not httpx.codes.is_success(status):
+            raise httpx.HTTPStatusError(
+                f"{method} {path}: {status} {content.decode()}",
+                request=httpx.Request(method, f"http://any{path}"),
+                response=httpx.Response(status, content=content),
+            )
+        return content
 
 
 def wait_until(predicate: Callable[[], bool], *, seconds: float = 10.0) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from socket import socket
 from threading import current_thread, main_thread
@@ -13,6 +14,9 @@ from typing import Self
 
 POLL = 0.02
 TAIL = 4000
+
+may_start: ContextVar[bool] = ContextVar("may_start", default=True)
+"""False in a test that is said to do without real servers."""
 
 
 class ProgramFailed(Exception):
@@ -58,6 +62,7 @@ class Program:
         return self._process.pid
 
     def start(self) -> None:
+        assert may_start.get(), f"{self} is started by a test that is not marked; mark it: pytest.mark.real"
         assert not self.running, f"{self} runs already"
         assert current_thread() is main_thread(), "the kernel would kill it when the starting thread ends"
         with self._log.open("ab") as log:

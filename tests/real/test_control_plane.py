@@ -13,6 +13,8 @@ from tests.contracts.widgets import secret
 from tests.real.cluster import ControlPlane
 from tests.real.program import Program, ProgramFailed
 
+pytestmark = pytest.mark.real
+
 SECRETS: list[Json] = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}]
 
 

@@ -34,6 +34,7 @@ from secrets_manager.net.transport import Borrowed, Caller, MakeTransport, Sprea
 T = TypeVar("T", bound=KubeObject)
 
 FIELD_MANAGER = "secrets-manager"
+USER_AGENT = f"secrets-manager/{version('secrets-manager')}"
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 SILENCE = 90.0
@@ -270,7 +271,7 @@ async def open_client(
     """Open a client for the length of the block. `make` opens a road to something else than the network."""
     call = (lambda: Borrowed(make())) if make else partial(open_lane, tls=cluster.tls, proxy=cluster.proxy)
     stream = make or partial(open_pool, tls=cluster.tls, proxy=cluster.proxy)
-    headers = {"Accept": JSON, "User-Agent": f"secrets-manager/{version('secrets-manager')}"}
+    headers = {"Accept": JSON, "User-Agent": USER_AGENT}
     async with (
         aclosing(Spread(call)) as spread,
         httpx.AsyncClient(

@@ -18,17 +18,17 @@ TYPES: dict[str, tuple[type, ...]] = {
     "integer": (int,),
     "number": (int, float),
 }
-LIMITS = (
-    # keyword, the type it speaks of, is it a lower bound, words
-    ("minimum", "number", True, "greater than or equal to"),
-    ("maximum", "number", False, "less than or equal to"),
-    ("minLength", "string", True, "at least {} chars long"),
-    ("maxLength", "string", False, "at most {} chars long"),
-    ("minItems", "array", True, "should have at least {} items"),
-    ("maxItems", "array", False, "should have at most {} items"),
-    ("minProperties", "object", True, "should have at least {} properties"),
-    ("maxProperties", "object", False, "should have at most {} properties"),
-)
+LIMITS = {
+    # keyword: the type it speaks of, is it a lower bound, words
+    "minimum": ("number", True, "greater than or equal to"),
+    "maximum": ("number", False, "less than or equal to"),
+    "minLength": ("string", True, "at least {} chars long"),
+    "maxLength": ("string", False, "at most {} chars long"),
+    "minItems": ("array", True, "should have at least {} items"),
+    "maxItems": ("array", False, "should have at most {} items"),
+    "minProperties": ("object", True, "should have at least {} properties"),
+    "maxProperties": ("object", False, "should have at most {} properties"),
+}
 
 
 def fitted(schema: Object, value: Json, *, path: str = "", unknown: list[str]) -> Json:
@@ -95,8 +95,10 @@ def scalar_causes(schema: Object, value: Json, *, path: str) -> Iterator[Cause]:
     pattern = text(schema, "pattern")
     if pattern and isinstance(value, str) and not re.search(pattern, value):
         yield wrong(path, json.dumps(value), f"{path} in body should match '{pattern}'")
-    for keyword, kind, lower, words in LIMITS:
-        limit = at(schema, keyword)
+    for keyword, limit in schema.items():
+        if keyword not in LIMITS:
+            continue
+        kind, lower, words = LIMITS[keyword]
         if isinstance(limit, int | float) and is_a(kind, value):
             size = (
                 value if isinstance(value, int | float) else len(value) if isinstance(value, str | list | dict) else 0

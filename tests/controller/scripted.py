@@ -1,7 +1,7 @@
 """A secret store that says what the test told it to, and what one needs to watch how it is asked."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from random import Random
 from typing import NamedTuple, TypeAlias
@@ -110,7 +110,7 @@ class ScriptedBackend:
         finally:
             self.under_way -= 1
         if isinstance(content, Exception):
-            raise content
+            raise content.with_traceback(None)  # it is raised again and again
         return content
 
     def place(self, source: Source) -> Place | None:
@@ -131,7 +131,7 @@ class ScriptedBackend:
         finally:
             self.listings_under_way -= 1
         if isinstance(shown, Exception):
-            raise shown
+            raise shown.with_traceback(None)
         return shown
 
     def forget(self, path: str) -> None:
@@ -162,7 +162,7 @@ def key(name: str) -> ObjectKey:
 def idle(
     backend: ScriptedBackend,
     *,
-    wake: Alarm | None = None,
+    wake: Callable[[Iterable[ObjectKey]], None] | None = None,
     period: float = PERIOD,
     list_period: float = 0.0,
     concurrency: int = 16,

@@ -1,4 +1,6 @@
+from collections.abc import Iterable
 from math import inf
+from typing import NoReturn
 
 import pytest
 import trio
@@ -9,11 +11,12 @@ from secrets_manager.backends.base import (
     Document,
     Source,
     SourceForbidden,
+    SourceMalformed,
 )
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.sources import Sources
 from secrets_manager.kube.objects import ObjectKey
-from tests.controller.scripted import ANY, DB, PERIOD, TLS, Read, ScriptedBackend, idle, key, running
+from tests.controller.scripted import ANY, DB, PERIOD, TLS, Alarm, Read, ScriptedBackend, idle, key, running
 from tests.gen import document
 
 MAX_HOLD = ReadPolicy().hold
@@ -190,5 +193,106 @@ async def test_definition_that_went_meanwhile_can_finish_its_last_reconcile(auto
     sources.release(key("db"))
     sources.release(key("db"))
 
+    backend.forgotten.clear()
+
     assert await sources.documents(key("db"), frozenset({DB})) == {DB: ANY}
     assert len(sources._table) == 0
+    assert backend.forgotten == [DB.path]
+
+
+async def test_path_is_forgotten_when_its_last_use_and_its_last_read_are_over(autojump_clock: MockClock) -> None:
+    """The series of its failed reads would stay for good otherwise."""
+    backend = ScriptedBackend(takes=1.0)
+    pinned = Source(DB.path, "1")
+    sources = idle(backend)
+    sources.use(key("one"), frozenset({DB}))
+    sources.use(key("two"), frozenset({pinned}))
+    sources.release(key("one"))
+    assert backend.forgotten == []
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sources.documents, key("two"), frozenset({pinned}))
+        await trio.sleep(0.5)
+        sources.release(key("two"))
+        backend.forgotten.clear()
+    assert backend.forgotten == [DB.path]
+
+
+@pytest.mark.parametrize("content", [ValueError("odd"), KeyError("odd")])
+async def test_exception_that_no_backend_promises_costs_one_source_and_is_tried_again(
+    content: Exception, autojump_clock: MockClock
+) -> None:
+    backend, alarm = ScriptedBackend(), Alarm()
+    sources = idle(backend, wake=alarm)
+    backend.put(TLS, content)
+    sources.use(key("db"), frozenset({DB, TLS}))
+
+    results = await sources.documents(key("db"), frozenset({DB, TLS}))
+    assert (results[DB], type(results[TLS])) == (ANY, SourceMalformed)
+
+    async with running(sources):
+        await trio.sleep(3 * PERIOD)
+        assert min(len(backend.times(DB)), len(backend.times(TLS))) >= 3
+        backend.put(TLS, ANY)
+        await trio.sleep(2 * PERIOD)
+    assert alarm.calls == [{key("db")}]
+    assert set(backend.metrics.unexpected_errors) == {"read"}
+
+
+async def test_exception_on_the_way_of_a_change_costs_one_poll_and_the_next_one_finds_the_change(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    """The next part of the way is the controller's queue."""
+    backend, alarm = ScriptedBackend(), Alarm()
+    fails = True
+
+    def wake(keys: Iterable[ObjectKey]) -> None:
+        if fails:
+            raise ValueError("odd")
+        alarm(keys)
+
+    sources = idle(backend, wake=wake)
+    sources.use(key("db"), frozenset({DB, TLS}))
+    await sources.documents(key("db"), frozenset({DB, TLS}))
+    backend.put(DB, document(version=2))
+
+    async with running(sources):
+        await trio.sleep(1.5 * PERIOD)
+        assert set(backend.metrics.unexpected_errors) == {"poll"}
+        assert len(backend.times(TLS)) >= 2
+        fails = False
+        await trio.sleep(PERIOD)
+
+    assert alarm.calls == [{key("db")}]
+    record = next(record for record in caplog.records if record.levelname == "ERROR")
+    assert vars(record).get("fields") == {"task": "poll", "path": DB.path}
+    assert record.exc_info
+
+
+async def test_exception_on_the_way_of_a_listing_costs_one_listing(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend, list_period=1.0)
+    sources.use(key("db"), frozenset({DB, TLS}))
+    await sources.documents(key("db"), frozenset({DB, TLS}))
+    backend.listed["secret/data"] = OddListing()
+
+    async with running(sources):
+        await trio.sleep(3 * PERIOD)
+        assert set(backend.metrics.unexpected_errors) == {"list"}
+        listings = len(backend.listings)
+        del backend.listed["secret/data"]
+        await trio.sleep(3 * PERIOD)
+
+    assert 2 <= listings <= 4
+    assert len(backend.listings) > listings
+    assert len(backend.times(DB)) >= 3
+
+
+class OddListing(dict[str, str]):
+    """Fails only once it is looked into."""
+
+    def __bool__(self) -> bool:
+        return True
+
+    def get(self, *_: object) -> NoReturn:
+        raise ValueError("odd")

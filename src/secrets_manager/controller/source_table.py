@@ -96,9 +96,9 @@ class SourceTable:
         state, effects = reading.step(
             reading.with_period(entry.state, period, now=now), event, now=now, policy=self._policy
         )
-        self._change(source, entry, state)
-        if Effect.WAKE in effects:
+        if Effect.WAKE in effects:  # before the state says so: should it fail, the next read finds the same change
             self._wake(tuple(entry.users))
+        self._change(source, entry, state)
 
     def hasten(self, source: Source, entry: Entry) -> None:
         """Let the source be due now."""

@@ -162,7 +162,10 @@ class Sources:
                 return entry.result
             else:
                 return await self._read(source, entry, Wanted())
-        return await self._reader.read(source)  # released while its last reconcile was under way
+        try:
+            return await self._reader.read(source)  # released while its last reconcile was under way
+        finally:
+            self._forget_if_unused(source)
 
     async def _read(self, source: Source, entry: Entry, why: Due | Wanted) -> Result:
         self._table.apply(source, entry, why)

@@ -1,4 +1,4 @@
-"""What all rings of tests share: the real parts, each started at most once for a whole run, and how examples are drawn."""
+"""What all rings of tests share: real parts, each started at most once for a whole run, and how examples are drawn."""
 
 import os
 

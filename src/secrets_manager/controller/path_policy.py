@@ -1,4 +1,4 @@
-"""Which paths the definitions of a namespace may name: the controller reads with one token for everybody.
+"""Which paths the definitions of a namespace may name: the controller's login may read more than each should have.
 
 A pattern is written as in Vault's policies: `+` stands for one segment, `*` at the end for whatever follows. In it,
 `{namespace}` stands for the definition's own namespace, so that one pattern gives each namespace a folder of its own.

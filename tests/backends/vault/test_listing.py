@@ -57,6 +57,18 @@ def test_secret_without_any_version_is_unwritten() -> None:
     assert page({"db": secret()}).markers == {"db": "unwritten"}
 
 
+@pytest.mark.parametrize("number", [3, -1, 2**63, 2**64, 10**400])
+def test_current_version_of_which_nothing_is_told_is_unclear_until_something_is(number: int) -> None:
+    odd: Object = {**secret(version()), "current_version": number}
+    other: Object = {**secret(version(), version()), "current_version": number}
+
+    before, after = page({"db": odd, "tls": secret(version())}), page({"db": other, "tls": secret(version())})
+
+    assert before.markers["db"].startswith("unclear ")
+    assert before.markers["db"] != after.markers["db"]
+    assert before.markers["tls"] == f"1@{MADE}"
+
+
 @pytest.mark.parametrize(
     "newest",
     [
@@ -64,7 +76,6 @@ def test_secret_without_any_version_is_unwritten() -> None:
         pytest.param(version(deletion_time="2025-12-31T23:59:59"), id="time of a day without a zone"),
         pytest.param(version(deletion_time="2025-02-30T00:00:00Z"), id="day that there is not"),
         pytest.param(version(deletion_time="soon"), id="no time"),
-        pytest.param({**version(), "created_time": "2025-01-01"}, id="made at no time"),
         pytest.param({"destroyed": False}, id="made never"),
         pytest.param({**version(), "destroyed": "no"}, id="wrong type"),
         pytest.param("2", id="no object"),

@@ -16,7 +16,7 @@ A name that the page has in `keys` alone is a folder, or was deleted with all it
 
 import hashlib
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -31,6 +31,9 @@ LIMIT = 1500
 
 LONGEST = 100_000
 """Secrets of one folder. To list more takes longer than it can be worth."""
+
+
+T = TypeVar("T")
 
 
 class Page(NamedTuple):
@@ -48,17 +51,19 @@ class _Version(msgspec.Struct, frozen=True):
 
 
 class _Secret(msgspec.Struct, frozen=True):
-    current_version: int
-    versions: dict[str, _Version]
+    """A folder within the folder has none of this."""
+
+    current_version: int = 0
+    versions: dict[str, _Version] = {}
 
 
-class _Listing(msgspec.Struct, frozen=True):
+class _Listing(msgspec.Struct, Generic[T], frozen=True):
     keys: list[str]
-    key_info: dict[str, msgspec.Raw]
+    key_info: dict[str, T]
 
 
-class _Listed(msgspec.Struct, frozen=True):
-    data: _Listing
+class _Listed(msgspec.Struct, Generic[T], frozen=True):
+    data: _Listing[T]
 
 
 def listing_url(folder: VaultPath) -> str:
@@ -81,11 +86,11 @@ def page_of(reply: Reply, folder: VaultPath, *, after: str = "", now: datetime) 
         return Page({}, 0, "")
     if reply.status != OK:
         raise _refusal(reply, folder)
-    listed = decode(reply.body, _Listed)
+    listed = decode(reply.body, _Listed[_Secret]) or decode(reply.body, _Listed[msgspec.Raw])
     if listed is None:
         raise NotListable(f"folder {shown(str(folder))}: Vault's answer is no listing")
-    keys, secrets = listed.data.keys, listed.data.key_info
-    markers = {name: _marker(bytes(told), now) for name, told in secrets.items() if not name.endswith("/")}
+    keys, entries = listed.data.keys, listed.data.key_info
+    markers = {name: _marker(entry, now) for name, entry in entries.items() if not name.endswith("/")}
     if len(keys) < LIMIT:
         return Page(markers, len(keys), "")
     if keys[-1] <= after:
@@ -100,10 +105,19 @@ def _refusal(reply: Reply, folder: VaultPath) -> BackendError:
     return trouble(reply)
 
 
-def _marker(told: bytes, now: datetime) -> str:
-    secret = decode(told, _Secret)
-    known = None if secret is None else _state(secret, now)
-    return known or f"unclear {hashlib.blake2b(told, digest_size=16).hexdigest()}"
+def _marker(entry: _Secret | msgspec.Raw, now: datetime) -> str:
+    """All entries are decoded at once, and one by one only where that failed for some."""
+    if isinstance(entry, _Secret):
+        secret = entry
+    elif (decoded := decode(entry, _Secret)) is not None:
+        secret = decoded
+    else:
+        return _unclear(entry)
+    return _state(secret, now) or _unclear(msgspec.json.encode(secret))
+
+
+def _unclear(told: bytes) -> str:
+    return f"unclear {hashlib.blake2b(told, digest_size=16).hexdigest()}"
 
 
 def _state(secret: _Secret, now: datetime) -> str | None:
@@ -111,8 +125,6 @@ def _state(secret: _Secret, now: datetime) -> str | None:
     version = secret.versions.get(str(secret.current_version))
     if version is None:
         return "unwritten" if secret.current_version == 0 and not secret.versions else None
-    if not is_time(version.created_time):
-        return None
     newest = (secret.current_version, version.created_time)
     if version.destroyed:
         return marker.destroyed(*newest)

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from secrets_manager.backends.azure.backend import AzureBackend, open_azure
-from secrets_manager.backends.base import Source, SourceNotFound
+from secrets_manager.backends.base import Folder, Source, SourceNotFound
 from secrets_manager.config import AzureConfig
 from tests.backends.azure.stand import RecordedMetrics
 from tests.doubles.key_vault import KeyVaultState
@@ -96,7 +96,7 @@ async def test_listing_shows_what_reads_show(vault: KeyVault) -> None:
     async with backend_of(vault) as backend:
         await trio.sleep(2.1)  # only then a time of change is for certain
         documents = {name: await backend.read(Source(name)) for name in names}
-        markers = await backend.markers("")
+        markers = await backend.markers(Folder(""))
 
     assert {name: markers.get(name) for name in names} == {name: documents[name].listed for name in names}
     assert disabled not in markers
@@ -109,7 +109,7 @@ async def test_listing_tells_of_a_change(vault: KeyVault) -> None:
     async with backend_of(vault) as backend:
         fresh = await backend.read(Source(name))
         vault.set(name, "two")
-        markers = await backend.markers("")
+        markers = await backend.markers(Folder(""))
         changed = await backend.read(Source(name))
 
     assert markers[name] != (fresh.listed or fresh.marker)

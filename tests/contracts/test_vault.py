@@ -8,6 +8,7 @@ import pytest
 from secrets_manager.backends.base import (
     BackendError,
     Document,
+    Folder,
     NotListable,
     Source,
     SourceForbidden,
@@ -43,7 +44,7 @@ async def failure(
 
 async def listing(vault: Vault, folder: str, *allowed: str) -> Mapping[str, str]:
     async with backend_of(vault, vault.reader(*allowed)) as backend:
-        return await backend.markers(folder)
+        return await backend.markers(Folder(folder))
 
 
 class TestListings:
@@ -54,8 +55,8 @@ class TestListings:
         vault.write_kv(f"{folder}/two", {"k": "w"})
 
         async with backend_of(vault, vault.reader(f"{folder}/*", f"{detailed(folder)}/*")) as backend:
-            listed = await backend.markers(folder)
-            below = await backend.markers(f"{folder}/a b")
+            listed = await backend.markers(Folder(folder))
+            below = await backend.markers(Folder(f"{folder}/a b"))
             read = {name: (await backend.read(Source(f"{folder}/{name}"))).marker for name in ("one", "two", "a b/c")}
 
         assert {**listed, **{f"a b/{name}": marker for name, marker in below.items()}} == read
@@ -65,7 +66,7 @@ class TestListings:
 
         async def note() -> None:
             """The markers of a folder that has always another secret in it."""
-            found = await backend.markers(folder)
+            found = await backend.markers(Folder(folder))
             assert found.keys() - {"db"} == {"other"}
             listed.append(found.get("db"))
 

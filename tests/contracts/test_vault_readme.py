@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.backends.base import Source
+from secrets_manager.backends.base import Folder, Source
 from tests.contracts.test_vault_tokens import approle, ask
 from tests.contracts.vault import backend_of, client_of
 from tests.doubles.vault_tokens import Credentials
@@ -44,7 +44,7 @@ async def test_program_reads_and_lists_and_looks_after_its_token(
 
     async with backend_of(openbao_alone, credentials) as backend:
         document = await backend.read(Source("secret/data/shop/app"))
-        listed = await backend.markers("secret/data/shop")
+        listed = await backend.markers(Folder("secret/data/shop"))
     async with client_of(openbao_alone) as client:
         token = await approle(credentials).login(client)
         asked = [("GET", "lookup-self"), ("POST", "renew-self"), ("POST", "revoke-self")]

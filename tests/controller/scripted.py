@@ -10,6 +10,7 @@ import trio
 
 from secrets_manager.backends.base import (
     Document,
+    Folder,
     Place,
     Source,
     Unavailable,
@@ -95,7 +96,7 @@ class ScriptedBackend:
         self._contents[source] = content
         place = self.place(source)
         if place is not None:
-            self._folders[place.folder][place.name] = content
+            self._folders[place.folder.path][place.name] = content
 
     def times(self, source: Source) -> list[float]:
         return [read.at for read in self.reads if read.source == source]
@@ -115,15 +116,15 @@ class ScriptedBackend:
 
     def place(self, source: Source) -> Place | None:
         folder, _, name = source.path.rpartition("/")
-        return Place(folder, name) if source.version is None else None
+        return Place(Folder(folder), name) if source.version is None else None
 
     def segments(self, path: str) -> tuple[str, ...]:
         return tuple(path.split("/"))
 
-    async def markers(self, folder: str) -> Mapping[str, str]:
+    async def markers(self, folder: Folder) -> Mapping[str, str]:
         """What is told of a folder is what was put there, unless the test has put a listing of its own."""
-        self.listings.append(Listing(folder, trio.current_time()))
-        shown = self.listed.get(folder) or self.shown(folder)
+        self.listings.append(Listing(folder.path, trio.current_time()))
+        shown = self.listed.get(folder.path) or self.shown(folder.path)
         self.listings_under_way += 1
         self.most_listings_under_way = max(self.listings_under_way, self.most_listings_under_way)
         try:

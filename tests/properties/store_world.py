@@ -100,9 +100,9 @@ class WatchedBackend(ScriptedBackend):
         finally:
             self._probes.discard(this)
 
-    async def markers(self, folder: str) -> Mapping[str, str]:
+    async def markers(self, folder: Folder) -> Mapping[str, str]:
         if self._is_down("listing"):
-            self.wrong.append(f"{folder} is listed while the store is down")
+            self.wrong.append(f"{folder.path} is listed while the store is down")
         return await super().markers(folder)
 
     def _is_down(self, what: str) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secrets_manager.backends.base import BackendError, Document, Source, Unavailable
+from secrets_manager.backends.base import BackendError, Document, Folder, Source, Unavailable
 from secrets_manager.backends.vault.backend import open_vault
 from secrets_manager.backends.vault.node import LONGEST_WISH
 from secrets_manager.config import VaultConfig
@@ -91,7 +91,7 @@ async def test_whatever_a_server_answers_is_read_or_refused_by_a_typed_error(
                 told.append(str(error))
                 wishes.append((isinstance(error, Unavailable) and error.retry_after) or 0)
             with suppress(BackendError):
-                await backend.markers("secret/data/x")
+                await backend.markers(Folder("secret/data/x"))
             with suppress(BackendError):
                 await backend._keeper._look()
         told.append(repr(backend))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from secrets_manager.backends.base import NotListable, Unavailable
+from secrets_manager.backends.base import Folder, NotListable, Unavailable
 from secrets_manager.backends.vault.backend import open_vault
 from secrets_manager.backends.vault.listing import LIMIT, LONGEST, page_of
 from secrets_manager.backends.vault.path import parse_path
@@ -101,7 +101,7 @@ async def markers_of(lister: Lister) -> dict[str, str] | NotListable | Unavailab
     config = VaultConfig(url="https://vault.test", role_id="r", secret_id="s")
     async with open_vault(config, RecordedMetrics(), make=lambda: httpx.MockTransport(lister)) as backend:
         try:
-            return dict(await backend.markers(FOLDER))
+            return dict(await backend.markers(Folder(FOLDER)))
         except (NotListable, Unavailable) as error:
             return error
 

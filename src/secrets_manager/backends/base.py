@@ -54,7 +54,7 @@ class Folder(msgspec.Struct, frozen=True):
 class Place(NamedTuple):
     """Where a listing shows a source: in which folder, and under which name there."""
 
-    folder: str
+    folder: Folder
     name: str
 
 
@@ -208,7 +208,7 @@ class Backend(Reader, Protocol):
         """Where a listing would tell of this source. None where no listing can, and for what can't be a path."""
         ...
 
-    async def markers(self, folder: str) -> Mapping[str, str]:
+    async def markers(self, folder: Folder) -> Mapping[str, str]:
         """The marker of each secret in one folder now, by name. A name that is not in it: there is no such secret.
 
         A secret that can be read has the marker of its Document. One that can't, because its newest version was deleted

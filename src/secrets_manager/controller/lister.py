@@ -42,7 +42,7 @@ class Lister:
 
     def join(self, source: Source, place: Place) -> None:
         """This source is in use."""
-        key = _folder_of(source, place)
+        key = place.folder
         folder = self._folders.setdefault(key, _Folder())
         if source in folder.members:
             return
@@ -52,15 +52,15 @@ class Lister:
 
     def leave(self, source: Source, place: Place) -> None:
         """This source is used no more."""
-        key = _folder_of(source, place)
+        key = place.folder
         folder = self._folders[key]
         del folder.members[source]
         if not folder.members:
             del self._folders[key]
 
-    def covers(self, source: Source, place: Place) -> bool:
-        """Whether the listings that show this source are up to date, and go on."""
-        folder = self._folders.get(_folder_of(source, place))
+    def covers(self, place: Place) -> bool:
+        """Whether the listings that show this place are up to date, and go on."""
+        folder = self._folders.get(place.folder)
         return folder is not None and trio.current_time() < folder.state.covered_until
 
     async def run(self) -> None:
@@ -135,7 +135,3 @@ class Lister:
             polls=sum(1 / state.period for state in states),
             saved=sum(1 / state.period for state in states if state.confirmed),
         )
-
-
-def _folder_of(source: Source, place: Place) -> Folder:
-    return Folder(place.folder, source.identity)

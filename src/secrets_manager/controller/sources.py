@@ -108,7 +108,7 @@ class Sources:
                     continue
                 if trio.current_time() < entry.state.due:
                     self._table.timer.set(source, entry.state.due)
-                elif self._is_covered(source, entry):
+                elif self._is_covered(entry):
                     self._table.apply(source, entry, Covered())
                 else:
                     self._enqueue(source)
@@ -193,10 +193,10 @@ class Sources:
                 if entry.state.read_at < oldest:
                     entry.result = None
 
-    def _is_covered(self, source: Source, entry: Entry) -> bool:
+    def _is_covered(self, entry: Entry) -> bool:
         if entry.place is None or not entry.state.confirmed or self._reader.error is not None:
             return False
-        return self._lister.covers(source, entry.place)
+        return self._lister.covers(entry.place)
 
     def _place(self, source: Source) -> Place | None:
         return self._backend.place(source) if self._policy.list_period > 0 else None

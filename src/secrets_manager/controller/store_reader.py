@@ -108,7 +108,7 @@ class StoreReader:
                 raise error.again()
             began_at = trio.current_time()
             try:
-                markers = await self._backend.markers(folder.path)
+                markers = await self._backend.markers(folder)
             except (NotListable, Unavailable):
                 raise
             except BackendError as error:

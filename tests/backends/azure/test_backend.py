@@ -8,6 +8,7 @@ import trio
 from secrets_manager.backends.azure import client
 from secrets_manager.backends.base import (
     Document,
+    Folder,
     Source,
     SourceMalformed,
     Unavailable,
@@ -84,7 +85,7 @@ async def test_nothing_is_asked_of_a_vault_that_wants_to_be_left_alone(vault: Ke
                 await backend.read(DB)
             errors.append(caught.value)
         with pytest.raises(Unavailable):
-            await backend.markers("")
+            await backend.markers(Folder(""))
         vault.fault = None
         asked = len(vault.requests)
         await trio.sleep(1.0)

@@ -5,6 +5,7 @@ import pytest
 
 from secrets_manager.backends.azure.client import PAGES
 from secrets_manager.backends.base import (
+    Folder,
     NotListable,
     Place,
     Source,
@@ -29,7 +30,7 @@ async def test_listing_tells_when_each_secret_was_changed(vault: KeyVaultState) 
     metrics = RecordedMetrics()
 
     async with backend_of(vault, metrics) as backend:
-        markers = await backend.markers("")
+        markers = await backend.markers(Folder(""))
         documents = {name: await backend.read(Source(name)) for name in ("s0", "S59")}
 
     assert sorted(markers) == sorted(["off", *(f"s{number}" for number in range(60))])
@@ -46,7 +47,7 @@ async def test_listing_tells_a_change_from_what_was_read_before(vault: KeyVaultS
     async with backend_of(vault) as backend:
         before = await backend.read(DB)
         vault.set("db", "two")
-        markers = await backend.markers("")
+        markers = await backend.markers(Folder(""))
 
     assert markers["db"] != before.listed
 
@@ -56,7 +57,7 @@ async def test_secret_that_has_just_changed_is_read_again_next_time(vault: KeyVa
     vault.set("db", "one")
     async with backend_of(vault) as backend:
         fresh = await backend.read(DB)
-        markers = await backend.markers("")
+        markers = await backend.markers(Folder(""))
         vault.advance(3)
         settled = await backend.read(DB)
 
@@ -70,7 +71,7 @@ async def test_vault_that_may_not_be_listed(vault: KeyVaultState) -> None:
 
     async with backend_of(vault) as backend:
         with pytest.raises(NotListable) as caught:
-            await backend.markers("")
+            await backend.markers(Folder(""))
 
     assert str(caught.value) == f"Key Vault {vault.url} does not let this identity list secrets (ForbiddenByRbac)"
 
@@ -80,14 +81,14 @@ async def test_vault_that_can_not_be_listed_now(vault: KeyVaultState) -> None:
 
     async with backend_of(vault) as backend:
         with pytest.raises(Unavailable) as caught:
-            await backend.markers("")
+            await backend.markers(Folder(""))
 
     assert caught.value.retry_after == 7
 
 
 async def test_place_of_a_source(vault: KeyVaultState) -> None:
     async with backend_of(vault) as backend:
-        assert backend.place(Source("DB")) == Place("", "db")
+        assert backend.place(Source("DB")) == Place(Folder(""), "db")
         assert backend.place(Source("DB", NO_VERSION)) is None
 
 
@@ -128,7 +129,7 @@ async def test_odd_listing_gives_markers_or_says_that_there_are_none(vault: KeyV
 
     async with backend_of(vault) as backend:
         try:
-            markers = await backend.markers("")
+            markers = await backend.markers(Folder(""))
         except (NotListable, Unavailable):
             return
 
@@ -142,7 +143,7 @@ async def test_listing_that_is_nested_without_end(vault: KeyVaultState, body: by
 
     async with backend_of(vault) as backend:
         with pytest.raises((NotListable, Unavailable)):
-            await backend.markers("")
+            await backend.markers(Folder(""))
 
 
 async def test_listing_that_has_no_end_is_given_up(vault: KeyVaultState) -> None:
@@ -153,7 +154,7 @@ async def test_listing_that_has_no_end_is_given_up(vault: KeyVaultState) -> None
 
     async with backend_of(vault, metrics) as backend:
         with pytest.raises(NotListable):
-            await backend.markers("")
+            await backend.markers(Folder(""))
 
     assert [operation for operation, _ in metrics.requests].count("list") == PAGES
 
@@ -165,11 +166,11 @@ async def test_secret_that_is_disabled_has_a_marker_of_its_own_and_a_deleted_one
     vault.set("other", "v")
     listed: list[str | None] = []
     async with backend_of(vault) as backend:
-        listed.append((await backend.markers("")).get("db"))
+        listed.append((await backend.markers(Folder(""))).get("db"))
         vault.disable("db")
-        listed.append((await backend.markers("")).get("db"))
+        listed.append((await backend.markers(Folder(""))).get("db"))
         vault.delete("db")
-        listed.append((await backend.markers("")).get("db"))
+        listed.append((await backend.markers(Folder(""))).get("db"))
 
     live, disabled, gone = listed
     assert live is not None

@@ -7,7 +7,7 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
 
 from secrets_manager.backends.azure.failures import listing_failure, login_failure, read_failure
-from secrets_manager.backends.base import SOMEHOW, BackendError, RateLimited, Source, Unavailable
+from secrets_manager.backends.base import SOMEHOW, BackendError, Folder, RateLimited, Source, Unavailable
 from tests.backends.azure.stand import answering, backend_of
 from tests.doubles.key_vault import KeyVaultState, failure
 
@@ -52,7 +52,7 @@ async def test_vault_that_wants_to_be_left_alone_is_told_of_as_a_whole(vault: Ke
             await backend.read(Source("other"))
         vault.fault = answering(failure(429, CODE))
         with pytest.raises(Unavailable) as listing:
-            await backend.markers("")
+            await backend.markers(Folder(""))
 
     assert CODE in str(first.value)
     assert str(second.value) == str(listing.value) == told_to_others(first.value)

@@ -10,6 +10,7 @@ from trio.testing import MockClock
 from secrets_manager.backends.base import (
     BackendError,
     Document,
+    Folder,
     LoginRefused,
     NotListable,
     Place,
@@ -76,7 +77,7 @@ async def test_path_that_can_not_be_taken_apart_makes_no_request_of_any_kind(vau
         with pytest.raises(SourceMalformed) as of_policy:
             backend.segments(path)
         with pytest.raises(NotListable):
-            await backend.markers(path)
+            await backend.markers(Folder(path))
 
         assert str(of_read.value) == str(of_policy.value)
         assert (backend.place(Source(path)), backend.place(Source(f"{folder}/../db"))) == (None, None)
@@ -94,7 +95,7 @@ async def test_version_that_can_not_be_makes_no_request(vault: VaultState) -> No
 
 async def test_pinned_version_is_in_no_listing(vault: VaultState) -> None:
     async with backend_of(vault, vault.reader("*")) as backend:
-        assert backend.place(Source(PATH)) == Place("secret/data", "app")
+        assert backend.place(Source(PATH)) == Place(Folder("secret/data"), "app")
         assert backend.place(Source(PATH, "3")) is None
 
 
@@ -167,7 +168,7 @@ async def test_listing_that_the_policies_forbid_takes_no_other_token(
         await trio.sleep(100)
         asked = len(vault.requests)
         with pytest.raises(NotListable):
-            await backend.markers("secret/data")
+            await backend.markers(Folder("secret/data"))
 
         assert [request.path for request in vault.requests[asked:]] == ["secret/detailed-metadata/"]
 
@@ -176,10 +177,10 @@ async def test_dead_token_is_replaced_for_a_listing_too(vault: VaultState, autoj
     folder, _, name = PATH.rpartition("/")
     listing = folder.replace("/data", "/detailed-metadata")
     async with backend_of(vault, vault.reader(PATH, f"{listing}*")) as backend:
-        before = await backend.markers(folder)
+        before = await backend.markers(Folder(folder))
         await trio.sleep(10)
         vault.revoke_token(*vault.tokens.alive())
-        after = await backend.markers(folder)
+        after = await backend.markers(Folder(folder))
 
     assert before.keys() == {name}
     assert after == before

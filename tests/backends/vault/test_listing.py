@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from secrets_manager.backends.base import BackendError, NotListable, Place, Unavailable
+from secrets_manager.backends.base import BackendError, Folder, NotListable, Place, Unavailable
 from secrets_manager.backends.vault.engine import Engine, KeyValue1, KeyValue2
 from secrets_manager.backends.vault.listing import LIMIT, Page, listing_query, listing_url, page_of
 from secrets_manager.backends.vault.path import parse_path
@@ -138,24 +138,24 @@ def test_answer_that_is_no_listing_is_none(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("path", "place"),
     [
-        ("secret/data/shop/db", Place("secret/data/shop", "db")),
-        ("/secret/data/shop/db/", Place("secret/data/shop", "db")),
-        ("secret/data/db", Place("secret/data", "db")),
-        ("team/kv/data/a/b", Place("team/kv/data/a", "b")),
-        ("data/data/x", Place("data/data", "x")),
-        ("secret/data/data", Place("secret/data", "data")),
+        ("secret/data/shop/db", Place(Folder("secret/data/shop"), "db")),
+        ("/secret/data/shop/db/", Place(Folder("secret/data/shop"), "db")),
+        ("secret/data/db", Place(Folder("secret/data"), "db")),
+        ("team/kv/data/a/b", Place(Folder("team/kv/data/a"), "b")),
+        ("data/data/x", Place(Folder("data/data"), "x")),
+        ("secret/data/data", Place(Folder("secret/data"), "data")),
         ("data/x", None),
         ("secret/db", None),
         ("secret/data", None),
     ],
 )
 def test_place_of_a_path(path: str, place: Place | None) -> None:
-    assert KeyValue2().place(parse_path(path)) == place
+    assert KeyValue2().place(parse_path(path), identity="") == place
 
 
 def test_nothing_is_listed_for_kv_version_1() -> None:
     engine: Engine = KeyValue1()
-    assert engine.place(parse_path("a/data/b")) is None
+    assert engine.place(parse_path("a/data/b"), identity="") is None
 
 
 @pytest.mark.parametrize(

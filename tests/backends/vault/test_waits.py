@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from secrets_manager.backends.base import (
     BackendError,
     Document,
+    Folder,
     LoginRefused,
     NotListable,
     Source,
@@ -110,7 +111,7 @@ async def test_page_of_a_listing_is_bounded_as_a_read_is(vault: VaultState, auto
         vault.delay = lambda _: SLOW
         began = trio.current_time()
         with pytest.raises((TimedOut, NotListable)):
-            await backend.markers("secret/data")
+            await backend.markers(Folder("secret/data"))
 
         assert trio.current_time() - began <= LONGEST
 

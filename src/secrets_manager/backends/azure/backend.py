@@ -8,7 +8,7 @@ import trio
 
 from secrets_manager.backends.azure import names
 from secrets_manager.backends.azure.client import ClientMetrics, KeyVaultClient, open_client
-from secrets_manager.backends.base import BackendError, Document, Place, Source, SourceMalformed, Unavailable
+from secrets_manager.backends.base import BackendError, Document, Folder, Place, Source, SourceMalformed, Unavailable
 from secrets_manager.config import AzureConfig
 
 T = TypeVar("T")
@@ -57,11 +57,11 @@ class AzureBackend:
             (name,) = names.segments(source.path)
         except SourceMalformed:
             return None
-        return Place("", name.lower())
+        return Place(Folder("", source.identity), name.lower())
 
-    async def markers(self, folder: str) -> Mapping[str, str]:
+    async def markers(self, folder: Folder) -> Mapping[str, str]:
         """List the vault. Raises: NotListable, Unavailable."""
-        assert not folder, "a Key Vault has no folders"
+        assert not folder.path, "a Key Vault has no folders"
         self._check_open()
         return await self._noted(self._client.markers())
 

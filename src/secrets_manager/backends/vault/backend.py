@@ -11,6 +11,7 @@ import trio
 from secrets_manager.backends.base import (
     BackendError,
     Document,
+    Folder,
     NotListable,
     Place,
     Source,
@@ -96,14 +97,14 @@ class VaultBackend:
         if source.version is not None:
             return None
         try:
-            return self._engine.place(parse_path(source.path))
+            return self._engine.place(parse_path(source.path), identity=source.identity)
         except SourceMalformed:
             return None
 
-    async def markers(self, folder: str) -> Mapping[str, str]:
+    async def markers(self, folder: Folder) -> Mapping[str, str]:
         """List the folder, page by page. Raises: NotListable, Unavailable."""
         try:
-            path = parse_path(folder)
+            path = parse_path(folder.path)
         except SourceMalformed as error:
             raise NotListable(str(error)) from None
         url = listing_url(path)
@@ -115,7 +116,7 @@ class VaultBackend:
             found |= page.markers
             names += page.names
             if names > LONGEST:
-                raise NotListable(f"folder {shown(folder)} holds more than {LONGEST} secrets")
+                raise NotListable(f"folder {shown(folder.path)} holds more than {LONGEST} secrets")
             if not page.after:
                 return found
             after = page.after

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from secrets_manager.backends.base import Document, Place, Source, SourceMalformed, text_of
+from secrets_manager.backends.base import Document, Folder, Place, Source, SourceMalformed, text_of
 from secrets_manager.backends.vault.marker import live
 from secrets_manager.backends.vault.path import VaultPath, shown
 from secrets_manager.backends.vault.replies import decode
@@ -37,7 +37,7 @@ class Engine(Protocol):
         """What a 200 holds. Raises: SourceMalformed for what is not a secret of this engine."""
         ...
 
-    def place(self, path: VaultPath) -> Place | None:
+    def place(self, path: VaultPath, *, identity: str) -> Place | None:
         """Where a listing would show the newest version at this path; None where there are no listings."""
         ...
 
@@ -91,7 +91,7 @@ class KeyValue1:
         digest = hashlib.blake2b(bytes(data), key=_MARKER_KEY, digest_size=16)
         return Document(values=_values(source, raw), marker=digest.hexdigest())
 
-    def place(self, path: VaultPath) -> None:
+    def place(self, path: VaultPath, *, identity: str) -> None:
         """Its listings tell names alone."""
 
 
@@ -126,13 +126,13 @@ class KeyValue2:
             version=metadata.version,
         )
 
-    def place(self, path: VaultPath) -> Place | None:
+    def place(self, path: VaultPath, *, identity: str) -> Place | None:
         """The newest version is in the listing of its folder."""
         parts = path.versioned
         if parts is None or not parts.below:
             return None
         *folder, name = path.segments
-        return Place("/".join(folder), name)
+        return Place(Folder("/".join(folder), identity), name)
 
 
 def is_time(text: str) -> bool:

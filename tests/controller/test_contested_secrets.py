@@ -1,6 +1,7 @@
 """Others who change the Secret after us or within our own writes: how often it is written, and what is told."""
 
 import base64
+import gc
 
 import httpx
 import pytest
@@ -8,6 +9,7 @@ from trio.testing import MockClock
 
 from secrets_manager.config import ControllerConfig
 from secrets_manager.controller.secret import OWNER
+from secrets_manager.controller.secret_keeper import _Known
 from secrets_manager.demo.api.documents import Object, mapping
 from tests.controller.component import Scene, running, secret_path
 from tests.doubles import faults as fault
@@ -137,9 +139,9 @@ async def test_a_controller_that_puts_its_own_back_is_told_and_costs_a_write_a_m
         await scene.settled()
         before = attempts(scene)
         fighter = Fighter(scene, change)
-        for _ in range(300):
+        for _ in range(60):
             fighter.act()
-            await scene.passed(0.1)
+            await scene.passed(0.5)
         assert (attempts(scene) - before, fighter.times) == (2, 3)
         assert scene.reason("app") == "SecretContended"
         assert scene.message("app") == (
@@ -148,9 +150,9 @@ async def test_a_controller_that_puts_its_own_back_is_told_and_costs_a_write_a_m
         )
         statuses = len(scene.writes_to_definitions())
 
-        for _ in range(600):
+        for _ in range(150):
             fighter.act()
-            await scene.passed(1)
+            await scene.passed(4)
         assert 9 <= attempts(scene) - before - 2 <= 11
         assert len(scene.writes_to_definitions()) == statuses
         assert scene.event_series("app")["SecretReverted"] == 2
@@ -230,3 +232,82 @@ async def test_who_works_against_us_is_asked_again_where_that_could_not_be_found
 
 def to_the_secret(request: httpx.Request) -> bool:
     return request.url.path == secret_path("app")
+
+
+async def test_the_message_follows_the_field_that_is_contested(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        await contested(scene, {"metadata": {"labels": {MANAGED_BY: "Helm"}}})
+        assert f"somebody changes metadata.labels[{MANAGED_BY}]" in scene.message("app")
+
+        scene.edit("app", {"metadata": {"labels": {MANAGED_BY: "secrets-manager"}}, "data": {"more": encoded("x")}})
+        await scene.passed(1)
+        assert "somebody changes data.more" in scene.message("app")
+
+
+async def test_who_works_against_us_is_asked_anew_in_a_new_contest(autojump_clock: MockClock) -> None:
+    change: Object = {"data": {"more": encoded("x")}}
+    async with running(config=RARELY) as scene:
+        scene.faults.always(fault.admission(change), when=to_a_secret)
+        in_sync(scene)
+        await scene.passed(1)
+        assert "an admission webhook or policy changes data.more" in scene.message("app")
+        scene.faults.heal()
+        await scene.passed(121)
+        assert scene.reason("app") == "Synced"
+
+        await contested(scene, change)
+        assert "somebody changes data.more" in scene.message("app")
+
+
+async def test_another_secret_begins_without_a_contest(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        await contested(scene, {"data": {"more": encoded("x")}})
+        scene.change("app", name="renamed")
+        await scene.passed(1)
+        assert (scene.values("renamed"), scene.values("app")) == ({"pw": "hunter-1 "}, None)
+        assert scene.reason("app") == "Synced"
+
+
+async def test_a_definition_made_anew_begins_without_a_contest(autojump_clock: MockClock) -> None:
+    """Made anew while no watch listens, so that nothing is heard of the end of the first one."""
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        await contested(scene, {"data": {"more": encoded("x")}})
+        scene.faults.always(fault.lose_request())
+        scene.cluster.end_watches()
+        await scene.passed(1)
+        scene.delete("app")
+        scene.define("app", pw="app#password")
+        del scene.door.writes[:]  # their history goes
+        scene.cluster.compact()
+        scene.faults.heal()
+        await scene.passed(30)
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1 "}, "Synced")
+
+
+async def test_what_was_brought_about_is_forgotten_with_its_definition(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        assert len(all_known()) == 1
+        scene.delete("app")
+        await scene.settled()
+        assert all_known() == []
+
+
+async def contested(scene: Scene, change: Object) -> None:
+    """Change the Secret until that is no longer undone."""
+    for _ in range(3):
+        scene.edit("app", change)
+        await scene.passed(0.5)
+    assert scene.reason("app") == "SecretContended"
+
+
+def all_known() -> list[_Known]:
+    gc.collect()
+    return [each for each in gc.get_objects() if isinstance(each, _Known)]

@@ -2,12 +2,15 @@ import io
 import json
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from types import TracebackType
 
 import pytest
 
+from secrets_manager import logs
 from secrets_manager.config import LogConfig
+from secrets_manager.linewriter import CAPACITY
 from secrets_manager.logs import OURS, ConsoleFormatter, JsonFormatter, LossyHandler, configure, one_line
 
 AT = 1_767_225_600.25
@@ -38,15 +41,25 @@ def as_json(record: logging.LogRecord) -> dict[str, object]:
 HEAD = {"ts": "2026-01-01T00:00:00.250Z", "level": "info", "logger": "secrets_manager.controller", "msg": "synced"}
 
 
-class Terminal(io.StringIO):
+class File(io.TextIOWrapper):
+    """Has no buffer of text, as the process's own streams."""
+
+    def __init__(self, below: io.BytesIO | None = None) -> None:
+        self.below = below or io.BytesIO()
+        super().__init__(self.below, encoding="utf-8")
+
+    def told(self) -> str:
+        logs.flush()
+        return self.below.getvalue().decode()
+
+
+class Terminal(File):
     def isatty(self) -> bool:
         return True
 
 
-class Broken(io.StringIO):
-    """A stream whose reader is gone."""
-
-    def write(self, _: str) -> int:
+class ReaderGone(io.BytesIO):
+    def write(self, _: object, /) -> int:
         raise BrokenPipeError
 
 
@@ -57,6 +70,8 @@ def restored() -> Iterator[None]:
     before = (root.handlers[:], root.level, ours.level)
     root.handlers = []
     yield
+    for handler in root.handlers:
+        handler.close()
     root.handlers, root.level, level = before
     ours.setLevel(level)
 
@@ -139,12 +154,12 @@ def test_line_on_a_terminal_is_time_level_message_and_fields() -> None:
 
 def test_line_on_a_terminal_can_not_be_broken_or_steer_it() -> None:
     stream = Terminal()
-    handler = LossyHandler(stream)
-    handler.setFormatter(ConsoleFormatter())
+    handler = LossyHandler(stream, ConsoleFormatter())
 
     handler.handle(a_record("a\nb", fields={"x": "\x1b[2J\u202e\r\n"}))
+    handler.close()
 
-    assert stream.getvalue() == '2026-01-01T00:00:00.250Z INFO    a\\nb x="\\u001b[2J\\u202e\\r\\n"\n'
+    assert stream.told() == '2026-01-01T00:00:00.250Z INFO    a\\nb x="\\u001b[2J\\u202e\\r\\n"\n'
 
 
 def test_one_line_keeps_what_can_be_printed() -> None:
@@ -154,22 +169,22 @@ def test_one_line_keeps_what_can_be_printed() -> None:
 @pytest.mark.parametrize(
     ("config", "stream", "first"),
     [
-        (LogConfig(), io.StringIO(), "{"),
+        (LogConfig(), File(), "{"),
         (LogConfig(), Terminal(), "2"),
         (LogConfig(encoder="json"), Terminal(), "{"),
-        (LogConfig(encoder="console"), io.StringIO(), "2"),
+        (LogConfig(encoder="console"), File(), "2"),
     ],
     ids=["file", "terminal", "json wanted", "console wanted"],
 )
 def test_form_follows_the_stream_unless_one_is_wanted(
-    config: LogConfig, stream: io.StringIO, first: str, restored: None
+    config: LogConfig, stream: File, first: str, restored: None
 ) -> None:
     configure(config, stream)
 
     logging.getLogger("secrets_manager.x").info("hello")
 
-    assert stream.getvalue()[:1] == first
-    assert stream.getvalue().count("\n") == 1
+    assert stream.told()[:1] == first
+    assert stream.told().count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -181,29 +196,66 @@ def test_form_follows_the_stream_unless_one_is_wanted(
     ],
 )
 def test_other_packages_are_heard_from_warnings_on(level: int, told: list[str], restored: None) -> None:
-    stream = io.StringIO()
+    stream = File()
     configure(LogConfig(level=level), stream)
 
     for name, who in (("secrets_manager.kube", "ours"), ("httpx", "other")):
         for each in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
             logging.getLogger(name).log(each, "%s %d", who, each)
 
-    assert [json.loads(line)["msg"] for line in stream.getvalue().splitlines()] == told
+    assert [json.loads(line)["msg"] for line in stream.told().splitlines()] == told
 
 
-def closed() -> io.StringIO:
-    stream = io.StringIO()
+def closed() -> File:
+    stream = File()
     stream.close()
     return stream
 
 
-@pytest.mark.parametrize("stream", [Broken(), closed(), None], ids=["reader gone", "closed", "never there"])
+@pytest.mark.parametrize("stream", [File(ReaderGone()), closed(), None], ids=["reader gone", "closed", "never there"])
 def test_stream_that_takes_nothing_stops_nobody(
-    stream: io.StringIO | None, restored: None, capsys: pytest.CaptureFixture[str]
+    stream: File | None, restored: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure(LogConfig(), stream)
 
     logging.getLogger("secrets_manager.x").error("hello")
+    logs.flush()
 
     assert capsys.readouterr() == ("", "")
     assert sys.stderr is not None
+
+
+class Unread(io.BytesIO):
+    """As a pipe that is full until somebody reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.read_on = threading.Event(), threading.Event()
+
+    def write(self, data: object, /) -> int:
+        self.asked.set()
+        self.read_on.wait()
+        assert isinstance(data, bytes)
+        return super().write(data)
+
+
+def test_lines_that_nobody_reads_are_kept_and_beyond_a_bound_counted_in_their_place(restored: None) -> None:
+    below = Unread()
+    stream = File(below)
+    configure(LogConfig(), stream)
+    log = logging.getLogger("secrets_manager.x")
+
+    log.info("first")
+    below.asked.wait(60)
+    for number in range(CAPACITY + 7):
+        log.info("line %d", number)
+    below.read_on.set()
+    stream.told()
+    log.info("last")
+
+    first, *lines, last = (json.loads(line) for line in stream.told().splitlines())
+    *kept, lost = lines
+    assert (first["msg"], last["msg"]) == ("first", "last")
+    assert [line["msg"] for line in kept] == [f"line {number}" for number in range(CAPACITY)]
+    assert (lost["level"], lost["msg"]) == ("warning", "log lines were dropped: nobody read them in time")
+    assert lost["lines"] == 7

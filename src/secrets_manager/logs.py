@@ -1,8 +1,8 @@
 """How the program's log looks: a line of JSON for each record, or a line for people on a terminal.
 
 A line is a constant phrase and its data. Whatever a field holds, it stays one line of bounded length: nothing that
-others wrote can look like a record of ours, or steer a terminal. A stream that is closed or full loses lines and stops
-nothing: to keep Secrets in sync matters more than to tell of it.
+others wrote can look like a record of ours, or steer a terminal. A stream that is closed, full or read by nobody loses
+lines and stops nothing (linewriter.py): to keep Secrets in sync matters more than to tell of it.
 
 The log of other packages begins at warnings: an HTTP client tells every URL below that, and so every path in Vault.
 """
@@ -11,12 +11,13 @@ import json
 import logging
 import math
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import TextIO
 
 from secrets_manager.config import LogConfig
 from secrets_manager.errors import leaves
+from secrets_manager.linewriter import LineWriter
 
 Field = str | int | float | bool
 
@@ -25,26 +26,40 @@ MAX_TEXT = 1000
 """Characters of one field."""
 MAX_FRAMES = 12
 """Of a traceback, the innermost ones."""
+PARTING = 1.0
+"""Seconds for which the end of the process waits for a stream that takes nothing."""
 
 
 def configure(config: LogConfig, stream: TextIO | None) -> None:
     """Send the log of this process to the stream; None is a stream that was closed before the start."""
     console = config.encoder == "console" or (not config.encoder and _is_terminal(stream))
-    handler = LossyHandler(stream)
-    handler.setFormatter(ConsoleFormatter() if console else JsonFormatter())
+    handler = LossyHandler(stream, ConsoleFormatter() if console else JsonFormatter())
     logging.basicConfig(level=max(config.level, logging.WARNING), handlers=[handler], force=True)
     logging.getLogger(OURS).setLevel(config.level)
 
 
 class LossyHandler(logging.Handler):
-    """Writes what can be written, each line at once."""
+    """Writes what can be written, at once, but without waiting for it. `logging` flushes it when the process ends."""
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO | None, formatter: logging.Formatter) -> None:
         super().__init__()
-        self._stream = stream
+        self.setFormatter(formatter)
+        self._writer = LineWriter(stream, describe_loss=self._loss)
 
     def emit(self, record: logging.LogRecord) -> None:
-        write_line(self._stream, self.format(record))
+        self._writer.write(one_line(self.format(record)))
+
+    def flush(self) -> None:
+        self._writer.flush(PARTING)
+
+    def close(self) -> None:
+        self._writer.close(PARTING)
+        super().close()
+
+    def _loss(self, count: int) -> str:
+        about = {"msg": "log lines were dropped: nobody read them in time", "fields": {"lines": count}}
+        level = {"levelno": logging.WARNING, "levelname": logging.getLevelName(logging.WARNING)}
+        return one_line(self.format(logging.makeLogRecord({"name": OURS, **level, **about})))
 
 
 class JsonFormatter(logging.Formatter):
@@ -68,14 +83,19 @@ class ConsoleFormatter(logging.Formatter):
         return f"{_time(record)} {record.levelname:7} {_message(record)}{fields}"
 
 
-def write_line(stream: TextIO | None, line: str) -> None:
-    """Write one line, at once, if the stream takes it."""
-    try:
-        if stream is not None:
-            stream.write(f"{one_line(line)}\n")
-            stream.flush()
-    except (OSError, ValueError):  # a closed file is a ValueError, as is a letter that its encoding lacks
-        return
+def flush() -> None:
+    """Wait until the log is written, if its stream takes it."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+def say(stream: TextIO | None, lines: Collection[str], *, within: float | None = PARTING) -> None:
+    """Write lines that are no records, after all that are, and wait so long for them to be taken; None is for ever."""
+    flush()
+    writer = LineWriter(stream, capacity=len(lines))
+    for line in lines:
+        writer.write(one_line(line))
+    writer.close(within)
 
 
 def one_line(text: str) -> str:

@@ -15,6 +15,7 @@ from secrets_manager.cli import main as cli
 from secrets_manager.cli.usage import help_text
 from secrets_manager.errors import StartError, UsageError, leaves
 from secrets_manager.kube.lease import LeadershipLost
+from tests.real.full_pipe import full_pipe
 
 PYTHON = (sys.executable, "-m", "secrets_manager")
 
@@ -165,6 +166,15 @@ def test_stream_that_was_closed_before_the_start_changes_no_exit_code(descriptor
 
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"Traceback" not in done.stderr
+
+
+def test_errors_that_nobody_reads_do_not_keep_the_process_from_its_end(tmp_path: Path) -> None:
+    with full_pipe(tmp_path / "pipe"), (tmp_path / "pipe").open("ab") as errors:
+        done = subprocess.run(
+            [*PYTHON, "-nope"], stdout=subprocess.PIPE, stderr=errors, timeout=60, env={}, check=False
+        )
+
+    assert (done.returncode, done.stdout) == (2, b"")
 
 
 IMPORTED = "import sys; from secrets_manager.cli.main import main; main(sys.argv[1:]); print(*sys.modules, sep='\\n')"

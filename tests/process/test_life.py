@@ -11,6 +11,7 @@ from pathlib import Path
 from secrets_manager.demo.api.documents import Object
 from tests.process.running import World, world
 from tests.real.cluster import ControlPlane, kubeconfig
+from tests.real.full_pipe import full_pipe
 from tests.real.kube_api import wait_until
 from tests.real.network import Passed, network
 from tests.real.openbao import OpenBao
@@ -115,6 +116,27 @@ def test_sigterm_ends_it_within_two_seconds_workers_first(
         assert took < 2
         messages = re.findall(r'"msg": ?"([^"]*)"', here.program.output.read_text())
         assert messages[-3:] == ["stopping", "the workers have stopped", "the server has stopped"]
+
+
+def test_a_log_that_nobody_reads_stops_nothing_and_is_whole_when_it_is_read(
+    control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    with world(control_plane, openbao, tmp_path) as here, full_pipe(here.program.output) as log:
+        here.define("app", {"k": here.write("app", k="value") + "#k"})
+        here.program.start()
+        here.wait_for("app", {"k": "value"})
+        here.wait_for_reason("app", "Synced")
+        assert here.program.answer("/healthz") == "ok\n"
+        assert here.program.answer("/readyz") == "ok\n"
+
+        wait_until(lambda: '"in sync"' in log.read())
+        messages = re.findall(r'"msg": ?"([^"]*)"', log.read())
+        assert messages == ["logged in to Vault", "Secret written", "in sync"]
+
+        log.fill()
+        here.write("app", k="changed")
+        here.wait_for("app", {"k": "changed"})
+        assert here.program.terminate() == 0
 
 
 def test_a_port_that_is_taken_is_one_line_and_exit_code_1(

@@ -90,8 +90,7 @@ def _render(told: Told) -> int:
 
     paths = [str(path) for name, path in told if name == "file"]
     rendering = render(config, paths, stdin=sys.stdin, check=("check", True) in told)
-    for line in rendering.remarks:
-        _complain(line)
+    logs.say(sys.stderr, [_complaint(line) for line in rendering.remarks], within=None)
     printed = _print(rendering.text)
     return printed if rendering.complete else FAILED
 
@@ -111,8 +110,8 @@ def _end(errors: Sequence[BaseException]) -> int:
     """Tell each error once, and choose the exit code."""
     if any(isinstance(error, KeyboardInterrupt) for error in errors):
         return INTERRUPTED
-    for line in dict.fromkeys(str(error) for error in errors if isinstance(error, SecretsManagerError)):
-        _complain(line)
+    expected = dict.fromkeys(str(error) for error in errors if isinstance(error, SecretsManagerError))
+    logs.say(sys.stderr, [_complaint(line) for line in expected])
     for error in errors:
         if not isinstance(error, SecretsManagerError):
             log.error("the process ends by an unexpected error", exc_info=error)
@@ -135,5 +134,5 @@ def _print(text: str) -> int:
     return OK
 
 
-def _complain(line: str) -> None:
-    logs.write_line(sys.stderr, f"{PROGRAM}: {line}")
+def _complaint(line: str) -> str:
+    return f"{PROGRAM}: {line}"

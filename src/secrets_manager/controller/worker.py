@@ -47,7 +47,7 @@ class Worker:
                 if priority is not STATUS:
                     await self._guard("reconcile", key, Priority.ROUTINE, self._reconcile)
                 if has_waited or not self._queue.waits_at(Priority.ROUTINE):
-                    await self._guard("write of the status", key, STATUS, self._write_status)
+                    await self._guard("status write", key, STATUS, self._write_status)
                 elif self._statuses.is_pending(key):
                     self._queue.add(key, STATUS)
 

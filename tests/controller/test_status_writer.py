@@ -1,0 +1,275 @@
+"""A status ends up saying what came of the last reconcile, whatever becomes of the writes of it."""
+
+import httpx
+import pytest
+import trio
+from trio.testing import MockClock
+
+from secrets_manager.config import ControllerConfig
+from secrets_manager.demo.api.documents import Object, at, items, text
+from tests.controller.component import Scene, definition_path, running, secret_path
+from tests.doubles import faults as fault
+
+PERIOD = ControllerConfig().reconcile_period
+THEIRS: Object = {
+    "type": "Audited",
+    "status": "True",
+    "reason": "ByHand",
+    "message": "fine",
+    "lastTransitionTime": "2020-01-01T00:00:00Z",
+}
+on_status = fault.on_path(ends="/status")
+
+
+def held(seconds: float) -> fault.Fault:
+    """Let the request reach the server only after so many seconds."""
+
+    async def hold(request: httpx.Request, send: fault.Send) -> httpx.Response:
+        await trio.sleep(seconds)
+        return await send(request)
+
+    return hold
+
+
+def overloaded(seconds: int) -> fault.Fault:
+    """Answer as a server does that sheds load, and wants no request at all for a while."""
+
+    async def shed(request: httpx.Request, send: fault.Send) -> httpx.Response:
+        await trio.lowlevel.checkpoint()
+        return httpx.Response(429, headers={"Retry-After": f"{seconds}"}, content=b"Too many requests")
+
+    return shed
+
+
+async def in_sync(scene: Scene) -> None:
+    scene.write("app", password="hunter-1")
+    scene.define("app", pw="app#password")
+    await scene.settled()
+
+
+def synced_at(scene: Scene) -> str:
+    return text(scene.definition("app"), "status", "lastSyncTime")
+
+
+# A later outcome equals the status that is there
+
+
+async def test_slow_write_of_an_earlier_outcome_does_not_have_the_last_word(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        await in_sync(scene)
+        before = at(scene.definition("app"), "status")
+        scene.faults.next(held(9), when=on_status)
+        with scene.vault.sealed():
+            await scene.passed(PERIOD)
+            writes = [call.path for call in scene.faults.calls if call.path.endswith("/status")]
+            assert len(writes) == 2
+        await scene.settled()
+
+        assert scene.reason("app") == "Synced"
+        assert at(scene.definition("app"), "status", "sources") == at(before, "sources")
+
+
+async def test_write_that_was_held_while_the_server_shed_load_does_not_have_the_last_word(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as scene:
+        await in_sync(scene)
+        scene.faults.next(overloaded(20), when=fault.is_write)
+        scene.define("another", pw="app#password")
+        await scene.passed(0.1)
+        with scene.vault.sealed():
+            await scene.passed(PERIOD)
+        await scene.passed(2 * PERIOD)
+        assert [call for call in scene.faults.calls if call.path.endswith("app/status")][1:] == []
+        await scene.settled()
+
+        assert (scene.reason("app"), scene.reason("another")) == ("Synced", "Synced")
+
+
+async def test_write_that_the_server_gets_long_after_the_client_gave_up_does_not_have_the_last_word(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as scene, trio.open_nursery() as network:
+        await in_sync(scene)
+        scene.faults.always(fault.delayed(40, nursery=network), when=on_status)
+        with scene.vault.sealed():
+            await scene.passed(PERIOD)
+        scene.faults.heal()
+        await scene.passed(30)
+        assert scene.reason("app") == "Synced"
+        revision = scene.cluster.storage.revision
+        await scene.settled()
+
+        assert scene.cluster.storage.revision > revision, "no late write has come"
+        assert scene.reason("app") == "Synced"
+
+
+# What a write did not tell is told by the next
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(fault.answer(409, reason="Conflict"), id="conflict"),
+        pytest.param(fault.answer(500), id="server error"),
+        pytest.param(fault.lose_request(), id="request lost"),
+        pytest.param(fault.lose_reply(), id="reply lost"),
+        pytest.param(fault.twice, id="request twice"),
+    ],
+)
+async def test_time_of_a_write_to_the_secret_is_told_though_the_first_attempt_to_tell_it_failed(
+    trouble: fault.Fault, autojump_clock: MockClock
+) -> None:
+    async with running() as scene:
+        await in_sync(scene)
+        before = synced_at(scene)
+        scene.faults.next(trouble, when=on_status)
+        scene.write("app", password="hunter-2")
+        await scene.settled()
+
+        assert scene.values("app") == {"pw": "hunter-2"}
+        assert synced_at(scene) > before
+        assert at(scene.definition("app"), "status", "sources") == [{"path": "secret/data/app", "version": 2}]
+
+
+async def test_change_by_another_at_the_same_moment_does_not_make_it_forget_that_the_secret_was_written(
+    autojump_clock: MockClock,
+) -> None:
+    """The content is that of before again, so nothing but the time is new."""
+    async with running() as scene:
+        await in_sync(scene)
+        before = synced_at(scene)
+
+        async def meddle(request: httpx.Request, send: fault.Send) -> httpx.Response:
+            scene.user.patch(f"{definition_path('app')}/status", {"status": {"conditions": [THEIRS, ready]}})
+            return await send(request)
+
+        ready = scene.ready("app")
+        scene.faults.next(meddle, when=on_status)
+        scene.user.delete(secret_path("app"))
+        await scene.settled()
+
+        assert scene.values("app") == {"pw": "hunter-1"}
+        assert synced_at(scene) > before
+        assert items(scene.definition("app"), "status", "conditions") == [THEIRS, scene.ready("app")]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"conditions": None},
+        {"conditions": [{**THEIRS, "type": "Ready", "status": "False", "reason": "ByHand"}]},
+        {"sources": [], "secretName": "another", "lastSyncTime": "2020-01-01T00:00:00Z", "observedGeneration": 7},
+    ],
+    ids=["conditions removed", "another condition", "other facts"],
+)
+async def test_status_that_somebody_overwrites_is_put_right(wrong: Object, autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        await in_sync(scene)
+        before = at(scene.definition("app"), "status")
+        scene.user.patch(f"{definition_path('app')}/status", {"status": wrong})
+        assert at(scene.definition("app"), "status") != before
+        await scene.passed(1)
+
+        status = at(scene.definition("app"), "status")
+        assert (scene.reason("app"), scene.message("app")) == ("Synced", "Secret app is in sync")
+        assert {name: at(status, name) for name in ("sources", "secretName", "lastSyncTime", "observedGeneration")} == {
+            name: at(before, name) for name in ("sources", "secretName", "lastSyncTime", "observedGeneration")
+        }
+
+
+async def test_definition_made_anew_does_not_get_the_status_of_the_one_before(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        await in_sync(scene)
+        scene.faults.always(fault.late(3), when=fault.is_watch)
+        scene.delete("app")
+        scene.define("app", pw="missing#password")
+        await scene.settled()
+
+        assert scene.reason("app") == "SourceNotFound"
+        assert synced_at(scene) == ""
+
+
+async def test_metric_of_the_last_sync_does_not_speak_of_status_writes(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.faults.next(fault.answer(500), when=on_status, times=3)
+        await in_sync(scene)
+
+        assert (scene.metric("last_sync_status", "app"), scene.metric("sync_errors_total", "app")) == (1, None)
+        (task,) = {text_of_task(line) for line in scene.told.lines if "tried again" in line}
+        assert task == "status write"
+
+
+def text_of_task(line: str) -> str:
+    return line.partition("'task': '")[2].partition("'")[0]
+
+
+# When
+
+
+async def test_status_and_secret_of_one_definition_are_never_written_at_once(autojump_clock: MockClock) -> None:
+    names = [f"app-{number}" for number in range(3)]
+    under_way: dict[str, list[str]] = {name: [] for name in names}
+    overlaps: list[list[str]] = []
+
+    async def note(request: httpx.Request, send: fault.Send) -> httpx.Response:
+        path, content = request.url.path, await request.aread()
+        name = next((name for name in names if f"/{name}" in path or f'"{name}"'.encode() in content), "")
+        requests = under_way.get(name, [])
+        requests.append(path)
+        overlaps.extend([[*requests]] if len(requests) > 1 else [])
+        try:
+            await trio.sleep(0.3)
+            return await send(request)
+        finally:
+            requests.remove(path)
+
+    async with running() as scene:
+        scene.faults.always(note, when=lambda request: fault.is_write(request) and "events" not in request.url.path)
+        for name in names:
+            scene.write(name, password="hunter-1")
+            scene.define(name, pw=f"{name}#password")
+        for number in range(100):
+            scene.write(names[number % 3], password=f"hunter-{number}")
+            scene.annotate(names[number % 3], **{"force-sync": f"{number}"})
+            await scene.passed(0.17)
+        await scene.settled()
+
+        assert overlaps == []
+        assert {scene.reason(name) for name in names} == {"Synced"}
+        assert len(scene.writes_to_definitions()) > 20
+
+
+async def test_status_of_what_changes_all_the_time_is_told_all_the_same(autojump_clock: MockClock) -> None:
+    """There is one worker, and never a moment in which no Secret waits for it."""
+    names = [f"app-{number}" for number in range(3)]
+    async with running(config=ControllerConfig(workers=1)) as scene:
+        for name in names:
+            scene.write(name, password="hunter-1")
+            scene.define(name, pw=f"{name}#password")
+        await scene.settled()
+        scene.faults.always(held(0.1), when=fault.is_write)
+        told: dict[str, set[str]] = {name: set() for name in names}
+        for number in range(150):
+            scene.edit(names[number % 3], {"data": {"pw": "ZWRpdGVk"}})
+            await scene.passed(0.1)
+            for name in names:
+                told[name].add(text(scene.definition(name), "status", "lastSyncTime"))
+
+        assert min(map(len, told.values())) > 8
+        await scene.settled()
+        assert [scene.values(name) for name in names] == [{"pw": "hunter-1"}] * 3
+
+
+async def test_status_waits_for_the_secrets_of_others_once_and_no_more(autojump_clock: MockClock) -> None:
+    async with running(config=ControllerConfig(workers=1), alive=False) as scene:
+        names = [f"app-{number}" for number in range(30)]
+        for name in names:
+            scene.write(name, password="hunter-1")
+            scene.define(name, pw=f"{name}#password")
+        scene.start()
+        await scene.settled()
+
+        kinds = [kind for write in scene.door.writes if (kind := write.kind.partition(".")[0]) != "events"]
+        assert kinds.count("secretdefinitions") == 30, "each status is written once"
+        assert kinds[:9] == ["secrets"] * 9

@@ -181,6 +181,6 @@ def idle(
 @asynccontextmanager
 async def running(sources: Sources) -> AsyncIterator[None]:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(sources.run)
+        nursery.start_soon(sources.run)  # noqa: ASYNC113 - it tells nobody that it has started
         yield
         nursery.cancel_scope.cancel()

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from secrets_manager.backoff import Backoff
-from secrets_manager.kube.workqueue import PASSED, Priority, WorkQueue
+from secrets_manager.kube.workqueue import PASSED, Item, Priority, WorkQueue
 from secrets_manager.metrics import QueueMetrics
 from secrets_manager.schedule import Schedule
 
@@ -165,6 +165,55 @@ async def test_a_routine_key_that_becomes_urgent_moves_up_and_does_not_move_back
     assert await take_all(queue) == ["b", "a"]
 
 
+async def test_a_taker_learns_at_which_priority_the_key_waited(queue: WorkQueue[str]) -> None:
+    for priority in Priority:
+        queue.add(priority.name, priority)
+        async with queue.take() as item:
+            assert item == Item(priority.name, priority)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "urgent", "routine", "background"),
+    [
+        ([], False, False, False),
+        ([Priority.BACKGROUND], False, False, True),
+        ([Priority.ROUTINE], False, True, True),
+        ([Priority.URGENT], True, True, True),
+        ([Priority.BACKGROUND, Priority.URGENT], True, True, True),
+    ],
+)
+async def test_it_tells_whether_keys_wait_at_a_priority_or_a_more_urgent_one(
+    queue: WorkQueue[str], waiting: list[Priority], *, urgent: bool, routine: bool, background: bool
+) -> None:
+    for priority in waiting:
+        queue.add(priority.name, priority)
+
+    assert [queue.waits_at(priority) for priority in Priority] == [urgent, routine, background]
+
+    await take_all(queue)
+    assert not queue.waits_at(Priority.BACKGROUND)
+
+
+async def test_a_key_that_is_worked_on_or_delayed_does_not_wait(queue: WorkQueue[str]) -> None:
+    queue.add_after("delayed", 1, Priority.URGENT)
+    queue.add("a")
+    async with queue.take():
+        queue.add("a")
+        assert not queue.waits_at(Priority.BACKGROUND)
+    assert queue.waits_at(Priority.URGENT)
+
+
+async def test_work_that_is_cancelled_waits_at_the_priority_at_which_it_was_taken(
+    queue: WorkQueue[str], autojump_clock: MockClock
+) -> None:
+    queue.add("a", Priority.BACKGROUND)
+    with trio.move_on_after(1):
+        async with queue.take():
+            await trio.sleep_forever()
+
+    assert (queue.waits_at(Priority.ROUTINE), queue.waits_at(Priority.BACKGROUND)) == (False, True)
+
+
 async def test_a_key_added_again_keeps_the_most_urgent_priority_it_was_given(queue: WorkQueue[str]) -> None:
     queue.add("a")
     async with queue.take() as (key, _):
@@ -274,6 +323,36 @@ async def test_delayed_keys_are_routine(
     assert await take_all(queue) == ["urgent", "delayed"]
 
 
+async def test_a_key_waits_for_a_time_of_its_own_at_each_priority(
+    queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    await nursery.start(queue.run)
+    start = trio.current_time()
+    queue.add_after("a", 10, Priority.BACKGROUND)
+    queue.add_after("a", 20, Priority.ROUTINE)
+    queue.add_after("a", 30, Priority.BACKGROUND)
+    taken: list[tuple[Item[str], float]] = []
+    for _ in range(2):
+        async with queue.take() as item:
+            taken.append((item, trio.current_time() - start))
+
+    assert taken == [(Item("a", Priority.BACKGROUND), 10), (Item("a", Priority.ROUTINE), 20)]
+    assert repr(queue).endswith("0 delayed>")
+
+
+async def test_a_delayed_key_that_waits_already_at_another_priority_is_taken_once_at_the_most_urgent_one(
+    queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    await nursery.start(queue.run)
+    queue.add_after("a", 1, Priority.BACKGROUND)
+    queue.add_after("a", 2, Priority.ROUTINE)
+    await trio.sleep(3)
+    async with queue.take() as item:
+        assert item == Item("a", Priority.ROUTINE)
+
+    assert len(queue) == 0
+
+
 @pytest.mark.parametrize("delays", [(5, 50), (50, 5)])
 async def test_the_earlier_of_two_delays_wins_and_counts_once(
     queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock, delays: tuple[float, float]
@@ -305,6 +384,24 @@ async def test_failures_of_a_key_wait_longer_and_longer_until_it_is_forgotten(
     queue.forget("never failed")
 
     assert (queue.failures("a"), queue.add_rate_limited("a")) == (0, 1)
+
+
+async def test_failures_at_one_priority_delay_nothing_at_another(
+    queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    await nursery.start(queue.run)
+    start = trio.current_time()
+    for _ in range(4):
+        queue.add_rate_limited("a", Priority.BACKGROUND)
+    assert queue.add_rate_limited("a") == 1
+    assert (queue.failures("a"), queue.failures("a", Priority.BACKGROUND)) == (1, 4)
+
+    queue.forget("a")
+    assert (queue.failures("a"), queue.failures("a", Priority.BACKGROUND)) == (0, 4)
+    queue.forget("a", Priority.BACKGROUND)
+    assert queue.failures("a", Priority.BACKGROUND) == 0
+    async with queue.take() as item:
+        assert (item.priority, trio.current_time() - start) == (Priority.ROUTINE, 1)
 
 
 async def test_a_retry_does_not_come_before_the_time_that_was_asked_for(

@@ -17,7 +17,7 @@ SECONDS = st.integers(0, 20)
 CALLS = st.lists(
     st.one_of(
         st.tuples(st.just("add"), KEYS, st.sampled_from(Priority)),
-        st.tuples(st.just("add_after"), KEYS, SECONDS),
+        st.tuples(st.just("add_after"), KEYS, SECONDS, st.sampled_from(Priority)),
         st.tuples(st.just("take")),
         st.tuples(st.just("done"), st.integers(0, 3), st.booleans()),
         st.tuples(st.just("wait"), SECONDS),
@@ -27,26 +27,30 @@ CALLS = st.lists(
 
 
 class Model:
-    """Dirty keys have something to be done for them; those in progress are held by one taker each."""
+    """Dirty keys have something to be done for them, at a priority; those in progress are held by one taker each."""
 
     def __init__(self) -> None:
-        self.dirty: set[str] = set()
-        self.in_progress: list[str] = []
-        self.due: dict[str, float] = {}
+        self.dirty: dict[str, Priority] = {}
+        self.in_progress: list[Item[str]] = []
+        self.due: dict[Item[str], float] = {}
 
     @property
-    def ready(self) -> set[str]:
-        return self.dirty - set(self.in_progress)
+    def ready(self) -> dict[str, Priority]:
+        held = {item.key for item in self.in_progress}
+        return {key: priority for key, priority in self.dirty.items() if key not in held}
 
-    def take(self, key: str) -> None:
-        assert key in self.ready, "nothing was to be done for it, or somebody holds it"
-        self.dirty.remove(key)
-        self.in_progress.append(key)
+    def add(self, key: str, priority: Priority) -> None:
+        self.dirty[key] = min(priority, self.dirty.get(key, priority))
+
+    def take(self, item: Item[str]) -> None:
+        assert self.ready.get(item.key) == item.priority, "nothing was to be done for it at that, or somebody holds it"
+        del self.dirty[item.key]
+        self.in_progress.append(item)
 
     def advance(self, now: float) -> None:
-        arrived = {key for key, time in self.due.items() if time <= now}
-        self.dirty |= arrived
-        self.due = {key: time for key, time in self.due.items() if key not in arrived}
+        for key, priority in [item for item, time in self.due.items() if time <= now]:
+            self.add(key, priority)
+            del self.due[Item(key, priority)]
 
 
 class Run:
@@ -61,19 +65,22 @@ class Run:
         for call in calls:
             await self.make(call)
             assert len(self.queue) == len(self.model.ready)
+            most_urgent = min(self.model.ready.values(), default=None)
+            assert [self.queue.waits_at(each) for each in Priority] == [
+                most_urgent is not None and most_urgent <= each for each in Priority
+            ]
         await self.finish()
 
     async def make(self, call: tuple[object, ...]) -> None:
         match call:
             case ("add", str(key), Priority() as priority):
                 self.queue.add(key, priority)
-                self.model.dirty.add(key)
-            case ("add_after", str(key), int(seconds)):
+                self.model.add(key, priority)
+            case ("add_after", str(key), int(seconds), Priority() as priority):
                 delay = seconds + 0.5  # no call is made at such a moment, so the order is plain
-                self.queue.add_after(key, delay)
-                self.model.due[key] = min(
-                    self.model.due.get(key, trio.current_time() + delay), trio.current_time() + delay
-                )
+                self.queue.add_after(key, delay, priority)
+                item, time = Item(key, priority), trio.current_time() + delay
+                self.model.due[item] = min(self.model.due.get(item, time), time)
             case ("take",) if self.model.ready:
                 await self.take()
             case ("done", int(index), bool(well)) if index < len(self.held):
@@ -83,18 +90,18 @@ class Run:
 
     async def take(self) -> None:
         taking = self.queue.take()
-        self.model.take((await taking.__aenter__()).key)
+        self.model.take(await taking.__aenter__())
         self.held.append(taking)
 
     async def done(self, index: int, *, well: bool) -> None:
-        key = self.model.in_progress.pop(index)
+        item = self.model.in_progress.pop(index)
         taking = self.held.pop(index)
         if well:
             await taking.__aexit__(None, None, None)
         else:
             error = ValueError("the work failed")
             assert not await taking.__aexit__(ValueError, error, None)
-            self.model.dirty.add(key)
+            self.model.add(*item)
 
     async def wait(self, seconds: float) -> None:
         await trio.sleep(seconds)

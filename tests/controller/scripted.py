@@ -180,7 +180,10 @@ def idle(
 
 @asynccontextmanager
 async def running(sources: Sources) -> AsyncIterator[None]:
+    async def work() -> None:
+        await sources.run()
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(sources.run)  # noqa: ASYNC113 - it tells nobody that it has started
+        nursery.start_soon(work)
         yield
         nursery.cancel_scope.cancel()

@@ -139,7 +139,7 @@ class StoreReader:
         try:
             return await self._backend.read(source)
         except BackendError as error:
-            return error
+            return error.with_traceback(None)  # it is kept for a while, and all that the traceback holds would be too
         except Exception as error:  # noqa: BLE001 - one odd answer must not stop the others
             self.unexpected_error("read", source.path, error)
             return SourceMalformed(

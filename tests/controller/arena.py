@@ -34,8 +34,9 @@ class Connection(httpx.AsyncBaseTransport):
         self._seconds = seconds
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        seconds, self._seconds = self._seconds, 0.0
-        await trio.sleep(seconds)
+        if self._seconds:
+            seconds, self._seconds = self._seconds, 0.0
+            await trio.sleep(seconds)
         return await self._inner.handle_async_request(request)
 
 
@@ -153,6 +154,11 @@ class Arena:
             while not candidate.at_work:  # noqa: ASYNC110 - virtual time: a tenth of a second costs nothing
                 await trio.sleep(0.1)
         return trio.current_time() - began
+
+    @property
+    def has_one_leader(self) -> bool:
+        """Somebody works, alone and as the record says."""
+        return bool(self.workers) and self.workers == [self.lease("holderIdentity")]
 
     def lease(self, *path: str) -> Json:
         return at(self._user.get(PATH), "spec", *path)

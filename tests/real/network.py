@@ -1,13 +1,14 @@
 """The ways of several clients to the API server: every request is seen in order, and each way can be cut and mended.
 
 The near end speaks plain HTTP, so that requests can be read as they pass; the far end speaks TLS with the server. What
-is cut behaves as behind a firewall that drops: connections are gone, and new ones get no answer.
+is cut behaves as behind a firewall that drops: connections are gone, and new ones get no answer. A request can also be
+held on its way, for as long as a test says.
 """
 
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -30,11 +31,20 @@ class Passed(NamedTuple):
     target: str
 
 
+Hold = Callable[[Passed, bytes], Awaitable[None]]
+"""Is given a request, and all of it as it was sent, and returns when it may pass."""
+
+
+async def free(request: Passed, whole: bytes) -> None:
+    """Hold no request."""
+
+
 class Link:
-    """One client's way. `client` may be renamed: it stands in what is seen from then on."""
+    """One client's way. `client` may be renamed: it stands in what is seen from then on. `hold` may be set any time."""
 
     def __init__(self, client: str, cluster: ControlPlane, see: Callable[[Passed], None]) -> None:
         self.client = client
+        self.hold: Hold = free
         self._cluster = cluster
         self._see = see
         self._is_cut = False
@@ -99,7 +109,9 @@ class Link:
             while chunk := await near.receive_some(CHUNK):
                 method, _, rest = chunk.partition(b"\r\n")[0].partition(b" ")
                 if rest.endswith(b" HTTP/1.1"):
-                    self._see(Passed(time.monotonic(), self.client, method.decode(), rest.split()[0].decode()))
+                    request = Passed(time.monotonic(), self.client, method.decode(), rest.split()[0].decode())
+                    self._see(request)
+                    await self.hold(request, chunk)
                 await far.send_all(chunk)
         both.cancel()
 

@@ -136,7 +136,10 @@ class LeaderElector:
                     leading.cancel_scope.cancel("the work is done")
             finally:
                 self._working = False
-                await self._release()
+                with trio.move_on_after(self._config.renew_deadline / 2, shield=True) as releasing:
+                    await self._release()
+                if releasing.cancelled_caught:
+                    log.warning("the lease was not released", extra={"fields": self._fields()})
         if term.cancelled_caught:
             raise LeadershipLost(f"the lease {self._key} could not be renewed in {self._config.renew_deadline:g} s")
 
@@ -257,16 +260,13 @@ class LeaderElector:
 
         A lease that can't be read is left to expire.
         """
-        with trio.move_on_after(self._config.renew_deadline / 2, shield=True) as scope:
-            lease = self._known or await self._read(math.inf)
-            while lease is not None and lease.spec.holder_identity == self._identity:
-                if await self._write(lease, self._vacancy()):
-                    log.info("released the lease", extra={"fields": self._fields()})
-                    return
-                await trio.sleep(RELEASE_PAUSE)
-                lease = await self._read(math.inf)
-        if scope.cancelled_caught:
-            log.warning("the lease was not released", extra={"fields": self._fields()})
+        lease = self._known or await self._read(math.inf)
+        while lease is not None and lease.spec.holder_identity == self._identity:
+            if await self._write(lease, self._vacancy()):
+                log.info("released the lease", extra={"fields": self._fields()})
+                return
+            await trio.sleep(RELEASE_PAUSE)
+            lease = await self._read(math.inf)
 
     def _vacancy(self) -> dict[str, object]:
         """The record that client-go leaves: with an empty holder, which a struct would leave out."""

@@ -1,9 +1,18 @@
-"""What is imported for which store, seen in a process of its own. A kubeconfig's reader is there for none."""
+"""Which store is opened for which configuration, and what is imported for it, seen in a process of its own.
+
+A kubeconfig's reader is imported for none.
+"""
 
 import subprocess
 import sys
 
 import pytest
+from prometheus_client import CollectorRegistry
+
+from secrets_manager.backends.opening import open_backend
+from secrets_manager.config import AzureConfig, Config, VaultConfig
+from secrets_manager.errors import UsageError
+from secrets_manager.metrics import StoreMetrics
 
 SCRIPT = """
 import sys, trio
@@ -33,3 +42,19 @@ def test_only_the_store_that_is_used_costs_imports_and_has_metrics(backend: str,
     told = subprocess.run([sys.executable, "-c", SCRIPT, backend], check=True, capture_output=True, text=True)
 
     assert told.stdout.splitlines() == expected
+
+
+@pytest.mark.parametrize(("backend", "expected"), [("vault", "VaultBackend"), ("azure-kv", "AzureBackend")])
+async def test_store_that_the_configuration_names_is_opened(backend: str, expected: str) -> None:
+    config = Config(backend=backend, vault=VaultConfig(role_id="r"), azure=AzureConfig(name="shop"))
+
+    async with open_backend(config, StoreMetrics(CollectorRegistry(), config)) as opened:
+        assert type(opened).__name__ == expected
+
+
+async def test_store_that_is_unknown_is_a_misuse() -> None:
+    config = Config(backend="vaullt")
+
+    with pytest.raises(UsageError, match=r"^backend 'vaullt' is unknown: it is vault or azure-kv$"):
+        async with open_backend(config, StoreMetrics(CollectorRegistry(), config)):
+            pass

@@ -89,6 +89,13 @@ async def test_cluster_in_a_pod_is_direct_though_a_proxy_leads_outside(account: 
     assert (direct.url, direct.namespace, direct.proxy) == ("https://10.0.0.1:443", "mine", "")
 
 
+async def test_repr_of_a_cluster_is_its_address(account: Path) -> None:
+    assert (
+        repr(await find_cluster(KubeConfig(), environ=POD, service_account=account))
+        == "Cluster('https://10.0.0.1:443')"
+    )
+
+
 async def test_namespace_is_that_of_the_variable_or_else_that_of_the_login(account: Path, home: Path) -> None:
     outside = {"HOME": str(home)}
     found = [

@@ -166,6 +166,20 @@ def test_kubeconfig_that_is_none_is_told_without_its_content(content: bytes, kin
     assert str(caught.value).startswith(f"context 'c' of the kubeconfig {path} can't be used: ")
 
 
+def test_kubeconfig_that_is_not_there_is_told(tmp_path: Path) -> None:
+    missing = f"{tmp_path}/one:{tmp_path}/two"
+
+    with pytest.raises(CredentialsError, match=f"^there is nothing in the kubeconfig {missing}$"):
+        Kubeconfig(missing).look(thorough=True)
+
+
+def test_repr_tells_no_token(tmp_path: Path) -> None:
+    access = Kubeconfig(str(write(tmp_path / "config"))).look(thorough=True)
+
+    assert access.authorization == "Bearer hunter2"
+    assert repr(access) == f"Access({URL!r})"
+
+
 def test_entry_that_is_incomplete_is_told_without_its_token(tmp_path: Path) -> None:
     config = write(tmp_path / "config", user={"token": "hunter2", "auth-provider": {"name": "oidc", "config": {}}})
 

@@ -4,9 +4,7 @@ import pytest
 
 from secrets_manager.backends.azure import client
 from secrets_manager.backends.azure.backend import open_azure
-from secrets_manager.backends.base import (
-    Source,
-)
+from secrets_manager.backends.base import Source
 from secrets_manager.config import AzureConfig
 from secrets_manager.errors import UsageError
 from tests.backends.azure.stand import RecordedMetrics, backend_of
@@ -34,6 +32,14 @@ async def test_authority_that_is_no_file(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(UsageError, match=r"^SSL_CERT_FILE names no file: /nowhere/ca\.pem$"):
         async with open_azure(AzureConfig(name="shop"), RecordedMetrics()):
             pass
+
+
+async def test_usual_authorities_are_trusted_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in client.AUTHORITIES:
+        monkeypatch.delenv(variable, raising=False)
+
+    async with open_azure(AzureConfig(name="shop"), RecordedMetrics()) as backend:
+        assert "https://shop.vault.azure.net" in repr(backend)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """Changes found by listing the vault."""
 
+import json
+
 import msgspec
 import pytest
 
-from secrets_manager.backends.azure.client import PAGES
+from secrets_manager.backends.azure.client import LONGEST, PAGES
 from secrets_manager.backends.base import (
     Folder,
     NotListable,
@@ -74,6 +76,28 @@ async def test_vault_that_may_not_be_listed(vault: KeyVaultState) -> None:
             await backend.markers(Folder(""))
 
     assert str(caught.value) == f"Key Vault {vault.url} does not let this identity list secrets (ForbiddenByRbac)"
+
+
+async def test_vault_of_too_many_secrets_is_not_listed(vault: KeyVaultState) -> None:
+    secrets = [{"id": f"{vault.url}/secrets/s{number}", "attributes": {}} for number in range(LONGEST + 1)]
+    body = json.dumps({"value": secrets}).encode()
+    vault.fault = answering(Response(200, body, {"Content-Type": "application/json"}))
+
+    async with backend_of(vault) as backend:
+        with pytest.raises(NotListable, match=rf"holds more than {LONGEST} secrets$"):
+            await backend.markers(Folder(""))
+
+
+@pytest.mark.parametrize("date", ["", "yesterday"])
+async def test_secret_counts_as_just_changed_where_the_vault_does_not_tell_the_time(
+    vault: KeyVaultState, date: str
+) -> None:
+    secret = {"id": f"{vault.url}/secrets/db/{NO_VERSION}", "value": "canary", "attributes": {"updated": 1}}
+    headers = {"Content-Type": "application/json", "Date": date}
+    vault.fault = answering(Response(200, json.dumps(secret).encode(), headers))
+
+    async with backend_of(vault) as backend:
+        assert (await backend.read(DB)).listed == ""
 
 
 async def test_vault_that_can_not_be_listed_now(vault: KeyVaultState) -> None:

@@ -2,13 +2,17 @@
 
 import logging
 from pathlib import Path
+from random import Random
 from threading import Event
+from typing import Self
 
 import msgspec
 import pytest
 import trio
+from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
 
 from secrets_manager.backends.azure.backend import open_azure
+from secrets_manager.backends.azure.login import Login, Method
 from secrets_manager.backends.base import Source, Unavailable
 from secrets_manager.config import AzureConfig
 from secrets_manager.errors import UsageError
@@ -280,3 +284,56 @@ async def test_settings_that_the_login_can_not_use(config: AzureConfig) -> None:
         "login to Azure as service principal: azure-kv.tenant-id or azure-kv.authority can't be used: "
         "the one is an ID or a domain, the other like https://login.microsoftonline.us"
     )
+
+
+class Issues:
+    """A credential of the SDK that always has a token, and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[tuple[str, ...], TokenRequestOptions | None]] = []
+        self.closed = False
+
+    def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
+        self.asked.append((scopes, options))
+        return AccessTokenInfo("canary", 1234)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def login_by(*credentials: Issues) -> Login:
+    left = iter(credentials)
+    return Login(Method("test", lambda: next(left)), lambda: None, random=Random(0))
+
+
+def test_client_of_the_older_kind_gets_the_same_token() -> None:
+    credential = Issues()
+
+    token = login_by(credential).get_token("vault", claims="more", tenant_id="shop", enable_cae=True)
+
+    assert token == AccessToken("canary", 1234)
+    assert credential.asked == [(("vault",), {"claims": "more", "tenant_id": "shop", "enable_cae": True})]
+
+
+def test_client_of_the_older_kind_asks_for_no_more_than_it_names() -> None:
+    credential = Issues()
+
+    login_by(credential).get_token("vault")
+
+    assert credential.asked == [(("vault",), {"enable_cae": False})]
+
+
+def test_of_many_requests_that_were_refused_the_first_one_starts_the_login_anew() -> None:
+    first, second = Issues(), Issues()
+    login = login_by(first, second)
+
+    login.start_anew(after=1)
+    login.start_anew(after=1)
+
+    assert (first.closed, second.closed, login.starts) == (True, False, 2)

@@ -136,7 +136,7 @@ def test_never_do_two_work_at_once_and_in_the_end_one_does(
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-LAST_PAUSE = 120
+LAST_PAUSE = 200
 """The number of the last step after which the process may be paused."""
 RIVAL = "rival"
 SECRET = ObjectKey("default", "app")

@@ -135,7 +135,7 @@ class Watcher(Generic[T]):
                 delay = self._trouble.after_hiccup(trio.current_time())
             except Silent:
                 self._falls_silent()
-                delay = self._trouble.after_hiccup(trio.current_time())
+                delay = 0.0  # the silence was pause enough
             except KubeError as error:
                 self._fails(error)
                 delay = self._trouble.after_failure(trio.current_time(), retry_after=_retry_after(error))

@@ -251,14 +251,15 @@ async def test_status_of_what_changes_all_the_time_is_told_all_the_same(autojump
         scene.faults.always(held(0.1), when=fault.is_write)
         told: dict[str, set[str]] = {name: set() for name in names}
         for number in range(150):
-            scene.edit(names[number % 3], {"data": {"pw": "ZWRpdGVk"}})
+            scene.write(names[number % 3], password=f"hunter-{number}")
+            scene.annotate(names[number % 3], **{"force-sync": str(number)})
             await scene.passed(0.1)
             for name in names:
                 told[name].add(text(scene.definition(name), "status", "lastSyncTime"))
 
         assert min(map(len, told.values())) > 8
         await scene.settled()
-        assert [scene.values(name) for name in names] == [{"pw": "hunter-1"}] * 3
+        assert [scene.values(name) for name in names] == [{"pw": f"hunter-{number}"} for number in (147, 148, 149)]
 
 
 async def test_status_waits_for_the_secrets_of_others_once_and_no_more(autojump_clock: MockClock) -> None:

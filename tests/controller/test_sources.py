@@ -296,3 +296,21 @@ class OddListing(dict[str, str]):
 
     def get(self, *_: object) -> NoReturn:
         raise ValueError("odd")
+
+
+async def test_definition_that_waits_for_a_poll_gets_what_it_brings_though_nothing_changed(
+    autojump_clock: MockClock,
+) -> None:
+    backend = ScriptedBackend(takes=1.0)
+    sources = idle(backend)
+    for name in ("one", "two"):
+        sources.use(key(name), frozenset({DB}))
+    await sources.documents(key("one"), frozenset({DB}))
+
+    async with running(sources):
+        while backend.under_way == 0:  # noqa: ASYNC110 - virtual time
+            await trio.sleep(0.25)
+        reads = len(backend.reads)
+
+        assert await sources.documents(key("two"), frozenset({DB})) == {DB: ANY}
+        assert len(backend.reads) == reads

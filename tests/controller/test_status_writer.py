@@ -169,13 +169,26 @@ async def test_status_that_somebody_overwrites_is_put_right(wrong: Object, autoj
         before = at(scene.definition("app"), "status")
         scene.user.patch(f"{definition_path('app')}/status", {"status": wrong})
         assert at(scene.definition("app"), "status") != before
-        await scene.passed(1)
+        await scene.passed(2)
 
         status = at(scene.definition("app"), "status")
         assert (scene.reason("app"), scene.message("app")) == ("Synced", "Secret app is in sync")
         assert {name: at(status, name) for name in ("sources", "secretName", "lastSyncTime", "observedGeneration")} == {
             name: at(before, name) for name in ("sources", "secretName", "lastSyncTime", "observedGeneration")
         }
+
+
+async def test_who_overwrites_a_status_all_the_time_costs_a_write_a_second(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        await in_sync(scene)
+        writes = len(scene.writes_to_definitions())
+        for _ in range(100):
+            scene.user.patch(f"{definition_path('app')}/status", {"status": {"conditions": None}})
+            await scene.passed(0.1)
+
+        assert 5 < len(scene.writes_to_definitions()) - writes <= 10
+        await scene.passed(2)
+        assert scene.reason("app") == "Synced"
 
 
 async def test_definition_made_anew_does_not_get_the_status_of_the_one_before(autojump_clock: MockClock) -> None:

@@ -33,6 +33,9 @@ from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.workqueue import Priority, WorkQueue
 from secrets_manager.metrics import BackendMetrics, ControllerMetrics
 
+STATUS_PAUSE = 1.0
+"""Seconds after which a status is put right that others have changed: whoever fights for it costs a write a second."""
+
 
 class Controller:
     """`watches.run` and `work` are its two tasks."""
@@ -108,7 +111,7 @@ class Controller:
                 self._sources.use(new.key, frozenset())
             self._queue.add(new.key, Priority.ROUTINE if old is None and new.in_sync else Priority.URGENT)
         elif self._statuses.is_pending(new.key):  # an earlier write has come late, or somebody has changed the status
-            self._queue.add(new.key, STATUS)
+            self._queue.add_after(new.key, STATUS_PAUSE, STATUS)
 
     def _gone(self, key: ObjectKey) -> None:
         self._sources.release(key)

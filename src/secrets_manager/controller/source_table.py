@@ -17,10 +17,19 @@ from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.timer import Timer
 
 
+class Read:
+    """A read under way, for those who wait for it."""
+
+    def __init__(self) -> None:
+        self.ended = trio.Event()
+        self.result: Result | None = None
+        """None also where it ended without one."""
+
+
 class Entry:
     """One source in use."""
 
-    __slots__ = ("place", "read_ended", "result", "state", "users")  # there may be ten thousand
+    __slots__ = ("place", "read", "result", "state", "users")  # there may be ten thousand
 
     def __init__(self, state: Reading, place: Place | None) -> None:
         self.state = state
@@ -30,8 +39,8 @@ class Entry:
         """Each with the period that it wants. Empty once the source is out of use."""
         self.result: Result | None = None
         """What the last read has brought, for as long as it may serve."""
-        self.read_ended: trio.Event | None = None
-        """Set at the end of the read under way."""
+        self.read: Read | None = None
+        """The one that is under way."""
 
 
 class SourceTable:

@@ -22,7 +22,7 @@ from secrets_manager.backends.base import Backend, Place, Source
 from secrets_manager.controller.lister import Lister
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reading import Answered, Covered, Due, Interrupted, Phase, Result, Wanted
-from secrets_manager.controller.source_table import Entry, SourceTable
+from secrets_manager.controller.source_table import Entry, Read, SourceTable
 from secrets_manager.controller.store_reader import StoreMetrics, StoreReader
 from secrets_manager.kube.objects import ObjectKey
 
@@ -155,8 +155,12 @@ class Sources:
     async def _document(self, source: Source, fresh_from: float) -> Result:
         """The result of a read that began at `fresh_from` or later: one that is known, or under way, or a new one."""
         while (entry := self._table.get(source)) is not None:
-            if entry.read_ended is not None:
-                await entry.read_ended.wait()
+            if (read := entry.read) is not None:
+                began_at = entry.state.read_at
+                await read.ended.wait()
+                if read.result is not None and began_at >= fresh_from:
+                    self._metrics.cache_hit()
+                    return read.result
             elif entry.result is not None and entry.state.read_at >= fresh_from:
                 self._metrics.cache_hit()
                 return entry.result
@@ -169,18 +173,18 @@ class Sources:
 
     async def _read(self, source: Source, entry: Entry, why: Due | Wanted) -> Result:
         self._table.apply(source, entry, why)
-        read_ended = trio.Event()
-        entry.read_ended, entry.result = read_ended, None
+        entry.read = read = Read()
+        entry.result = None
         try:
             result = await self._reader.read(source)
-            entry.result = result
+            entry.result = read.result = result
             self._table.apply(source, entry, Answered(result))
         except BaseException:
             self._table.apply(source, entry, Interrupted())
             raise
         finally:
-            entry.read_ended = None
-            read_ended.set()
+            entry.read = None
+            read.ended.set()
             self._forget_if_unused(source)
         return result
 

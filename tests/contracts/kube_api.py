@@ -118,7 +118,7 @@ class Api:
 
     async def until(self, path: str, holds: Callable[[Answer], bool]) -> Answer:
         """Look again and again, for what a cluster does in its own time."""
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while not holds(found := await self.get(path)):  # noqa: ASYNC110 - another process does it
                 await trio.sleep(0.05)
             return found
@@ -127,7 +127,7 @@ class Api:
     async def watch(self, path: str, **query: str | int) -> AsyncIterator["Events"]:
         params: Query = {"watch": "1", **query}
         send, receive = trio.open_memory_channel[bytes](math.inf)
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             async with self.client.stream("GET", path, params=params) as response, trio.open_nursery() as nursery:
                 nursery.start_soon(pump, response, send)
                 with receive:

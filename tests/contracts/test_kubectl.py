@@ -138,7 +138,7 @@ async def test_delete_waits_until_it_is_gone_and_the_owned_follow(kubectl: Kubec
     owner = await kubectl.object("widget", "one")
     await kubectl("create", "-f", "-", sends=owned_by(secret("owned"), owner))
     assert "deleted" in await kubectl("delete", "widget", "one")
-    await kubectl("wait", "--for=delete", "secret/owned", "--timeout=20s")
+    await kubectl("wait", "--for=delete", "secret/owned", "--timeout=60s")
     assert [row for row in await kubectl.rows("widgets,secrets") if row[0].endswith(("one", "owned"))] == []
 
 
@@ -157,7 +157,7 @@ async def test_watch_shows_what_is_there_and_what_comes(kubectl: Kubectl, nurser
     await kubectl("create", "-f", "-", sends=widget())
     watching = await kubectl.start(nursery, "get", "widgets", "--watch", "-o", "name")
     assert watching.stdout is not None
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         assert await line_of(watching.stdout) == "widget.example.org/one"
         await kubectl("create", "-f", "-", sends=widget("two"))
         assert await line_of(watching.stdout) == "widget.example.org/two"
@@ -175,7 +175,7 @@ async def test_namespaces_can_be_made_and_deleted(kubectl: Kubectl) -> None:
 
 async def test_a_kind_can_be_installed_and_used(kubectl: Kubectl) -> None:
     await kubectl("apply", "-f", "-", sends=manifest("doodads", "Doodad"))
-    await kubectl("wait", "--for=condition=Established", "crd/doodads.example.org", "--timeout=20s")
+    await kubectl("wait", "--for=condition=Established", "crd/doodads.example.org", "--timeout=60s")
     await kubectl("create", "-f", "-", sends=widget(kind="Doodad"))
     assert [row[0] for row in await kubectl.rows("doodads")] == ["one"]
     await kubectl("delete", "crd", "doodads.example.org")

@@ -94,13 +94,13 @@ class ControlPlane(KubeApi):
 
     def client_for(self, token: str) -> httpx.Client:
         trust = ssl.create_default_context(cafile=self.ca_file)
-        return httpx.Client(base_url=self.url, verify=trust, headers=bearer(token), timeout=10)
+        return httpx.Client(base_url=self.url, verify=trust, headers=bearer(token), timeout=60)
 
     def async_client(self, token: str = "") -> httpx.AsyncClient:
         """A plain client for async tests; as the administrator unless another token is given."""
         trust = ssl.create_default_context(cafile=self.ca_file)
         headers = bearer(token or self.admin_token)
-        return httpx.AsyncClient(base_url=self.url, verify=trust, headers=headers, timeout=10)
+        return httpx.AsyncClient(base_url=self.url, verify=trust, headers=headers, timeout=60)
 
     def kubeconfig_for(self, token: str, *, name: str) -> Path:
         """Write a kubeconfig file that logs in with the token."""

@@ -124,7 +124,7 @@ class KubeApi:
         return content
 
 
-def wait_until(predicate: Callable[[], bool], *, seconds: float = 10.0) -> None:
+def wait_until(predicate: Callable[[], bool], *, seconds: float = 30.0) -> None:
     """For what the cluster does in its own time. Raises: TimeoutError."""
     deadline = time.monotonic() + seconds
     while not predicate():

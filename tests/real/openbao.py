@@ -39,7 +39,7 @@ class OpenBao:
         self.program = program
         self._folder = folder
         self._http = httpx.Client(
-            base_url=f"{url}/v1/", headers={"X-Vault-Token": token}, timeout=10, trust_env=False, verify=False
+            base_url=f"{url}/v1/", headers={"X-Vault-Token": token}, timeout=60, trust_env=False, verify=False
         )
 
     def __repr__(self) -> str:

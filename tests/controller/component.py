@@ -111,10 +111,12 @@ class Scene:
         self.registry = CollectorRegistry()
         self.told = Told()
         self.canaries: set[str] = set()
+        self.violations: list[str] = []
+        self._judged_until = 0
         self._nursery = nursery
         self._config = config
         self._random = random.Random(seed)
-        self._credentials = self.vault.reader(*readable, default_policy=False)
+        self.credentials = self.vault.reader(*readable, default_policy=False)
         self._over = trio.Event()
         self._controller: Controller | None = None
         for name in (NAMESPACE, "other"):
@@ -138,9 +140,7 @@ class Scene:
 
     async def _live(self, life: trio.CancelScope, over: trio.Event) -> None:
         self.registry = CollectorRegistry()
-        vault = VaultConfig(
-            url=self.vault.url, role_id=self._credentials.role_id, secret_id=self._credentials.secret_id
-        )
+        vault = VaultConfig(url=self.vault.url, role_id=self.credentials.role_id, secret_id=self.credentials.secret_id)
         with life:
             async with (
                 open_client(DOUBLE, make=lambda: self.faults) as client,
@@ -188,6 +188,17 @@ class Scene:
                 seen = self.cluster.storage.revision
                 await trio.sleep(quiet)
 
+    def compact(self) -> None:
+        """Let the cluster forget its history, once it was judged."""
+        self.judge()
+        self.cluster.compact()
+
+    def judge(self) -> None:
+        """Hold what the program wrote since the last time against what it must never do."""
+        changes = [write.change for write in self.door.writes if write.change.revision > self._judged_until]
+        self.violations += violations(self.cluster.storage, changes)
+        self._judged_until = self.cluster.storage.revision
+
     async def passed(self, seconds: float) -> None:
         """Let some time pass."""
         await trio.sleep(seconds)
@@ -219,18 +230,20 @@ class Scene:
     ) -> Object:
         """Make a definition. `keys` maps keys of the Secret to path#key."""
         spec: Object = {"name": secret or name, "keysMap": keys_map(**keys)}
+        about: Object = {
+            "annotations": {**(annotations or {})},
+            "labels": {**(labels or {})},
+            "finalizers": [*finalizers],
+        }
+        return self.define_as_it_is(name, spec | ({"type": type_} if type_ else {}), namespace=namespace, **about)
+
+    def define_as_it_is(self, name: str, spec: Object, *, namespace: str = NAMESPACE, **metadata: Json) -> Object:
         return self.user.create(
             {
                 "apiVersion": "secrets-manager.tuenti.io/v1alpha1",
                 "kind": "SecretDefinition",
-                "metadata": {
-                    "name": name,
-                    "namespace": namespace,
-                    "annotations": {**(annotations or {})},
-                    "labels": {**(labels or {})},
-                    "finalizers": [*finalizers],
-                },
-                "spec": spec | ({"type": type_} if type_ else {}),
+                "metadata": {"name": name, "namespace": namespace, **metadata},
+                "spec": spec,
             }
         )
 
@@ -293,10 +306,15 @@ class Scene:
         about = [each for each in listed if text(each, "regarding", "name") == name]
         return {text(each, "reason"): number(each, "series", "count") or 1 for each in about}
 
-    def metric(self, family: str, name: str) -> float | None:
-        """A sample of the controller's metrics."""
-        labels = {"name": name, "namespace": NAMESPACE}
-        return self.registry.get_sample_value(f"secrets_manager_controller_{family}", labels)
+    def metric(self, family: str, name: str, *, namespace: str = NAMESPACE) -> float | None:
+        """A sample of the controller's metrics about a definition."""
+        return self.sample(f"secrets_manager_controller_{family}", name=name, namespace=namespace)
+
+    def sample(self, family: str, **labels: str) -> float | None:
+        """A sample of any metric. Nothing else is collected, so it may be asked for often."""
+        found = self.registry.restricted_registry([family]).collect()
+        samples = (sample for metric in found for sample in metric.samples)
+        return next((each.value for each in samples if (each.name, each.labels) == (family, labels)), None)
 
     def writes(self, kind: str = "") -> list[str]:
         """What the program wrote, in order, as method, kind and name."""
@@ -361,7 +379,8 @@ async def running(
             root.setLevel(level)
             nursery.cancel_scope.cancel()
     assert scene.leaks() == []
-    assert violations(scene.cluster.storage, (write.change for write in scene.door.writes)) == []
+    scene.judge()
+    assert scene.violations == []
 
 
 def keys_map(**keys: str) -> Object:

@@ -22,16 +22,19 @@ import msgspec
 import trio
 from prometheus_client import CollectorRegistry
 
+from secrets_manager import server
 from secrets_manager.backends.vault.backend import open_vault
 from secrets_manager.config import ControllerConfig, VaultConfig
 from secrets_manager.controller import crd
 from secrets_manager.controller.controller import Controller
+from secrets_manager.demo.api import requests
 from secrets_manager.demo.api.cluster import Cluster
 from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, number, parse, text
-from secrets_manager.demo.api.requests import Reply, Request
+from secrets_manager.demo.api.requests import Request
 from secrets_manager.demo.api.storage import Change
 from secrets_manager.demo.api.watches import Watch
 from secrets_manager.kube.client import open_client
+from secrets_manager.liveness import Liveness
 from secrets_manager.metrics import BackendMetrics, ControllerMetrics, VaultMetrics
 from tests.controller.invariants import violations
 from tests.doubles.faults import Faults
@@ -70,7 +73,7 @@ class ProgramsDoor(Cluster):
         self.__dict__ = cluster.__dict__
         self.writes: list[Write] = []
 
-    def handle(self, request: Request, *, as_of: int | None = None) -> Reply | Watch:
+    def handle(self, request: Request, *, as_of: int | None = None) -> requests.Reply | Watch:
         before = self.storage.revision
         answer = super().handle(request, as_of=as_of)
         if request.method != "GET":  # what follows the first change is Kubernetes' own clean-up
@@ -108,7 +111,7 @@ class Scene:
         self.faults = Faults(KubeTransport(self.door))
         self.vault = VaultState()
         self.life = trio.CancelScope()
-        self.registry = CollectorRegistry()
+        self.registry, self._liveness = CollectorRegistry(), Liveness(lambda: "")
         self.told = Told()
         self.canaries: set[str] = set()
         self.violations: list[str] = []
@@ -139,7 +142,7 @@ class Scene:
         await self._over.wait()
 
     async def _live(self, life: trio.CancelScope, over: trio.Event) -> None:
-        self.registry = CollectorRegistry()
+        self.registry, self._liveness = CollectorRegistry(), Liveness(lambda: "")
         vault = VaultConfig(url=self.vault.url, role_id=self.credentials.role_id, secret_id=self.credentials.secret_id)
         with life:
             async with (
@@ -158,9 +161,14 @@ class Scene:
                     clock=virtual_time,
                 )
                 await process.start(bao.maintain)
-                process.start_soon(controller.watches.run)
-                process.start_soon(controller.work)
+                process.start_soon(self._liveness.supervise, "the watch", controller.watches.run)
+                process.start_soon(self._liveness.supervise, "the work", controller.work)
         over.set()
+
+    def answer(self, path: str) -> server.Reply:
+        """What its HTTP server says, once it lives."""
+        assert self._controller is not None
+        return server.reply_to(path, self.registry, self._liveness, self._controller.watches)
 
     @property
     def unsynced(self) -> list[str]:

@@ -14,7 +14,7 @@ import trio
 
 from secrets_manager.config import ControllerConfig
 from secrets_manager.demo.api.documents import Object, items, number, text
-from tests.controller.component import RECOMMENDED, Scene, definition_path, keys_map, running, secret_path, values_of
+from tests.controller.component import Scene, definition_path, keys_map, running, secret_path, values_of
 
 PERIOD = ControllerConfig().reconcile_period
 SHOP, TENANT = NAMESPACES = "shop", "tenant-b"
@@ -155,9 +155,9 @@ class TwoWorlds:
 
 
 @asynccontextmanager
-async def two_worlds(*, readable: tuple[str, ...] = RECOMMENDED) -> AsyncIterator[TwoWorlds]:
+async def two_worlds(*, seed: int = 0) -> AsyncIterator[TwoWorlds]:
     """Both worlds, in sync."""
-    async with running(readable=readable) as scene, trio.open_nursery() as nursery:
+    async with running(seed=seed) as scene, trio.open_nursery() as nursery:
         scene.user.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TENANT}})
         worlds = TwoWorlds(scene)
         for name, keys in BEGINNING.items():

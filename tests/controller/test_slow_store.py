@@ -5,6 +5,7 @@ from trio.testing import MockClock
 
 from secrets_manager.config import ControllerConfig
 from tests.controller.component import Scene, keys_map, running
+from tests.doubles import vault_faults as vault
 from tests.doubles.vault import Request
 
 ALIVE = (200, b"ok\n")
@@ -47,7 +48,7 @@ async def test_many_folders_keep_no_item_of_the_queue_busy(
         await watched(scene, 20)
         oldest = await watched(scene, 60)
         scene.write("team-7/1", password="hunter-2")
-        await watched(scene, 20)
+        await watched(scene, 2 * round(folders * delay))
 
         assert oldest <= 2 * TIMEOUT
         assert scene.values("app-7") == {f"key-{number}": f"hunter-{2 if number == 1 else 1}" for number in range(4)}
@@ -76,5 +77,23 @@ async def test_definition_of_many_slow_paths_gets_its_secret_and_others_go_on(
         scene.annotate("large", **{"force-sync": "now"})
         await watched(scene, 1)
         scene.write("small/0", password="hunter-2")
-        await watched(scene, int(2 * paths * delay / concurrency))
+        await watched(scene, int(3 * paths * delay / concurrency))
         assert scene.values("small-0") == {"pw": "hunter-2"}
+
+
+async def test_polls_that_wait_for_their_turn_are_not_made_once_a_listing_has_come(autojump_clock: MockClock) -> None:
+    async with running(config=ControllerConfig(backend_concurrency=1)) as scene:
+        for number in range(20):
+            scene.write(f"shop/{number}", password="hunter-1")
+            scene.define(f"app-{number}", pw=f"shop/{number}#password")
+        await scene.settled()
+        scene.vault.delay = lambda request: 2.0 if "/data/" in request.path else 0.0
+        with vault.listings(vault.answers(500))(scene.vault):
+            await watched(scene, 30)
+        listed = sum(1 for request in scene.vault.requests if vault.is_listing(request))
+        while sum(1 for request in scene.vault.requests if vault.is_listing(request)) == listed:
+            await watched(scene, 1)
+        reads = sum(1 for request in scene.vault.requests if vault.is_read(request))
+        await watched(scene, 30)
+
+        assert sum(1 for request in scene.vault.requests if vault.is_read(request)) - reads <= 1

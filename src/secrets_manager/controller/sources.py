@@ -144,6 +144,9 @@ class Sources:
             entry = self._table.get(source)
             if entry is None or trio.current_time() < entry.state.due:
                 continue
+            if self._is_covered(entry):  # by a listing that came while it waited for a poller
+                self._table.apply(source, entry, Covered())
+                continue
             before = entry.state.content
             try:
                 await self._read(source, entry, Due())

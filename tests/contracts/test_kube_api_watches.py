@@ -1,5 +1,7 @@
 """Watches: every change once, in order, as the selection sees it."""
 
+from contextlib import suppress
+
 import pytest
 import trio
 
@@ -77,10 +79,14 @@ async def test_a_watch_that_wants_bookmarks_gets_one_two_seconds_before_its_end(
         began = trio.current_time()
         added, bookmark = await events.next(), await events.next()
         assert trio.current_time() - began > 1
-        with pytest.raises(trio.EndOfChannel):
-            await events.next()
-    assert [added["type"], bookmark["type"]] == ["ADDED", "BOOKMARK"]
-    assert int(text(bookmark, "object", "metadata", "resourceVersion")) >= int(made.version)
+        bookmarks = [bookmark]
+        with suppress(trio.EndOfChannel):
+            while True:  # a server that is slow to end the watch may send another one
+                bookmarks.append(await events.next())
+    assert added["type"] == "ADDED"
+    for each in bookmarks:
+        assert each["type"] == "BOOKMARK"
+        assert int(text(each, "object", "metadata", "resourceVersion")) >= int(made.version)
 
 
 async def test_a_watch_ends_without_an_error_when_its_kind_is_deleted(api: Api) -> None:

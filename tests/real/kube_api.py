@@ -55,7 +55,7 @@ class Send(Protocol):
 
 def over_http(client: httpx.Client) -> Send:
     def send(method: str, path: str, query: Query, body: bytes, content_type: str) -> tuple[int, bytes]:
-        reply = client.request(method, path, params=query, content=body, headers={"Content-Type": content_type})
+        reply = client.request(method, path, params=query or None, content=body, headers={"Content-Type": content_type})
         return reply.status_code, reply.content
 
     return send

@@ -11,12 +11,15 @@ from typing import NamedTuple
 import httpx
 import trio
 
+from secrets_manager.controller.secret_writer import ATTEMPTS
 from tests.controller.two_worlds import PERIOD, TwoWorlds
 from tests.doubles import faults as fault
 from tests.doubles import vault_faults as vault
 from tests.doubles.faults import Condition, Fault
 from tests.doubles.vault_faults import Trouble
 
+DURATION = 30.0
+"""Seconds for which both worlds are in trouble."""
 READ_TIMEOUT, KUBE_TIMEOUT = 5.0, 10.0
 PROBE = 15.0
 """Seconds between two probes of a store that is down, at most."""
@@ -38,11 +41,16 @@ class VaultTrouble(NamedTuple):
 
 
 class KubeTrouble(NamedTuple):
-    """What happens to all requests of a kind. `recovery` as with Vault."""
+    """What happens to all requests of a kind. `recovery` as with Vault.
+
+    `attempts` is how often one try may write, and `longest` how many seconds one item may be worked on.
+    """
 
     kind: Condition
     fault: Callable[[TwoWorlds, trio.Nursery], Fault]
     recovery: float
+    attempts: int = 1
+    longest: float = 2 * KUBE_TIMEOUT
 
 
 @contextmanager
@@ -140,6 +148,9 @@ KUBE: dict[str, KubeTrouble] = {
     for name, make in FAULTS.items()
     if name != "old" or kind == "list"
 }
+KUBE["Secret 409"] = KUBE["Secret 409"]._replace(attempts=ATTEMPTS)  # each looks again at once, as if overtaken
+for _kind in KINDS:  # the whole client is held back, and who is unlucky for as long as the server is short
+    KUBE[f"{_kind} 429 of all"] = KUBE[f"{_kind} 429 of all"]._replace(longest=DURATION + 2 * KUBE_TIMEOUT)
 
 
 def is_of_secrets(request: httpx.Request) -> bool:

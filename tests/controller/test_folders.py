@@ -449,3 +449,23 @@ async def test_listing_that_tells_less_than_a_read_is_compared_with_what_it_tell
         await trio.sleep(PERIOD)
 
     assert backend.reads == []
+
+
+async def test_sources_are_polled_within_a_period_of_the_listing_that_failed(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend, period=5.0, list_period=1.0)
+    for source in MANY:
+        backend.put(source, document({"password": "first"}))
+        sources.use(user(source), frozenset({source}))
+        await sources.documents(user(source), frozenset({source}))
+
+    async with running(sources):
+        await trio.sleep(600)
+        backend.reads.clear()
+        backend.listed[FOLDER] = Unavailable("429")
+        failed_at = len(backend.listings)
+        while len(backend.listings) == failed_at:  # noqa: ASYNC110 - virtual time
+            await trio.sleep(0.1)
+        await trio.sleep(5.1)
+
+    assert {read.source for read in backend.reads} == MANY

@@ -26,6 +26,7 @@ from secrets_manager.controller.reading import (
     Phase,
     Reading,
     Result,
+    Uncovered,
     Wanted,
 )
 from tests.gen import document
@@ -57,7 +58,7 @@ results: st.SearchStrategy[Result] = st.sampled_from(
 # One source
 
 events = st.one_of(
-    st.sampled_from([Wanted(), Due(), Covered(), Interrupted()]),
+    st.sampled_from([Wanted(), Due(), Covered(), Uncovered(), Interrupted()]),
     results.map(Answered),
     st.tuples(st.sampled_from(MARKERS), waits),  # a listing, and how long ago it began
 )
@@ -83,7 +84,8 @@ def test_source_has_one_wake_up_or_one_read_under_way_and_its_users_hear_of_ever
         assert (state.due == inf) is reads
         assert (Effect.READ in effects) is (reads and before.phase is not Phase.READING)
         assert (Effect.WAKE in effects) is (before.content not in ("", state.content))
-        assert reads or state.due <= max(now + 1.5 * longest, before.due if before.due < inf else 0.0)
+        bound = max(1.5 * longest, POLICY.covered_period)
+        assert reads or state.due <= max(now + bound, before.due if before.due < inf else 0.0)
 
 
 def judge(before: Reading, event: Event, after: Reading, now: float) -> None:
@@ -93,7 +95,9 @@ def judge(before: Reading, event: Event, after: Reading, now: float) -> None:
             assert after.due <= max(before.due, now)
             assert after.content == before.content
         case Covered():
-            assert after.due <= max(before.due, now + before.period)
+            assert after.due <= max(before.due, now + max(before.period, POLICY.covered_period))
+        case Uncovered():
+            assert after.phase is not Phase.CURRENT or after.due <= now + after.period
         case Due() | Wanted():
             assert after.phase is Phase.READING
         case Answered() | Interrupted():

@@ -10,7 +10,7 @@ from secrets_manager.backends.base import Folder, NotListable, Place, Source, Un
 from secrets_manager.controller import listing, reading
 from secrets_manager.controller.listing import Members
 from secrets_manager.controller.read_policy import ReadPolicy
-from secrets_manager.controller.reading import Listed
+from secrets_manager.controller.reading import Listed, Uncovered
 from secrets_manager.controller.source_table import SourceTable
 from secrets_manager.controller.store_reader import Listing, StoreReader
 from secrets_manager.timer import Timer
@@ -123,7 +123,11 @@ class Lister:
         self._set(key, folder, listing.refused(folder.state, now=now, policy=self._policy, random=self._random))
 
     def _set(self, key: Folder, folder: _Folder, state: listing.Folder) -> None:
-        folder.state = state
+        before, folder.state = folder.state, state
+        if before.covered_until > state.covered_until == -inf:
+            for source in folder.members:
+                if entry := self._table.get(source):
+                    self._table.apply(source, entry, Uncovered())
         if state.due < inf and self._folders.get(key) is folder:
             self._timer.set(key, state.due)
 

@@ -5,7 +5,7 @@
     Idle      a second source in use                        Waiting for a moment, so that others can join
     Waiting   due, and only one source is left              Idle
               due, and sources are unread that are new      Waiting
-              due, and the store is down                    Waiting, a period
+              due, and the store is down                    Waiting, a period; nothing is covered
               due otherwise                                 Listing
     Listing   a listing came                                Waiting, its rest; its sources are covered meanwhile
               it took long, and is mostly of other secrets  Waiting, as after a refusal
@@ -14,8 +14,8 @@
 
 A listing shows the markers of all that a folder holds for the price of a few reads, so it may come far more often than
 the reads that it saves: a change arrives within about a second, however long the period is. For a single source it is
-no cheaper than a read. It covers its sources until a period after the next one is due: if that does not come, whatever
-the reason, they are polled again.
+no cheaper than a read. It covers its sources until a period after the next one is due. When that ends they are polled
+again.
 
 A folder asks for no more requests than the polls that it saves, and its listings take no more than a small share of the
 time. Where it saves few, as while its sources fail, or still have to be read after a start: one listing a period.
@@ -69,7 +69,7 @@ def due(folder: Folder, members: Members, *, store_down: bool, now: float, polic
     if members.count <= 1:
         return Folder()
     if store_down:
-        return msgspec.structs.replace(folder, due=now + policy.period)
+        return msgspec.structs.replace(folder, due=now + policy.period, covered_until=-inf)
     if members.unread and now < folder.listed_at + policy.period:
         return msgspec.structs.replace(folder, due=min(now + policy.list_period, folder.listed_at + policy.period))
     return msgspec.structs.replace(folder, listing=True, due=inf)

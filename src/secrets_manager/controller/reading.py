@@ -4,7 +4,8 @@
     -------  -------------------------------------------------  ----------  --------------------
     UNREAD   wanted by a definition, or due                     READING     READ
     CURRENT  wanted, or due                                     READING     READ
-             due, but covered by the listings of its folder     CURRENT     due a period later
+             due, but covered by the listings of its folder     CURRENT     due a minute later
+             the listings of its folder have ended              CURRENT     due within a period
              listed with the content that was read              CURRENT     confirmed
              listed with other content                          CURRENT     due at once
     FAILING  wanted, or due                                     READING     READ
@@ -18,9 +19,9 @@
 So a source is read when a definition needs its values, at `due`, and when a listing shows that it has changed. In every
 phase but READING, `due` is a finite time: the one wake-up of this source. It moves on by a period each time, and by
 half to one and a half of one after a read. Listings never take it away. A covered source is left unread when it is due,
-no more than that; so whatever becomes of its folder or of the store, the next poll is near. A failing source is polled
-as if its period were a minute at most. While the store is down, a read ends at once with the store's error (health.py),
-and the source is failing like any other.
+no more than that, and for a minute at most where its period is shorter. When its listings end, it is due within a
+period; should that never be said, within that minute. A failing source is polled as if its period were a minute at
+most. While the store is down, a read ends at once with the store's error (health.py), and the source is failing.
 
 A listing may contradict the read that it led to, as a server does that lags behind. Then listings lead to no other read
 of this source before its next poll, which decides.
@@ -97,6 +98,10 @@ class Covered(msgspec.Struct, frozen=True):
     """The time has come, but the last listing has confirmed the source, and listings go on."""
 
 
+class Uncovered(msgspec.Struct, frozen=True):
+    """The folder is not listed any more, or the store can't be."""
+
+
 class Listed(msgspec.Struct, frozen=True):
     """A listing of the folder shows this marker; None where it does not show the source. It began at this time."""
 
@@ -114,7 +119,7 @@ class Interrupted(msgspec.Struct, frozen=True):
     """The read under way has ended without a result."""
 
 
-Event = Wanted | Due | Covered | Listed | Answered | Interrupted
+Event = Wanted | Due | Covered | Uncovered | Listed | Answered | Interrupted
 
 
 def unread(source: Source, *, period: float, now: float, policy: ReadPolicy) -> Reading:
@@ -157,7 +162,11 @@ def step(reading: Reading, event: Event, *, now: float, policy: ReadPolicy) -> t
         case Phase.CURRENT, Listed() as listed:
             after = _listed(reading, listed, now=now)
         case Phase.CURRENT, Covered():
-            after = msgspec.structs.replace(reading, due=next_slot(reading.place, reading.period, now))
+            period = max(reading.period, policy.covered_period)
+            after = msgspec.structs.replace(reading, due=next_slot(reading.place, period, now))
+        case Phase.CURRENT, Uncovered():
+            due = min(reading.due, next_slot(reading.place, reading.period, now))
+            after = msgspec.structs.replace(reading, due=due, confirmed=False)
         case Phase.UNREAD | Phase.CURRENT | Phase.FAILING, Due() | Wanted():
             after = msgspec.structs.replace(
                 reading, phase=Phase.READING, before=reading.phase, due=inf, read_at=now, listed=None
@@ -181,7 +190,8 @@ def place_of(source: Source, *, slots: int) -> float:
 def _listed(reading: Reading, listed: Listed, *, now: float) -> Reading:
     if listed.marker == reading.shows:
         return reading if reading.confirmed else msgspec.structs.replace(reading, confirmed=True, doubted=False)
-    due = now if now >= reading.trusts_listings_at else reading.due
+    slot = next_slot(reading.place, reading.period, now)
+    due = now if now >= reading.trusts_listings_at else min(reading.due, slot)
     return msgspec.structs.replace(reading, confirmed=False, doubted=True, due=due)
 
 

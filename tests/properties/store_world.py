@@ -107,8 +107,10 @@ class WatchedBackend(ScriptedBackend):
 
     def _is_down(self, what: str) -> bool:
         assert self.reader is not None
-        bound = self.reader._limiter.total_tokens
-        if self.under_way + self.listings_under_way + 1 > bound or not 1 <= bound <= POLICY.concurrency:
+        limiter = self.reader._limiter
+        bound = limiter.total_tokens
+        granted = max(bound, limiter.borrowed_tokens)  # a turn that was granted stays, though the bound sinks meanwhile
+        if self.under_way + self.listings_under_way + 1 > granted or not 1 <= bound <= POLICY.concurrency:
             self.wrong.append(f"a {what} is one too many: {self.under_way} and {self.listings_under_way} of {bound}")
         if self.reader.error is None:
             self._probes.clear()  # those of an outage that is over

@@ -132,10 +132,15 @@ class Lister:
             self._timer.set(key, state.due)
 
     def _members(self, folder: _Folder) -> Members:
-        states = [entry.state for source in folder.members if (entry := self._table.get(source))]
-        return Members(
-            count=len(states),
-            unread=any(not state.content for state in states),
-            polls=sum(1 / state.period for state in states),
-            saved=sum(1 / state.period for state in states if state.confirmed),
-        )
+        """In one pass, for it is made at each listing: of a thousand sources it is a good part of the cost."""
+        count, unread, polls, saved = 0, False, 0.0, 0.0
+        for source in folder.members:
+            entry = self._table.get(source)
+            if entry is None:
+                continue
+            state, count = entry.state, count + 1
+            rate = 1 / state.period
+            polls += rate
+            saved += rate if state.confirmed else 0.0
+            unread = unread or not state.content
+        return Members(count=count, unread=unread, polls=polls, saved=saved)

@@ -32,8 +32,6 @@ class Source(msgspec.Struct, frozen=True):
     """What one read addresses: a path as the user wrote it, and a version or None for the newest.
 
     `identity` names the login that it is read with: the same path may be allowed to one and forbidden to another.
-
-    No tuple, for it stands in one queue with keys of objects, which are, and must never be equal to one of them.
     """
 
     path: str

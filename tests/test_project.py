@@ -22,7 +22,11 @@ FOLDERS = (".ci", "deploy", "src", "tests", "typings")
 
 def text_files() -> list[Path]:
     """All that belongs to the project, whether git is there or not."""
-    top = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]  # a file in a worktree
+    not_ours = {
+        ".git",
+        ".coverage",
+    }  # the first is a file in a worktree, the second is what `just coverage` has measured
+    top = [path for path in ROOT.iterdir() if path.is_file() and path.name not in not_ours]
     below = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()]
     return [path for path in top + below if path.suffix != ".pyc"]
 

@@ -11,7 +11,7 @@ from secrets_manager.controller import listing, reading
 from secrets_manager.controller.listing import Members
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reading import Listed, Uncovered
-from secrets_manager.controller.source_table import SourceTable
+from secrets_manager.controller.source_table import Entry, SourceTable
 from secrets_manager.controller.store_reader import Listing, StoreReader
 from secrets_manager.timer import Timer
 
@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 
 
 class _Folder:
-    """One folder. Its members are the sources in use, by their names in its listings."""
+    """One folder. Its members are the sources in use, each with its name in the listings."""
 
     def __init__(self) -> None:
         self.state = listing.Folder()
-        self.members: dict[Source, str] = {}
+        self.members: dict[Source, tuple[str, Entry]] = {}
 
 
 class Lister:
@@ -40,13 +40,13 @@ class Lister:
     def __len__(self) -> int:
         return len(self._folders)
 
-    def join(self, source: Source, place: Place) -> None:
+    def join(self, source: Source, entry: Entry, place: Place) -> None:
         """This source is in use."""
         key = place.folder
         folder = self._folders.setdefault(key, _Folder())
         if source in folder.members:
             return
-        folder.members[source] = place.name
+        folder.members[source] = (place.name, entry)
         now, count = trio.current_time(), len(folder.members)
         self._set(key, folder, listing.joined(folder.state, count, now=now, policy=self._policy, random=self._random))
 
@@ -106,10 +106,9 @@ class Lister:
         if listing.is_waste(used=used, shown=shown, took=now - found.began_at, policy=self._policy):
             self._refuse(key, folder, f"{shown} secrets are there, and {used} are used")
             return
-        for source, name in folder.members.items():
-            entry = self._table.get(source)
+        for source, (name, entry) in folder.members.items():
             marker = found.markers.get(name)
-            if entry is not None and not reading.is_confirmed(entry.state, marker):
+            if not reading.is_confirmed(entry.state, marker):
                 self._table.apply(source, entry, Listed(marker, found.began_at))
         state = listing.listed(
             folder.state, self._members(folder), began_at=found.began_at, now=now, policy=self._policy
@@ -125,22 +124,20 @@ class Lister:
     def _set(self, key: Folder, folder: _Folder, state: listing.Folder) -> None:
         before, folder.state = folder.state, state
         if before.covered_until > state.covered_until == -inf:
-            for source in folder.members:
-                if entry := self._table.get(source):
-                    self._table.apply(source, entry, Uncovered())
+            for source, (_, entry) in folder.members.items():
+                self._table.apply(source, entry, Uncovered())
         if state.due < inf and self._folders.get(key) is folder:
             self._timer.set(key, state.due)
 
     def _members(self, folder: _Folder) -> Members:
         """In one pass, for it is made at each listing: of a thousand sources it is a good part of the cost."""
-        count, unread, polls, saved = 0, False, 0.0, 0.0
-        for source in folder.members:
-            entry = self._table.get(source)
-            if entry is None:
-                continue
-            state, count = entry.state, count + 1
+        unread, polls, saved = False, 0.0, 0.0
+        for _, entry in folder.members.values():
+            state = entry.state
             rate = 1 / state.period
             polls += rate
-            saved += rate if state.confirmed else 0.0
-            unread = unread or not state.content
-        return Members(count=count, unread=unread, polls=polls, saved=saved)
+            if state.confirmed:
+                saved += rate
+            elif not state.content:
+                unread = True
+        return Members(count=len(folder.members), unread=unread, polls=polls, saved=saved)

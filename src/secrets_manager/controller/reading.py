@@ -30,7 +30,7 @@ of this source before its next poll, which decides.
 from collections.abc import Sequence
 from enum import Enum, auto
 from hashlib import blake2b
-from math import inf
+from math import floor, inf
 
 import msgspec
 
@@ -162,8 +162,9 @@ def step(reading: Reading, event: Event, *, now: float, policy: ReadPolicy) -> t
         case Phase.CURRENT, Listed() as listed:
             after = _listed(reading, listed, now=now)
         case Phase.CURRENT, Covered():
-            period = max(reading.period, policy.covered_period)
-            after = msgspec.structs.replace(reading, due=next_slot(reading.place, period, now))
+            slot = next_slot(reading.place, max(reading.period, policy.covered_period), now)
+            second = floor(slot)  # many at one time cost less, and nothing is read then
+            after = msgspec.structs.replace(reading, due=second if second > now else slot)
         case Phase.CURRENT, Uncovered():
             due = min(reading.due, next_slot(reading.place, reading.period, now))
             after = msgspec.structs.replace(reading, due=due, confirmed=False)

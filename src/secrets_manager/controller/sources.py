@@ -66,7 +66,7 @@ class Sources:
         for source in sources:
             entry = self._table.join(source, key, period or self._policy.period)
             if entry.place is not None:
-                self._lister.join(source, entry.place)
+                self._lister.join(source, entry, entry.place)
 
     def release(self, key: ObjectKey) -> None:
         """This definition is gone."""

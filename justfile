@@ -2,6 +2,9 @@
 
 export PATH := justfile_directory() / ".venv/bin:" + env("PATH")
 
+# Where it is set, every process of the tests compiles every module again: a third of the fast ring.
+export PYTHONDONTWRITEBYTECODE := ""
+
 # flake8-async reads no configuration, so it is told here. All its rules, also the optional ones, but
 #   127            advises another HTTP library; the fault it means is kept out by the limits of our httpx clients, and tested
 #   900            forbids async generators, which httpx asks for in its Auth; 101 and 119 look after those that we have

@@ -22,6 +22,7 @@ from secrets_manager.controller.reading import (
     Phase,
     Reading,
     Result,
+    Started,
     Wanted,
     due_at,
     is_confirmed,
@@ -192,9 +193,14 @@ def test_listing_says_nothing_of_a_source_that_is_unread_or_failing(state: Readi
 
 
 @pytest.mark.parametrize("state", [CURRENT, ABSENT, FAILING, READING])
-@pytest.mark.parametrize("began_at", [0.0, 15.0])
+@pytest.mark.parametrize("began_at", [0.0, 14.9])
 def test_listing_that_began_before_the_read_is_too_old(state: Reading, began_at: float) -> None:
     assert course((20.0, Listed("another", began_at)), state=state) == (state, [])
+
+
+def test_listing_that_began_with_the_read_counts() -> None:
+    """Whichever came first to the store: at worst it costs one more read."""
+    assert course((20.0, Listed("another", 15.0)), state=CURRENT)[0].due == 20.0
 
 
 @pytest.mark.parametrize(
@@ -241,6 +247,19 @@ def test_read_that_was_interrupted_leaves_all_as_before_and_comes_again_within_a
         state.shows,
         [],
     )
+
+
+def test_read_that_waited_for_its_turn_is_newer_than_a_listing_that_began_meanwhile() -> None:
+    waited, _ = course((16.0, Listed("another", 16.0)), (17.0, Started()), state=READING)
+    assert (waited.phase, waited.due, waited.read_at) == (Phase.READING, inf, 17.0)
+
+    after, _ = course((17.1, Answered(FIRST)), (17.2, Listed("another", 16.5)), state=waited)
+    assert (after.due, after.doubted) == (75.0, False)
+
+
+@pytest.mark.parametrize("state", [UNREAD, CURRENT, FAILING])
+def test_only_a_read_under_way_can_start(state: Reading) -> None:
+    assert course((80.0, Started()), state=state) == (state, [])
 
 
 def test_listing_that_contradicts_the_read_that_it_led_to_leads_to_no_other_before_the_next_poll() -> None:

@@ -49,6 +49,23 @@ async def test_source_is_read_once_for_all_who_ask_at_one_moment(autojump_clock:
     assert len(got) == len(keys)
 
 
+async def test_read_that_waits_long_for_its_turn_serves_who_asked_before_it_began(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend(takes=2 * MAX_HOLD)
+    sources = idle(backend, concurrency=1)
+    for number, source in enumerate((TLS, DB, DB)):
+        sources.use(key(f"db-{number}"), frozenset({source}))
+
+    async def ask(number: int, source: Source, at: float) -> None:
+        await trio.sleep_until(at)
+        await sources.documents(key(f"db-{number}"), frozenset({source}))
+
+    async with trio.open_nursery() as nursery:
+        for number, (source, at) in enumerate([(TLS, 0.0), (DB, 0.1), (DB, 1.9 * MAX_HOLD)]):
+            nursery.start_soon(ask, number, source, at)
+
+    assert backend.reads == [Read(TLS, 0.0), Read(DB, 2 * MAX_HOLD)]
+
+
 async def test_definitions_that_share_a_path_get_the_same_version_even_if_it_changes_between(
     autojump_clock: MockClock,
 ) -> None:

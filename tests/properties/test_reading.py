@@ -26,6 +26,7 @@ from secrets_manager.controller.reading import (
     Phase,
     Reading,
     Result,
+    Started,
     Uncovered,
     Wanted,
 )
@@ -58,7 +59,7 @@ results: st.SearchStrategy[Result] = st.sampled_from(
 # One source
 
 events = st.one_of(
-    st.sampled_from([Wanted(), Due(), Covered(), Uncovered(), Interrupted()]),
+    st.sampled_from([Wanted(), Due(), Started(), Covered(), Uncovered(), Interrupted()]),
     results.map(Answered),
     st.tuples(st.sampled_from(MARKERS), waits),  # a listing, and how long ago it began
 )
@@ -100,6 +101,8 @@ def judge(before: Reading, event: Event, after: Reading, now: float) -> None:
             assert after.phase is not Phase.CURRENT or after.due <= now + after.period
         case Due() | Wanted():
             assert after.phase is Phase.READING
+        case Started() if before.phase is Phase.READING:
+            assert after.read_at == now
         case Answered() | Interrupted():
             assert after.phase is not Phase.READING
 

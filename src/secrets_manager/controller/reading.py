@@ -10,7 +10,8 @@
              listed with other content                          CURRENT     due at once
     FAILING  wanted, or due                                     READING     READ
              listed                                             FAILING
-    READING  answered with a document, or that there is none    CURRENT     WAKE if it differs
+    READING  started, after its turn had come                   READING     begins to count now
+             answered with a document, or that there is none    CURRENT     WAKE if it differs
              answered with any other failure                    FAILING     WAKE if it differs
              listed                                             READING     judged when answered
              interrupted                                        as before   due a period later
@@ -79,7 +80,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     trusts_listings_at: float = -inf
     """Before this time a listing leads to no read."""
     read_at: float = -inf
-    """When the last read began."""
+    """When the last read began: when the store was asked, or when the source was due, where it was not asked."""
     before: Phase = Phase.UNREAD
     """READING: the phase before."""
     listed: "Listed | None" = None
@@ -109,6 +110,10 @@ class Listed(msgspec.Struct, frozen=True):
     began_at: float
 
 
+class Started(msgspec.Struct, frozen=True):
+    """The read under way has waited for its turn, and the store is asked now."""
+
+
 class Answered(msgspec.Struct, frozen=True):
     """The read under way has ended with a result."""
 
@@ -119,7 +124,7 @@ class Interrupted(msgspec.Struct, frozen=True):
     """The read under way has ended without a result."""
 
 
-Event = Wanted | Due | Covered | Uncovered | Listed | Answered | Interrupted
+Event = Wanted | Due | Covered | Uncovered | Listed | Started | Answered | Interrupted
 
 
 def unread(source: Source, *, period: float, now: float, policy: ReadPolicy) -> Reading:
@@ -150,10 +155,12 @@ def step(reading: Reading, event: Event, *, now: float, policy: ReadPolicy) -> t
     """The state after an event, and what is to be done."""
     after = reading
     match reading.phase, event:
-        case _, Listed(_, began_at) if began_at <= reading.read_at:
+        case _, Listed(_, began_at) if began_at < reading.read_at:
             pass
         case Phase.READING, Answered(result):
             return _answered(reading, result, now=now, policy=policy)
+        case Phase.READING, Started():
+            after = msgspec.structs.replace(reading, read_at=now, listed=None)
         case Phase.READING, Listed() as listed:
             after = msgspec.structs.replace(reading, listed=listed)
         case Phase.READING, Interrupted():

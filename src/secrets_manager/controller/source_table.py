@@ -21,6 +21,7 @@ class Read:
     """A read under way, for those who wait for it."""
 
     def __init__(self) -> None:
+        self.began_at = trio.current_time()
         self.ended = trio.Event()
         self.result: Result | None = None
         """None also where it ended without one."""

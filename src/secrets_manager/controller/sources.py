@@ -21,7 +21,7 @@ import trio
 from secrets_manager.backends.base import Backend, Place, Source
 from secrets_manager.controller.lister import Lister
 from secrets_manager.controller.read_policy import ReadPolicy
-from secrets_manager.controller.reading import Answered, Covered, Due, Interrupted, Phase, Result, Wanted
+from secrets_manager.controller.reading import Answered, Covered, Due, Interrupted, Phase, Result, Started, Wanted
 from secrets_manager.controller.source_table import Entry, Read, SourceTable
 from secrets_manager.controller.store_reader import StoreMetrics, StoreReader
 from secrets_manager.kube.objects import ObjectKey
@@ -159,9 +159,8 @@ class Sources:
         """The result of a read that began at `fresh_from` or later: one that is known, or under way, or a new one."""
         while (entry := self._table.get(source)) is not None:
             if (read := entry.read) is not None:
-                began_at = entry.state.read_at
                 await read.ended.wait()
-                if read.result is not None and began_at >= fresh_from:
+                if read.result is not None and read.began_at >= fresh_from:
                     self._metrics.cache_hit()
                     return read.result
             elif entry.result is not None and entry.state.read_at >= fresh_from:
@@ -178,8 +177,13 @@ class Sources:
         self._table.apply(source, entry, why)
         entry.read = read = Read()
         entry.result = None
+
+        def started() -> None:
+            read.began_at = trio.current_time()
+            self._table.apply(source, entry, Started())
+
         try:
-            result = await self._reader.read(source)
+            result = await self._reader.read(source, on_start=started)
             entry.result = read.result = result
             self._table.apply(source, entry, Answered(result))
         except BaseException:

@@ -93,13 +93,16 @@ class StoreReader:
         """No source is in use: nothing tells how the store is."""
         self._become(Up())
 
-    async def read(self, source: Source) -> Result:
-        """Read one source, or tell at once why not."""
+    async def read(self, source: Source, *, on_start: Callable[[], None] = lambda: None) -> Result:
+        """Read one source, or return at once why not. Call `on_start` when its turn has come and the store is asked."""
         if (refusal := self._refusal()) is not None:  # what is known already waits for no turn
             await trio.lowlevel.checkpoint()
             return refusal
         async with self._limiter:
-            return self._refusal() or await self._ask(source)
+            if (refusal := self._refusal()) is not None:
+                return refusal
+            on_start()
+            return await self._ask(source)
 
     async def list(self, folder: Folder) -> Listing:
         """List one folder. Raises: NotListable, Unavailable."""

@@ -471,8 +471,6 @@ async def cancelled_at(step: int, call: Callable[[], Awaitable[Answer]]) -> bool
     return scope.cancelled_caught
 
 
-# httpcore leaves a socket whose TLS handshake is cancelled to the garbage collector, which says so
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("warm", [False, True], ids=["new connection", "kept connection"])
 async def test_request_cancelled_at_any_point_leaves_no_connection_behind(*, warm: bool, certificate: Path) -> None:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

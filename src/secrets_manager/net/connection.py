@@ -1,36 +1,29 @@
-"""One connection to one server, for one request at a time.
+"""One connection to one server, for one request at a time: HTTP/1.1 over a stream of Trio's.
 
-httpx's own transport keeps a pool, and to look for a connection in it costs a third of a whole request. Where each
-request has a lane for itself there is nothing to look for: httpcore's connection, on which that pool stands, does all
-the rest. It is opened with the first request, and anew when the server has closed it.
+It is opened with the first request, and again when the server has closed it. A request is sent in one piece, its head
+with its body: one system call and one TLS record.
 """
 
+import re
+import select
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import suppress
 
-import httpcore
 import httpx
+import trio
 
-from secrets_manager.net.corked import CorkedNetwork
-from secrets_manager.net.exchange import Answer, Request
-from secrets_manager.net.streams import PLAIN, OnePiece, compressed, gather
+from secrets_manager.net.exchange import Answer, Request, Server
+from secrets_manager.net.reply import ReplyReader
 
 KEPT = 60.0
 """Seconds for which a connection is kept that nobody uses."""
+DEFAULT_PORTS = {b"http": 80, b"https": 443}
+CHUNK = 64 * 1024
+"""Bytes that are received at a time."""
 
-HTTPX_NAMES: dict[type[Exception], type[httpx.TransportError]] = {
-    httpcore.ConnectTimeout: httpx.ConnectTimeout,
-    httpcore.ReadTimeout: httpx.ReadTimeout,
-    httpcore.WriteTimeout: httpx.WriteTimeout,
-    httpcore.ConnectError: httpx.ConnectError,
-    httpcore.ReadError: httpx.ReadError,
-    httpcore.WriteError: httpx.WriteError,
-    httpcore.LocalProtocolError: httpx.LocalProtocolError,
-    httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
-    httpcore.UnsupportedProtocol: httpx.UnsupportedProtocol,
-}
-
-CORES_OWN = tuple(HTTPX_NAMES)
+_TARGET = re.compile(rb"[\x21-\x7e]+")
+_NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")
+_VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
 class Connection:
@@ -39,66 +32,87 @@ class Connection:
     def __init__(self, *, tls: ssl.SSLContext, uds: str = "") -> None:
         self._tls = tls
         self._uds = uds
-        self._core: httpcore.AsyncHTTPConnection | None = None
+        self._server: Server | None = None
+        self._stream: trio.abc.Stream | None = None
+        self._socket: trio.SocketStream | None = None
+        """What is below the stream."""
 
     def __repr__(self) -> str:
-        return f"Connection({self._core})"
+        return f"Connection({'closed' if self._stream is None else 'open'})"
 
     async def exchange(self, request: Request, *, at_most: int) -> Answer:
-        scheme, host, port = request.server
-        asked = httpcore.Request(
-            method=request.method,
-            url=httpcore.URL(scheme=scheme, host=host, port=port, target=request.target),
-            headers=request.headers,
-            content=OnePiece(request.content),
-            extensions={"timeout": request.timeout},
-        )
-        core = await self._usable(asked.url.origin)
-        try:
-            answer = await core.handle_async_request(asked)
-        except CORES_OWN as error:
-            raise _as_httpx(error) from error
-        if any(name.lower() == b"content-encoding" and value != PLAIN.encode() for name, value in answer.headers):
-            raise compressed()
-        body = await gather(_Body(answer), at_most=at_most)
-        await answer.aclose()
-        return Answer(answer.status, answer.headers, body)
+        """Raises: httpx.TransportError, as httpx's own transport does; ReplyTooLarge."""
+        message = encoded(request)
+        too_slow: type[httpx.TimeoutException] = httpx.ConnectTimeout
+        with trio.CancelScope() as scope:
+            if not self._is_usable(request.server):
+                scope.deadline = _deadline(request, "connect")
+                await self._open(request.server)
+            assert self._stream is not None
+            too_slow, scope.deadline = httpx.WriteTimeout, _deadline(request, "write")
+            with suppress(trio.BrokenResourceError):  # the server may have refused it before its end, and said why
+                await self._stream.send_all(message)
+            too_slow = httpx.ReadTimeout
+            reply = ReplyReader(at_most=at_most)
+            while not reply.complete:
+                scope.deadline = _deadline(request, "read")
+                reply.feed(await self._receive(self._stream))
+            if not reply.keep_alive:
+                await self.aclose()
+            return reply.answer
+        raise too_slow("the server takes too long")
 
     async def aclose(self) -> None:
-        core, self._core = self._core, None
-        if core is not None:
-            await core.aclose()
+        """Close it at once: a good-bye of TLS could wait for a peer that reads nothing."""
+        stream, self._stream, self._socket = self._stream, None, None
+        if stream is not None:
+            await trio.aclose_forcefully(stream)
 
-    async def _usable(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
-        """The connection that is there, unless the server has closed it or it was kept for too long."""
-        core = self._core
-        if core is None or core.is_closed() or core.has_expired() or not core.can_handle_request(origin):
-            await self.aclose()
-            core = httpcore.AsyncHTTPConnection(
-                origin,
-                ssl_context=self._tls,
-                keepalive_expiry=KEPT,
-                uds=self._uds or None,
-                network_backend=CorkedNetwork(),
-            )
-            self._core = core
-        return core
-
-
-class _Body(AsyncIterator[bytes]):
-    """What follows the head of a reply. It is its own iterator, for an async generator can't be left in its middle."""
-
-    def __init__(self, answer: httpcore.Response) -> None:
-        assert isinstance(answer.stream, AsyncIterable)
-        self._chunks = aiter(answer.stream)
-
-    async def __anext__(self) -> bytes:
+    async def _receive(self, stream: trio.abc.Stream) -> bytes:
         try:
-            return await anext(self._chunks)
-        except CORES_OWN as error:
-            raise _as_httpx(error) from error
+            return bytes(await stream.receive_some(CHUNK))
+        except trio.BrokenResourceError as error:
+            raise httpx.ReadError(str(error)) from error
+
+    def _is_usable(self, server: Server) -> bool:
+        """Whether a connection is there, to this server. A reply before any request, or an end, makes it useless."""
+        if self._socket is None or server != self._server:
+            return False
+        poll = select.poll()
+        poll.register(self._socket.socket.fileno(), select.POLLIN)
+        return not poll.poll(0)
+
+    async def _open(self, server: Server) -> None:
+        await self.aclose()
+        host = server.host.decode("ascii")
+        try:
+            if self._uds:
+                self._socket = await trio.open_unix_socket(self._uds)
+            else:
+                self._socket = await trio.open_tcp_stream(host, server.port or DEFAULT_PORTS[server.scheme])
+            self._server, self._stream = server, self._socket
+            if server.scheme == b"https":
+                self._stream = secured = trio.SSLStream(
+                    self._socket, self._tls, server_hostname=host, https_compatible=True
+                )
+                await secured.do_handshake()
+        except (OSError, trio.BrokenResourceError) as error:
+            await self.aclose()
+            raise httpx.ConnectError(str(error)) from error
 
 
-def _as_httpx(error: Exception) -> httpx.TransportError:
-    """The same under httpx's name, as httpx's own transport has it."""
-    return HTTPX_NAMES[type(error)](str(error))
+def encoded(request: Request) -> bytes:
+    """The bytes of a request. Raises: httpx.LocalProtocolError for what could pass for something else than it is."""
+    if not _TARGET.fullmatch(request.target):
+        raise httpx.LocalProtocolError("the target of the request has characters that it can't have")
+    for name, value in request.headers:
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise httpx.LocalProtocolError("a header of the request has characters that it can't have")
+    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.target)]
+    lines += [b"%b: %b" % header for header in request.headers]
+    return b"\r\n".join([*lines, b"", request.content])
+
+
+def _deadline(request: Request, phase: str) -> float:
+    limit = request.timeout.get(phase)
+    return trio.current_time() + limit if limit is not None else float("inf")

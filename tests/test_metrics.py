@@ -3,7 +3,16 @@ import re
 from prometheus_client import CollectorRegistry
 
 from secrets_manager.config import AzureConfig, VaultConfig
-from secrets_manager.metrics import AzureMetrics, BackendMetrics, ControllerMetrics, QueueMetrics, VaultMetrics
+from secrets_manager.metrics import (
+    AzureMetrics,
+    BackendMetrics,
+    ControllerMetrics,
+    KubeMetrics,
+    QueueMetrics,
+    SecretMetrics,
+    VaultMetrics,
+    describe_process,
+)
 from tests.readme import section
 
 CONFIG = VaultConfig(url="https://vault:8200", engine="kv2", max_token_ttl=300.0)
@@ -15,31 +24,167 @@ UNKNOWN = {
     "vault_cluster_name": "",
 }
 KNOWN = UNKNOWN | {"vault_version": "2.7.2", "vault_cluster_id": "id", "vault_cluster_name": "name"}
-DB = {"name": "db", "namespace": "shop"}
+LAST_SYNC = "secrets_manager_controller_last_sync_status"
+SYNC_ERRORS = "secrets_manager_controller_sync_errors_total"
+READ_ERRORS = "secrets_manager_controller_secret_read_errors_total"
+WORDS_OF_COMPONENT_BASE = {
+    "workqueue_depth": "Current depth of workqueue",
+    "workqueue_adds": "Total number of adds handled by workqueue",
+    "workqueue_retries": "Total number of retries handled by workqueue",
+    "workqueue_queue_duration_seconds": ("How long in seconds an item stays in workqueue before being requested."),
+    "workqueue_work_duration_seconds": "How long in seconds processing an item from workqueue takes.",
+    "workqueue_unfinished_work_seconds": (
+        "How many seconds of work has done that is in progress and hasn't been observed by work_duration. Large values "
+        "indicate stuck threads. One can deduce the number of stuck threads by observing the rate at which this "
+        "increases."
+    ),
+    "workqueue_longest_running_processor_seconds": (
+        "How many seconds has the longest running processor for workqueue been running."
+    ),
+    "rest_client_requests": "Number of HTTP requests, partitioned by status code, method, and host.",
+    "leader_election_master_status": (
+        "Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 indicates master. "
+        "'name' is the string used to identify the lease. Please make sure to group by name."
+    ),
+}
+"""k8s.io/component-base/metrics/prometheus, in workqueue, restclient and clientgo/leaderelection; of 1.37."""
+ONE, OTHER = ("shop", "one"), ("shop", "other")
+"""Two definitions."""
 
 
-def test_the_last_sync_and_its_errors_are_told_of_each_definition() -> None:
+def samples(registry: CollectorRegistry, name: str = "db") -> dict[str, float]:
+    """What is told of one Secret."""
+    labels = {"name": name, "namespace": "shop"}
+    return {each.name: each.value for family in registry.collect() for each in family.samples if each.labels == labels}
+
+
+def test_a_secret_is_told_of_by_its_own_name_and_errors_are_counted_from_0() -> None:
+    registry = CollectorRegistry()
+    metrics = SecretMetrics(registry)
+    metrics.wants(ONE, "db")
+    assert samples(registry) == {SYNC_ERRORS: 0}
+
+    metrics.synced(ONE, ok=False)
+    metrics.read_error(ONE)
+    assert samples(registry) == {READ_ERRORS: 1, SYNC_ERRORS: 1, LAST_SYNC: 0}
+
+    metrics.synced(ONE, ok=False)
+    metrics.synced(ONE, ok=True)
+    assert samples(registry) == {READ_ERRORS: 1, SYNC_ERRORS: 2, LAST_SYNC: 1}
+    assert samples(registry, "one") == {}
+
+
+def test_a_secret_that_two_definitions_want_went_as_well_as_the_worse_of_them() -> None:
+    registry = CollectorRegistry()
+    metrics = SecretMetrics(registry)
+    metrics.wants(ONE, "db")
+    metrics.wants(OTHER, "db")
+    metrics.synced(ONE, ok=True)
+    assert samples(registry) == {SYNC_ERRORS: 0, LAST_SYNC: 1}
+
+    metrics.synced(OTHER, ok=False)
+    metrics.synced(ONE, ok=True)
+    assert samples(registry) == {SYNC_ERRORS: 1, LAST_SYNC: 0}
+
+    metrics.forget(OTHER)
+    assert samples(registry) == {SYNC_ERRORS: 1, LAST_SYNC: 1}
+
+    metrics.forget(ONE)
+    assert samples(registry) == {}
+
+
+def test_a_definition_that_wants_another_secret_takes_nothing_along() -> None:
+    registry = CollectorRegistry()
+    metrics = SecretMetrics(registry)
+    metrics.wants(ONE, "db")
+    metrics.synced(ONE, ok=False)
+    metrics.wants(ONE, "db")
+    assert samples(registry) == {SYNC_ERRORS: 1, LAST_SYNC: 0}
+
+    metrics.wants(ONE, "cache")
+
+    assert samples(registry) == {}
+    assert samples(registry, "cache") == {SYNC_ERRORS: 0}
+
+
+def test_secrets_of_one_name_in_two_namespaces_are_two() -> None:
+    registry = CollectorRegistry()
+    metrics = SecretMetrics(registry)
+    metrics.wants(ONE, "db")
+    metrics.wants(("web", "one"), "db")
+
+    metrics.synced(("web", "one"), ok=False)
+
+    assert samples(registry) == {SYNC_ERRORS: 0}
+
+
+def test_nothing_is_told_for_a_definition_that_is_gone_or_never_was() -> None:
+    registry = CollectorRegistry()
+    metrics = SecretMetrics(registry)
+    metrics.wants(ONE, "db")
+    metrics.forget(ONE)
+    metrics.forget(ONE)
+
+    metrics.synced(ONE, ok=False)
+    metrics.read_error(ONE)
+
+    assert samples(registry) == {}
+
+
+def test_definitions_are_counted_by_their_reason() -> None:
     registry = CollectorRegistry()
     metrics = ControllerMetrics(registry)
+    for before, now in (("", "Synced"), ("", "Synced"), ("Synced", "SourceNotFound"), ("Synced", "")):
+        metrics.reason(before, now)
 
-    metrics.synced(("shop", "db"), ok=False)
-    metrics.secret_read_error(("shop", "db"))
-    metrics.synced(("shop", "db"), ok=True)
-
-    assert [
-        (sample.name, sample.labels, sample.value)
-        for family in registry.collect()
-        for sample in family.samples
-        if "namespace" in sample.labels
-    ] == [
-        ("secrets_manager_controller_secret_read_errors_total", DB, 1),
-        ("secrets_manager_controller_sync_errors_total", DB, 1),
-        ("secrets_manager_controller_last_sync_status", DB, 1),
+    reasons = ("Synced", "SourceNotFound")
+    counts = [
+        registry.get_sample_value("secrets_manager_controller_definitions", {"reason": reason}) for reason in reasons
     ]
+    assert counts == [0, 1]
+
+
+def test_requests_to_kubernetes_are_told_as_client_go_tells_them() -> None:
+    registry = CollectorRegistry()
+    metrics = KubeMetrics(registry, url="https://user:pw@[::1]:6443/path")
+
+    metrics.request("GET", "<error>")
+
+    labels = {"code": "<error>", "method": "GET", "host": "[::1]:6443"}
+    assert registry.get_sample_value("rest_client_requests_total", labels) == 1
+
+
+def test_who_works_is_asked_when_it_is_wanted() -> None:
+    registry = CollectorRegistry()
+    works = [False]
+    KubeMetrics(registry, url="").election("lease", leads=lambda: works[-1])
+    assert registry.get_sample_value("leader_election_master_status", {"name": "lease"}) == 0
+
+    works.append(True)
+
+    assert registry.get_sample_value("leader_election_master_status", {"name": "lease"}) == 1
+
+
+def test_the_process_tells_its_version_and_what_it_uses() -> None:
+    registry = CollectorRegistry()
+    describe_process(registry, version="2.0.0")
+
+    assert registry.get_sample_value("secrets_manager_build_info", {"version": "2.0.0"}) == 1
+    assert (registry.get_sample_value("process_resident_memory_bytes") or 0) > 1_000_000
+
+
+def test_metrics_of_client_go_have_the_words_that_kubernetes_own_programs_serve_with_them() -> None:
+    registry = CollectorRegistry()
+    QueueMetrics(registry, "q")
+    KubeMetrics(registry, url="")
+
+    assert {each.name: each.documentation for each in registry.collect()} == WORDS_OF_COMPONENT_BASE
 
 
 def test_readme_has_each_metric_and_its_type() -> None:
     registry = CollectorRegistry()
+    describe_process(registry, version="2.0.0")
+    KubeMetrics(registry, url="")
     ControllerMetrics(registry)
     BackendMetrics(registry)
     VaultMetrics(registry, CONFIG)
@@ -47,8 +192,8 @@ def test_readme_has_each_metric_and_its_type() -> None:
 
     told = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", section("Metrics"), re.MULTILINE))
 
-    counted = {"counter": "_total"}
-    families = {f"{each.name}{counted.get(each.type, '')}": each.type for each in registry.collect()}
+    endings = {"counter": "_total", "info": "_info"}
+    families = {f"{each.name}{endings.get(each.type, '')}": each.type for each in registry.collect()}
     assert told == families
 
 
@@ -62,18 +207,6 @@ def test_a_watch_is_asked_for_its_state_when_somebody_looks() -> None:
     states.append(True)
 
     assert registry.get_sample_value("secrets_manager_watch_up", labels) == 1
-
-
-def test_series_go_with_their_definition_and_one_that_never_was_can_go() -> None:
-    registry = CollectorRegistry()
-    metrics = ControllerMetrics(registry)
-    metrics.synced(("shop", "db"), ok=False)
-
-    metrics.forget(("shop", "db"))
-    metrics.forget(("shop", "db"))
-
-    samples = [sample for family in registry.collect() for sample in family.samples]
-    assert [sample for sample in samples if "namespace" in sample.labels] == []
 
 
 def test_the_queue_is_asked_for_its_gauges_when_somebody_looks() -> None:

@@ -1,13 +1,22 @@
 """Every metric of the process, on a registry that is passed in; a part receives its own group only.
 
-Names and labels are those of the Go original, so dashboards and alerts go on. Series of a definition go when it goes,
-and those of a path when no definition uses it.
+Names and labels are those of the Go original, so dashboards and alerts go on; those of client-go's metrics are its own,
+and so is what they say of themselves. A series goes when what it tells of goes.
 """
 
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from secrets_manager.config import AzureConfig, Config, VaultConfig
 
@@ -15,13 +24,50 @@ from secrets_manager.config import AzureConfig, Config, VaultConfig
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the package has left the annotation out
 
 Key = tuple[str, str]
-"""Namespace and name of a definition."""
+"""Namespace and name of an object."""
 
 REQUEST_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Upper ends of the histogram's buckets: from a read of a near and idle Vault to the usual timeout."""
 
 SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 """Bounds of the buckets of what takes time."""
+
+
+def describe_process(registry: CollectorRegistry, *, version: str) -> None:
+    """The program's version, and what the process uses of the machine, named as all of Prometheus' clients name it."""
+    build = Info("secrets_manager_build", "The version of secrets-manager that runs", registry=registry)
+    build.info({"version": version})
+    ProcessCollector(registry=registry)
+
+
+class KubeMetrics:
+    """Those of the client of one API server, under the names and labels that client-go's have.
+
+    The host is that of `url`, with its port if it names one.
+    """
+
+    def __init__(self, registry: CollectorRegistry, *, url: str) -> None:
+        self._host = urlsplit(url).netloc.rpartition("@")[2]
+        self._requests = Counter(
+            "rest_client_requests_total",
+            "Number of HTTP requests, partitioned by status code, method, and host.",
+            ("code", "method", "host"),
+            registry=registry,
+        )
+        self._leads = Gauge(
+            "leader_election_master_status",
+            "Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 indicates master. "
+            "'name' is the string used to identify the lease. Please make sure to group by name.",
+            ("name",),
+            registry=registry,
+        )
+
+    def request(self, method: str, code: str) -> None:
+        self._requests.labels(code, method, self._host).inc()
+
+    def election(self, lease: str, *, leads: Callable[[], bool]) -> None:
+        """Ask at each scrape whether this process works, as the holder of the lease or without rivals."""
+        self._leads.labels(lease).set_function(leads)
 
 
 class QueueMetrics:
@@ -37,15 +83,23 @@ class QueueMetrics:
         def gauge(what: str, about: str) -> Gauge:
             return Gauge(f"workqueue_{what}", about, ("name",), registry=registry).labels(name)
 
-        self._depth = gauge("depth", "Items that wait to be worked on")
-        self._unfinished = gauge("unfinished_work_seconds", "How long all items have been worked on that are just now")
-        self._longest = gauge(
-            "longest_running_processor_seconds", "How long the oldest item has been worked on that is just now"
+        self._depth = gauge("depth", "Current depth of workqueue")
+        self._unfinished = gauge(
+            "unfinished_work_seconds",
+            "How many seconds of work has done that is in progress and hasn't been observed by work_duration. "
+            "Large values indicate stuck threads. One can deduce the number of stuck threads by observing the rate at "
+            "which this increases.",
         )
-        adds = counter("adds_total", "Items that were added")
-        retries = counter("retries_total", "Items that come again after a backoff")
-        waits = histogram("queue_duration_seconds", "How long an item waits before it is worked on")
-        works = histogram("work_duration_seconds", "How long an item is worked on")
+        self._longest = gauge(
+            "longest_running_processor_seconds",
+            "How many seconds has the longest running processor for workqueue been running.",
+        )
+        adds = counter("adds_total", "Total number of adds handled by workqueue")
+        retries = counter("retries_total", "Total number of retries handled by workqueue")
+        waits = histogram(
+            "queue_duration_seconds", "How long in seconds an item stays in workqueue before being requested."
+        )
+        works = histogram("work_duration_seconds", "How long in seconds processing an item from workqueue takes.")
         self.added, self.retried = adds.inc, retries.inc
         self.waited, self.worked = waits.observe, works.observe
 
@@ -58,31 +112,109 @@ class QueueMetrics:
         self._longest.set_function(longest)
 
 
+class _Secret:
+    """What is counted of one Secret."""
+
+    __slots__ = ("definitions", "read_errors", "sync_errors")  # there may be ten thousand
+
+    def __init__(self) -> None:
+        self.definitions: dict[Key, bool | None] = {}
+        """Those that want it, each with whether its last reconcile went well; None before the first."""
+        self.sync_errors = 0
+        self.read_errors = 0
+
+
+class SecretMetrics:
+    """The Go original's, with a series for each Secret. `name` is its name, not that of the definition that wants it.
+
+    Where several definitions want one Secret, it went well if it did for all of them. Samples are made at a scrape, as
+    prometheus_client's collectors do, so a series is there as long as its Secret is wanted.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._names: dict[Key, str] = {}
+        """The name of the Secret that each definition wants."""
+        self._secrets: dict[Key, _Secret] = {}
+        registry.register(self)
+
+    def wants(self, definition: Key, name: str) -> None:
+        """This definition, new or changed, wants the Secret of this name, in its own namespace."""
+        if self._names.get(definition) == name:
+            return
+        self.forget(definition)
+        self._names[definition] = name
+        self._secrets.setdefault((definition[0], name), _Secret()).definitions[definition] = None
+
+    def synced(self, definition: Key, *, ok: bool) -> None:
+        """A reconcile has ended; perhaps that of a definition that is gone by now, which has no series any more."""
+        if secret := self._secret_of(definition):
+            secret.definitions[definition] = ok
+            secret.sync_errors += not ok
+
+    def read_error(self, definition: Key) -> None:
+        """The Secret could not be read from Kubernetes."""
+        if secret := self._secret_of(definition):
+            secret.read_errors += 1
+
+    def forget(self, definition: Key) -> None:
+        """The definition is gone."""
+        name = self._names.pop(definition, None)
+        if name is None:
+            return
+        key = (definition[0], name)
+        del self._secrets[key].definitions[definition]
+        if not self._secrets[key].definitions:
+            del self._secrets[key]
+
+    def describe(self) -> tuple[CounterMetricFamily, CounterMetricFamily, GaugeMetricFamily]:
+        """The families, without samples."""
+        labels = ("name", "namespace")
+        return (
+            CounterMetricFamily(
+                "secrets_manager_controller_secret_read_errors_total",
+                "Errors total count when reading a secret from Kubernetes",
+                labels=labels,
+            ),
+            CounterMetricFamily(
+                "secrets_manager_controller_sync_errors_total", "Secrets synchronization total errors.", labels=labels
+            ),
+            GaugeMetricFamily(
+                "secrets_manager_controller_last_sync_status",
+                "The result of the last sync of a secret. 1 = OK, 0 = Error",
+                labels=labels,
+            ),
+        )
+
+    def collect(self) -> tuple[CounterMetricFamily, CounterMetricFamily, GaugeMetricFamily]:
+        """The families as they are now. Failed syncs count from 0, so that a rise shows."""
+        families = read_errors, sync_errors, last_sync = self.describe()
+        for (namespace, name), secret in self._secrets.items():
+            labels = (name, namespace)
+            results = [ok for ok in secret.definitions.values() if ok is not None]
+            sync_errors.add_metric(labels, secret.sync_errors)
+            if secret.read_errors:
+                read_errors.add_metric(labels, secret.read_errors)
+            if results:
+                last_sync.add_metric(labels, all(results))
+        return families
+
+    def _secret_of(self, definition: Key) -> _Secret | None:
+        name = self._names.get(definition)
+        return None if name is None else self._secrets[definition[0], name]
+
+
 class ControllerMetrics:
-    """The controller's: one series for each definition, but for its queue, its watches and the time that work takes."""
+    """The controller's."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.queue = QueueMetrics(registry, "secretdefinition")
-        labels = ("name", "namespace")
-        self._read_errors = Counter(
-            "secrets_manager_controller_secret_read_errors_total",
-            "Errors total count when reading a secret from Kubernetes",
-            labels,
+        self.secrets = SecretMetrics(registry)
+        self._definitions = Gauge(
+            "secrets_manager_controller_definitions",
+            "Definitions by the reason of their condition Ready, as it came of their last reconcile",
+            ("reason",),
             registry=registry,
         )
-        self._sync_errors = Counter(
-            "secrets_manager_controller_sync_errors_total",
-            "Secrets synchronization total errors.",
-            labels,
-            registry=registry,
-        )
-        self._last_sync = Gauge(
-            "secrets_manager_controller_last_sync_status",
-            "The result of the last sync of a secret. 1 = OK, 0 = Error",
-            labels,
-            registry=registry,
-        )
-
         self._reconciles = Histogram(
             "secrets_manager_controller_reconcile_duration_seconds",
             "How long it took to bring one Secret to what it should be, its reads and writes included",
@@ -93,6 +225,12 @@ class ControllerMetrics:
         self._unexpected_errors = Counter(
             "secrets_manager_controller_unexpected_errors_total",
             "Reconciles and status writes that met an exception that no part promises to raise",
+            registry=registry,
+        )
+
+        self._events_dropped = Counter(
+            "secrets_manager_events_dropped_total",
+            "Events that were not sent, for they waited too long, were too many, or were refused",
             registry=registry,
         )
 
@@ -113,22 +251,15 @@ class ControllerMetrics:
     def reconciled(self, seconds: float) -> None:
         self._reconciles.observe(seconds)
 
-    def synced(self, key: Key, *, ok: bool) -> None:
-        self._last_sync.labels(*_labels(key)).set(1 if ok else 0)
-        if not ok:
-            self._sync_errors.labels(*_labels(key)).inc()
+    def reason(self, before: str, now: str) -> None:
+        """A definition has come to another reason. Empty: it had none before, or it is gone now."""
+        if before:
+            self._definitions.labels(before).dec()
+        if now:
+            self._definitions.labels(now).inc()
 
-    def secret_read_error(self, key: Key) -> None:
-        self._read_errors.labels(*_labels(key)).inc()
-
-    def forget(self, key: Key) -> None:
-        for family in (self._read_errors, self._sync_errors, self._last_sync):
-            family.remove(*_labels(key))
-
-
-def _labels(key: Key) -> tuple[str, str]:
-    namespace, name = key
-    return name, namespace
+    def events_dropped(self, count: int) -> None:
+        self._events_dropped.inc(count)
 
 
 class BackendMetrics:

@@ -21,6 +21,7 @@ import random
 import signal
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 
 import trio
 from prometheus_client import CollectorRegistry
@@ -28,12 +29,12 @@ from prometheus_client import CollectorRegistry
 from secrets_manager.backends.opening import open_backend
 from secrets_manager.config import Config
 from secrets_manager.controller.controller import Controller
-from secrets_manager.controller.leadership import elector
+from secrets_manager.controller.leadership import elector, lease_name
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.credentials import find_cluster
 from secrets_manager.kube.lease import identity
 from secrets_manager.liveness import Liveness
-from secrets_manager.metrics import BackendMetrics, ControllerMetrics, StoreMetrics
+from secrets_manager.metrics import BackendMetrics, ControllerMetrics, KubeMetrics, StoreMetrics, describe_process
 from secrets_manager.server import listen, serve
 
 log = logging.getLogger(__name__)
@@ -45,14 +46,17 @@ async def run(config: Config) -> None:
     Raises: UsageError, StartError, and whatever made the process end; possibly in an ExceptionGroup.
     """
     registry = CollectorRegistry()
+    describe_process(registry, version=version("secrets-manager"))
     me, chance = identity(), random.Random()  # noqa: S311 - spreads load, keeps no secret
     cluster = await find_cluster(config.kube)
+    kube = KubeMetrics(registry, url=cluster.url)
     with listen(config.metrics_addr) as listener:
         async with (
-            open_client(cluster) as client,
+            open_client(cluster, count=kube.request) as client,
             open_backend(config, StoreMetrics(registry, config)) as backend,
         ):
             leader = elector(config, client, namespace=cluster.namespace, identity=me, random=chance, clock=utc_now)
+            kube.election(lease_name(config.controller.name), leads=lambda: leader.leads)
             controller = Controller(
                 client,
                 backend,

@@ -168,7 +168,7 @@ class Scene:
     def answer(self, path: str) -> server.Reply:
         """What its HTTP server says, once it lives."""
         assert self._controller is not None
-        return server.reply_to(path, self.registry, self._liveness, self._controller.watches)
+        return server.reply_to(path, self._liveness, self._controller.watches)
 
     @property
     def unsynced(self) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from secrets_manager.kube.client import KubeClient, open_client
+from secrets_manager.kube.client import NO_ANSWER, KubeClient, open_client
 from secrets_manager.kube.credentials import Cluster
 from secrets_manager.kube.errors import (
     ApiError,
@@ -483,6 +483,55 @@ async def test_watch_from_a_version_too_old_is_expired() -> None:
     async with client_of(Server(refused(410, reason="Expired"))) as client:
         with pytest.raises(Expired):
             await read_watch(client)
+
+
+@pytest.mark.parametrize(
+    ("reply", "codes"),
+    [
+        (httpx.Response(200, content=msgspec.json.encode(WIRED)), [("GET", "200")]),
+        (refused(404), [("GET", "404")]),
+        (httpx.ConnectError("refused"), [("GET", NO_ANSWER)]),
+        (ReplyTooLarge("more than 9 bytes"), [("GET", NO_ANSWER)]),
+    ],
+)
+async def test_each_call_is_counted_once_with_its_answer(
+    reply: httpx.Response | Exception, codes: list[tuple[str, str]]
+) -> None:
+    counted: list[tuple[str, str]] = []
+    async with open_client(
+        CLUSTER, make=lambda: httpx.MockTransport(Server(reply).answer), count=lambda *each: counted.append(each)
+    ) as client:
+        with suppress(KubeError):
+            await client.get(THINGS, KEY)
+        first = counted.copy()
+        with suppress(KubeError):
+            await client.apart().delete(THINGS, KEY, uid="u1")
+
+    assert first == codes
+    assert counted[len(codes) :] == [("DELETE", code) for _, code in codes]
+
+
+@pytest.mark.parametrize(
+    ("reply", "codes"),
+    [
+        (httpx.Response(200, stream=Stream(b"one\n")), ["200"]),
+        (httpx.Response(200, stream=Stream(b"one\n", then=httpx.ReadError("reset"))), ["200"]),
+        (refused(410, reason="Expired"), ["410"]),
+        (httpx.Response(403, stream=Stream(then=httpx.ReadError("reset"))), [NO_ANSWER]),
+        (httpx.ConnectError("refused"), [NO_ANSWER]),
+    ],
+)
+async def test_each_watch_is_counted_once_by_the_head_of_its_answer(
+    reply: httpx.Response | Exception, codes: list[str]
+) -> None:
+    counted: list[tuple[str, str]] = []
+    async with open_client(
+        CLUSTER, make=lambda: httpx.MockTransport(Server(reply).answer), count=lambda *each: counted.append(each)
+    ) as client:
+        with suppress(KubeError):
+            await read_watch(client)
+
+    assert counted == [("GET", code) for code in codes]
 
 
 class Basic(Authorization):

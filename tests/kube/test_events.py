@@ -31,6 +31,7 @@ class EventServer:
         self.patched: list[tuple[ObjectKey, dict[str, object]]] = []
         self.times: list[float] = []
         self.failures: list[KubeError] = []
+        self.dropped: list[int] = []
         self.latency = 0.0
 
     async def create(self, resource: Resource[T], namespace: str, body: msgspec.Struct) -> T:
@@ -67,7 +68,14 @@ def recorder(server: EventServer) -> EventRecorder:
     def now() -> datetime:
         return NOON + timedelta(seconds=trio.current_time())
 
-    return EventRecorder(server, controller="example.com/things", instance="host_" * 50, now=now, random=Random(0))
+    return EventRecorder(
+        server,
+        controller="example.com/things",
+        instance="host_" * 50,
+        now=now,
+        random=Random(0),
+        dropped=server.dropped.append,
+    )
 
 
 def tell(recorder: EventRecorder, note: str = "made", *, name: str = "db", uid: str = "u1") -> None:
@@ -211,6 +219,7 @@ async def test_a_storm_is_told_at_a_bounded_rate_and_what_waits_too_long_is_drop
     assert (len(server.created), max(server.times)) == (75, 10.0)
     assert [record.message for record in caplog.records] == ["events dropped, for they waited too long"]
     assert caplog.records[0].__dict__["fields"] == {"count": 925}
+    assert server.dropped == [925]
 
     tell(recorder, "note 999")
     await trio.sleep(1)
@@ -240,6 +249,7 @@ async def test_a_failure_is_dropped_and_the_next_time_is_an_event_of_its_own(
         await trio.sleep(1)
 
     assert server.counts == [None, None]
+    assert server.dropped == [1]
 
 
 async def test_recording_is_bounded_in_memory_and_never_fails_though_the_server_hangs(
@@ -251,6 +261,7 @@ async def test_recording_is_bounded_in_memory_and_never_fails_though_the_server_
         tell(recorder, f"note {number}")
 
     assert (len(recorder._ongoing), len(recorder._unsent)) == (REMEMBERED, REMEMBERED)
+    assert sum(server.dropped) == 100
 
 
 def test_a_token_bucket_lets_a_burst_pass_and_then_its_rate() -> None:

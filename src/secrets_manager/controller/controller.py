@@ -56,6 +56,7 @@ class Controller:
             return f"{clock():%Y-%m-%dT%H:%M:%SZ}"
 
         self._config = config
+        self._metrics = metrics
         self._policy = PathPolicy(config.allowed_paths, backend.segments)
         self._queue = WorkQueue[ObjectKey](metrics=metrics.queue, random=random)
         metrics.queue.follow(
@@ -74,7 +75,14 @@ class Controller:
         self._sources = Sources(
             backend, _read_policy(config), random=random, metrics=backend_metrics, wake=self._sources_changed
         )
-        self._events = EventRecorder(client, controller="secrets-manager", instance=identity, now=clock, random=random)
+        self._events = EventRecorder(
+            client,
+            controller="secrets-manager",
+            instance=identity,
+            now=clock,
+            random=random,
+            dropped=metrics.events_dropped,
+        )
         self._statuses = StatusWriter(client, self.watches.definitions, now=now)
         reconciler = Reconciler(
             client,
@@ -84,6 +92,7 @@ class Controller:
             statuses=self._statuses,
             keeper=SecretKeeper(self.watches.secrets, SecretWriter(client, self.watches.secrets, metrics, now)),
             reporter=Reporter(self._events, metrics),
+            random=random,
         )
         self._worker = Worker(self._queue, reconciler, self._statuses, metrics)
 
@@ -103,6 +112,7 @@ class Controller:
             return
         if new.key.namespace in self._config.exclude_namespaces:
             return
+        self._metrics.secrets.wants(new.key, new.spec.name or new.key.name)
         if old is None or not old.wants_the_same_as(new):
             admitted = self._policy.admitted(new)
             if isinstance(admitted, Spec):
@@ -114,6 +124,7 @@ class Controller:
             self._queue.add_after(new.key, STATUS_PAUSE, STATUS)
 
     def _gone(self, key: ObjectKey) -> None:
+        self._metrics.secrets.forget(key)
         self._sources.release(key)
         self._queue.forget(key)
         self._queue.forget(key, STATUS)

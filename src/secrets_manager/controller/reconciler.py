@@ -7,6 +7,7 @@ the cluster.
 
 import logging
 from collections import Counter
+from random import Random
 from typing import NamedTuple
 
 from secrets_manager.backends.base import Document
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 
 TOLD_FROM = 2
 """So many writes must fail in a row before users are told: one that succeeds at the retry changes no condition."""
+AGAIN = 60.0
+"""Seconds within which a definition that is not in sync is reconciled again, whatever changes before."""
 
 
 class RequeueAfter(NamedTuple):
@@ -70,6 +73,7 @@ class Reconciler:
         statuses: StatusWriter,
         keeper: SecretKeeper,
         reporter: Reporter,
+        random: Random,
     ) -> None:
         self._client = client
         self._definitions = definitions
@@ -78,6 +82,7 @@ class Reconciler:
         self._statuses = statuses
         self._keeper = keeper
         self._reporter = reporter
+        self._random = random
         self._failures: Counter[ObjectKey] = Counter()
 
     async def reconcile(self, key: ObjectKey) -> Requeue:
@@ -120,11 +125,11 @@ class Reconciler:
     async def _sync(self, definition: SecretDefinition) -> _End:
         spec = self._policy.admitted(definition)
         if isinstance(spec, Problem):
-            return spec, None
+            return spec, self._again()
         documents = await self._sources.documents(definition.key, spec.sources)
         wish = desired(spec, resolve(spec, documents))
         if isinstance(wish, Problem):
-            return wish, None
+            return wish, self._again()
         match await self._keeper.keep(definition, wish):
             case Problem() as problem:
                 return problem, RequeueRateLimited()  # what stands in the way is not watched
@@ -136,6 +141,10 @@ class Reconciler:
                     self._reporter.wrote(definition, wish.name, adopted=adopted, reverted=reverted)
                 versions = {source: read.version for source, read in documents.items() if isinstance(read, Document)}
                 return InSync(wish.name, versions, wrote=wrote), None
+
+    def _again(self) -> RequeueAfter:
+        """Spread out, so that an outage of the store does not bring all definitions back at one time."""
+        return RequeueAfter(AGAIN * self._random.uniform(0.5, 1.0))
 
     async def _finish(self, definition: SecretDefinition) -> _End:
         """A definition that is being deleted: the garbage collector takes its Secret.

@@ -1,4 +1,4 @@
-"""Tells the outcome of a reconcile outside of the status: by Events, metrics and the log. Each only when it changes."""
+"""Tells the outcome of a reconcile beside the status: by metrics each time, by Events and the log when it changes."""
 
 import logging
 
@@ -26,8 +26,9 @@ class Reporter:
         key, ready = definition.key, definition.status.ready
         before = self._reasons.get(key, ready.reason if ready else "")
         reason = outcome.reason if isinstance(outcome, Problem) else Reason.SYNCED
+        self._metrics.reason(self._reasons.get(key, ""), reason)
         self._reasons[key] = reason
-        self._metrics.synced(key, ok=isinstance(outcome, InSync))
+        self._metrics.secrets.synced(key, ok=isinstance(outcome, InSync))
         if reason == before:
             return
         if isinstance(outcome, InSync):
@@ -50,8 +51,7 @@ class Reporter:
 
     def forget(self, key: ObjectKey) -> None:
         """The definition is gone."""
-        self._metrics.forget(key)
-        self._reasons.pop(key, None)
+        self._metrics.reason(self._reasons.pop(key, ""), "")
 
 
 def _log(level: int, text: str, definition: SecretDefinition, **fields: str) -> None:

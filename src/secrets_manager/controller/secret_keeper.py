@@ -130,11 +130,12 @@ class SecretKeeper:
         """What to tell of the contest: asked once, and again where other fields come to lack something."""
         contest = known.contest
         if contest is None or (course.fields and course.fields != contest.fields):
-            seen = await self._writer.look_closely(known.definition.key._replace(name=known.name))
+            definition = known.definition
+            seen = await self._writer.look_closely(definition, definition.key._replace(name=known.name))
             by_admission = course.look is Look.ANSWERED
-            problem = contended(known.definition, desired, seen, by_admission=by_admission)
+            problem = contended(definition, desired, seen, by_admission=by_admission)
             contest = _Contest(problem, course.fields)
-            self._known[known.definition.key] = known._replace(contest=contest)
+            self._known[definition.key] = known._replace(contest=contest)
         return contest.problem
 
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from secrets_manager.controller.contender import CONTESTED, Contested
 from secrets_manager.controller.decision import Create, Decision, Delete, Patch, decide, leftovers
@@ -22,11 +22,14 @@ from secrets_manager.controller.redaction import redacted
 from secrets_manager.controller.secret import OWNER, SECRETS, CurrentSecret
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, KubeError, NotFound
-from secrets_manager.kube.objects import ObjectKey
+from secrets_manager.kube.objects import KubeObject, ObjectKey
+from secrets_manager.kube.resources import Resource
 from secrets_manager.kube.store import Store
 from secrets_manager.metrics import ControllerMetrics
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T", bound=KubeObject)
 
 Write = Create | Patch | Delete
 
@@ -103,14 +106,12 @@ class SecretWriter:
                 with suppress(NotFound):
                     await self._perform(deletion)
 
-    async def look_closely(self, key: ObjectKey) -> Contested | None:
+    async def look_closely(self, definition: SecretDefinition, key: ObjectKey) -> Contested | None:
         """Read a Secret with what tells who changes it.
 
         Raises: KubeError where a retry can help.
         """
-        with suppress(NotFound):
-            return await self._client.get(CONTESTED, key)
-        return None
+        return await self._read(CONTESTED, definition, key)
 
     async def _write(
         self, definition: SecretDefinition, desired: Desired, decision: Write, *, seen_before: bool
@@ -170,12 +171,15 @@ class SecretWriter:
         raise Conflict(f"SecretDefinition {definition.key} has changed meanwhile", code=HTTPStatus.CONFLICT)
 
     async def _look(self, definition: SecretDefinition, key: ObjectKey) -> CurrentSecret | None:
+        return await self._read(SECRETS, definition, key)
+
+    async def _read(self, resource: Resource[T], definition: SecretDefinition, key: ObjectKey) -> T | None:
         try:
-            return await self._client.get(SECRETS, key)
+            return await self._client.get(resource, key)
         except NotFound:
             return None
         except KubeError:
-            self._metrics.secret_read_error(definition.key)
+            self._metrics.secrets.read_error(definition.key)
             raise
 
 

@@ -68,7 +68,7 @@ class Worker:
         except Conflict:
             raise
         except Exception:
-            self._metrics.synced(key, ok=False)
+            self._metrics.secrets.synced(key, ok=False)
             raise
         finally:
             self._metrics.reconciled(trio.current_time() - began)

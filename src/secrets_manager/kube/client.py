@@ -11,7 +11,7 @@ the whole client, so no request is made before the time that it asks for, and th
 """
 
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -41,6 +41,15 @@ SILENCE = 90.0
 """Seconds without a byte after which a watch is given up: one and a half times what lies between two bookmarks."""
 LARGEST_REFUSAL = 1024 * 1024
 """Bytes that are read of an answer that denies a watch."""
+NO_ANSWER = "<error>"
+"""client-go's word in place of a status."""
+
+Count = Callable[[str, str], None]
+"""Called for each request with its method, and its status or NO_ANSWER. Sent again with a new token, it stays one."""
+
+
+def uncounted(method: str, code: str) -> None:
+    """For whom nobody counts."""
 
 
 class _Preconditions(Wire, frozen=True):
@@ -67,20 +76,24 @@ _kind_decoder = msgspec.json.Decoder(_Kind)
 class KubeClient:
     """Speaks with one API server. `calls` must return replies whole; `watches` streams them.
 
-    `silence` is in seconds: how long a watch may bring nothing.
+    `silence` is in seconds: how long a watch may bring nothing. `count` is called when an answer has begun, or there
+    will be none.
 
     Raises: KubeError, from every method; see kube/errors.py for what each kind means.
     """
 
-    def __init__(self, calls: Caller, watches: httpx.AsyncClient, *, silence: float = SILENCE) -> None:
+    def __init__(
+        self, calls: Caller, watches: httpx.AsyncClient, *, silence: float = SILENCE, count: Count = uncounted
+    ) -> None:
         self._calls = calls
         self._watches = watches
         self._silence = silence
+        self._count = count
         self._hold = Hold()
 
     def apart(self) -> "KubeClient":
         """The same, for calls that don't wait when the others are told to."""
-        return KubeClient(self._calls, self._watches, silence=self._silence)
+        return KubeClient(self._calls, self._watches, silence=self._silence, count=self._count)
 
     async def list_page(
         self,
@@ -134,7 +147,8 @@ class KubeClient:
         )
         await self._turn()
         with _reaching(f"watch of {path}"):
-            response = await self._begin(request, within=usual.read)
+            with self._counting(request.method):
+                response = await self._begin(request, within=usual.read)
             try:
                 async with streaming(response) as chunks:
                     yield chunks
@@ -204,8 +218,9 @@ class KubeClient:
     ) -> bytes:
         headers = {"Content-Type": content_type} if content else {}
         await self._turn()
-        with _reaching(f"{method} {path}"):
+        with _reaching(f"{method} {path}"), self._counting(method):
             answer = await self._calls.call(method, path, query=_given(query or {}), content=content, headers=headers)
+        self._count(method, str(answer.status))
         if not httpx.codes.is_success(answer.status):
             raise self._noted(error_of(answer.status, answer.headers, answer.body, request=f"{method} {path}"))
         return answer.body
@@ -224,13 +239,23 @@ class KubeClient:
             self._hold.shed(trio.current_time(), retry_after=error.retry_after)
         return error
 
+    @contextmanager
+    def _counting(self, method: str) -> Iterator[None]:
+        """Count a request that gets no answer."""
+        try:
+            yield
+        except httpx.HTTPError:
+            self._count(method, NO_ANSWER)
+            raise
+
     async def _begin(self, request: httpx.Request, *, within: float | None) -> httpx.Response:
         """Send a request and wait for the head of its answer, which comes at once when all is well."""
         with trio.move_on_after(math.inf if within is None else within):
             response = await self._watches.send(request, stream=True)
+            body = b"" if response.is_success else await read_whole(response, at_most=LARGEST_REFUSAL)
+            self._count(request.method, str(response.status_code))
             if response.is_success:
                 return response
-            body = await read_whole(response, at_most=LARGEST_REFUSAL)
             error = error_of(response.status_code, response.headers, body, request=f"watch of {request.url.path}")
             raise self._noted(error)
         raise httpx.ReadTimeout(f"no answer within {within} s", request=request)
@@ -267,6 +292,7 @@ async def open_client(
     make: MakeTransport | None = None,
     timeout: float = 10.0,  # noqa: ASYNC109 - it is httpx's, in seconds, for connecting and for each wait for bytes
     silence: float = SILENCE,
+    count: Count = uncounted,
 ) -> AsyncIterator[KubeClient]:
     """Open a client for the length of the block. `make` opens a road to something else than the network."""
     call = (lambda: Borrowed(make())) if make else partial(open_lane, tls=cluster.tls, proxy=cluster.proxy)
@@ -284,4 +310,4 @@ async def open_client(
         ) as watches,
     ):
         calls = Caller(spread, base_url=cluster.url, headers=headers, timeout=timeout, auth=cluster.auth)
-        yield KubeClient(calls, watches, silence=silence)
+        yield KubeClient(calls, watches, silence=silence, count=count)

@@ -80,12 +80,23 @@ class EventWriter(Protocol):
 
 
 class EventRecorder:
-    """Collects Events and sends them while `run` is running. `now` tells the wall clock, with its time zone."""
+    """Collects Events and sends them while `run` is running.
+
+    `now` tells the wall clock, with its time zone. `dropped` is told how many were not sent and won't be.
+    """
 
     def __init__(
-        self, client: EventWriter, *, controller: str, instance: str, now: Callable[[], datetime], random: Random
+        self,
+        client: EventWriter,
+        *,
+        controller: str,
+        instance: str,
+        now: Callable[[], datetime],
+        random: Random,
+        dropped: Callable[[int], None],
     ) -> None:
         self._client = client
+        self._dropped = dropped
         self._controller = controller
         self._instance = instance[:LONGEST_INSTANCE]
         self._now = now
@@ -109,7 +120,8 @@ class EventRecorder:
         self._recorded.set()
         if len(self._ongoing) > REMEMBERED:
             forgotten, _ = self._ongoing.popitem(last=False)
-            self._unsent.pop(forgotten, None)
+            if self._unsent.pop(forgotten, None):
+                self._dropped(1)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
         """Send what was recorded, until cancelled. What is unsent then, is lost."""
@@ -130,6 +142,7 @@ class EventRecorder:
         for sameness in stale:
             del self._unsent[sameness]
         if stale:
+            self._dropped(len(stale))
             log.debug("events dropped, for they waited too long", extra={"fields": {"count": len(stale)}})
 
     async def _send(self, sameness: "_Sameness", happening: "_Happening") -> None:
@@ -144,6 +157,7 @@ class EventRecorder:
             happening.told = True
         except KubeError as error:
             self._ongoing.pop(sameness, None)  # the next time makes an Event of its own
+            self._dropped(1)
             fields = {"namespace": event.regarding.namespace, "name": event.regarding.name, "error": str(error)}
             log.debug("event not sent", extra={"fields": fields})
 

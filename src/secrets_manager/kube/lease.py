@@ -80,6 +80,11 @@ class Elector(Protocol):
         ...
 
     @property
+    def leads(self) -> bool:
+        """Whether the work goes on."""
+        ...
+
+    @property
     def expired(self) -> str:
         """Why /healthz must fail: the lease has expired, and the work goes on; else empty. client-go's `Check`."""
         ...
@@ -88,8 +93,19 @@ class Elector(Protocol):
 class Unopposed:
     """The elector of a process that has no rivals."""
 
+    def __init__(self) -> None:
+        self._working = False
+
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        await work()
+        self._working = True
+        try:
+            await work()
+        finally:
+            self._working = False
+
+    @property
+    def leads(self) -> bool:
+        return self._working
 
     @property
     def expired(self) -> str:
@@ -142,6 +158,10 @@ class LeaderElector:
                     log.warning("the lease was not released", extra={"fields": self._fields()})
         if term.cancelled_caught:
             raise LeadershipLost(f"the lease {self._key} could not be renewed in {self._config.renew_deadline:g} s")
+
+    @property
+    def leads(self) -> bool:
+        return self._working
 
     @property
     def expired(self) -> str:

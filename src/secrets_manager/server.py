@@ -3,12 +3,14 @@
 /healthz fails where only a restart can help. /readyz fails until the watches have their first full lists. A namespace
 that can't be watched has a line there, and is no reason to fail while another one can. Neither asks whether a backend
 answers: an outage there is no reason to restart or to leave the Service.
+
+/metrics is what prometheus_client makes of it: text or OpenMetrics, plain or gzip, as it is asked for.
 """
 
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -17,7 +19,7 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve as hypercorn_serve
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, make_asgi_app
 
 from secrets_manager.errors import StartError
 
@@ -46,16 +48,15 @@ class Ready(Protocol):
 
 
 class Reply(NamedTuple):
+    """An answer in plain text."""
+
     status: int
     body: bytes
-    content_type: str = "text/plain; charset=utf-8"
 
 
-def reply_to(path: str, registry: CollectorRegistry, alive: Alive, ready: Ready) -> Reply:
-    """The answer to a GET of this path."""
+def reply_to(path: str, alive: Alive, ready: Ready) -> Reply:
+    """The answer to a GET of this path, which is not /metrics."""
     match path:
-        case "/metrics":
-            return Reply(200, generate_latest(registry), CONTENT_TYPE_LATEST)
         case "/healthz":
             return _verdict(alive.failures)
         case "/readyz":
@@ -122,7 +123,7 @@ async def serve(
         await nursery.start(
             partial(
                 hypercorn_serve,
-                partial(_app, partial(reply_to, registry=registry, alive=alive, ready=ready)),
+                partial(_app, make_asgi_app(registry), partial(reply_to, alive=alive, ready=ready)),
                 config,
                 mode="asgi",
             )
@@ -130,11 +131,20 @@ async def serve(
         task_status.started()
 
 
+Page = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
+
+
 async def _app(
-    reply: Callable[[str], Reply], scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    metrics: Page,
+    reply: Callable[[str], Reply],
+    scope: Scope,
+    receive: ASGIReceiveCallable,
+    send: ASGISendCallable,
 ) -> None:
     if scope["type"] == "lifespan":
         await _lifespan(receive, send)
+    elif scope["type"] == "http" and scope["path"] == "/metrics":
+        await metrics(scope, receive, send)
     elif scope["type"] == "http":
         await _answer(reply(scope["path"]), send)
 
@@ -151,7 +161,7 @@ async def _answer(reply: Reply, send: ASGISendCallable) -> None:
         {
             "type": "http.response.start",
             "status": reply.status,
-            "headers": [(b"content-type", reply.content_type.encode())],
+            "headers": [(b"content-type", b"text/plain; charset=utf-8")],
         }
     )
     await send({"type": "http.response.body", "body": reply.body, "more_body": False})

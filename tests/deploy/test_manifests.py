@@ -117,6 +117,12 @@ def test_every_port_by_name_is_the_one_that_the_program_serves() -> None:
     assert [text(scraped, "port"), text(served, "targetPort")] == ["metrics", "metrics"]
 
 
+def test_the_namespaces_of_metrics_stay_those_of_the_secrets_when_the_pods_are_scraped() -> None:
+    (scraped,) = items(pod_monitor(), "spec", "podMetricsEndpoints")
+
+    assert at(scraped, "honorLabels") is True
+
+
 def test_the_network_policy_lets_it_out_to_vault() -> None:
     vault = urlsplit(str(environment()["VAULT_ADDR"])).port
     ports = [

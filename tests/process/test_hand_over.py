@@ -1,6 +1,6 @@
 """What the Go original leaves in a cluster is taken over: no Secret is lost, and none is rewritten without need.
 
-The objects are recorded ones, so the original is not needed here.
+The original is not needed for it: the_original.py does what it did, as recorded, unless the program itself is at hand.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import pytest
 from secrets_manager.controller import crd
 from secrets_manager.demo.api.documents import Object, at, items, parse, text
 from tests.process.running import Place, SecretsManager
-from tests.process.the_original import FINALIZER, OLD, leave_objects
+from tests.process.the_original import FINALIZER, OLD, RECORDED, Original
 from tests.real.cluster import ControlPlane, running_cluster
 from tests.real.control_plane import binaries_or_skip
 from tests.real.kube_api import wait_until
@@ -28,6 +28,7 @@ class Left(NamedTuple):
     """The place that the original has left, and our program, not started yet."""
 
     here: Place
+    original: Original
     secrets: dict[str, Object]
     program: SecretsManager
 
@@ -50,11 +51,12 @@ def old_cluster(pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
 @contextmanager
 def left_in(cluster: ControlPlane, bao: OpenBao, folder: Path) -> Iterator[Left]:
     here = Place(cluster, bao, namespace=cluster.namespace())
-    secrets = leave_objects(here)
+    original = Original(here, folder)
+    secrets = original.work(password="correct-horse")
     flags = (f"-watch-namespaces={here.namespace}", "-reconcile-period=500ms")
     environment = {"KUBECONFIG": str(cluster.kubeconfig), **here.vault}
     with SecretsManager(folder, flags=flags, environment=environment) as program:
-        yield Left(here, secrets, program)
+        yield Left(here, original, secrets, program)
 
 
 @pytest.fixture
@@ -95,6 +97,42 @@ def test_definition_whose_source_is_missing_is_taken_over_when_it_comes(left: Le
 
     left.here.wait_for(WITHOUT_SECRET, {"k": "there"})
     wait_until(lambda: left.taken_over(WITHOUT_SECRET))
+
+
+def test_back_to_the_original_and_forward_again_nothing_is_lost(left: Left) -> None:
+    left.program.started()
+    wait_until(lambda: all(left.taken_over(name) for name in WITH_SECRET))
+    left.program.terminate()
+    since = left.here.version(left.here.path_of_secret())
+
+    back = left.original.work(password="second")
+
+    assert left.here.changes_of_secrets(since=since) == [("MODIFIED", "database")]
+    since = left.here.version(left.here.path_of_secret())
+    left.program.started()
+    wait_until(lambda: all(left.taken_over(name) for name in WITH_SECRET))
+    assert left.here.changes_of_secrets(since=since) == [("MODIFIED", "database")]
+    for name in WITH_SECRET:
+        assert substance(left.here.secret(name)) == substance(back[name])
+        assert substance(back[name])["uid"] == substance(left.secrets[name])["uid"]
+
+
+def test_metrics_of_each_secret_go_on_under_the_same_names_and_labels(left: Left) -> None:
+    def told() -> set[str]:
+        lines = left.program.answer("/metrics").replace(left.here.namespace, "shop").splitlines()
+        return {line.removesuffix(".0") for line in lines}
+
+    recorded = [str(line) for line in items(RECORDED, "metrics")]
+    statuses = {line for line in recorded if line.startswith("secrets_manager_controller_last_sync_status{")}
+    (errors,) = (line for line in recorded if line.startswith("secrets_manager_controller_sync_errors_total{"))
+    series = errors.partition("} ")[0]
+
+    left.program.started()
+
+    wait_until(lambda: statuses <= told())
+    assert len([line for line in told() if line.startswith("secrets_manager_controller_last_sync_status{")]) == 3
+    (count,) = (line.removeprefix(f"{series}}} ") for line in told() if line.startswith(series))
+    assert int(count) >= 1
 
 
 @pytest.mark.parametrize("name", [*WITH_SECRET, WITHOUT_SECRET])

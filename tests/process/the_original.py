@@ -1,27 +1,21 @@
-"""The Go original: what it left in a cluster, the CRD that it came with, and the program itself beside ours.
+"""The Go original: what it left in a cluster, the CRD that it came with, and the program itself where it is at hand.
 
 That CRD has the same group, version and fields, and less around them: no status subresource, no printer columns, and a
 status without fields, so that the API server prunes what is written there. Fields that came later are pruned as well.
 """
 
 import base64
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
 from pathlib import Path
-from typing import NamedTuple
 
-import pytest
+import msgspec
 
 from secrets_manager.demo.api.documents import Object, at, items, mapping, parse, text, with_metadata
 from tests.process.running import Place
-from tests.real.cluster import ControlPlane, assets
-from tests.real.openbao import OpenBao
+from tests.real.kube_api import wait_until
 from tests.real.pod import Container
-from tests.real.program import free_port
 
 FINALIZER = "secret.finalizer.secrets-manager.tuenti.io"
-MISSING = "no secrets-manager-go beside the control plane's programs: nothing to take over from"
 
 TEXT: Object = {"type": "string"}
 PLACE: Object = {
@@ -63,68 +57,74 @@ OLD: Object = {
 }
 
 
-RECORDED = Path(__file__).with_name("original_objects.json")
-"""Recorded from the running program, without what the API server adds."""
+RECORDED: Object = parse(Path(__file__).with_name("original_objects.json").read_bytes())
+"""What the running program left, without what the API server adds, and what its /metrics told."""
+PROGRAM = os.environ.get("SECRETS_MANAGER_ORIGINAL", "")
+"""The program itself, where it is at hand: it then does what else is done as recorded."""
 
 
-def leave_objects(here: Place) -> dict[str, Object]:
-    """Make the recorded objects as if the original had been here, and write their sources. Returns its Secrets."""
-    recording = parse(RECORDED.read_text().replace("secret/data/shop", here.home).encode())
-    for definition in items(recording, "definitions"):
-        here.cluster.create(with_metadata(mapping(definition), namespace=here.namespace))
-    secrets = {
-        text(secret, "metadata", "name"): here.cluster.create(with_metadata(mapping(secret), namespace=here.namespace))
-        for secret in items(recording, "secrets")
-    }
-    here.write("db", username="app", password="correct-horse", blob=base64.b64encode(b"\x00\x01").decode())
-    here.write("tls", crt="CERT", key="KEY")
-    return secrets
+class Original:
+    """The original in one place, where its definitions are and it has not worked yet."""
 
+    def __init__(self, here: Place, folder: Path) -> None:
+        self._here = here
+        self._folder = folder
+        here.write("tls", crt="CERT", key="KEY")
+        recorded = parse(msgspec.json.encode(RECORDED).replace(b"secret/data/shop", here.home.encode()))
+        self._definitions = [text(each, "metadata", "name") for each in items(recorded, "definitions")]
+        self._secrets = [mapping(each) for each in items(recorded, "secrets")]
+        for each in items(recorded, "definitions"):
+            here.cluster.create(with_metadata(mapping(each), namespace=here.namespace, finalizers=[]))
 
-class Scene(NamedTuple):
-    """One namespace, and both programs with the same flags; neither is started yet."""
+    def work(self, password: str) -> dict[str, Object]:
+        """Let it work until nothing is left to do, with this password in the store. Returns its Secrets."""
+        here = self._here
+        here.write("db", username="app", password=password, blob=base64.b64encode(b"\x00\x01").decode())
+        wanted = [self._with(password, secret) for secret in self._secrets]
+        if PROGRAM:
+            with self._program() as program:
+                program.start()
+                wait_until(lambda: self._is_done(wanted))
+                program.terminate()
+        else:
+            for name in self._definitions:
+                here.cluster.patch(here.path_of_definition(name), {"metadata": {"finalizers": [FINALIZER]}})
+            for secret in wanted:
+                self._write(secret)
+        return {name: here.cluster.get(here.path_of_secret(name)) for name in map(_name, wanted)}
 
-    here: Place
-    original: Container
-    ours: Container
+    def _with(self, password: str, secret: Object) -> Object:
+        data = {**mapping(secret, "data")}
+        if "password" in data:
+            data["password"] = base64.b64encode(password.encode()).decode()
+        return with_metadata(secret, namespace=self._here.namespace) | {"data": data}
 
-    def finalizers(self, name: str) -> object:
-        return at(self.here.definition(name), "metadata", "finalizers")
+    def _write(self, secret: Object) -> None:
+        """It compares data alone, and writes a Secret whole."""
+        present = self._here.secret(_name(secret))
+        if present is None:
+            self._here.cluster.create(secret)
+        elif present["data"] != secret["data"]:
+            self._here.cluster.replace(secret)
 
-    def owner(self, name: str) -> str:
-        """The uid of the definition that owns the Secret; empty while it is the original's."""
-        owners = at(self.here.secret(name), "metadata", "ownerReferences")
-        return text(owners[0], "uid") if isinstance(owners, list) else ""
+    def _is_done(self, wanted: list[Object]) -> bool:
+        held = all(
+            at(self._here.definition(name), "metadata", "finalizers") == [FINALIZER] for name in self._definitions
+        )
+        return held and all(at(self._here.secret(_name(each)), "data") == each["data"] for each in wanted)
 
-    def holder(self) -> str:
-        """Who holds the lease; empty while nobody does."""
-        lease = "5ac9a181.secrets-manager.tuenti.io"
-        found = self.here.cluster.find(f"/apis/coordination.k8s.io/v1/namespaces/{self.here.namespace}/leases/{lease}")
-        return text(found, "spec", "holderIdentity") if found else ""
-
-
-def original_or_skip() -> Path:
-    """The program; a test that asks is skipped where it is missing."""
-    binaries = assets()
-    if binaries is None or not (binaries / "secrets-manager-go").exists():
-        pytest.skip(MISSING)
-    return binaries / "secrets-manager-go"
-
-
-@contextmanager
-def scene(cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str) -> Iterator[Scene]:
-    original_program = original_or_skip()
-    here = Place(cluster, bao, namespace=cluster.namespace())
-
-    def container(name: str, *command: str) -> Container:
+    def _program(self) -> Container:
+        here = self._here
+        flags = ("-metrics-addr=127.0.0.1:0", f"-watch-namespaces={here.namespace}", "-reconcile-period=500ms")
         return Container(
-            [*command, f"-metrics-addr=127.0.0.1:{free_port()}", f"-watch-namespaces={here.namespace}",
-             "-reconcile-period=500ms", *flags],
-            cluster=cluster, token=cluster.admin_token, namespace=here.namespace, folder=folder / name,
+            [PROGRAM, *flags],
+            cluster=here.cluster,
+            token=here.cluster.admin_token,
+            namespace=here.namespace,
+            folder=self._folder / "original",
             environment=here.vault,
-        )  # fmt: skip
+        )
 
-    original = container("original", str(original_program))
-    ours = container("ours", sys.executable, "-m", "secrets_manager")
-    with original, ours:
-        yield Scene(here, original, ours)
+
+def _name(document: Object) -> str:
+    return text(document, "metadata", "name")

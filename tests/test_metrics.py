@@ -86,10 +86,14 @@ def test_a_secret_that_two_definitions_want_went_as_well_as_the_worse_of_them() 
     metrics.synced(ONE, ok=True)
     assert samples(registry) == {SYNC_ERRORS: 1, LAST_SYNC: 0}
 
-    metrics.forget(OTHER)
-    assert samples(registry) == {SYNC_ERRORS: 1, LAST_SYNC: 1}
+    metrics.synced(ONE, ok=False)
+    metrics.synced(OTHER, ok=True)
+    assert samples(registry) == {SYNC_ERRORS: 2, LAST_SYNC: 0}
 
     metrics.forget(ONE)
+    assert samples(registry) == {SYNC_ERRORS: 2, LAST_SYNC: 1}
+
+    metrics.forget(OTHER)
     assert samples(registry) == {}
 
 

@@ -67,10 +67,13 @@ async def test_without_an_election_the_work_begins_at_once_and_no_lease_is_asked
         leader = elector(Config(), client, namespace="default", identity="one", random=Random(0), clock=virtual_time)
 
         async def work() -> None:
+            assert leader.leads
             await trio.lowlevel.checkpoint()
             done.set()
 
+        assert not leader.leads
         await leader.run(work)
+        assert not leader.leads
     assert (done.is_set(), faults.calls) == (True, [])
 
 
@@ -104,10 +107,12 @@ async def test_the_lease_is_released_after_the_work_has_ended_and_the_next_one_b
         await here.until_at_work(one)
         two = here.enter("two")
         await trio.sleep(20)
+        assert (one.elector.leads, two.elector.leads) == (True, False)
 
         one.life.cancel()
 
         assert await here.until_at_work(two) <= LEASE.retry_period * 1.2 + 0.1
+        assert (one.elector.leads, two.elector.leads) == (False, True)
         assert one.terms[-1][1] <= two.terms[0][0]
         assert (here.lease("holderIdentity"), here.lease("leaseTransitions")) == ("two", 1)
 

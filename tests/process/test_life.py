@@ -6,7 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from secrets_manager.demo.api.documents import Object
 from tests.process.running import World, world
@@ -116,6 +118,24 @@ def test_sigterm_ends_it_within_two_seconds_workers_first(
         assert took < 2
         messages = re.findall(r'"msg": ?"([^"]*)"', here.program.output.read_text())
         assert messages[-3:] == ["stopping", "the workers have stopped", "the server has stopped"]
+
+
+def test_metrics_tell_which_version_runs_whether_it_leads_and_what_it_asks_kubernetes_for(
+    control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    def told(metric: str) -> bool:
+        return f"\n{metric}" in here.program.answer("/metrics")
+
+    host = urlsplit(control_plane.url).netloc
+    with world(control_plane, openbao, tmp_path, "-enable-leader-election") as here:
+        here.define("app", {"k": here.write("app", k="value") + "#k"})
+        here.program.started()
+        here.wait_for_reason("app", "Synced")
+
+        assert told(f'secrets_manager_build_info{{version="{version("secrets-manager")}"}} 1.0')
+        assert told('leader_election_master_status{name="5ac9a181.secrets-manager.tuenti.io"} 1.0')
+        assert told(f'rest_client_requests_total{{code="201",host="{host}",method="POST"}}')
+        assert told("process_open_fds")
 
 
 def test_a_log_that_nobody_reads_stops_nothing_and_is_whole_when_it_is_read(

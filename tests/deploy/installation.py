@@ -30,12 +30,6 @@ APPROLE = "secrets-manager-approle"
 SHOP = "shop"
 """The namespace that deploy/namespaced watches, as an example."""
 
-OLDER_BUDGET: Object = {
-    "target": {"kind": "PodDisruptionBudget"},
-    "patch": '[{"op": "replace", "path": "/apiVersion", "value": "policy/v1beta1"}]',
-}
-"""For an API server that is older than policy/v1, which has the same fields."""
-
 POD_MONITORS: Object = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
@@ -173,7 +167,6 @@ class Installation(Place):
             "resources": [os.path.relpath(DEPLOY / way, overlay)],
             "components": [os.path.relpath(DEPLOY / "pod-monitor", overlay)],
             "configMapGenerator": [vault],
-            "patches": [OLDER_BUDGET] if self.cluster.minor < 21 else [],
         }
         (overlay / "kustomization.yaml").write_bytes(msgspec.json.encode(kustomization))
         return overlay

@@ -129,14 +129,13 @@ def shed(cluster: ControlPlane) -> int:
 @contextmanager
 def little_priority(cluster: ControlPlane, *, user: str) -> Iterator[None]:
     """One request of the user is served at a time, and none waits."""
-    version, limit = ("v1", nominal) if cluster.minor >= FLOW_CONTROL_V1 else ("v1beta1", assured)
-    api_version = f"flowcontrol.apiserver.k8s.io/{version}"
+    api_version = "flowcontrol.apiserver.k8s.io/v1"
 
     def flow_control(kind: str, name: str, spec: Object) -> Object:
         return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": spec}
 
     levels = [
-        flow_control("PriorityLevelConfiguration", name, {"type": "Limited", "limited": limit(shares)})
+        flow_control("PriorityLevelConfiguration", name, {"type": "Limited", "limited": nominal(shares)})
         for name, shares in ((LITTLE, 1), (f"not-{LITTLE}", 100_000))
     ]
     everywhere: Object = {"apiGroups": [ANY], "resources": [ANY], "verbs": [ANY], "namespaces": [ANY]}
@@ -154,18 +153,9 @@ def little_priority(cluster: ControlPlane, *, user: str) -> Iterator[None]:
         cluster.delete(f"/apis/{api_version}/flowschemas/{LITTLE}")
 
 
-FLOW_CONTROL_V1 = 29
-"""The minor version of Kubernetes that has it."""
-
-
 def nominal(shares: int) -> Object:
     """A part of the server's concurrency that borrows nothing from others."""
     return {"limitResponse": {"type": "Reject"}, "nominalConcurrencyShares": shares, "borrowingLimitPercent": 0}
-
-
-def assured(shares: int) -> Object:
-    """The same before v1."""
-    return {"limitResponse": {"type": "Reject"}, "assuredConcurrencyShares": shares}
 
 
 def test_a_namespace_that_is_deleted_and_made_anew_is_worked_for_again(

@@ -5,7 +5,6 @@ end. RBAC is on. The garbage collector learns of new kinds only every 30 s, so `
 """
 
 import os
-import re
 import secrets
 import shutil
 import ssl
@@ -14,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -34,15 +33,6 @@ def assets() -> Path | None:
     """Where the control plane's programs are, or None when one of them is missing."""
     folder = Path(os.environ.get("KUBEBUILDER_ASSETS") or Path.home() / ".cache" / "envtest")
     return folder if all((folder / name).exists() for name in BINARIES) else None
-
-
-@cache
-def minor_version(binaries: Path) -> int:
-    """Of the Kubernetes that these programs are of: 37 for v1.37.2."""
-    told = subprocess.run([binaries / "kube-apiserver", "--version"], check=True, capture_output=True, text=True).stdout
-    found = re.match(r"Kubernetes v1\.(\d+)\.", told)
-    assert found, told
-    return int(found[1])
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -75,11 +65,8 @@ def kubeconfig(file: Path, *, url: str, ca_file: Path | None = None, token: str 
 class ControlPlane(KubeApi):
     """What a test may do with the cluster. `url` and `kubeconfig` are for the program under test."""
 
-    def __init__(
-        self, folder: Path, *, url: str, token: str, minor: int, apiserver: Program, controllers: Program
-    ) -> None:
+    def __init__(self, folder: Path, *, url: str, token: str, apiserver: Program, controllers: Program) -> None:
         self.url = url
-        self.minor = minor
         self.ca_file = folder / "server.crt"
         self.admin_token = token
         self.apiserver = apiserver
@@ -224,14 +211,7 @@ def running_cluster(binaries: Path) -> Iterator[ControlPlane]:
         apiserver = Program(apiserver_command(binaries, folder, etcd_port, port), log=folder / "kube-apiserver.log")
         controllers = Program(controllers_command(binaries, folder), log=folder / "kube-controller-manager.log")
         with etcd, apiserver, controllers:
-            cluster = ControlPlane(
-                folder,
-                url=url,
-                token=token,
-                minor=minor_version(binaries),
-                apiserver=apiserver,
-                controllers=controllers,
-            )
+            cluster = ControlPlane(folder, url=url, token=token, apiserver=apiserver, controllers=controllers)
             try:
                 etcd.start()
                 cluster.start_apiserver()
@@ -287,14 +267,11 @@ def apiserver_command(binaries: Path, folder: Path, etcd_port: int, port: int) -
 
 
 def controllers_command(binaries: Path, folder: Path) -> list[str]:
-    # A second port, without TLS, that every cluster of the machine would take; later versions have none.
-    no_second_port = ["--port=0"] if minor_version(binaries) < 24 else []
     return [
         str(binaries / "kube-controller-manager"),
         f"--kubeconfig={folder / 'admin.kubeconfig'}",
         f"--controllers={CONTROLLERS}",
         "--leader-elect=false",
-        *no_second_port,
         "--secure-port=0",
         "--kube-api-qps=200",
         "--kube-api-burst=400",

@@ -97,6 +97,24 @@ def test_every_dependency_has_a_floor() -> None:
     assert without == []
 
 
+def test_pythons_that_are_declared_are_those_that_setup_looks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [line.removeprefix("Programming Language :: Python :: ") for line in project["classifiers"]]
+    looked_for = re.findall(r"\bpython(3\.\d+)\b", (ROOT / ".ci" / "setup").read_text())
+
+    assert list(reversed(looked_for)) == declared
+    assert project["requires-python"] == f">={declared[0]}"
+
+
+def test_go_of_the_wheel_is_new_enough_for_the_control_plane() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (wheel,) = map(Requirement, extras["envtest"])
+    module = (ROOT / "tests" / "real" / "controlplane" / "go.mod").read_text()
+    needed = re.findall(r"^go (\S+)$", module, re.MULTILINE)
+
+    assert [str(one.version) for one in wheel.specifier] == needed
+
+
 def test_every_suppressed_warning_has_a_code_and_a_reason() -> None:
     suppressing = re.compile(r"#.*\b(?:noqa|type:\s*ignore|mypy:\s*\w)")
     argued = re.compile(

@@ -42,7 +42,7 @@ class ScriptedClient:
         self, *, lists: Iterable[Page[Thing] | KubeError], watches: Iterable[Sequence[Step] | KubeError] = ()
     ) -> None:
         self.calls: list[Call] = []
-        self.limits: set[int] = set()
+        self.limits: list[int] = []
         self.seconds: list[float] = []
         self._lists = iter(lists)
         self._watches = iter(watches)
@@ -57,7 +57,7 @@ class ScriptedClient:
         continue_token: str = "",
     ) -> Page[T]:
         self._note("list", continue_token, namespace, label_selector)
-        self.limits.add(limit)
+        self.limits.append(limit)
         await trio.lowlevel.checkpoint()
         answer = next(self._lists, None)
         if answer is None:

@@ -1,5 +1,5 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
 from importlib.metadata import version
 
@@ -20,10 +20,11 @@ from secrets_manager.kube.errors import (
     MalformedReply,
     Silent,
     Throttled,
+    TooLarge,
     Unauthorized,
     Unreachable,
 )
-from secrets_manager.kube.objects import ObjectKey
+from secrets_manager.kube.objects import LARGEST_OBJECT, ObjectKey
 from secrets_manager.kube.page import Page
 from secrets_manager.net.streams import ReplyTooLarge
 from secrets_manager.net.tls import Tls, client_context
@@ -101,6 +102,14 @@ async def test_list_asks_for_a_page_and_decodes_it() -> None:
 
     assert page == Page([thing("a", version=1)], "9", "more", [])
     assert server.asked == ("GET", COLLECTION, {"limit": "7", "labelSelector": "l=1", "continue": "t"})
+
+
+async def test_reply_longer_than_any_object_can_be_is_too_large() -> None:
+    whole = b'{"metadata": {"resourceVersion": "9"}}'
+    for body, fits in ((whole.ljust(LARGEST_OBJECT), True), (whole.ljust(LARGEST_OBJECT + 1), False)):
+        async with client_of(Server(httpx.Response(200, content=body))) as client:
+            with nullcontext() if fits else pytest.raises(TooLarge, match="the reply is longer than"):
+                await client.list_page(THINGS)
 
 
 async def test_list_of_all_namespaces_sends_no_empty_parameters() -> None:
@@ -236,7 +245,7 @@ each_call = pytest.mark.parametrize("call", CALLS, ids=["list", "get", "create",
         (httpx.ReadTimeout(""), Unreachable),
         (httpx.RemoteProtocolError("cut"), Unreachable),
         (httpx.LocalProtocolError("illegal header value 'Bearer hunter2'"), Unreachable),
-        (ReplyTooLarge("the reply is longer than 5 bytes"), MalformedReply),
+        (ReplyTooLarge("the reply is longer than 5 bytes"), TooLarge),
         (httpx.DecodingError("compressed"), MalformedReply),
         (CredentialsError("no plugin"), CredentialsError),
     ],

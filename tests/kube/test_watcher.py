@@ -6,7 +6,16 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from secrets_manager.kube.errors import Expired, Forbidden, KubeError, NotFound, Silent, Throttled, Unreachable
+from secrets_manager.kube.errors import (
+    Expired,
+    Forbidden,
+    KubeError,
+    NotFound,
+    Silent,
+    Throttled,
+    TooLarge,
+    Unreachable,
+)
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.page import Page
 from secrets_manager.kube.watcher import Watcher
@@ -68,7 +77,7 @@ async def test_a_page_is_reported_at_once_and_all_pages_as_one_list(autojump_clo
     client, reports = await play(lists=[page([A], "9", "more"), page([B], "9", "and more", [X]), page([C], "9")])
 
     assert client.requests == [("list", ""), ("list", "more"), ("list", "and more"), ("watch", "9")]
-    assert client.limits == {250}
+    assert client.limits == [250] * 3
     assert reports == [("applied", A), ("applied", B), ("relisted", [A, B, C], [X], "9")]
 
 
@@ -78,6 +87,47 @@ async def test_a_list_whose_continue_token_expires_is_begun_anew_at_once(autojum
     assert client.requests == [("list", ""), ("list", "more"), ("list", ""), ("watch", "12")]
     assert client.pauses == [0, 0, 0]
     assert reports == [("applied", A), ("relisted", [A, B], [], "12")]
+
+
+def too_large() -> TooLarge:
+    return TooLarge("the reply is longer than 16777216 bytes")
+
+
+async def test_a_page_that_is_too_large_is_asked_for_with_half_as_many_and_the_next_with_one_more(
+    autojump_clock: MockClock,
+) -> None:
+    client, reports = await play(
+        lists=[too_large(), too_large(), page([A], "9", "more"), too_large(), page([B], "9", "last"), page([C], "9")]
+    )
+
+    pages = [("list", ""), ("list", ""), ("list", ""), ("list", "more"), ("list", "more"), ("list", "last")]
+    assert client.requests == [*pages, ("watch", "9")]
+    assert client.limits == [250, 125, 62, 63, 31, 32]
+    assert client.pauses == [0] * 6
+    assert reports == [("applied", A), ("applied", B), ("relisted", [A, B, C], [], "9")]
+
+
+async def test_the_next_list_begins_with_pages_of_the_size_that_fitted(autojump_clock: MockClock) -> None:
+    client, _ = await play(
+        lists=[too_large(), page([A], "9"), page([A], "10"), page([A], "11")], watches=[expired()] * 2
+    )
+
+    assert client.limits == [250, 125, 126, 127]
+
+
+async def test_pages_grow_again_up_to_the_usual_size(autojump_clock: MockClock) -> None:
+    pages = [page([A], "9", "more")] * 200
+    client, _ = await play(lists=[too_large(), *pages, page([B], "9")])
+
+    assert client.limits == [250, *range(125, 251), *[250] * 75]
+
+
+async def test_pages_shrink_to_one_object_and_one_that_is_too_large_is_a_failure(autojump_clock: MockClock) -> None:
+    client, reports = await play(lists=[*[too_large()] * 7, page([A], "9", "more"), *[too_large()] * 2, page([A], "9")])
+
+    assert client.limits == [250, 125, 62, 31, 15, 7, 3, 1, 2, 1, 1]
+    assert client.pauses == [0] * 9 + [0.6, 0]
+    assert reports == [("applied", A), ("relisted", [A], [], "9")]
 
 
 async def test_half_a_list_is_not_reported_as_one(autojump_clock: MockClock) -> None:

@@ -2,6 +2,7 @@ import gc
 import socket
 import ssl
 import subprocess
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
@@ -14,7 +15,7 @@ import trio
 import trio.testing
 
 from secrets_manager.net.exchange import Answer, Request, Server
-from secrets_manager.net.streams import ReplyTooLarge, read_whole, streaming
+from secrets_manager.net.streams import ReplyTooLarge, gather, read_whole, streaming
 from secrets_manager.net.tls import client_context
 from secrets_manager.net.transport import Authorization, Borrowed, Caller, Spread, describe, open_lane, open_pool
 
@@ -385,6 +386,24 @@ async def test_reply_of_the_limit_is_taken() -> None:
     reply = await read_whole(httpx.Response(200, content=b"x" * 100), at_most=100)
 
     assert len(reply) == 100
+
+
+async def test_a_reply_is_held_once_while_it_is_gathered() -> None:
+    size, chunk = 16 * 1024 * 1024, b"x" * 65_536
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(size // len(chunk)):
+            yield chunk
+
+    tracemalloc.start()
+    try:
+        body = await gather(chunks(), at_most=size)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(body) == size
+    assert peak < 1.25 * size
 
 
 async def test_request_given_up_while_its_body_is_sent_abandons_no_generator() -> None:

@@ -4,6 +4,7 @@ KubeError
 ├── Unreachable       no answer in time: a read can be repeated; a write may have happened or not
 │   └── Silent          a watch brought no byte for too long: watch on from the last version
 ├── MalformedReply    an answer that is not what the API promises
+│   └── TooLarge        an answer of more bytes than are read: ask for less
 ├── CredentialsError  no usable kubeconfig, service account or login plugin
 └── ApiError          the server said no, with a Status
     ├── Unauthorized    401  the credentials were renewed once already and are refused still
@@ -34,6 +35,10 @@ class Silent(Unreachable):
 
 class MalformedReply(KubeError):
     """The server's answer can't be read as what the API promises."""
+
+
+class TooLarge(MalformedReply):
+    """The answer is longer than any object can be. Half a page may be short enough."""
 
 
 class CredentialsError(KubeError):

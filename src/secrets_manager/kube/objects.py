@@ -5,6 +5,9 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+LARGEST_OBJECT = 16 * 1024 * 1024
+"""Bytes of JSON. etcd takes objects of 1.5 MiB by default; JSON may need six times that for what it must escape."""
+
 
 class ObjectKey(NamedTuple):
     """What identifies an object of one kind: the only thing that travels on a work queue."""

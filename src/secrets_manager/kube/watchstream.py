@@ -9,17 +9,14 @@ from http import HTTPStatus
 import msgspec
 
 from secrets_manager.kube.errors import ApiError, MalformedReply
-from secrets_manager.kube.objects import ObjectMeta, Wire
+from secrets_manager.kube.objects import LARGEST_OBJECT, ObjectMeta, Wire
 from secrets_manager.kube.refusal import error_of
-
-LONGEST_LINE = 16 * 1024 * 1024
-"""Bytes. etcd takes objects of 1.5 MiB by default; JSON may need six times that for what it must escape."""
 
 
 class LineBuffer:
     """Joins chunks of bytes and cuts them into lines, in linear time. What has no newline yet is kept."""
 
-    def __init__(self, *, longest_line: int = LONGEST_LINE) -> None:
+    def __init__(self, *, longest_line: int = LARGEST_OBJECT) -> None:
         self._longest_line = longest_line
         self._pieces: list[bytes] = []
         self._size = 0

@@ -6,6 +6,7 @@ garbage collector. A cancellation begins at the innermost, and ends them all: so
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from io import BytesIO
 
 import httpx
 import trio
@@ -38,15 +39,18 @@ class _Once(AsyncIterator[bytes]):
 
 
 async def gather(chunks: AsyncIterator[bytes], *, at_most: int) -> bytes:
-    """All of them as one. Raises: ReplyTooLarge past `at_most` bytes."""
-    body = bytearray()
+    """All of them as one, held once: what a BytesIO has gathered it hands over without a copy.
+
+    Raises: ReplyTooLarge past `at_most` bytes.
+    """
+    body = BytesIO()
     async for chunk in chunks:
-        body += chunk
-        if len(body) > at_most:
+        body.write(chunk)
+        if body.tell() > at_most:
             with trio.move_on_after(0, shield=True), suppress(httpx.HTTPError):
                 await _exhaust(chunks)
             raise ReplyTooLarge(f"the reply is longer than {at_most} bytes")
-    return bytes(body)
+    return body.getvalue()
 
 
 async def read_whole(response: httpx.Response, *, at_most: int) -> bytes:

@@ -247,8 +247,12 @@ class TestReads:
             SourceNotFound,
             (
                 "path 'secret/shop/db' lacks data/, which KV version 2 has after the mount: "
-                "where that is 'secret', try 'secret/data/shop/db'"
+                "write the mount, then data/, then the rest, as in secret/data/app"
             ),
+        )
+        assert await failure(vault, "secret/db") == (
+            SourceNotFound,
+            "path 'secret/db' lacks data/, which KV version 2 has after the mount: write 'secret/data/db'",
         )
 
     async def test_secret_that_has_metadata_and_no_version(self, vault: Vault) -> None:

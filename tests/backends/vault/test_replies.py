@@ -52,7 +52,7 @@ SOURCE = Source("secret/data/app")
             SourceNotFound,
             (
                 "path 'secret/data/app' lacks data/, which KV version 2 has after the mount: "
-                "where that is 'secret', try 'secret/data/data/app'"
+                "write the mount, then data/, then the rest, as in secret/data/app"
             ),
         ),
         (
@@ -96,6 +96,16 @@ def test_each_status_has_its_meaning(status: int, body: bytes, kind: type[Backen
     error = read_failure(Reply(status, body), SOURCE)
 
     assert (type(error), str(error)) == (kind, text)
+
+
+@pytest.mark.parametrize("path", ["team/x/kv/db", "secret/shop/db"])
+def test_where_data_is_missing_no_mount_is_guessed_of_several_segments(path: str) -> None:
+    error = read_failure(Reply(404, b'{"warnings":["Invalid path for a versioned K/V secrets engine."]}'), Source(path))
+
+    assert str(error) == (
+        f"path '{path}' lacks data/, which KV version 2 has after the mount: "
+        "write the mount, then data/, then the rest, as in secret/data/app"
+    )
 
 
 def test_wish_for_patience_is_handed_on() -> None:

@@ -184,11 +184,18 @@ def _gone(where: str, metadata: _Metadata) -> SourceNotFound:
     return VersionDeleted(f"{version} was deleted: undelete it, or write it anew", listed=marker.deleted(*newest))
 
 
+def _with_data(segments: tuple[str, ...]) -> str:
+    """Where to put it. A mount may have several segments, so only two of them leave no doubt."""
+    match segments:
+        case (mount, name):
+            return f"write {shown(f'{mount}/{DATA}/{name}')}"
+        case _:
+            return "write the mount, then data/, then the rest, as in secret/data/app"
+
+
 def _what_is_missing(refusal: _Refusal, source: Source) -> str:
     if any("versioned K/V" in warning for warning in refusal.warnings or ()):
-        mount, *below = parse_path(source.path).segments
-        example = shown("/".join((mount, DATA, *below)))
-        return f"lacks data/, which KV version 2 has after the mount: where that is {shown(mount)}, try {example}"
+        return f"lacks data/, which KV version 2 has after the mount: {_with_data(parse_path(source.path).segments)}"
     if any("no handler for route" in error for error in refusal.errors or ()):
         return "is under no secrets engine: correct the path, or mount one there"
     if any("namespace not found" in error for error in refusal.errors or ()):

@@ -53,7 +53,7 @@ def _may_delete(storage: Storage, change: Change, secret: Object, definitions: d
         or _wants_another_form(definition, secret)
         or _has_another(storage, change, definition)
         for place, definition in definitions.items()
-        if _owns(definition, secret) or _names(definition, place, change.key)
+        if _owns(definition, secret) or _follows(place, change.key, secret) or _names(definition, place, change.key)
     )
 
 
@@ -73,6 +73,12 @@ def _has_another(storage: Storage, change: Change, definition: Object) -> bool:
 def _owns(definition: Object, secret: Object) -> bool:
     uid = text(definition, "metadata", "uid")
     return any(text(owner, "uid") == uid for owner in items(secret, "metadata", "ownerReferences"))
+
+
+def _follows(place: Key, key: Key, secret: Object) -> bool:
+    """Whether the Secret's definition is an earlier one of this name, which must be gone."""
+    owners = (text(owner, "name") for owner in items(secret, "metadata", "ownerReferences") if at(owner, "controller"))
+    return place.namespace == key.namespace and place.name in owners
 
 
 def _names(definition: Object, place: Key, secret: Key) -> bool:

@@ -3,8 +3,8 @@ import base64
 import msgspec
 import pytest
 
-from secrets_manager.controller.decision import Create, Delete, Patch, decide, leftovers
-from secrets_manager.controller.definition import Reason
+from secrets_manager.controller.decision import Create, Delete, Others, Patch, decide, others
+from secrets_manager.controller.definition import Reason, Status
 from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import CurrentSecret, Secret
@@ -21,7 +21,8 @@ OURS = OwnerReference(
     controller=True,
 )
 OWN_LABELS = {"app.kubernetes.io/managed-by": "secrets-manager", "secrets-manager.tuenti.io/owner": "uid-of-db"}
-UPDATED = {"secrets-manager.tuenti.io/lastUpdateTime": LATER}
+NAME = "secrets-manager.tuenti.io/name"
+UPDATED = {"secrets-manager.tuenti.io/lastUpdateTime": LATER, NAME: "db"}
 ADOPTING = secret_definition("db", annotations={"secrets-manager.tuenti.io/adopt": "true"})
 
 
@@ -50,6 +51,7 @@ def test_secret_that_is_missing_is_created_with_all_its_marks() -> None:
                 annotations={
                     "secrets-manager.tuenti.io/copied": "team;",
                     "secrets-manager.tuenti.io/lastUpdateTime": NOW,
+                    NAME: "db-secret",
                 },
                 owner_references=(OURS,),
             ),
@@ -252,7 +254,7 @@ def test_patch_is_what_the_api_reads_as_a_merge_patch() -> None:
         "metadata": {
             "resourceVersion": "1",
             "labels": {"secrets-manager.tuenti.io/owner": "uid-of-db"},
-            "annotations": {"secrets-manager.tuenti.io/lastUpdateTime": NOW},
+            "annotations": {"secrets-manager.tuenti.io/lastUpdateTime": NOW, NAME: "db"},
             "ownerReferences": [
                 {
                     "apiVersion": "secrets-manager.tuenti.io/v1alpha1",
@@ -267,30 +269,63 @@ def test_patch_is_what_the_api_reads_as_a_merge_patch() -> None:
     }
 
 
-def test_secrets_under_names_that_are_wanted_no_more_go() -> None:
-    old = synced_secret(secret_definition("db", secret="old"))
-    older = synced_secret(secret_definition("db", secret="older"))
+def renamed(name: str, metadata: ObjectMeta) -> ObjectMeta:
+    return msgspec.structs.replace(metadata, name=name)
 
-    assert leftovers(DB, wish(), [synced_secret(DB), old, older]) == [Delete(old), Delete(older)]
+
+def of_an_older_version(secret: CurrentSecret) -> CurrentSecret:
+    """The Secret, as it was before Secrets told the name that they were written under."""
+    kept = {name: text for name, text in secret.metadata.annotations.items() if name != NAME}
+    return changed(secret, msgspec.structs.replace(secret.metadata, annotations=kept))
+
+
+OLD = synced_secret(secret_definition("db", secret="old"))
+OLDER = synced_secret(secret_definition("db", secret="older"))
+
+
+@pytest.mark.parametrize("status", [Status(), Status(secret_name="old"), Status(secret_name="db")])
+def test_secrets_under_names_that_are_wanted_no_more_go_whatever_the_status_has_come_to_tell(status: Status) -> None:
+    definition = secret_definition("db", status=status)
+
+    assert others(definition, wish(), [synced_secret(DB), OLD, OLDER]) == Others([Delete(OLD), Delete(OLDER)], [])
+
+
+def test_a_secret_of_an_earlier_definition_of_the_same_name_goes_under_another_name_too() -> None:
+    left = synced_secret(secret_definition("db", secret="old", uid="its-predecessor"))
+
+    assert others(DB, wish(), [left]) == Others([Delete(left)], [])
+
+
+@pytest.mark.parametrize("status", [Status(), Status(secret_name="db"), Status(secret_name="copy")])
+@pytest.mark.parametrize("uid", ["", "its-predecessor"])
+def test_a_copy_under_another_name_is_left_alone(status: Status, uid: str) -> None:
+    secret = synced_secret(secret_definition("db", uid=uid))
+    copy = changed(secret, renamed("copy", secret.metadata))
+
+    assert others(secret_definition("db", status=status), wish(), [secret, copy]) == Others([], [copy])
+
+
+@pytest.mark.parametrize(
+    ("status", "goes"), [(Status(), True), (Status(secret_name="old"), True), (Status(secret_name="db"), False)]
+)
+def test_of_what_an_older_version_wrote_the_status_tells_the_name_if_it_tells_any(
+    status: Status, *, goes: bool
+) -> None:
+    old = of_an_older_version(OLD)
+    expected = Others([Delete(old)], []) if goes else Others([], [old])
+
+    assert others(secret_definition("db", status=status), wish(), [old]) == expected
 
 
 @pytest.mark.parametrize(
     "secret",
     [
         pytest.param(synced_secret(DB), id="the wanted one"),
-        pytest.param(deleted(synced_secret(secret_definition("db", secret="old"))), id="goes already"),
-        pytest.param(without_owners(synced_secret(secret_definition("db", secret="old"))), id="only the label is left"),
-        pytest.param(
-            current_secret("old", labels=OWN_LABELS, owners=(owner(controller=True),)), id="another controller's by now"
-        ),
-        pytest.param(
-            synced_secret(secret_definition("db", secret="old", uid="its-predecessor")), id="its predecessor's"
-        ),
-        pytest.param(synced_secret(secret_definition("db", secret="old", namespace="web")), id="a copy elsewhere"),
+        pytest.param(deleted(OLD), id="goes already"),
     ],
 )
-def test_any_other_secret_is_no_leftover(secret: CurrentSecret) -> None:
-    assert leftovers(DB, wish(), [secret]) == []
+def test_the_wanted_secret_and_one_that_goes_already_are_none_of_the_others(secret: CurrentSecret) -> None:
+    assert others(DB, wish(), [secret]) == Others([], [])
 
 
 @pytest.mark.parametrize(

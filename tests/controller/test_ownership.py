@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from secrets_manager.controller.definition import Reason
-from secrets_manager.controller.ownership import Claim, claim, not_owned, owns
+from secrets_manager.controller.ownership import Claim, claim, definition_of, not_owned, owns
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.kube.objects import OwnerReference
@@ -111,3 +111,19 @@ def test_label_of_a_definition_that_is_gone_gives_no_ownership() -> None:
 )
 def test_refusal_names_the_owner_and_the_next_step(secret: CurrentSecret, message: str) -> None:
     assert not_owned(secret) == Problem(Reason.SECRET_NOT_OWNED, message)
+
+
+@pytest.mark.parametrize(
+    ("secret", "keys"),
+    [
+        pytest.param(OURS, ("shop/db",), id="owned"),
+        pytest.param(
+            synced_secret(secret_definition("db", secret="other", uid="u")), ("shop/db",), id="by another uid"
+        ),
+        pytest.param(with_owners(OURS), (), id="only the label is left"),
+        pytest.param(with_owners(OURS, owner(controller=True)), (), id="another controller's by now"),
+        pytest.param(synced_secret(secret_definition("db", namespace="web")), ("web/db",), id="elsewhere"),
+    ],
+)
+def test_the_definition_of_a_secret_is_its_managing_owner(secret: CurrentSecret, keys: tuple[str, ...]) -> None:
+    assert definition_of(secret) == keys

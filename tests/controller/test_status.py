@@ -68,6 +68,33 @@ def test_write_moves_the_time_of_the_sync_alone() -> None:
     assert after(SYNCED, FIRST_SYNC) == msgspec.structs.replace(SYNCED, last_sync_time=LATER)
 
 
+PEM = "tls: failed to find any PEM data in certificate input"
+
+
+def ready_message(status: Status) -> str:
+    assert status.ready is not None
+    return status.ready.message
+
+
+def test_what_kubernetes_warns_of_is_told_until_the_next_write() -> None:
+    warned = after(SYNCED, FIRST_SYNC._replace(warning=PEM))
+
+    assert ready_message(warned) == f"Secret db is in sync, and Kubernetes warns: {PEM}"
+    assert after(warned, AT_REST) == warned  # by the next process
+    assert after(SYNCED, FIRST_SYNC._replace(warning=PEM), AT_REST) == warned
+    assert ready_message(after(SYNCED, FIRST_SYNC._replace(warning=PEM), PROBLEM, AT_REST)) == ready_message(warned)
+    assert ready_message(after(warned, FIRST_SYNC)) == "Secret db is in sync"
+    assert ready_message(after(warned, FIRST_SYNC._replace(warning="another"), AT_REST)).endswith("warns: another")
+
+
+def test_what_was_warned_of_another_secret_is_not_told() -> None:
+    warned = after(SYNCED, FIRST_SYNC._replace(warning=PEM))
+    renamed = AT_REST._replace(secret_name="db-2")
+
+    assert ready_message(after(warned, renamed)) == "Secret db-2 is in sync"
+    assert ready_message(after(SYNCED, FIRST_SYNC._replace(warning=PEM), renamed)) == "Secret db-2 is in sync"
+
+
 def test_new_version_with_equal_content_counts_as_a_sync() -> None:
     newer = InSync("db", {Source("secret/data/db"): 4, Source("kv1/app"): None}, wrote=False)
 

@@ -235,6 +235,17 @@ def seen(change: Object) -> Fault:
     return fault
 
 
+def warned(*texts: str) -> Fault:
+    """Let the server act, and warn of something beside its answer."""
+
+    async def fault(request: httpx.Request, send: Send) -> httpx.Response:
+        response = await send(request)
+        headers = [("Warning", f'299 - "{text}"') for text in texts]
+        return httpx.Response(response.status_code, content=await response.aread(), headers=headers)
+
+    return fault
+
+
 def as_of(revision: int) -> Fault:
     """Answer a get or list from the state at an earlier revision, as an API server behind its peers does."""
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from secrets_manager.kube.client import NO_ANSWER, KubeClient, open_client
+from secrets_manager.kube.client import NO_ANSWER, KubeClient, Warn, open_client
 from secrets_manager.kube.credentials import Cluster
 from secrets_manager.kube.errors import (
     ApiError,
@@ -175,6 +175,24 @@ async def test_call_asks_and_returns_what_the_server_has_now(
         assert await call(client) == thing("a", version=1)
 
     assert server.asked == expected
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda c, warn: c.create(THINGS, "ns", thing("a", version=1), warn=warn),
+        lambda c, warn: c.patch(THINGS, KEY, {"colour": "red"}, warn=warn),
+    ],
+    ids=["create", "patch"],
+)
+async def test_write_tells_what_the_server_warns_of(write: Callable[[KubeClient, Warn], Awaitable[Thing]]) -> None:
+    headers = [("Warning", '299 - "one"'), ("warning", '299 - "two"')]
+    server = Server(httpx.Response(200, content=msgspec.json.encode(WIRED), headers=headers))
+    told: list[str] = []
+    async with client_of(server) as client:
+        assert await write(client, told.append) == thing("a", version=1)
+
+    assert told == ["one", "two"]
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,20 @@ def test_a_webhook_that_prints_the_object_tells_no_value_by_us(
         assert [each for each in ("canary-7d1f", "Y2FuYXJ5LTdkMWY", "MQ==") if each in told] == []
 
 
+def test_what_the_api_server_warns_of_is_told_in_the_condition(
+    control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    with world(control_plane, openbao, tmp_path) as here:
+        path = here.write("app", crt="no PEM", key="neither")
+        here.define("app", {"tls.crt": f"{path}#crt", "tls.key": f"{path}#key"}, type="kubernetes.io/tls")
+        here.program.started()
+        here.wait_for_reason("app", "Synced")
+
+        assert here.message("app") == (
+            "Secret app is in sync, and Kubernetes warns: tls: failed to find any PEM data in certificate input"
+        )
+
+
 @pytest.mark.parametrize(
     ("mutation", "field"),
     [(ADDS_A_KEY, "data.more"), (SETS_MANAGED_BY, f"metadata.labels[{MANAGED_BY}]")],

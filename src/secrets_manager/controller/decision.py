@@ -17,7 +17,7 @@ from secrets_manager.controller.definition import Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired
 from secrets_manager.controller.managed_fields import Path
 from secrets_manager.controller.metadata import LAST_UPDATE, difference, wanted
-from secrets_manager.controller.ownership import Claim, claim, names, not_owned
+from secrets_manager.controller.ownership import WRITTEN_AS, Claim, claim, is_copy, names, not_owned
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import CurrentSecret, Secret
 from secrets_manager.kube.objects import ObjectMeta, OwnerReference
@@ -46,6 +46,15 @@ class Delete(NamedTuple):
 
 
 Decision = Create | Patch | Delete | Problem | None
+
+
+class Others(NamedTuple):
+    """Secrets of a definition under other names than the one that it wants."""
+
+    leftovers: list[Delete]
+    """Were written under names that it once had: they go once the wanted one is there."""
+    copies: list[CurrentSecret]
+    """Were made by somebody else: they are left alone."""
 
 
 def decide(
@@ -92,18 +101,21 @@ def lacking_metadata(definition: SecretDefinition, current: ObjectMeta) -> list[
     return ours if owned else [*ours, ("metadata", "ownerReferences")]
 
 
-def leftovers(definition: SecretDefinition, desired: Desired, owned: list[CurrentSecret]) -> list[Delete]:
-    """Secrets of this definition under names that it no longer wants: they go once the wanted one is there."""
-    namespace, uid = definition.metadata.namespace, definition.metadata.uid
-    return [
-        Delete(secret)
-        for secret in owned
-        if secret.metadata.name != desired.name
-        and secret.metadata.namespace == namespace
-        and secret.controller is not None
-        and secret.controller.uid == uid
-        and secret.metadata.deletion_timestamp is None
-    ]
+def others(definition: SecretDefinition, desired: Desired, owned: list[CurrentSecret]) -> Others:
+    """What is to become of the Secrets that name this definition as their owner, or an earlier one of its name.
+
+    Those of an earlier one are the garbage collector's, but it misses some of what happens while the API server
+    restarts.
+    """
+    found = Others([], [])
+    for secret in owned:
+        if secret.metadata.name == desired.name or secret.metadata.deletion_timestamp is not None:
+            continue
+        if is_copy(definition, secret):
+            found.copies.append(secret)
+        else:
+            found.leftovers.append(Delete(secret))
+    return found
 
 
 def being_deleted(secret: CurrentSecret) -> Problem:
@@ -122,7 +134,7 @@ def whole(definition: SecretDefinition, desired: Desired, *, now: str, before: C
             name=desired.name,
             namespace=definition.metadata.namespace,
             labels=_merged(foreign.labels, labels),
-            annotations=_merged(foreign.annotations, annotations) | {LAST_UPDATE: now},
+            annotations=_merged(foreign.annotations, annotations) | {LAST_UPDATE: now, WRITTEN_AS: desired.name},
             owner_references=_owners(definition, foreign),
         ),
         type=desired.type,
@@ -140,7 +152,7 @@ def _patch(
         return None
     metadata: dict[str, object] = {
         "resourceVersion": current.metadata.resource_version,
-        "annotations": annotations | {LAST_UPDATE: now},
+        "annotations": annotations | {LAST_UPDATE: now, WRITTEN_AS: desired.name},
     }
     if labels:
         metadata["labels"] = labels

@@ -1,4 +1,8 @@
-"""Whose a Secret is. One that is not ours is never overwritten or deleted."""
+"""Whose a Secret is. One that is not ours is never overwritten or deleted.
+
+Label and owner say for which definition a Secret is. A copy that somebody makes of it under another name has both, so
+each Secret tells the name that it was written under, too: that of a copy is another than its own.
+"""
 
 from enum import Enum, auto
 
@@ -7,6 +11,11 @@ from secrets_manager.controller.metadata import LAST_UPDATE, MANAGED_BY, MANAGER
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import OWNER, CurrentSecret
 from secrets_manager.kube.objects import OwnerReference
+
+WRITTEN_AS = f"{GROUP}/name"
+"""Annotation on the Secret: the name that it was written under."""
+OF_DEFINITION = "definition"
+"""Index of Secrets, by `definition_of`."""
 
 
 class Claim(Enum):
@@ -49,8 +58,27 @@ def owns(definition: SecretDefinition, secret: CurrentSecret) -> bool:
 
 def names(definition: SecretDefinition, owner: OwnerReference) -> bool:
     """Whether this owner is the definition, or an earlier one of the same name."""
-    of_our_kind = owner.kind == KIND and owner.api_version.startswith(f"{GROUP}/")
-    return of_our_kind and owner.name == definition.metadata.name
+    return _is_definition(owner) and owner.name == definition.metadata.name
+
+
+def definition_of(secret: CurrentSecret) -> tuple[str, ...]:
+    """The key of the definition that the Secret names as its managing owner, if any. Its uid is of no account."""
+    owner = secret.controller
+    if owner is None or not _is_definition(owner):
+        return ()
+    return (str(secret.key._replace(name=owner.name)),)
+
+
+def is_copy(definition: SecretDefinition, secret: CurrentSecret) -> bool:
+    """Whether somebody made this Secret of one that was written for the definition or for an earlier one of its name.
+
+    What an older version wrote tells no name. Of those it is the one that the status tells; before there is any, all.
+    """
+    name = secret.metadata.name
+    written_as = secret.metadata.annotations.get(WRITTEN_AS)
+    if written_as is None:
+        return definition.status.secret_name not in ("", name)
+    return written_as != name
 
 
 def not_owned(secret: CurrentSecret) -> Problem:
@@ -63,6 +91,10 @@ def not_owned(secret: CurrentSecret) -> Problem:
         who = f"is owned by {owner.kind} {owner.name}"
         step = "choose another spec.name, or delete that owner"
     return Problem(Reason.SECRET_NOT_OWNED, f"Secret {secret.metadata.name} {who}: {step}")
+
+
+def _is_definition(owner: OwnerReference) -> bool:
+    return owner.kind == KIND and owner.api_version.startswith(f"{GROUP}/")
 
 
 def _made_by_the_original(secret: CurrentSecret) -> bool:

@@ -1,9 +1,11 @@
 """Tells the outcome of a reconcile beside the status: by metrics each time, by Events and the log when it changes."""
 
 import logging
+from collections.abc import Collection
 
 from secrets_manager.controller.definition import Reason, SecretDefinition
 from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.status import InSync, Outcome
 from secrets_manager.kube.events import EventRecorder
 from secrets_manager.kube.objects import ObjectKey
@@ -20,6 +22,8 @@ class Reporter:
         self._metrics = metrics
         self._reasons: dict[ObjectKey, str] = {}
         """What was last reported of each definition."""
+        self._left_alone: dict[ObjectKey, set[str]] = {}
+        """The uids of the copies that were reported of each definition."""
 
     def report(self, definition: SecretDefinition, outcome: Outcome) -> None:
         """Report the outcome. What an earlier process has reported shows in the definition's status."""
@@ -49,9 +53,23 @@ class Reporter:
             reason, note = "Synced", f"Secret {name} is written"
         self._events.record(definition.reference, type_="Normal", reason=reason, action="Sync", note=note)
 
+    def left_alone(self, definition: SecretDefinition, copies: Collection[CurrentSecret]) -> None:
+        """Some Secrets are the definition's only by the look of them: say so, once of each."""
+        told = self._left_alone.pop(definition.key, set())
+        for secret in (copy.metadata for copy in copies if copy.metadata.uid not in told):
+            note = (
+                f"Secret {secret.name} has the label and the owner of this definition, but was made by somebody else: "
+                "it is left alone. It goes with the definition: remove its ownerReferences to keep it"
+            )
+            reference = definition.reference
+            self._events.record(reference, type_="Warning", reason="SecretLeftAlone", action="Sync", note=note)
+        if copies:
+            self._left_alone[definition.key] = {copy.metadata.uid for copy in copies}
+
     def forget(self, key: ObjectKey) -> None:
         """The definition is gone."""
         self._metrics.reason(self._reasons.pop(key, ""), "")
+        self._left_alone.pop(key, None)
 
 
 def _log(level: int, text: str, definition: SecretDefinition, **fields: str) -> None:

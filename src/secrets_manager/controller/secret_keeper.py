@@ -22,11 +22,17 @@ from secrets_manager.kube.store import Store
 
 
 class Written(NamedTuple):
-    """The Secret is as it should be: whether it was written, by what right, and whether that undid a foreign change."""
+    """The Secret is as it should be.
+
+    Whether it was written, by what right, whether that undid a foreign change, and what Kubernetes warned of; and the
+    copies of it that somebody has made.
+    """
 
     wrote: bool
     claim: Claim
     reverted: bool
+    warning: str
+    copies: list[CurrentSecret]
 
 
 class Slowed(NamedTuple):
@@ -63,6 +69,7 @@ class _Course(NamedTuple):
     current: CurrentSecret | None
     claim: Claim = Claim.OWNED
     wrote: bool = False
+    warning: str = ""
 
 
 class SecretKeeper:
@@ -89,11 +96,11 @@ class SecretKeeper:
             return course
         now = now._replace(state=course.state, contest=None if course.wait is None else now.contest)
         self._known[definition.key] = now
-        if course.current is not None:
-            await self._writer.remove_leftovers(definition, desired)
+        copies = await self._writer.remove_leftovers(definition, desired) if course.current is not None else []
         if course.wait is not None:
             return Slowed(await self._problem(now, desired, course), course.wait)
-        return Written(course.wrote, course.claim, reverted=_still_wanted(before, definition, desired))
+        reverted = _still_wanted(before, definition, desired)
+        return Written(course.wrote, course.claim, reverted, course.warning, copies)
 
     async def delete_last(self, definition: SecretDefinition, name: str) -> None:
         """Delete the Secret of a definition that goes, if it is ours to delete.
@@ -111,7 +118,7 @@ class SecretKeeper:
         definition = now.definition
         look = Look.FOUND if _still_wanted(before, definition, desired) else Look.WANTED
         current = self._secrets.get(ObjectKey(definition.metadata.namespace, desired.name))
-        state, claim, wrote = now.state, Claim.OWNED, False
+        state, claim, wrote, warning = now.state, Claim.OWNED, False, ""
         while True:
             decision = self._writer.decide(definition, desired, current)
             if isinstance(decision, Problem):
@@ -119,11 +126,11 @@ class SecretKeeper:
             fields = lacking(definition, desired, current)
             state, wait = step(state, look, fields, trio.current_time())
             if decision is None or wait != 0:
-                return _Course(state, wait, look, fields, current, claim, wrote)
+                return _Course(state, wait, look, fields, current, claim, wrote, warning)
             reply = await self._writer.write(definition, desired, decision, seen_before=before is not None)
             if isinstance(reply, Problem):
                 return reply
-            current, claim, wrote = reply.secret, reply.claim, wrote or reply.wrote
+            current, claim, wrote, warning = reply.secret, reply.claim, wrote or reply.wrote, reply.warning
             look = Look.ANSWERED
 
     async def _problem(self, known: _Known, desired: Desired, course: _Course) -> Problem:

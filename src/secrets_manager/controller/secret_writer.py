@@ -13,14 +13,14 @@ from http import HTTPStatus
 from typing import NamedTuple, TypeVar
 
 from secrets_manager.controller.contender import CONTESTED, Contested
-from secrets_manager.controller.decision import Create, Decision, Delete, Patch, decide, leftovers
+from secrets_manager.controller.decision import Create, Decision, Delete, Patch, decide, others
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired
-from secrets_manager.controller.ownership import Claim, claim
+from secrets_manager.controller.ownership import OF_DEFINITION, Claim, claim
 from secrets_manager.controller.problem import Problem
-from secrets_manager.controller.redaction import redacted
-from secrets_manager.controller.secret import OWNER, SECRETS, CurrentSecret
-from secrets_manager.kube.client import KubeClient
+from secrets_manager.controller.redaction import WITHHELD, may_quote, redacted
+from secrets_manager.controller.secret import SECRETS, CurrentSecret
+from secrets_manager.kube.client import KubeClient, Warn
 from secrets_manager.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, KubeError, NotFound
 from secrets_manager.kube.objects import KubeObject, ObjectKey
 from secrets_manager.kube.resources import Resource
@@ -42,11 +42,12 @@ class Overtaken(KubeError):
 
 
 class Reply(NamedTuple):
-    """What stands there after a write, by what right it was made, and whether one was needed."""
+    """What stands there after a write, by what right it was made, whether one was needed, and of what it warns."""
 
     secret: CurrentSecret | None
     claim: Claim
     wrote: bool
+    warning: str = ""
 
 
 class SecretWriter:
@@ -93,18 +94,19 @@ class SecretWriter:
                 await self._confirm(definition)
                 await self._perform(Delete(current))
 
-    async def remove_leftovers(self, definition: SecretDefinition, desired: Desired) -> None:
-        """Delete what the definition had under names that it no longer wants.
+    async def remove_leftovers(self, definition: SecretDefinition, desired: Desired) -> list[CurrentSecret]:
+        """Delete what the definition had under names that it no longer wants. Returns the copies that others made.
 
         Raises: KubeError where a retry can help.
         """
-        deletions = leftovers(definition, desired, self._secrets.by(OWNER, definition.metadata.uid))
+        leftovers, copies = others(definition, desired, self._secrets.by(OF_DEFINITION, str(definition.key)))
         with _redacting(desired.data.values()):
-            if deletions:
+            if leftovers:
                 await self._confirm(definition)
-            for deletion in deletions:
+            for deletion in leftovers:
                 with suppress(NotFound):
                     await self._perform(deletion)
+        return copies
 
     async def look_closely(self, definition: SecretDefinition, key: ObjectKey) -> Contested | None:
         """Read a Secret with what tells who changes it.
@@ -125,10 +127,11 @@ class SecretWriter:
                 await self._confirm(definition)
             if isinstance(decision, Delete):
                 before = decision.current
+            warnings: list[str] = []
             try:
-                current, wrote = await self._perform(decision), True
+                current, wrote = await self._perform(decision, warn=warnings.append), True
                 if current is not None:
-                    return Reply(current, right, wrote)
+                    return Reply(current, right, wrote, _told(warnings, desired))
             except (AlreadyExists, Conflict):
                 current = await self._look(definition, key)
             except (Invalid, Forbidden, NotFound) as error:
@@ -141,13 +144,13 @@ class SecretWriter:
             decision = following
         raise Overtaken(f"Secret {key.name}: others change it faster than it can be written")
 
-    async def _perform(self, decision: Create | Patch | Delete) -> CurrentSecret | None:
+    async def _perform(self, decision: Create | Patch | Delete, *, warn: Warn | None = None) -> CurrentSecret | None:
         """One write; what stands there after it."""
         match decision:
             case Create(secret):
-                return self._made(await self._client.create(SECRETS, secret.metadata.namespace, secret))
+                return self._made(await self._client.create(SECRETS, secret.metadata.namespace, secret, warn=warn))
             case Patch(current, body):
-                return self._made(await self._client.patch(SECRETS, current.key, body))
+                return self._made(await self._client.patch(SECRETS, current.key, body, warn=warn))
             case Delete(current):
                 meta = current.metadata
                 await self._client.delete(SECRETS, current.key, uid=meta.uid, resource_version=meta.resource_version)
@@ -195,6 +198,12 @@ def _redacting(values: Iterable[bytes]) -> Iterator[None]:
 def _refusal(error: KubeError, desired: Desired) -> Problem:
     text = redacted(error, desired.data.values())
     return Problem(Reason.SECRET_REJECTED, f"Kubernetes refuses Secret {desired.name}: {text}")
+
+
+def _told(warnings: list[str], desired: Desired) -> str:
+    """Warnings in one text."""
+    text = "; ".join(warnings)
+    return WITHHELD if may_quote(text, desired.data.values()) else text
 
 
 def _log(message: str, key: ObjectKey) -> None:

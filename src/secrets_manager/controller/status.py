@@ -13,6 +13,7 @@ from secrets_manager.controller.definition import Condition, Reason, SecretDefin
 from secrets_manager.controller.problem import Problem
 
 _MAX_MESSAGE = 1024
+_WARNS = ", and Kubernetes warns: "
 
 
 class InSync(NamedTuple):
@@ -21,6 +22,8 @@ class InSync(NamedTuple):
     secret_name: str
     versions: dict[Source, int | str | None]
     wrote: bool
+    warning: str = ""
+    """What Kubernetes warned of when the Secret was written. It holds until the next write."""
 
 
 Outcome = InSync | Problem
@@ -44,6 +47,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 def result_of(definition: SecretDefinition, outcome: Outcome, *, before: Result | None, now: str) -> Result:
     """The result after one more outcome. `before` is the last one, if there is one."""
     last = before if before is not None and before.uid == definition.metadata.uid else None
+    if isinstance(outcome, InSync) and not outcome.wrote:
+        outcome = outcome._replace(warning=_last_warning(definition.status, last, outcome.secret_name))
     result = Result(
         uid=definition.metadata.uid,
         generation=definition.metadata.generation,
@@ -83,13 +88,25 @@ def _ready(result: Result) -> Condition:
             type="Ready",
             status="True",
             reason=Reason.SYNCED,
-            message=f"Secret {outcome.secret_name} is in sync",
+            message=_in_sync(outcome.secret_name) + (f"{_WARNS}{outcome.warning}" if outcome.warning else ""),
             observed_generation=result.generation,
         )
     message = outcome.message if len(outcome.message) <= _MAX_MESSAGE else f"{outcome.message[: _MAX_MESSAGE - 3]}..."
     return Condition(
         type="Ready", status="False", reason=outcome.reason, message=message, observed_generation=result.generation
     )
+
+
+def _in_sync(secret_name: str) -> str:
+    return f"Secret {secret_name} is in sync"
+
+
+def _last_warning(status: Status, last: Result | None, secret_name: str) -> str:
+    """What was warned of when this Secret was last written, by this process or by an earlier one."""
+    if last is not None and last.synced is not None:
+        return last.synced.warning if last.synced.secret_name == secret_name else ""
+    said, _, warning = status.ready.message.partition(_WARNS) if status.ready else ("", "", "")
+    return warning if said == _in_sync(secret_name) else ""
 
 
 def _with(conditions: tuple[Condition, ...], ready: Condition, now: str) -> tuple[Condition, ...]:

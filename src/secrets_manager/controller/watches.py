@@ -7,6 +7,7 @@ import trio
 
 from secrets_manager.controller import readiness
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, SecretDefinition
+from secrets_manager.controller.ownership import OF_DEFINITION, definition_of
 from secrets_manager.controller.secret import OWNER, SECRETS, CurrentSecret
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.reflector import Reflector
@@ -36,7 +37,7 @@ class Watches:
         secret_changed: SecretHandler,
     ) -> None:
         self.definitions = Store[SecretDefinition](indices={BY_UID: lambda definition: (definition.metadata.uid,)})
-        self.secrets = Store[CurrentSecret](indices={OWNER: owner_of})
+        self.secrets = Store[CurrentSecret](indices={OF_DEFINITION: definition_of})
         self._reflectors: list[tuple[Reflector[CurrentSecret], Reflector[SecretDefinition]]] = []
         for namespace in namespaces or ("",):
             secrets = Watcher(client, SECRETS, random=random, namespace=namespace, label_selector=OWNER)

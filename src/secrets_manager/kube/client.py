@@ -28,6 +28,8 @@ from secrets_manager.kube.objects import LARGEST_OBJECT, KubeObject, ObjectKey, 
 from secrets_manager.kube.page import Page, decode_page
 from secrets_manager.kube.refusal import error_of
 from secrets_manager.kube.resources import Resource
+from secrets_manager.kube.warning import warnings_in
+from secrets_manager.net.exchange import Answer
 from secrets_manager.net.streams import PLAIN, ReplyTooLarge, read_whole, streaming
 from secrets_manager.net.transport import Borrowed, Caller, MakeTransport, Spread, describe, open_lane, open_pool
 
@@ -50,6 +52,10 @@ Count = Callable[[str, str], None]
 
 def uncounted(method: str, code: str) -> None:
     """For whom nobody counts."""
+
+
+Warn = Callable[[str], None]
+"""Is called with each warning of an answer; see kube/warning.py."""
 
 
 class _Preconditions(Wire, frozen=True):
@@ -110,9 +116,9 @@ class KubeClient:
         """
         path = resource.path(namespace)
         query = {"limit": str(limit), "labelSelector": label_selector, "continue": continue_token}
-        body = await self._call("GET", path, query=query)
+        answer = await self._call("GET", path, query=query)
         with _decoding(f"GET {path}"):
-            return await decode_page(resource, body)
+            return await decode_page(resource, answer.body)
 
     @asynccontextmanager
     async def watch(
@@ -158,9 +164,16 @@ class KubeClient:
     async def get(self, resource: Resource[T], key: ObjectKey) -> T:
         return await self._call_for(resource, "GET", resource.path(key.namespace, key.name))
 
-    async def create(self, resource: Resource[T], namespace: str, body: msgspec.Struct | Mapping[str, object]) -> T:
+    async def create(
+        self,
+        resource: Resource[T],
+        namespace: str,
+        body: msgspec.Struct | Mapping[str, object],
+        *,
+        warn: Warn | None = None,
+    ) -> T:
         """Make the object that `body` is. Raises: AlreadyExists; also after a reply that was lost."""
-        return await self._call_for(resource, "POST", resource.path(namespace), body=body)
+        return await self._call_for(resource, "POST", resource.path(namespace), body=body, warn=warn)
 
     async def replace(self, resource: Resource[T], key: ObjectKey, body: msgspec.Struct) -> T:
         """Put `body` in the place of what is there. Raises: Conflict if that is not at the body's resourceVersion."""
@@ -173,13 +186,14 @@ class KubeClient:
         body: msgspec.Struct | Mapping[str, object],
         *,
         subresource: str = "",
+        warn: Warn | None = None,
     ) -> T:
         """Merge `body` into what is there (RFC 7396): null takes a field away, a list is replaced whole.
 
         Raises: Conflict if the body has a `metadata.resourceVersion` and the object is at another one.
         """
         path = resource.path(key.namespace, key.name, subresource)
-        return await self._call_for(resource, "PATCH", path, body=body, content_type=MERGE_PATCH)
+        return await self._call_for(resource, "PATCH", path, body=body, content_type=MERGE_PATCH, warn=warn)
 
     async def delete(self, resource: Resource[T], key: ObjectKey, *, uid: str, resource_version: str = "") -> None:
         """Delete the object if it is still that one, and still at that version if one is given; what it owns follows.
@@ -188,9 +202,9 @@ class KubeClient:
         """
         options = _DeleteOptions(preconditions=_Preconditions(uid=uid, resource_version=resource_version))
         path = resource.path(key.namespace, key.name)
-        reply = await self._call("DELETE", path, content=msgspec.json.encode(options))
+        answer = await self._call("DELETE", path, content=msgspec.json.encode(options))
         with _decoding(f"DELETE {path}"):
-            _kind_decoder.decode(reply)
+            _kind_decoder.decode(answer.body)
 
     async def _call_for(
         self,
@@ -200,12 +214,16 @@ class KubeClient:
         *,
         body: msgspec.Struct | Mapping[str, object] | None = None,
         content_type: str = JSON,
+        warn: Warn | None = None,
     ) -> T:
         content = b"" if body is None else msgspec.json.encode(body)
         query = {"fieldManager": FIELD_MANAGER} if content else {}
-        reply = await self._call(method, path, query=query, content=content, content_type=content_type)
+        answer = await self._call(method, path, query=query, content=content, content_type=content_type)
+        if warn is not None:
+            for warning in warnings_in(answer.headers.get_list("Warning")):
+                warn(warning)
         with _decoding(f"{method} {path}"):
-            return resource.decode(reply)
+            return resource.decode(answer.body)
 
     async def _call(
         self,
@@ -215,7 +233,7 @@ class KubeClient:
         query: Mapping[str, str] | None = None,
         content: bytes = b"",
         content_type: str = JSON,
-    ) -> bytes:
+    ) -> Answer:
         headers = {"Content-Type": content_type} if content else {}
         await self._turn()
         with _reaching(f"{method} {path}"), self._counting(method):
@@ -223,7 +241,7 @@ class KubeClient:
         self._count(method, str(answer.status))
         if not httpx.codes.is_success(answer.status):
             raise self._noted(error_of(answer.status, answer.headers, answer.body, request=f"{method} {path}"))
-        return answer.body
+        return answer
 
     async def _turn(self) -> None:
         """Wait while the server sheds load, and then for a turn."""

@@ -110,6 +110,11 @@ def error_of(status_code: int, headers: Mapping[str, str], body: bytes, *, reque
     )
 
 
+def one_line(text: str) -> str:
+    """The server's words, bounded, with nothing in them that could break a line of a log."""
+    return _on_one_line(_cut(text))
+
+
 def _type_of(code: int, reason: str) -> type[ApiError]:
     if code == HTTPStatus.CONFLICT and reason == "AlreadyExists":
         return AlreadyExists

@@ -1,0 +1,129 @@
+"""Secrets that look like a definition's and bear another name: what it once wrote goes, what others made stays."""
+
+import pytest
+from trio.testing import MockClock
+
+from secrets_manager.config import ControllerConfig
+from secrets_manager.demo.api.documents import mapping, text, without
+from tests.controller.component import NAMESPACE, Scene, definition_path, running
+from tests.doubles import faults as fault
+
+RARELY = ControllerConfig(reconcile_period=600)
+CALM = 2.0
+NAME = "secrets-manager.tuenti.io/name"
+
+
+def in_sync(scene: Scene) -> None:
+    scene.write("app", password="hunter-1")
+    scene.define("app", pw="app#password")
+
+
+def copy(scene: Scene, name: str, new_name: str) -> None:
+    """As people do by `kubectl get secret NAME -o json`, another name, and `kubectl apply`."""
+    secret = scene.secret(name)
+    assert secret is not None
+    metadata = without(mapping(secret, "metadata"), "uid", "resourceVersion", "creationTimestamp")
+    scene.user.create(secret | {"metadata": metadata | {"name": new_name}})
+
+
+def notes(scene: Scene) -> list[str]:
+    """What Events told of Secrets that are left alone."""
+    listed = scene.user.list(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")
+    return [text(each, "note") for each in listed if text(each, "reason") == "SecretLeftAlone"]
+
+
+async def test_a_copy_by_hand_is_left_alone_and_told_once(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        in_sync(scene)
+        await scene.settled(CALM)
+        copy(scene, "app", "backup")
+        made = scene.secret("backup")
+        await scene.settled(CALM)
+        scene.write("app", password="hunter-2")
+        scene.annotate("app", **{"force-sync": "1"})
+        await scene.settled()
+
+        assert (scene.values("app"), scene.secret("backup")) == ({"pw": "hunter-2"}, made)
+        (note,) = notes(scene)
+        assert note == (
+            "Secret backup has the label and the owner of this definition, but was made by somebody else: it is left "
+            "alone. It goes with the definition: remove its ownerReferences to keep it"
+        )
+        assert scene.event_series("app")["SecretLeftAlone"] == 1
+
+
+async def test_a_copy_stays_through_a_rename_and_may_become_the_wanted_one(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        in_sync(scene)
+        await scene.settled(CALM)
+        copy(scene, "app", "backup")
+        scene.change("app", name="renamed")
+        await scene.settled(CALM)
+        assert [scene.values(name) for name in ("app", "renamed", "backup")] == [None, *[{"pw": "hunter-1"}] * 2]
+
+        scene.change("app", name="backup")
+        await scene.settled(CALM)
+        assert [scene.values(name) for name in ("renamed", "backup")] == [None, {"pw": "hunter-1"}]
+
+
+DEATHS = {"before": fault.kill_before, "after": fault.kill_after}
+
+
+@pytest.mark.parametrize("kill", DEATHS.values(), ids=DEATHS)
+@pytest.mark.parametrize("request_", ["create", "look", "delete", "status"])
+async def test_a_rename_during_which_the_process_dies_and_another_one_before_the_next_leave_nothing_behind(
+    request_: str, kill: fault.Killer, autojump_clock: MockClock
+) -> None:
+    number = ["create", "look", "delete", "status"].index(request_) + 1
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled(CALM)
+        scene.faults.at(len(scene.faults.calls) + number, kill(scene.life))
+        scene.change("app", name="second")
+        await scene.over()
+        scene.change("app", name="third")
+        scene.start()
+        await scene.settled(CALM)
+
+        assert [scene.values(name) for name in ("app", "second", "third")] == [None, None, {"pw": "hunter-1"}]
+        assert notes(scene) == []
+
+
+@pytest.mark.parametrize("status", ["told", "not told"])
+async def test_what_an_older_version_wrote_goes_after_a_rename_also_without_a_name_in_the_status(
+    status: str, autojump_clock: MockClock
+) -> None:
+    async with running() as scene:
+        in_sync(scene)
+        await scene.settled(CALM)
+        await scene.stop()
+        scene.edit("app", {"metadata": {"annotations": {NAME: None}}})
+        if status == "not told":
+            scene.user.patch(f"{definition_path('app')}/status", {"status": {"secretName": None}})
+        scene.change("app", name="renamed")
+        scene.start()
+        await scene.settled(CALM)
+
+        assert (scene.values("app"), scene.values("renamed")) == (None, {"pw": "hunter-1"})
+
+
+async def test_what_the_garbage_collector_missed_of_an_earlier_definition_goes_but_for_copies(
+    autojump_clock: MockClock,
+) -> None:
+    """It misses some of what happens while the API server restarts."""
+    async with running() as scene:
+        in_sync(scene)
+        await scene.settled(CALM)
+        scene.change("app", name="renamed")
+        await scene.settled(CALM)
+        copy(scene, "renamed", "backup")
+        scene.cluster.cleans_up = False
+        scene.delete("app")
+        scene.define("app", pw="app#password")
+        await scene.settled(CALM)
+
+        assert [scene.values(name) for name in ("app", "renamed", "backup")] == [
+            {"pw": "hunter-1"},
+            None,
+            {"pw": "hunter-1"},
+        ]

@@ -168,7 +168,10 @@ def test_check_tells_what_is_wrong_with_a_key() -> None:
         (
             "keysMap:",
             "keysMaps:",
-            f"{WHERE}: DefinitionInvalid: spec can't be read: Object missing required field `keysMap`",
+            (
+                f"{WHERE}: DefinitionInvalid: there is no field spec.keysMaps: "
+                "correct its name or place, for kubectl refuses it"
+            ),
         ),
     ],
     ids=["name of the Secret", "no name", "label", "no keysMap"],

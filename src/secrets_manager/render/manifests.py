@@ -11,8 +11,9 @@ from typing import NamedTuple, TextIO
 import msgspec
 import yaml
 
-from secrets_manager.controller.definition import API_VERSION, KIND, SecretDefinition, decode
+from secrets_manager.controller.definition import API_VERSION, KIND, InvalidSpec, SecretDefinition, decode
 from secrets_manager.errors import UsageError
+from secrets_manager.render.admission import unknown_fields, without_nulls
 
 SUFFIXES = (".json", ".yaml", ".yml")
 STDIN = "-"
@@ -122,10 +123,17 @@ def _header(content: object) -> _Header:
 
 
 def _definition(content: object) -> SecretDefinition | str:
+    """Read a definition as the controller is shown it, or tell why it never is."""
     try:
+        content = without_nulls(content)
         definition = decode(msgspec.json.encode(content))
     except msgspec.MsgspecError as error:
         return f"it can't be read: {error}"
     except (TypeError, ValueError, OverflowError, RecursionError):
         return "it can't be read: it holds what JSON has no form for"
-    return definition if definition.metadata.name else "it has no metadata.name"
+    if not definition.metadata.name:
+        return "it has no metadata.name"
+    if unknown := unknown_fields(content):
+        fault = f"there is no field {' nor '.join(unknown)}: correct its name or place, for kubectl refuses it"
+        return msgspec.structs.replace(definition, spec=InvalidSpec(fault))
+    return definition

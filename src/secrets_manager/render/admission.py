@@ -1,0 +1,99 @@
+"""What the API server makes of a definition before the controller sees it.
+
+It leaves out what is null, and refuses fields that the CRD does not know: kubectl asks for that (strict validation).
+"""
+
+from collections.abc import Iterator
+from functools import cache
+
+import msgspec
+
+from secrets_manager.controller import crd
+
+
+class _Schema(msgspec.Struct, frozen=True, rename="camel"):
+    """As much of a structural schema as tells which fields there may be."""
+
+    properties: dict[str, "_Schema"] = {}
+    additional_properties: "_Schema | None" = None
+    items: "_Schema | None" = None
+
+    def below(self, name: str) -> "_Schema | None":
+        return self.properties.get(name, self.additional_properties)
+
+
+class _Validation(msgspec.Struct, frozen=True):
+    schema: _Schema = msgspec.field(name="openAPIV3Schema")
+
+
+class _Version(msgspec.Struct, frozen=True):
+    schema: _Validation
+
+
+class _Versions(msgspec.Struct, frozen=True):
+    versions: tuple[_Version, ...]
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    spec: _Versions
+
+
+METADATA = frozenset(
+    {
+        "annotations",
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "finalizers",
+        "generateName",
+        "generation",
+        "labels",
+        "managedFields",
+        "name",
+        "namespace",
+        "ownerReferences",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    }
+)
+"""The fields of ObjectMeta (k8s.io/apimachinery), of which a CRD says nothing."""
+
+
+def without_nulls(content: object) -> object:
+    """The same without the fields that are null, at any depth."""
+    if isinstance(content, list):
+        return [without_nulls(item) for item in content]
+    if isinstance(content, dict):
+        return {name: without_nulls(value) for name, value in content.items() if value is not None}
+    return content
+
+
+def unknown_fields(content: object) -> list[str]:
+    """The paths of all fields that a definition can't have."""
+    if not isinstance(content, dict):
+        return []
+    metadata = content.get("metadata")
+    unknown = [f"metadata.{name}" for name in metadata if name not in METADATA] if isinstance(metadata, dict) else []
+    others = {name: value for name, value in content.items() if name != "metadata"}
+    return [*unknown, *_unknown(others, _schema(), "")]
+
+
+def _unknown(value: object, schema: _Schema, path: str) -> Iterator[str]:
+    if isinstance(value, list) and schema.items is not None:
+        for number, item in enumerate(value):
+            yield from _unknown(item, schema.items, f"{path}[{number}]")
+    if isinstance(value, dict):
+        for name, part in value.items():
+            place = f"{path}.{name}" if path else f"{name}"
+            below = schema.below(name)
+            if below is None:
+                yield place
+            else:
+                yield from _unknown(part, below, place)
+
+
+@cache
+def _schema() -> _Schema:
+    (version,) = msgspec.convert(crd.definition(), _Manifest).spec.versions
+    return version.schema.schema

@@ -561,6 +561,18 @@ async def test_each_watch_is_counted_once_by_the_head_of_its_answer(
     assert counted == [("GET", code) for code in codes]
 
 
+@pytest.mark.parametrize("call", CALLS[1:2] + CALLS[-1:], ids=["get", "watch"])
+async def test_each_request_asks_to_be_taken_for_whom_the_login_says(call: Call) -> None:
+    told = (("Impersonate-User", "jané"), ("Impersonate-Group", "a"), ("Impersonate-Group", "b"))
+    server = Server(ok(WIRED))
+    cluster = msgspec.structs.replace(CLUSTER, impersonation=told)
+    async with open_client(cluster, make=lambda: httpx.MockTransport(server.answer)) as client:
+        await call(client)
+
+    sent = [(name.decode().title(), value.decode()) for name, value in server.request.headers.raw]
+    assert [each for each in sent if each[0].startswith("Impersonate")] == [*told]
+
+
 class Basic(Authorization):
     async def present(self) -> str:
         return "Basic bWU6cHc="

@@ -118,7 +118,7 @@ async def caller_of(
     spread: Spread, *, url: str = "http://x/", auth: Authorization | None = None
 ) -> AsyncIterator[Caller]:
     async with aclosing(spread):
-        yield Caller(spread, base_url=url, headers={}, timeout=PATIENCE, auth=auth)
+        yield Caller(spread, base_url=url, headers=(), timeout=PATIENCE, auth=auth)
 
 
 def through(answer: Callable[[httpx.Request], httpx.Response]) -> Spread:
@@ -249,7 +249,7 @@ async def test_connection_keeps_the_timeout_of_its_caller() -> None:
         await next(answers)(stream)
 
     async with running(answer_once) as peer, aclosing(spread()) as lanes:
-        patient, other = (Caller(lanes, base_url=peer.url, headers={}, timeout=each) for each in (PATIENCE, 0.1))
+        patient, other = (Caller(lanes, base_url=peer.url, headers=(), timeout=each) for each in (PATIENCE, 0.1))
         await patient.call("GET", "/")
         with pytest.raises(httpx.ReadTimeout) as caught:
             await other.call("GET", "/")

@@ -1,7 +1,9 @@
 """What it takes to be let in by an API server, and where that comes from."""
 
+import os
 import ssl
-from typing import Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -21,9 +23,21 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     context: ssl.SSLContext
     proxy: str = ""
     server_name: str = ""
+    impersonation: tuple[tuple[str, str], ...] = ()
+    """Headers that ask the API server to take us for somebody else."""
 
     def __repr__(self) -> str:
         return f"Access({self.url!r})"
+
+
+class Credential(NamedTuple):
+    """What to log in with: the value of the header Authorization, and a client certificate with its key, as PEM."""
+
+    authorization: str = ""
+    client_pem: bytes = b""
+
+    def __repr__(self) -> str:
+        return "Credential()"
 
 
 class Source(Protocol):
@@ -36,6 +50,11 @@ class Source(Protocol):
         Raises: CredentialsError.
         """
         ...
+
+
+def kubeconfig_files(paths: str) -> list[Path]:
+    """The files of a kubeconfig, written as in the variable KUBECONFIG, be they there or not."""
+    return [Path(os.path.expanduser(path)) for path in paths.split(os.pathsep) if path]  # noqa: PTH111 - never fails
 
 
 def header(authorization: str) -> str:

@@ -321,7 +321,7 @@ async def open_client(
     """
     call = (lambda: Borrowed(make())) if make else partial(open_lane, tls=cluster.tls, proxy=cluster.proxy)
     stream = make or partial(open_pool, tls=cluster.tls, proxy=cluster.proxy)
-    headers = {"Accept": JSON, "User-Agent": USER_AGENT}
+    headers = [("Accept", JSON), ("User-Agent", USER_AGENT), *cluster.impersonation]
     async with (
         aclosing(Spread(call, max_body=LARGEST_OBJECT)) as spread,
         httpx.AsyncClient(
@@ -329,7 +329,7 @@ async def open_client(
             base_url=cluster.url,
             auth=cluster.auth,
             timeout=timeout,
-            headers=headers | {"Accept-Encoding": PLAIN},
+            headers=httpx.Headers([*headers, ("Accept-Encoding", PLAIN)], encoding="utf-8"),
             trust_env=False,
         ) as watches,
     ):

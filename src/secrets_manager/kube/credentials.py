@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from secrets_manager.config import KubeConfig
-from secrets_manager.kube.access import Access, Source
+from secrets_manager.kube.access import Access, Source, kubeconfig_files
 from secrets_manager.kube.errors import CredentialsError
 from secrets_manager.kube.serviceaccount import SERVICE_ACCOUNT, ServiceAccount, in_pod
 from secrets_manager.net.proxy import proxy_for
@@ -40,6 +40,8 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     tls: Tls
     auth: Authorization | None = None
     proxy: str = ""
+    impersonation: tuple[tuple[str, str], ...] = ()
+    """Headers that go with each request, and ask the API server to take us for somebody else."""
 
     def __repr__(self) -> str:
         return f"Cluster({self.url!r})"
@@ -62,25 +64,26 @@ async def find_cluster(
         tls=tls,
         auth=Login(source, access=access, tls=tls),
         proxy=access.proxy or proxy_for(access.url, environ=environ),
+        impersonation=access.impersonation,
     )
 
 
 def choose(config: KubeConfig, *, environ: Mapping[str, str], service_account: Path = SERVICE_ACCOUNT) -> Source:
     """A flag wins over KUBECONFIG, this over a pod's service account, and this over ~/.kube/config.
 
-    What reads a kubeconfig is imported only for one: it weighs 19 MB, and is of no use in a pod.
+    What reads a kubeconfig is imported only for one: it is of no use in a pod.
     Raises: CredentialsError where none of them is there.
     """
     named = config.kubeconfig or environ.get("KUBECONFIG", "")
     if not named and not config.context and in_pod(environ, folder=service_account):
         return ServiceAccount(environ, folder=service_account)
     paths = named or f"{environ.get('HOME', '~')}/.kube/config"
-    if not any(path and Path(path).expanduser().exists() for path in paths.split(os.pathsep)):
+    if not any(map(os.path.lexists, kubeconfig_files(paths))):
         raise CredentialsError(
             f"no credentials for Kubernetes: no kubeconfig at {paths}, and no service account of a pod at "
             f"{service_account}; name a kubeconfig by --kubeconfig or KUBECONFIG"
         )
-    from secrets_manager.kube.kubeconfig import Kubeconfig  # noqa: PLC0415 - heavy
+    from secrets_manager.kube.kubeconfig import Kubeconfig  # noqa: PLC0415 - with YAML, for one alone
 
     return Kubeconfig(paths, context=config.context)
 

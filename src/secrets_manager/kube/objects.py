@@ -68,6 +68,15 @@ class ObjectReference(Wire, frozen=True):
     resource_version: str = ""
 
 
+def without_nulls(content: object) -> object:
+    """The same without the fields that are null, at any depth: Kubernetes takes them for left out."""
+    if isinstance(content, list):
+        return [without_nulls(item) for item in content]
+    if isinstance(content, dict):
+        return {name: without_nulls(value) for name, value in content.items() if value is not None}
+    return content
+
+
 def micro_time(moment: datetime) -> str:
     """A moment as the API's MicroTime, which Events and Leases bear."""
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"

@@ -5,6 +5,7 @@ running process, and an `ssl.SSLContext` can't forget what it once loaded. `Tls`
 and each new connection is made from the context that was set last.
 """
 
+import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,10 +24,12 @@ def client_context(
     ca_folder: str = "",
     cert_file: str = "",
     key_file: str = "",
+    client_pem: bytes = b"",
     verify: bool = True,
 ) -> ssl.SSLContext:
     """Make a context from PEM files. It blocks on the disk.
 
+    `client_pem` is our certificate and its key, as text, which is written nowhere.
     With none of `ca_file`, `ca_pem` (such a file's text) and `ca_folder`, the machine's own authorities are trusted.
     Of a folder every file counts, as in Go, whatever its name. As there, too, and unlike `ssl.create_default_context`
     since Python 3.13, an authority need not be self-signed nor carry key identifiers: those of clusters often don't.
@@ -50,6 +53,9 @@ def client_context(
         with _naming(f"{cert_file} with {key_file}" if key_file else cert_file):
             # With any password, ssl never asks a terminal for one.
             context.load_cert_chain(cert_file, key_file or None, password="")
+    if client_pem:
+        with _naming("the PEM text of the client certificate and its key"), _in_memory(client_pem) as file:
+            context.load_cert_chain(file, password="")
     return context
 
 
@@ -63,6 +69,15 @@ def files_of(folder: str) -> list[str]:
     if not files:
         raise UnusableFile(f"{folder} has no files in it")
     return files
+
+
+@contextmanager
+def _in_memory(text: bytes) -> Iterator[str]:
+    """A file that is on no disk: ssl reads a client certificate from nothing else. Linux has such files."""
+    with os.fdopen(os.memfd_create("client-certificate"), "wb") as file:
+        file.write(text)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"
 
 
 @contextmanager

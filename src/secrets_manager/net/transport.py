@@ -14,7 +14,7 @@
 import ssl
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import urlencode
@@ -158,7 +158,7 @@ class Caller:
         spread: Spread,
         *,
         base_url: httpx.URL | str,
-        headers: Mapping[str, str],
+        headers: Iterable[tuple[str, str]],
         timeout: float | None = None,
         auth: Authorization | None = None,
     ) -> None:
@@ -185,7 +185,7 @@ class Caller:
         """
         target = self._root + (f"{path}?{urlencode(query)}" if query else path).encode()
         length = [(b"Content-Length", b"%d" % len(content))] if content else []
-        told = [*self._headers, *_encoded(headers or {}), *length]
+        told = [*self._headers, *_encoded((headers or {}).items()), *length]
         request = Request(self._server, method, target, told, content, self._timeout)
         if self._auth is None:
             return await self._spread.exchange(request)
@@ -197,8 +197,8 @@ class Caller:
         return await self._spread.exchange(request._replace(headers=[*told, *_told(renewed), LAST]))
 
 
-def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode(), value.encode()) for name, value in headers.items()]
+def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers]
 
 
 def describe(error: httpx.HTTPError) -> str:

@@ -1,6 +1,6 @@
 """What the API server makes of a definition before the controller sees it.
 
-It leaves out what is null, and refuses fields that the CRD does not know: kubectl asks for that (strict validation).
+It refuses fields that the CRD does not know: kubectl asks for that (strict validation).
 """
 
 from collections.abc import Iterator
@@ -58,15 +58,6 @@ METADATA = frozenset(
     }
 )
 """The fields of ObjectMeta (k8s.io/apimachinery), of which a CRD says nothing."""
-
-
-def without_nulls(content: object) -> object:
-    """The same without the fields that are null, at any depth."""
-    if isinstance(content, list):
-        return [without_nulls(item) for item in content]
-    if isinstance(content, dict):
-        return {name: without_nulls(value) for name, value in content.items() if value is not None}
-    return content
 
 
 def unknown_fields(content: object) -> list[str]:

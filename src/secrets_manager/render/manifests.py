@@ -13,7 +13,8 @@ import yaml
 
 from secrets_manager.controller.definition import API_VERSION, KIND, InvalidSpec, SecretDefinition, decode
 from secrets_manager.errors import UsageError
-from secrets_manager.render.admission import unknown_fields, without_nulls
+from secrets_manager.kube.objects import without_nulls
+from secrets_manager.render.admission import unknown_fields
 
 SUFFIXES = (".json", ".yaml", ".yml")
 STDIN = "-"

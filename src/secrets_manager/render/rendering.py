@@ -1,7 +1,7 @@
 """What becomes of each definition, and how it is printed: as Secrets, or as a line for each key.
 
-The Secrets are what the controller would write, but for what only a cluster has: no owner, no uid, no time. So the same
-definitions and values give the same text.
+The Secrets are what the controller would write, but for what only a cluster has: no owner, no uid, no time, no mark
+that tells a copy. So the same definitions and values give the same text.
 """
 
 from collections.abc import Iterable

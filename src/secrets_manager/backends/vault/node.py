@@ -65,7 +65,7 @@ class Node:
         self._spread = spread
         self._count = count
         url = address.url
-        self._caller = Caller(spread, base_url=url, headers=HEADERS | _login_in(url))
+        self._caller = Caller(spread, base_url=url, headers=(HEADERS | _login_in(url)).items())
 
     def __repr__(self) -> str:
         return f"Node({self.address})"

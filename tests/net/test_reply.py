@@ -1,3 +1,4 @@
+import tracemalloc
 from itertools import pairwise
 
 import httpx
@@ -25,6 +26,23 @@ def read(*chunks: bytes, at_most: int = 1000) -> ReplyReader:
     for chunk in chunks:
         reply.feed(chunk)
     return reply
+
+
+def test_a_reply_is_held_once() -> None:
+    size, chunk = 16 * 1024 * 1024, b"x" * 65_536
+    reply = ReplyReader(at_most=size)
+    tracemalloc.start()
+    try:
+        reply.feed(HEAD + b"Content-Length: %d\r\n\r\n" % size)
+        while not reply.complete:
+            reply.feed(chunk)
+        body = reply.answer.body
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(body) == size
+    assert peak < 1.25 * size
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Puts together one reply of HTTP/1.1 from the bytes that a server sends. No I/O; llhttp parses them, by httptools."""
 
 from http import HTTPStatus
+from io import BytesIO
 
 import httpx
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -24,14 +25,15 @@ class ReplyReader:
         self._headers: Headers = []
         self._head_complete = False
         self._ends_with_connection = False
-        self._body = bytearray()
+        self._body = BytesIO()
+        """It hands over what it has gathered without a copy."""
         self._framing = 0
         self._parser = HttpResponseParser(self)
 
     @property
     def answer(self) -> Answer:
         """The whole reply, once it is complete."""
-        return Answer(self._status, self._headers, bytes(self._body))
+        return Answer(self._status, self._headers, self._body.getvalue())
 
     def feed(self, data: bytes) -> None:
         """Take what the server sends next; nothing, where it has closed the connection.
@@ -41,7 +43,7 @@ class ReplyReader:
         if not data:
             self._end_of_stream()
             return
-        length = len(self._body)
+        length = self._body.tell()
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
@@ -50,10 +52,10 @@ class ReplyReader:
             self.keep_alive = False
             if not self.complete:
                 raise httpx.RemoteProtocolError(f"not a reply of HTTP/1.1: {error}") from None
-        self._framing = 0 if len(self._body) > length else self._framing + len(data)
+        self._framing = 0 if self._body.tell() > length else self._framing + len(data)
         if self._framing > MAX_FRAMING and not self.complete:
             raise httpx.RemoteProtocolError(f"more than {MAX_FRAMING} bytes came without any of the body")
-        if len(self._body) > self._at_most:
+        if self._body.tell() > self._at_most:
             raise ReplyTooLarge(f"the reply is longer than {self._at_most} bytes")
         if self._head_complete:
             self._check_codings()
@@ -77,7 +79,7 @@ class ReplyReader:
 
     def on_body(self, body: bytes) -> None:
         if not self.complete:
-            self._body += body
+            self._body.write(body)
 
     def on_message_complete(self) -> None:
         if self._head_complete and not self.complete:

@@ -10,7 +10,7 @@ from secrets_manager.demo.api.documents import Object
 from secrets_manager.demo.api.requests import Request
 from tests.contracts.kube_api import Api
 from tests.contracts.vault import Vault
-from tests.contracts.widgets import OLD_WIDGETS, WIDGETS
+from tests.contracts.widgets import METERS, OLD_WIDGETS, WIDGETS
 from tests.doubles.kube_transport import KubeTransport
 from tests.doubles.vault import VaultState
 from tests.real.cluster import ControlPlane
@@ -19,7 +19,7 @@ from tests.real.cluster import ControlPlane
 @pytest.fixture
 def double() -> Cluster:
     """The double with the tests' kinds and a namespace `test`."""
-    cluster = Cluster(crds=[WIDGETS, OLD_WIDGETS])
+    cluster = Cluster(crds=[WIDGETS, METERS, OLD_WIDGETS])
     cluster.handle(Request("POST", "/api/v1/namespaces", body=b'{"metadata": {"name": "test"}}'))
     return cluster
 
@@ -27,7 +27,7 @@ def double() -> Cluster:
 @pytest.fixture(scope="session")
 def real(control_plane: ControlPlane) -> ControlPlane:
     """The real API with the tests' kinds."""
-    crds: list[Object] = [WIDGETS, OLD_WIDGETS]
+    crds: list[Object] = [WIDGETS, METERS, OLD_WIDGETS]
     control_plane.install(*crds)
     return control_plane
 

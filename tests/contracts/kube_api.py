@@ -73,6 +73,7 @@ class Api:
         self.cluster = cluster
         self.secrets = f"/api/v1/namespaces/{namespace}/secrets"
         self.widgets = f"/apis/{API_VERSION}/namespaces/{namespace}/widgets"
+        self.meters = f"/apis/{API_VERSION}/namespaces/{namespace}/meters"
         self.gadgets = f"/apis/{API_VERSION}/namespaces/{namespace}/gadgets"
         self.leases = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self.events = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"

@@ -72,6 +72,13 @@ async def test_field_selectors(api: Api) -> None:
     assert found.names == ["b", "c"]
 
 
+async def test_custom_objects_are_selected_by_the_fields_that_their_kind_names(api: Api) -> None:
+    for name, target in (("a", "x"), ("b", "y"), ("c", "x")):
+        (await api.post(api.widgets, widget(name, name=target))).expect(201)
+    assert (await api.get(api.widgets, fieldSelector="spec.name=x")).names == ["a", "c"]
+    assert (await api.get(api.widgets, fieldSelector="spec.mode=x")).told == (400, "BadRequest")
+
+
 @pytest.mark.parametrize(
     "query",
     [{"labelSelector": "a in b"}, {"fieldSelector": "data=x"}, {"continue": "nonsense", "limit": "1"}, {"limit": "x"}],

@@ -6,7 +6,7 @@ import pytest
 
 from secrets_manager.demo.api.documents import Object, items, with_metadata, without
 from tests.contracts.kube_api import Api
-from tests.contracts.widgets import secret, widget
+from tests.contracts.widgets import UNOBSERVED, secret, widget
 
 
 async def test_what_the_server_adds_to_a_new_object(api: Api) -> None:
@@ -16,6 +16,13 @@ async def test_what_the_server_adds_to_a_new_object(api: Api) -> None:
     assert made.text("metadata", "uid")
     assert made.version.isdecimal()
     assert made.text("metadata", "creationTimestamp").endswith("Z")
+
+
+async def test_a_new_object_has_the_status_that_is_its_kinds_default(api: Api) -> None:
+    made = await api.post(api.meters, widget(kind="Meter") | {"status": {"from": "user"}})
+    assert (made.at("status"), (await api.get(f"{api.meters}/one")).at("status")) == (UNOBSERVED, UNOBSERVED)
+    patched = await api.patch(f"{api.meters}/one/status", {"status": {"observedGeneration": 1}})
+    assert patched.at("status") == {"observedGeneration": 1}
 
 
 async def test_unknown_fields_are_dropped_and_defaults_set(api: Api) -> None:

@@ -32,7 +32,12 @@ COLUMNS: list[Json] = [
 ]
 
 
-def manifest(plural: str = "widgets", kind: str = "Widget", *, status: bool = True) -> Object:
+def manifest(
+    plural: str = "widgets", kind: str = "Widget", *, status: bool = True, initially: Object | None = None
+) -> Object:
+    """A CRD. `initially` is the status of a new object."""
+    default: Object = {"default": initially} if initially else {}
+    properties: Object = {"spec": SPEC, "status": STATUS | default}
     subresources: Object = {"status": {}} if status else {}
     version: Object = {
         "name": "v1",
@@ -40,9 +45,8 @@ def manifest(plural: str = "widgets", kind: str = "Widget", *, status: bool = Tr
         "storage": True,
         "subresources": subresources,
         "additionalPrinterColumns": COLUMNS,
-        "schema": {
-            "openAPIV3Schema": {"type": "object", "required": ["spec"], "properties": {"spec": SPEC, "status": STATUS}}
-        },
+        "selectableFields": [{"jsonPath": ".spec.name"}],
+        "schema": {"openAPIV3Schema": {"type": "object", "required": ["spec"], "properties": properties}},
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -60,6 +64,9 @@ def manifest(plural: str = "widgets", kind: str = "Widget", *, status: bool = Tr
 WIDGETS = manifest()
 OLD_WIDGETS = manifest("gadgets", "Gadget", status=False)
 """A kind without a status subresource, as old CRDs are."""
+UNOBSERVED: Object = {"observedGeneration": -1}
+METERS = manifest("meters", "Meter", initially=UNOBSERVED)
+"""A kind whose objects have a status from the start."""
 
 
 def widget(name: str = "one", /, *, kind: str = "Widget", **spec: Json) -> Object:

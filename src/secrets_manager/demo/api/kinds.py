@@ -175,6 +175,7 @@ def defined_by(crd: Object) -> list[Kind]:
             status_subresource=isinstance(at(version, "subresources", "status"), dict),
             schema=mapping(version, "schema", "openAPIV3Schema"),
             columns=tuple(column(each) for each in items(version, "additionalPrinterColumns")) or AGE_ONLY,
+            selectable=tuple(text(each, "jsonPath").removeprefix(".") for each in items(version, "selectableFields")),
         )
         for version in items(spec, "versions")
         if at(version, "served") is True

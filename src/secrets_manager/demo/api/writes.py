@@ -57,7 +57,8 @@ class Writes:
             deletionGracePeriodSeconds=None,
         )
         if kind.status_subresource:
-            document = without(document, "status")
+            default = at(kind.schema, "properties", "status", "default")
+            document = without(document, "status") | ({} if default is None else {"status": default})
         document = metadata.tidy(admission.defaulted(kind, document))
         self._check_namespace(target, name)
         self._refuse(kind, document, [*metadata.causes(kind, document), *own_causes(kind, document)])

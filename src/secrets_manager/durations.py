@@ -6,7 +6,7 @@ from decimal import Decimal
 from secrets_manager.errors import Unfit
 
 _MAX_NANOSECONDS = 2**63 - 1
-_MAX_LENGTH = 64
+MAX_LENGTH = 64
 """Characters: more than any that fits."""
 _NANOSECONDS = {
     "ns": 1,
@@ -18,16 +18,17 @@ _NANOSECONDS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-_PART = rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)({'|'.join(_NANOSECONDS)})"
+UNITS = "|".join(_NANOSECONDS)
+_PART = rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)({UNITS})"
 _PARTS = re.compile(_PART)
-_DURATION = re.compile(rf"([+-]?)((?:{_PART})+)")
+PATTERN = rf"([+-]?)(0|(?:{_PART})+)"
+"""What a duration looks like, for engines of regular expressions that know as little as RE2."""
+_DURATION = re.compile(PATTERN)
 
 
 def duration(text: str) -> float:
     """Seconds. Raises: Unfit."""
-    if text in {"0", "+0", "-0"}:
-        return 0.0
-    match = _DURATION.fullmatch(text) if len(text) <= _MAX_LENGTH else None
+    match = _DURATION.fullmatch(text) if len(text) <= MAX_LENGTH else None
     if match is None:
         raise Unfit("is no duration: write numbers with their units, like 5s, 1m30s or 300ms")
     nanoseconds = sum(int(Decimal(number) * _NANOSECONDS[unit]) for number, unit in _PARTS.findall(match[2]))

@@ -52,7 +52,7 @@ def test_yaml_tells_that_it_is_made() -> None:
     )
 
 
-def test_names_are_those_of_the_original() -> None:
+def test_names_are_those_of_the_original_and_a_category() -> None:
     assert at(loaded(), "metadata", "name") == "secretdefinitions.secrets-manager.tuenti.io"
     assert (at(loaded(), "spec", "group"), at(loaded(), "spec", "scope"), at(loaded(), "spec", "names")) == (
         "secrets-manager.tuenti.io",
@@ -63,6 +63,7 @@ def test_names_are_those_of_the_original() -> None:
             "plural": "secretdefinitions",
             "singular": "secretdefinition",
             "shortNames": ["sdef"],
+            "categories": ["secrets-manager"],
         },
     )
 
@@ -93,18 +94,20 @@ def test_kubectl_get_shows_the_state_at_a_glance() -> None:
 
 
 def test_every_part_of_the_schema_is_structural() -> None:
-    allowed = {"type", "description", "format", "required", "properties", "items", "additionalProperties"}
+    allowed = {"type", "description", "format", "required", "properties", "items", "additionalProperties", "enum"}
+    allowed |= {"default", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-validations"}
     types = {"object", "array", "string", "integer"}
 
+    asked = "Version to stay at, a number or a text, where the backend counts them; without it, the newest."
     assert [node for node in nodes(schema()) if node.keys() - allowed or at(node, "type") not in types] == [
-        {"description": "Version to stay at, where the backend counts them; without it, the newest.", **INT_OR_STRING},
+        {"description": asked, **INT_OR_STRING},
         {"description": "Version that was read, where the backend counts them.", **INT_OR_STRING},
     ]
 
 
-@pytest.mark.parametrize("word", ["$ref", "$defs", "anyOf", "default", "title", "null"])
+@pytest.mark.parametrize("word", ["$ref", "$defs", "anyOf", "title", "null"])
 def test_nothing_is_left_of(word: str) -> None:
-    assert word not in manifest().replace("(the default)", "").split()
+    assert word not in manifest().split()
     assert [node for node in nodes(schema()) if word in node or at(node, "type") == word] == []
 
 
@@ -135,31 +138,27 @@ def test_every_field_that_users_write_is_explained() -> None:
     assert [node for node in nodes(of_spec) if not at(node, "description")] == []
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        pytest.param(definition_with({"name": "db", "keysMap": {"pw": PW}}), id="smallest"),
-        pytest.param(definition_with({"name": "db", "keysMap": {}}), id="no keys"),
-        pytest.param(definition_with({"name": "", "keysMap": {"": {"path": "", "key": ""}}}), id="empty texts"),
-        pytest.param(definition_with({"name": "db", "type": "", "keysMap": {"pw": PW}}), id="empty type"),
-        pytest.param(definition_with({"name": "db", "type": "my/own", "keysMap": {"pw": PW}}), id="own type"),
-        pytest.param(definition_with({"name": "db", "keysMap": {"pw": PW | {"encoding": ""}}}), id="empty encoding"),
-        pytest.param(definition_with({"name": "db", "keysMap": {"pw": PW | {"encoding": "rot13"}}}), id="any encoding"),
-        pytest.param(definition_with({"name": "db", "keysMap": {"pw": PW}}, status={}), id="empty status"),
-        pytest.param(
-            definition_with({"name": "db", "keysMap": {"pw": PW}}) | {"metadata": {}}, id="no name of its own"
-        ),
-        pytest.param({"metadata": {"name": "db"}}, id="no spec"),
-    ],
-)
-def test_what_the_crd_of_the_original_took_is_taken(document: Object) -> None:
-    unknown: list[str] = []
+def test_new_definition_has_a_status_that_speaks_of_no_generation() -> None:
+    assert [node["default"] for node in nodes(schema()) if "default" in node] == [{"observedGeneration": -1}]
+    assert at(schema(), "properties", "status", "default") == {"observedGeneration": -1}
 
-    assert list(causes(schema(), document)) == []
-    assert (fitted(schema(), {**document, "metadata": {}}, unknown=unknown), unknown) == (
-        {**document, "metadata": {}},
-        [],
-    )
+
+def test_conditions_are_a_list_by_type() -> None:
+    conditions = at(schema(), "properties", "status", "properties", "conditions")
+
+    assert (at(conditions, "x-kubernetes-list-type"), at(conditions, "x-kubernetes-list-map-keys")) == ("map", ["type"])
+
+
+def test_definitions_can_be_selected_by_the_name_of_their_secret() -> None:
+    assert at(version(), "selectableFields") == [{"jsonPath": ".spec.name"}]
+
+
+def test_a_field_with_a_rule_has_no_other_limit_which_would_hide_its_words() -> None:
+    limits = {"enum", "pattern", "minLength", "maxLength", "minProperties", "maxProperties"}
+    ruled = [node for node in nodes(schema()) if "x-kubernetes-validations" in node]
+
+    assert len(ruled) == 7
+    assert [node for node in ruled if node.keys() & limits] == []
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,22 @@
 """The CRD's manifest, made from the structs of definition.py: what is decoded is what is declared.
 
-The schema is structural (apiextensions.k8s.io/v1): references are put in place, null and defaults are left out. It
-refuses nothing that the CRD of the Go original took; what else may be wrong with an object its condition tells.
+The schema is structural (apiextensions.k8s.io/v1): references are put in place, null and defaults are left out. What
+the API server refuses by it beyond the wrong types is in rules.py; what else may be wrong with an object its condition
+tells. A definition of the Go original that breaks a rule stays as it is, and its status can be written.
 """
 
 import msgspec
 import yaml
 
 from secrets_manager.controller.definition import GROUP, KIND, Spec, Status
+from secrets_manager.controller.rules import NEEDED_KEYS, validations
 
 Schema = dict[str, object]
 
 _INT_OR_STRING: Schema = {"x-kubernetes-int-or-string": True}
 """The only choice between types that a structural schema knows."""
+_UNOBSERVED: Schema = {"default": {"observedGeneration": Status().observed_generation}}
+"""The status of a new object: kstatus, by which GitOps tools wait, takes one without any for finished."""
 
 NAME = f"secretdefinitions.{GROUP}"
 
@@ -38,6 +42,7 @@ def definition() -> Schema:
                 "plural": "secretdefinitions",
                 "singular": "secretdefinition",
                 "shortNames": ["sdef"],
+                "categories": ["secrets-manager"],
             },
             "scope": "Namespaced",
             "versions": [
@@ -47,6 +52,7 @@ def definition() -> Schema:
                     "storage": True,
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": _columns(),
+                    "selectableFields": [{"jsonPath": ".spec.name"}],
                     "schema": {"openAPIV3Schema": _schema()},
                 }
             ],
@@ -78,8 +84,8 @@ def _schema() -> Schema:
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": _structural(Spec),
-            "status": _structural(Status),
+            "spec": _structural(Spec) | validations(*(needed.rule for needed in NEEDED_KEYS)),
+            "status": _structural(Status) | _UNOBSERVED,
         },
     }
 
@@ -94,8 +100,26 @@ class _JsonSchema(msgspec.Struct, frozen=True):
     any_of: tuple["_JsonSchema", ...] = msgspec.field(name="anyOf", default=())
     items: "_JsonSchema | None" = None
     properties: dict[str, "_JsonSchema"] = {}
-    required: tuple[str, ...] = ()
+    required: list[str] = []
     additional_properties: "_JsonSchema | bool" = msgspec.field(name="additionalProperties", default=False)
+    enum: list[str] = []
+    list_type: str = msgspec.field(name="x-kubernetes-list-type", default="")
+    list_map_keys: list[str] = msgspec.field(name="x-kubernetes-list-map-keys", default_factory=list)
+    validations: list[dict[str, str]] = msgspec.field(name="x-kubernetes-validations", default_factory=list)
+
+    @property
+    def taken_as_it_is(self) -> Schema:
+        """The words that mean in a structural schema what they mean here."""
+        words: Schema = {
+            "type": self.type,
+            "format": self.format,
+            "enum": self.enum,
+            "required": self.required,
+            "x-kubernetes-list-type": self.list_type,
+            "x-kubernetes-list-map-keys": self.list_map_keys,
+            "x-kubernetes-validations": self.validations,
+        }
+        return {word: value for word, value in words.items() if value}
 
 
 def _structural(struct: type[msgspec.Struct]) -> Schema:
@@ -111,11 +135,7 @@ def _inline(schema: _JsonSchema, parts: dict[str, _JsonSchema]) -> Schema:
         kinds = [option for option in schema.any_of if option.type != "null"]
         structural = _inline(kinds[0], parts) if len(kinds) == 1 else _INT_OR_STRING
         return _described(structural, schema.description)
-    structural = {"type": schema.type}
-    if schema.format:
-        structural["format"] = schema.format
-    if schema.required:
-        structural["required"] = list(schema.required)
+    structural = schema.taken_as_it_is
     if schema.properties:
         structural["properties"] = {name: _inline(part, parts) for name, part in schema.properties.items()}
     if isinstance(schema.additional_properties, _JsonSchema):

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from secrets_manager.backends.base import Source
+from secrets_manager.controller import rules
 from secrets_manager.durations import duration
 from secrets_manager.kube.objects import ObjectKey, ObjectMeta, ObjectReference, OwnerReference, Wire
 from secrets_manager.kube.resources import Resource
@@ -22,8 +23,15 @@ KIND = "SecretDefinition"
 
 ADOPT = f"{GROUP}/adopt"
 """Annotation on a definition: "true" lets it take over a Secret that somebody else made."""
+COPY = f"{GROUP}/copy"
+"""Annotation on a definition: "false" has none of its labels and annotations copied to the Secret; else it lists, with
+commas, names with a prefix that are copied too, where `example.com/*` stands for all of that prefix."""
 FINALIZER_OF_THE_ORIGINAL = f"secret.finalizer.{GROUP}"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
+"""The types of a definition's conditions. The last two are kstatus' own (sigs.k8s.io/cli-utils/pkg/kstatus)."""
 
 
 class Reason(StrEnum):
@@ -47,14 +55,24 @@ class DataSource(Wire, frozen=True):
 
     path: Annotated[
         str,
-        Meta(description="Full path in the backend: secret/data/app for KV version 2, secret/app for version 1."),
+        Meta(
+            description="Full path in the backend: secret/data/app for KV version 2, secret/app for version 1.",
+            extra_json_schema=rules.validations(rules.PATH),
+        ),
     ]
     key: Annotated[str, Meta(description="Key within the path whose value is taken.")]
     encoding: Annotated[
-        str, Meta(description="How the value is written in the backend: text (the default) or base64.")
+        str,
+        Meta(
+            description="How the value is written in the backend: text (the default) or base64.",
+            extra_json_schema=rules.validations(rules.ENCODING),
+        ),
     ] = ""
     version: Annotated[
-        int | str | None, Meta(description="Version to stay at, where the backend counts them; without it, the newest.")
+        int | str | None,
+        Meta(
+            description="Version to stay at, a number or a text, where the backend counts them; without it, the newest."
+        ),
     ] = None
     property: Annotated[
         str,
@@ -69,18 +87,33 @@ class DataSource(Wire, frozen=True):
 class Spec(Wire, frozen=True):
     """The Secret that is wanted."""
 
-    name: Annotated[str, Meta(description="Name of the Secret, in the namespace of this object.")]
-    keys_map: Annotated[
-        dict[str, DataSource], Meta(description="Keys of the Secret, each with the place where its value is read.")
+    name: Annotated[
+        str,
+        Meta(
+            description="Name of the Secret, in the namespace of this object.",
+            extra_json_schema=rules.validations(rules.SECRET_NAME),
+        ),
     ]
-    type: Annotated[str, Meta(description="Type of the Secret, such as Opaque (the default) or kubernetes.io/tls.")] = (
-        ""
-    )
+    keys_map: Annotated[
+        dict[str, DataSource],
+        Meta(
+            description="Keys of the Secret, each with the place where its value is read.",
+            extra_json_schema=rules.validations(rules.SOME_KEY, rules.KEY_NAMES),
+        ),
+    ]
+    type: Annotated[
+        str,
+        Meta(
+            description="Type of the Secret, such as Opaque (the default) or kubernetes.io/tls.",
+            extra_json_schema=rules.validations(rules.SECRET_TYPE, rules.NOT_OF_KUBERNETES),
+        ),
+    ] = ""
     refresh_interval: Annotated[
         str,
         Meta(
             description="How often the backend is asked for changes, such as 1m30s; without it, as often as the "
-            "controller is told by reconcile-period. Of several objects with one path the shortest counts."
+            "controller is told by reconcile-period. Of several objects with one path the shortest counts.",
+            extra_json_schema=rules.validations(rules.INTERVAL, rules.LONG_ENOUGH),
         ),
     ] = ""
 
@@ -111,12 +144,17 @@ class InvalidSpec(msgspec.Struct, frozen=True):
 class Condition(Wire, frozen=True):
     """One condition, in the form of the Kubernetes API conventions."""
 
-    type: str
-    status: str
-    reason: str = ""
-    message: str = ""
-    last_transition_time: Annotated[str, Meta(extra_json_schema={"format": "date-time"})] = ""
-    observed_generation: int = 0
+    type: Annotated[str, Meta(description="What it is about: Ready, Reconciling or Stalled.")]
+    status: Annotated[
+        str, Meta(description="True, False or Unknown.", extra_json_schema={"enum": ["True", "False", "Unknown"]})
+    ]
+    reason: Annotated[str, Meta(description="One word for programs: why the status is as it is.")] = ""
+    message: Annotated[str, Meta(description="What is wrong and what to do, for people.")] = ""
+    last_transition_time: Annotated[
+        str,
+        Meta(description="When the status last changed.", extra_json_schema={"format": "date-time"}),
+    ] = ""
+    observed_generation: Annotated[int, Meta(description="Generation of the spec that this condition speaks of.")] = 0
 
 
 class SourceStatus(Wire, frozen=True):
@@ -131,8 +169,16 @@ class SourceStatus(Wire, frozen=True):
 class Status(Wire, frozen=True):
     """What the controller has seen and done."""
 
-    conditions: tuple[Condition, ...] = ()
-    observed_generation: Annotated[int, Meta(description="Generation of the spec that this status speaks of.")] = 0
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Meta(
+            description="Ready, and where it is False: Stalled if nothing changes until an edit, else Reconciling.",
+            extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = ()
+    observed_generation: Annotated[
+        int, Meta(description="Generation of the spec that this status speaks of; -1 until there is one.")
+    ] = -1
     last_sync_time: Annotated[
         str,
         Meta(
@@ -145,7 +191,7 @@ class Status(Wire, frozen=True):
 
     @property
     def ready(self) -> Condition | None:
-        return next((condition for condition in self.conditions if condition.type == "Ready"), None)
+        return next((condition for condition in self.conditions if condition.type == READY), None)
 
 
 class SecretDefinition(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 import binascii
 
+from secrets_manager.controller import rules
 from secrets_manager.errors import SecretsManagerError
 
 _LINE_BREAKS = str.maketrans("", "", "\r\n")
@@ -25,7 +26,7 @@ def decode(text: str, encoding: str) -> bytes:
         case "base64":
             return _base64(text)
         case _:
-            raise EncodingError(f"encoding {encoding!r} is unknown: use text or base64")
+            raise EncodingError(rules.ENCODING.fault(repr(encoding)))
 
 
 def _utf8(text: str) -> bytes:

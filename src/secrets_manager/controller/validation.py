@@ -4,39 +4,34 @@ Names and limits: k8s.io/apimachinery validation (IsDNS1123Subdomain, IsConfigMa
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from secrets_manager.controller.definition import InvalidSpec, Reason, Spec
+from secrets_manager.controller import rules
+from secrets_manager.controller.definition import DataSource, InvalidSpec, Reason, Spec
 from secrets_manager.controller.problem import Problem
 from secrets_manager.errors import Unfit
 
 MAX_SECRET_BYTES = 1024 * 1024
-SHORTEST_INTERVAL = 1.0
-"""Seconds: more often, one object alone would keep the backend busy."""
-_MAX_NAME = 253
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_DATA_KEY = re.compile(r"[-._a-zA-Z0-9]+")
-_TYPE = re.compile(r"[a-zA-Z0-9]([-._/a-zA-Z0-9]*[a-zA-Z0-9])?")
+MAX_LISTED = 10
+"""A fault lists at most this many keys."""
+_NAME = re.compile(rules.NAME_PATTERN)
+_KEY = re.compile(rules.KEY_PATTERN)
+_TYPE = re.compile(rules.TYPE_PATTERN)
 
-_NEEDED_KEYS = {
-    "kubernetes.io/tls": ("tls.crt", "tls.key"),
-    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
-    "kubernetes.io/dockercfg": (".dockercfg",),
-    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+_JSON_KEYS = {
+    "kubernetes.io/dockercfg": ".dockercfg",
+    "kubernetes.io/dockerconfigjson": ".dockerconfigjson",
 }
-_JSON_TYPES = ("kubernetes.io/dockercfg", "kubernetes.io/dockerconfigjson")
-_NEEDS_EITHER = "kubernetes.io/basic-auth"
-_MADE_BY_KUBERNETES = "kubernetes.io/service-account-token"
 
 
 def checked(spec: Spec | InvalidSpec) -> Spec | Problem:
-    """The spec, or what can be told to be wrong with it without reading any source."""
+    """The spec, or all that is wrong with it, as far as that shows without reading any source."""
     if isinstance(spec, InvalidSpec):
         return Problem(Reason.DEFINITION_INVALID, spec.message)
-    fault = _first_fault(spec)
-    return spec if fault is None else Problem(Reason.DEFINITION_INVALID, fault)
+    faults = "; ".join(_faults(spec))
+    return Problem(Reason.DEFINITION_INVALID, faults) if faults else spec
 
 
 def check_data(secret_type: str, data: Mapping[str, bytes]) -> Problem | None:
@@ -47,61 +42,63 @@ def check_data(secret_type: str, data: Mapping[str, bytes]) -> Problem | None:
             Reason.SECRET_REJECTED,
             f"the values are {size} bytes together, and a Secret holds {MAX_SECRET_BYTES}: split it into several",
         )
-    if secret_type in _JSON_TYPES:
-        key = _NEEDED_KEYS[secret_type][0]
-        if not _is_json_object(data[key]):
-            return Problem(Reason.SECRET_REJECTED, f"key {key}: type {secret_type} needs a JSON object there")
+    key = _JSON_KEYS.get(secret_type)
+    if key is not None and not _is_json_object(data[key]):
+        return Problem(Reason.SECRET_REJECTED, f"key {key}: type {secret_type} needs a JSON object there")
     return None
 
 
 def is_secret_name(name: str) -> bool:
     """Whether there can be a Secret of this name."""
-    return len(name) <= _MAX_NAME and _SUBDOMAIN.fullmatch(name) is not None
+    return len(name) <= rules.MAX_NAME and _NAME.fullmatch(name) is not None
 
 
-def _first_fault(spec: Spec) -> str | None:
+def _faults(spec: Spec) -> Iterator[str]:
+    """All that is wrong, in the order of the fields."""
     if not is_secret_name(spec.name):
-        return (
-            f"spec.name {_shown(spec.name)} can't be the name of a Secret: "
-            "use at most 253 lower case letters, digits, '-' and '.'"
-        )
+        yield rules.SECRET_NAME.fault(_shown(spec.name))
     if not spec.keys_map:
-        return "spec.keysMap names no key: add one, or delete this definition"
-    return _fault_of_keys(spec) or _fault_of_type(spec) or _fault_of_interval(spec)
-
-
-def _fault_of_keys(spec: Spec) -> str | None:
+        yield rules.SOME_KEY.fault()
+    bad_keys = [key for key in sorted(spec.keys_map) if not _is_key(key)]
+    if bad_keys:
+        yield rules.KEY_NAMES.fault(_listed(bad_keys))
     for key in sorted(spec.keys_map):
-        if len(key) > _MAX_NAME or not _DATA_KEY.fullmatch(key) or key == "." or key.startswith(".."):
-            return (
-                f"spec.keysMap: {_shown(key)} can't be a key of a Secret: "
-                "use at most 253 letters, digits, '-', '_' and '.'"
-            )
-    return None
+        name = key if _is_key(key) else _shown(key)
+        yield from (f"key {name}: {fault}" for fault in _faults_of_source(spec.keys_map[key]))
+    yield from _faults_of_type(spec)
+    yield from _faults_of_interval(spec)
 
 
-def _fault_of_type(spec: Spec) -> str | None:
-    secret_type = spec.secret_type
-    if secret_type == _MADE_BY_KUBERNETES:
-        return f"spec.type {secret_type}: such Secrets are made by Kubernetes itself"
-    if len(secret_type) > _MAX_NAME or not _TYPE.fullmatch(secret_type):
-        return f"spec.type {_shown(secret_type)} can't be the type of a Secret: use Opaque or kubernetes.io/tls"
-    missing = [key for key in _NEEDED_KEYS.get(secret_type, ()) if key not in spec.keys_map]
-    if missing:
-        return f"spec.type {secret_type} needs the key {missing[0]}: add it to spec.keysMap, or use type Opaque"
-    if secret_type == _NEEDS_EITHER and not {"username", "password"} & set(spec.keys_map):
-        return f"spec.type {secret_type} needs the key username or password in spec.keysMap"
-    return None
+def _is_key(key: str) -> bool:
+    fits = len(key) <= rules.MAX_NAME and _KEY.fullmatch(key) is not None
+    return fits and key != "." and not key.startswith("..")
 
 
-def _fault_of_interval(spec: Spec) -> str | None:
+def _faults_of_source(source: DataSource) -> Iterator[str]:
+    if not source.path:
+        yield rules.PATH.fault()
+    if source.encoding not in rules.ENCODINGS:
+        yield rules.ENCODING.fault(_shown(source.encoding))
+
+
+def _faults_of_type(spec: Spec) -> Iterator[str]:
+    if spec.secret_type == rules.TYPE_OF_KUBERNETES:
+        yield rules.NOT_OF_KUBERNETES.fault()
+    if len(spec.secret_type) > rules.MAX_NAME or not _TYPE.fullmatch(spec.secret_type):
+        yield rules.SECRET_TYPE.fault(_shown(spec.secret_type))
+    for needed in rules.NEEDED_KEYS:
+        if spec.secret_type == needed.secret_type and spec.keys_map.keys().isdisjoint(needed.keys):
+            yield needed.rule.fault()
+
+
+def _faults_of_interval(spec: Spec) -> Iterator[str]:
     try:
         period = spec.period
     except Unfit as why:
-        return f"spec.refreshInterval {_shown(spec.refresh_interval)} {why}"
-    if period is not None and period < SHORTEST_INTERVAL:
-        return f"spec.refreshInterval {spec.refresh_interval} is too little: it is {SHORTEST_INTERVAL:g}s at least"
-    return None
+        yield f"spec.refreshInterval {_shown(spec.refresh_interval)} {why}"
+        return
+    if period is not None and period < rules.SHORTEST:
+        yield rules.LONG_ENOUGH.fault(spec.refresh_interval)
 
 
 def _is_json_object(text: bytes) -> bool:
@@ -114,4 +111,10 @@ def _is_json_object(text: bytes) -> bool:
 
 def _shown(text: str) -> str:
     """What a user typed, quoted, escaped and cut: it may be anything."""
-    return ascii(text if len(text) <= 60 else f"{text[:60]}...")  # noqa: PLR2004 - enough to find it again
+    return ascii(text if len(text) <= rules.MAX_SHOWN else f"{text[: rules.MAX_SHOWN]}...")
+
+
+def _listed(names: list[str]) -> str:
+    """The first of them, and how many more there are."""
+    first = ", ".join(_shown(name) for name in names[:MAX_LISTED])
+    return first if len(names) <= MAX_LISTED else f"{first} and {len(names) - MAX_LISTED} more"

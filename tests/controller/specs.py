@@ -1,0 +1,141 @@
+"""Specs that can be, and specs that can't with what is told of them."""
+
+from secrets_manager.controller.definition import Spec
+from tests.gen import data_source, spec
+
+PLACE = "secret/data/db#password"
+LONG = "a" * 253
+
+NAME_RULE = "use at most 253 lower case letters, digits, '-' and '.'"
+KEY_RULE = "use at most 253 letters, digits, '-', '_' and '.'"
+
+
+def typed(type_: str, *keys: str) -> Spec:
+    return spec(type_=type_, keys=dict.fromkeys(keys or ("pw",), PLACE))
+
+
+GOOD = [
+    spec(),
+    spec("a"),
+    spec("1"),
+    spec("db.example-1.com"),
+    spec(LONG),
+    spec(keys={".hidden": PLACE, "A_b-c.D9": PLACE, "_": PLACE, "-": PLACE, "a..b": PLACE, LONG: PLACE}),
+    typed("Opaque"),
+    typed(""),
+    typed("example.com/my_own-type"),
+    typed("helm.sh/release.v1"),
+    typed("bootstrap.kubernetes.io/token"),
+    typed("kubernetes.io/tls", "tls.crt", "tls.key", "ca.crt"),
+    typed("kubernetes.io/ssh-auth", "ssh-privatekey"),
+    typed("kubernetes.io/dockercfg", ".dockercfg"),
+    typed("kubernetes.io/dockerconfigjson", ".dockerconfigjson"),
+    typed("kubernetes.io/basic-auth", "username"),
+    typed("kubernetes.io/basic-auth", "password"),
+    spec(refresh="1s"),
+    spec(refresh="1m30s"),
+    spec(refresh="720h"),
+    spec(refresh="1.5s"),
+    spec(refresh="0.5s500ms"),
+    spec(refresh="1000000µs"),
+    spec(keys={"pw": data_source(PLACE, encoding="text"), "p12": data_source(PLACE, encoding="base64")}),
+]
+
+BAD = [
+    (spec(""), f"spec.name '' can't be the name of a Secret: {NAME_RULE}"),
+    (spec("Db"), f"spec.name 'Db' can't be the name of a Secret: {NAME_RULE}"),
+    (spec("db_1"), f"spec.name 'db_1' can't be the name of a Secret: {NAME_RULE}"),
+    (spec("-db"), f"spec.name '-db' can't be the name of a Secret: {NAME_RULE}"),
+    (spec("db."), f"spec.name 'db.' can't be the name of a Secret: {NAME_RULE}"),
+    (spec("a..b"), f"spec.name 'a..b' can't be the name of a Secret: {NAME_RULE}"),
+    (spec("../other/x"), f"spec.name '../other/x' can't be the name of a Secret: {NAME_RULE}"),
+    (spec("db\n"), f"spec.name 'db\\n' can't be the name of a Secret: {NAME_RULE}"),
+    (spec("dß"), f"spec.name 'd\\xdf' can't be the name of a Secret: {NAME_RULE}"),
+    (spec("a" * 254), f"spec.name '{'a' * 60}...' can't be the name of a Secret: {NAME_RULE}"),
+    (spec(keys={}), "spec.keysMap names no key: add one, or delete this definition"),
+    (
+        spec(refresh="5"),
+        "spec.refreshInterval '5' is no duration: write numbers with their units, like 5s, 1m30s or 300ms",
+    ),
+    (spec(refresh="999ms"), "spec.refreshInterval 999ms is too little: it is 1s at least"),
+    (spec(refresh="0"), "spec.refreshInterval 0 is too little: it is 1s at least"),
+    (spec(refresh="-1h"), "spec.refreshInterval -1h is too little: it is 1s at least"),
+    (spec(keys={"": PLACE}), f"spec.keysMap: '' can't be a key of a Secret: {KEY_RULE}"),
+    (spec(keys={".": PLACE}), f"spec.keysMap: '.' can't be a key of a Secret: {KEY_RULE}"),
+    (spec(keys={"..": PLACE}), f"spec.keysMap: '..' can't be a key of a Secret: {KEY_RULE}"),
+    (spec(keys={"..a": PLACE}), f"spec.keysMap: '..a' can't be a key of a Secret: {KEY_RULE}"),
+    (spec(keys={"a/b": PLACE}), f"spec.keysMap: 'a/b' can't be a key of a Secret: {KEY_RULE}"),
+    (spec(keys={"pw\n": PLACE}), f"spec.keysMap: 'pw\\n' can't be a key of a Secret: {KEY_RULE}"),
+    (spec(keys={"pw": PLACE, "p w": PLACE}), f"spec.keysMap: 'p w' can't be a key of a Secret: {KEY_RULE}"),
+    (spec(keys={"k" * 254: PLACE}), f"spec.keysMap: '{'k' * 60}...' can't be a key of a Secret: {KEY_RULE}"),
+    (typed("my type"), "spec.type 'my type' can't be the type of a Secret: use Opaque or kubernetes.io/tls"),
+    (typed("-x"), "spec.type '-x' can't be the type of a Secret: use Opaque or kubernetes.io/tls"),
+    (
+        typed("kubernetes.io/service-account-token"),
+        "spec.type kubernetes.io/service-account-token: such Secrets are made by Kubernetes itself",
+    ),
+    (
+        typed("kubernetes.io/tls", "tls.crt"),
+        "spec.type kubernetes.io/tls needs the key tls.key: add it to spec.keysMap, or use type Opaque",
+    ),
+    (
+        typed("kubernetes.io/tls", "tls.key"),
+        "spec.type kubernetes.io/tls needs the key tls.crt: add it to spec.keysMap, or use type Opaque",
+    ),
+    (
+        typed("kubernetes.io/ssh-auth"),
+        "spec.type kubernetes.io/ssh-auth needs the key ssh-privatekey: add it to spec.keysMap, or use type Opaque",
+    ),
+    (
+        typed("kubernetes.io/dockercfg"),
+        "spec.type kubernetes.io/dockercfg needs the key .dockercfg: add it to spec.keysMap, or use type Opaque",
+    ),
+    (
+        typed("kubernetes.io/dockerconfigjson"),
+        (
+            "spec.type kubernetes.io/dockerconfigjson needs the key .dockerconfigjson: "
+            "add it to spec.keysMap, or use type Opaque"
+        ),
+    ),
+    (
+        typed("kubernetes.io/basic-auth"),
+        "spec.type kubernetes.io/basic-auth needs the key username or password in spec.keysMap",
+    ),
+    (spec(refresh=".5s"), "spec.refreshInterval .5s is too little: it is 1s at least"),
+    (spec(refresh="1000us"), "spec.refreshInterval 1000us is too little: it is 1s at least"),
+    (
+        spec(refresh="soon"),
+        "spec.refreshInterval 'soon' is no duration: write numbers with their units, like 5s, 1m30s or 300ms",
+    ),
+    (spec(keys={"pw": "#k"}), "key pw: path '' is empty: write the full path, such as secret/data/app"),
+    (
+        spec(keys={"pw": data_source(PLACE, encoding="rot13")}),
+        "key pw: encoding 'rot13' is unknown: use text or base64",
+    ),
+    (spec(keys={"pw": data_source(PLACE, encoding="Text")}), "key pw: encoding 'Text' is unknown: use text or base64"),
+]
+"""Each with one fault, which the API server tells by itself."""
+
+LATE = [
+    (
+        spec(refresh="9999999h"),
+        "spec.refreshInterval '9999999h' is longer than any duration can be, which is 292 years",
+    ),
+    (spec(refresh="0000001ms"), "spec.refreshInterval 0000001ms is too little: it is 1s at least"),
+]
+"""What only the controller tells, for the API server could not judge it without a rule that may fail."""
+
+SEVERAL = spec(
+    "Bad_Name",
+    type_="kubernetes.io/tls",
+    refresh="soon",
+    keys={"a b": data_source(PLACE, encoding="rot13"), "pw": "#k", "tls.key": PLACE},
+)
+FAULTS_OF_SEVERAL = [
+    f"spec.name 'Bad_Name' can't be the name of a Secret: {NAME_RULE}",
+    f"spec.keysMap: 'a b' can't be a key of a Secret: {KEY_RULE}",
+    "key 'a b': encoding 'rot13' is unknown: use text or base64",
+    "key pw: path '' is empty: write the full path, such as secret/data/app",
+    "spec.type kubernetes.io/tls needs the key tls.crt: add it to spec.keysMap, or use type Opaque",
+    "spec.refreshInterval 'soon' is no duration: write numbers with their units, like 5s, 1m30s or 300ms",
+]

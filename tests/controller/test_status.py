@@ -28,7 +28,7 @@ SYNCED = Status(
     secret_name="db",
     sources=(SourceStatus(path="kv1/app"), SourceStatus(path="secret/data/db", version=3)),
 )
-FAILED_CONDITION = Condition(
+NOT_READY = Condition(
     type="Ready",
     status="False",
     reason="SourceForbidden",
@@ -36,6 +36,7 @@ FAILED_CONDITION = Condition(
     last_transition_time=LATER,
     observed_generation=1,
 )
+FAILED = (NOT_READY, msgspec.structs.replace(NOT_READY, type="Reconciling", status="True"))
 
 
 def after(status: Status, *outcomes: Outcome, generation: int = 1, now: str = LATER) -> Status:
@@ -53,7 +54,7 @@ def test_first_sync_says_what_was_made_of_what() -> None:
 
 
 def test_first_failure_says_why() -> None:
-    assert after(Status(), PROBLEM) == Status(conditions=(FAILED_CONDITION,), observed_generation=1)
+    assert after(Status(), PROBLEM) == Status(conditions=FAILED, observed_generation=1)
 
 
 @pytest.mark.parametrize(
@@ -114,17 +115,38 @@ def test_new_generation_with_equal_content_counts_as_a_sync() -> None:
 
 
 def test_failure_leaves_what_it_says_of_the_secret_that_is_there() -> None:
-    assert after(SYNCED, PROBLEM) == msgspec.structs.replace(SYNCED, conditions=(FAILED_CONDITION,))
+    assert after(SYNCED, PROBLEM) == msgspec.structs.replace(SYNCED, conditions=FAILED)
 
 
 def test_another_failure_changes_reason_and_message_and_not_since_when() -> None:
     failed = after(SYNCED, PROBLEM, now=NOW)
 
-    assert after(failed, Problem(Reason.SOURCE_NOT_FOUND, "no such path")).conditions == (
-        msgspec.structs.replace(
-            FAILED_CONDITION, reason="SourceNotFound", message="no such path", last_transition_time=NOW
-        ),
+    assert after(failed, Problem(Reason.SOURCE_NOT_FOUND, "no such path")).conditions == tuple(
+        msgspec.structs.replace(each, reason="SourceNotFound", message="no such path", last_transition_time=NOW)
+        for each in FAILED
     )
+
+
+@pytest.mark.parametrize("reason", [each for each in Reason if each is not Reason.SYNCED])
+def test_one_condition_tells_whether_a_new_try_can_help(reason: Reason) -> None:
+    ready, beside = after(SYNCED, Problem(reason, "why")).conditions
+
+    stays = {Reason.DEFINITION_INVALID, Reason.PATH_NOT_ALLOWED, Reason.SECRET_NOT_OWNED}
+    assert (beside.type, beside.status) == ("Stalled" if reason in stays else "Reconciling", "True")
+    assert (ready.type, ready.status) == ("Ready", "False")
+    assert (beside.reason, beside.message, beside.observed_generation) == (reason, "why", 1)
+
+
+def test_problem_of_the_other_kind_exchanges_the_condition_beside_ready_and_leaves_its_time() -> None:
+    tried = after(SYNCED, PROBLEM, now=NOW)
+    stalled = after(tried, Problem(Reason.SECRET_NOT_OWNED, "whose"))
+    again = after(stalled, PROBLEM, now=NOW)
+
+    assert [(each.type, each.last_transition_time) for each in stalled.conditions] == [
+        ("Ready", NOW),
+        ("Stalled", LATER),
+    ]
+    assert again == tried
 
 
 def test_recovery_without_a_write_is_a_sync_of_now() -> None:
@@ -139,12 +161,13 @@ def test_recovery_without_a_write_is_a_sync_of_now() -> None:
 def test_conditions_of_others_stay_in_their_place(outcome: Outcome) -> None:
     second = Condition(type="Audited", status="False")
     before = msgspec.structs.replace(SYNCED, conditions=(FOREIGN, *SYNCED.conditions, second))
+    ready, *beside = after(SYNCED, outcome).conditions
 
-    assert after(before, outcome).conditions == (FOREIGN, *after(SYNCED, outcome).conditions, second)
+    assert after(before, outcome).conditions == (FOREIGN, ready, second, *beside)
 
 
 def test_ready_comes_after_the_conditions_that_are_there() -> None:
-    assert after(Status(conditions=(FOREIGN,)), PROBLEM).conditions == (FOREIGN, FAILED_CONDITION)
+    assert after(Status(conditions=(FOREIGN,)), PROBLEM).conditions == (FOREIGN, *FAILED)
 
 
 def test_order_of_sources_is_the_same_whatever_order_they_were_read_in() -> None:
@@ -158,6 +181,6 @@ def test_order_of_sources_is_the_same_whatever_order_they_were_read_in() -> None
     ("length", "shown"), [(1024, "x" * 1024), (1025, "x" * 1021 + "..."), (9999, "x" * 1021 + "...")]
 )
 def test_long_message_is_cut(length: int, shown: str) -> None:
-    (condition,) = after(Status(), Problem(Reason.SECRET_REJECTED, "x" * length)).conditions
+    ready, reconciling = after(Status(), Problem(Reason.SECRET_REJECTED, "x" * length)).conditions
 
-    assert condition.message == shown
+    assert ready.message == reconciling.message == shown

@@ -9,9 +9,22 @@ from typing import NamedTuple
 import msgspec
 
 from secrets_manager.backends.base import Source
-from secrets_manager.controller.definition import Condition, Reason, SecretDefinition, SourceStatus, Status
+from secrets_manager.controller.definition import (
+    READY,
+    RECONCILING,
+    STALLED,
+    Condition,
+    Reason,
+    SecretDefinition,
+    SourceStatus,
+    Status,
+)
 from secrets_manager.controller.problem import Problem
 
+OURS = frozenset({READY, RECONCILING, STALLED})
+"""The conditions that this program keeps; all others are left as they are."""
+UNTIL_EDITED = frozenset({Reason.DEFINITION_INVALID, Reason.PATH_NOT_ALLOWED, Reason.SECRET_NOT_OWNED})
+"""What no new try can change: it stays until somebody edits the definition, the controller's flags or the Secret."""
 _MAX_MESSAGE = 1024
 _WARNS = ", and Kubernetes warns: "
 
@@ -73,7 +86,7 @@ def next_status(definition: SecretDefinition, result: Result) -> Status:
     status = definition.status
     synced = result.synced
     return Status(
-        conditions=_with(status.conditions, _ready(result), result.at),
+        conditions=_merged(status.conditions, _conditions(result), result.at),
         observed_generation=result.generation,
         last_sync_time=result.synced_at or status.last_sync_time,
         secret_name=status.secret_name if synced is None else synced.secret_name,
@@ -81,19 +94,20 @@ def next_status(definition: SecretDefinition, result: Result) -> Status:
     )
 
 
-def _ready(result: Result) -> Condition:
+def _conditions(result: Result) -> tuple[Condition, ...]:
+    """Ready, and beside it why it is not, in the conditions by which kstatus tells what will pass from what will not.
+
+    By its rules a condition that is not there is False, and one that tells of trouble is there only when it is True.
+    """
     outcome = result.outcome
     if isinstance(outcome, InSync):
-        return Condition(
-            type="Ready",
-            status="True",
-            reason=Reason.SYNCED,
-            message=_in_sync(outcome.secret_name) + (f"{_WARNS}{outcome.warning}" if outcome.warning else ""),
-            observed_generation=result.generation,
-        )
+        message = _in_sync(outcome.secret_name) + (f"{_WARNS}{outcome.warning}" if outcome.warning else "")
+        return (_condition(READY, "True", Reason.SYNCED, message, result.generation),)
     message = outcome.message if len(outcome.message) <= _MAX_MESSAGE else f"{outcome.message[: _MAX_MESSAGE - 3]}..."
-    return Condition(
-        type="Ready", status="False", reason=outcome.reason, message=message, observed_generation=result.generation
+    trouble = STALLED if outcome.reason in UNTIL_EDITED else RECONCILING
+    return (
+        _condition(READY, "False", outcome.reason, message, result.generation),
+        _condition(trouble, "True", outcome.reason, message, result.generation),
     )
 
 
@@ -109,14 +123,21 @@ def _last_warning(status: Status, last: Result | None, secret_name: str) -> str:
     return warning if said == _in_sync(secret_name) else ""
 
 
-def _with(conditions: tuple[Condition, ...], ready: Condition, now: str) -> tuple[Condition, ...]:
-    """The conditions with Ready among them; others keep their place. Its time moves only with its status."""
-    before = next((condition for condition in conditions if condition.type == ready.type), None)
-    since = now if before is None or before.status != ready.status else before.last_transition_time
-    ready = msgspec.structs.replace(ready, last_transition_time=since)
-    if before is None:
-        return (*conditions, ready)
-    return tuple(ready if condition is before else condition for condition in conditions)
+def _condition(type_: str, status: str, reason: Reason, message: str, generation: int) -> Condition:
+    return Condition(type=type_, status=status, reason=reason, message=message, observed_generation=generation)
+
+
+def _merged(before: tuple[Condition, ...], ours: tuple[Condition, ...], now: str) -> tuple[Condition, ...]:
+    """Ours among those of others, each in its place. Its time moves only with its status."""
+    present = {condition.type: condition for condition in before}
+    news = {condition.type: _dated(condition, present.get(condition.type), now) for condition in ours}
+    gone = OURS - news.keys()
+    return tuple((present | news)[type_] for type_ in present | news if type_ not in gone)
+
+
+def _dated(condition: Condition, before: Condition | None, now: str) -> Condition:
+    since = now if before is None or before.status != condition.status else before.last_transition_time
+    return msgspec.structs.replace(condition, last_transition_time=since)
 
 
 def _sources(versions: dict[Source, int | str | None]) -> tuple[SourceStatus, ...]:

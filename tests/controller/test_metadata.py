@@ -5,7 +5,9 @@ from secrets_manager.kube.objects import ObjectMeta
 from tests.gen import NOW, secret_definition
 
 COPIED = "secrets-manager.tuenti.io/copied"
-OWN_LABELS = {"app.kubernetes.io/managed-by": "secrets-manager", "secrets-manager.tuenti.io/owner": "uid-of-db"}
+COPY = "secrets-manager.tuenti.io/copy"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+OWN_LABELS = {MANAGED_BY: "secrets-manager", "secrets-manager.tuenti.io/owner": "uid-of-db"}
 
 
 def on_secret(labels: dict[str, str], annotations: dict[str, str]) -> ObjectMeta:
@@ -16,50 +18,93 @@ def test_secret_says_whose_it_is() -> None:
     assert wanted(secret_definition()) == Marks(OWN_LABELS, {})
 
 
-def test_labels_and_annotations_are_copied_and_recorded() -> None:
-    definition = secret_definition(
-        labels={"team": "shop", "app.kubernetes.io/name": "db"}, annotations={"reloader.example/match": "true"}
-    )
+def test_names_without_a_prefix_are_copied_and_recorded() -> None:
+    definition = secret_definition(labels={"team": "shop", "tier.of-shop": "1"}, annotations={"note": "kept"})
 
     assert wanted(definition) == Marks(
-        labels={"team": "shop", "app.kubernetes.io/name": "db", **OWN_LABELS},
-        annotations={
-            "reloader.example/match": "true",
-            COPIED: "app.kubernetes.io/name,team;reloader.example/match",
-        },
+        labels={"team": "shop", "tier.of-shop": "1", **OWN_LABELS},
+        annotations={"note": "kept", COPIED: "team,tier.of-shop;note"},
     )
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "app.kubernetes.io/managed-by",
-        "app.kubernetes.io/instance",
-        "secrets-manager.tuenti.io/owner",
-        "secrets-manager.tuenti.io/adopt",
-        "secrets-manager.tuenti.io/force-sync",
-        "secrets-manager.tuenti.io/copied",
-        "secrets-manager.tuenti.io/lastUpdateTime",
-        "kubectl.kubernetes.io/last-applied-configuration",
-        "argocd.argoproj.io/instance",
-        "argocd.argoproj.io/tracking-id",
-        "helm.sh/chart",
-        "meta.helm.sh/release-name",
-        "kustomize.toolkit.fluxcd.io/name",
-        "helm.toolkit.fluxcd.io/name",
-        "config.kubernetes.io/owning-inventory",
-        "config.k8s.io/owning-inventory",
-    ],
-)
-def test_marks_by_which_other_tools_prune_and_own_words_are_not_copied(name: str) -> None:
+MARKS_OF_TOOLS = [
+    "applyset.kubernetes.io/part-of",
+    "kapp.k14s.io/app",
+    "kapp.k14s.io/association",
+    "kapp.k14s.io/identity",
+    "argocd.argoproj.io/instance",
+    "argocd.argoproj.io/tracking-id",
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/managed-by",
+    "meta.helm.sh/release-name",
+    "helm.sh/chart",
+    "kustomize.toolkit.fluxcd.io/name",
+    "helm.toolkit.fluxcd.io/name",
+    "config.k8s.io/owning-inventory",
+    "config.kubernetes.io/owning-inventory",
+    "internal.config.kubernetes.io/package-name",
+    "objectset.rio.cattle.io/hash",
+    "kluctl.io/discriminator",
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "a-tool-of-tomorrow.example/inventory",
+]
+
+
+@pytest.mark.parametrize("name", MARKS_OF_TOOLS)
+def test_marks_of_tools_have_a_prefix_and_are_not_copied(name: str) -> None:
     assert wanted(secret_definition(labels={name: "x"}, annotations={name: "x"})) == Marks(OWN_LABELS, {})
 
 
 @pytest.mark.parametrize(
-    "name", ["notargocd.argoproj.io.example/x", "myhelm.sh/chart", "helm.sh", "fluxcd.io.example/x"]
+    ("listed", "copied"),
+    [
+        ("example.com/team", {"example.com/team"}),
+        (" example.com/team , jenkins.io/credentials-type", {"example.com/team", "jenkins.io/credentials-type"}),
+        ("example.com/*", {"example.com/team", "example.com/tier"}),
+        ("example.com/t*", set()),
+        ("*", set()),
+        ("*/*", set()),
+        ("example.com", set()),
+        ("true", set()),
+        ("", set()),
+    ],
 )
-def test_names_that_only_look_like_those_are_copied(name: str) -> None:
-    assert wanted(secret_definition(labels={name: "x"})) == Marks({name: "x", **OWN_LABELS}, {COPIED: f"{name};"})
+def test_names_with_a_prefix_are_copied_where_the_definition_lists_them(listed: str, copied: set[str]) -> None:
+    names = ("example.com/team", "example.com/tier", "jenkins.io/credentials-type", "sub.example.com/team")
+    labels = dict.fromkeys(names, "x")
+    definition = secret_definition(labels=labels, annotations=labels | {COPY: listed})
+
+    labels, annotations = wanted(definition)
+
+    assert labels == dict.fromkeys(copied, "x") | OWN_LABELS
+    assert annotations.keys() - {COPIED} == copied
+
+
+def test_nothing_is_copied_where_the_definition_says_so() -> None:
+    definition = secret_definition(labels={"team": "shop"}, annotations={"note": "kept", COPY: "false"})
+
+    assert wanted(definition) == Marks(OWN_LABELS, {})
+
+
+@pytest.mark.parametrize("name", ["owner", "adopt", "force-sync", "copy", "copied", "lastUpdateTime"])
+def test_own_words_are_not_copied_even_where_they_are_listed(name: str) -> None:
+    own = f"secrets-manager.tuenti.io/{name}"
+    annotations = {own: "x"} | {COPY: f"secrets-manager.tuenti.io/*,{MANAGED_BY}"}
+
+    assert wanted(secret_definition(labels={own: "x", MANAGED_BY: "Helm"}, annotations=annotations)) == Marks(
+        OWN_LABELS, {}
+    )
+
+
+@pytest.mark.parametrize("name", ["team", "applyset.kubernetes.io/part-of"])
+def test_what_was_copied_is_taken_off_when_it_is_copied_no_more(name: str) -> None:
+    """By an annotation that came later, or by an earlier version of this program."""
+    wish = wanted(secret_definition(labels={name: "x"}, annotations={COPY: "false"}))
+
+    assert difference(on_secret({**OWN_LABELS, name: "x"}, {COPIED: f"{name};"}), wish) == (
+        {name: None},
+        {COPIED: None},
+    )
 
 
 @pytest.mark.parametrize(

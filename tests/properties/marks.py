@@ -11,9 +11,10 @@ NAMES = (
     "argocd.argoproj.io/instance",
     "helm.sh/chart",
     "reloader.example/match",
+    "secrets-manager.tuenti.io/copy",
     "secrets-manager.tuenti.io/owner",
     "secrets-manager.tuenti.io/force-sync",
 )
 
-texts = st.sampled_from(["", "1", "2", "secrets-manager"])
+texts = st.sampled_from(["", "1", "2", "secrets-manager", "false", "helm.sh/*, reloader.example/match"])
 marks = st.dictionaries(st.sampled_from(NAMES), texts)

@@ -304,5 +304,5 @@ def kubectl_program() -> str:
 
 def kubectl_environment(kubeconfig: Path) -> dict[str, str]:
     """Keep kubectl's configuration and caches to the test's own folder."""
-    kept = {name: os.environ[name] for name in ("PATH", "KUBE_EDITOR") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "KUBE_EDITOR", "KUBECTL_APPLYSET") if name in os.environ}
     return kept | {"KUBECONFIG": str(kubeconfig), "HOME": str(kubeconfig.parent)}

@@ -1,13 +1,19 @@
 """Labels and annotations of the Secret: what it takes from its definition, and what it says of itself.
 
+Tools find the objects that they may delete by marks, which they put on the definition. A Secret with a copy of such a
+mark is one of those objects, and it is in no manifest, so they delete it. Which names are those of tools is said by
+Kubernetes: automation that marks the objects of users must use a prefix, and names without one are private to the user
+(https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set). So names without
+a prefix are copied, and of the others those that the annotation `copy` of the definition lists.
+
 Everything else on the Secret is foreign and survives. The names that were copied are recorded on the Secret, so that
-one that the definition no longer has can be told from one that somebody else set, also by the next process.
+one that is copied no longer can be told from one that somebody else set, also by the next process.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from secrets_manager.controller.definition import GROUP, SecretDefinition
+from secrets_manager.controller.definition import COPY, GROUP, SecretDefinition
 from secrets_manager.controller.secret import OWNER
 from secrets_manager.kube.objects import ObjectMeta
 
@@ -15,20 +21,7 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "secrets-manager"
 LAST_UPDATE = f"{GROUP}/lastUpdateTime"
 COPIED = f"{GROUP}/copied"
-
-_LEFT_OUT_NAMES = frozenset({MANAGED_BY, "app.kubernetes.io/instance"})
-_LEFT_OUT_DOMAINS = (
-    GROUP,
-    "kubectl.kubernetes.io",
-    "argocd.argoproj.io",
-    "helm.sh",
-    "meta.helm.sh",
-    "fluxcd.io",
-    "config.kubernetes.io",
-    "config.k8s.io",
-    "kustomize.config.k8s.io",
-)
-"""Marks by which Argo CD, Helm, Flux and kubectl find the objects that they may prune: a copy would be pruned too."""
+NOTHING = "false"
 
 
 class Marks(NamedTuple):
@@ -40,8 +33,9 @@ class Marks(NamedTuple):
 
 def wanted(definition: SecretDefinition) -> Marks:
     """What is copied from the definition, and who manages the Secret. The time of the last write is not among it."""
-    labels = _copyable(definition.metadata.labels)
-    annotations = _copyable(definition.metadata.annotations)
+    metadata = definition.metadata
+    copy = metadata.annotations.get(COPY, "")
+    labels, annotations = _copied(metadata.labels, copy), _copied(metadata.annotations, copy)
     record = {COPIED: _record(labels, annotations)} if labels or annotations else {}
     return Marks(
         labels=labels | {MANAGED_BY: MANAGER, OWNER: definition.metadata.uid},
@@ -65,13 +59,22 @@ def _changes(current: Mapping[str, str], wish: Mapping[str, str], once_ours: Ite
     return stale | {name: text for name, text in wish.items() if current.get(name) != text}
 
 
-def _copyable(marks: Mapping[str, str]) -> dict[str, str]:
-    return {name: text for name, text in marks.items() if not _left_out(name)}
+def _copied(marks: Mapping[str, str], copy: str) -> dict[str, str]:
+    """Those that the Secret gets. `copy` is what the definition's annotation says."""
+    if copy == NOTHING:
+        return {}
+    listed = {name.strip() for name in copy.split(",")}
+    return {name: text for name, text in marks.items() if not _is_ours(name) and _is_copied(name, listed)}
 
 
-def _left_out(name: str) -> bool:
-    domain = name.partition("/")[0] if "/" in name else ""
-    return name in _LEFT_OUT_NAMES or any(domain == left or domain.endswith(f".{left}") for left in _LEFT_OUT_DOMAINS)
+def _is_copied(name: str, listed: set[str]) -> bool:
+    prefix, slash, _ = name.partition("/")
+    return not slash or name in listed or f"{prefix}/*" in listed
+
+
+def _is_ours(name: str) -> bool:
+    """Whether the name is one by which this program itself marks objects."""
+    return name == MANAGED_BY or name.startswith(f"{GROUP}/")
 
 
 def _record(labels: Iterable[str], annotations: Iterable[str]) -> str:
@@ -85,4 +88,4 @@ def _recorded(record: str) -> tuple[list[str], list[str]]:
 
 
 def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name and not _left_out(name)]
+    return [name for name in text.split(",") if name and not _is_ours(name)]

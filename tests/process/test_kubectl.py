@@ -1,0 +1,91 @@
+"""What users of kubectl do with definitions on the real API server: wait, select, explain, prune."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from secrets_manager.demo.api.documents import Json, Object, text
+from tests.process.running import API_VERSION, World, world
+from tests.real.cluster import ControlPlane, KubectlError
+from tests.real.openbao import OpenBao
+
+
+@pytest.fixture
+def here(control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path) -> Iterator[World]:
+    with world(control_plane, openbao, tmp_path) as made:
+        yield made
+
+
+def kubectl(here: World, *arguments: str) -> str:
+    return here.cluster.kubectl("--namespace", here.namespace, *arguments)
+
+
+def test_wait_ends_with_the_truth(here: World) -> None:
+    here.define("good", {"k": here.write("good", k="value") + "#k"})
+    here.cluster.create(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "taken", "namespace": here.namespace}}
+    )
+    here.define("taken", {"k": f"{here.home}/good#k"})
+    with pytest.raises(KubectlError, match="timed out"):
+        kubectl(here, "wait", "sdef/good", "--for=condition=Ready", "--timeout=1s")
+
+    here.program.started()
+
+    kubectl(here, "wait", "sdef/good", "--for=condition=Ready", "--timeout=30s")
+    kubectl(here, "wait", "sdef/taken", "--for=condition=Stalled", "--timeout=30s")
+    kubectl(here, "wait", "sdef/good", "--for=jsonpath={.status.observedGeneration}=1", "--timeout=30s")
+
+
+def test_definitions_are_found_by_category_and_by_their_secret(here: World) -> None:
+    here.define("one", {"k": "secret/data/x#k"}, name="first")
+    here.define("two", {"k": "secret/data/x#k"}, name="second")
+
+    names = "--output=jsonpath={.items[*].metadata.name}"
+    assert kubectl(here, "get", "secrets-manager", names) == "one two"
+    assert kubectl(here, "get", "sdef", "--field-selector=spec.name=second", names) == "two"
+
+
+def test_explain_has_words_for_each_field(here: World) -> None:
+    words = {
+        "spec.keysMap.version": "Version to stay at, a number or a text",
+        "spec.refreshInterval": "such as 1m30s",
+        "status.conditions": "Generation of the spec that this condition speaks of.",
+        "status.conditions.status": "ENUM: True False Unknown",
+        "status.observedGeneration": "-1 until there is one",
+    }
+
+    printed = {field: " ".join(kubectl(here, "explain", f"sdef.{field}").split()) for field in words}
+
+    assert {field: text for field, text in printed.items() if words[field] not in text} == {}
+
+
+def test_prune_by_an_applyset_leaves_the_secret(here: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECTL_APPLYSET", "true")
+    keys: Json = {"k": {"path": here.write("app", k="value"), "key": "k"}}
+    definition: Object = {
+        "apiVersion": API_VERSION,
+        "kind": "SecretDefinition",
+        "metadata": {"name": "app", "labels": {"team": "shop"}},
+        "spec": {"name": "app", "keysMap": keys},
+    }
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    (folder / "definition.json").write_bytes(msgspec.json.encode(definition))
+    # Another Secret in the set has kubectl look through all Secrets for those to prune.
+    (folder / "secret.json").write_text('{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "beside"}}')
+    apply = ("apply", "--prune", "--applyset=shop", f"--filename={folder}")
+    here.program.started()
+    kubectl(here, *apply)
+    here.wait_for("app", {"k": "value"})
+    before = here.secret("app")
+
+    printed = kubectl(here, *apply)
+
+    assert "pruned" not in printed
+    assert text(here.secret("app"), "metadata", "uid") == text(before, "metadata", "uid")
+    assert text(here.secret("app"), "metadata", "labels", "team") == "shop"
+    (folder / "secret.json").unlink()
+    assert "secret/beside pruned" in kubectl(here, *apply)
+    assert here.values("app") == {"k": "value"}

@@ -98,6 +98,51 @@ async def test_a_problem_is_told_once_and_again_when_its_reason_changes(autojump
         assert all("sync failed" in line for line in warnings)
 
 
+async def test_a_recovery_without_a_write_is_told_by_an_event_of_its_own(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        scene.vault.delete_kv("secret/data/app")
+        await scene.settled()
+
+        scene.write("app", password="hunter-1")
+        await scene.settled()
+
+        assert scene.events() == [("Synced", "app"), ("SyncFailed", "app"), ("SyncRecovered", "app")]
+
+
+async def test_a_recovery_is_told_by_the_process_that_comes_after_the_failure(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        scene.vault.delete_kv("secret/data/app")
+        await scene.settled()
+        await scene.stop()
+        scene.write("app", password="hunter-1")
+
+        scene.start()
+        await scene.settled()
+
+        assert scene.events() == [("Synced", "app"), ("SyncFailed", "app"), ("SyncRecovered", "app")]
+
+
+async def test_what_waits_for_an_edit_is_stalled_until_it_is_edited(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.somebodys_secret("app")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        ready, stalled = items(scene.definition("app"), "status", "conditions")
+        assert stalled == {**mapping(ready), "type": "Stalled", "status": "True"}
+
+        scene.annotate("app", adopt="true")
+        await scene.settled()
+
+        assert items(scene.definition("app"), "status", "conditions") == [scene.ready("app")]
+
+
 async def test_a_failure_says_since_when_and_leaves_what_the_secret_was_made_from(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="hunter-1")
@@ -109,7 +154,7 @@ async def test_a_failure_says_since_when_and_leaves_what_the_secret_was_made_fro
         await scene.settled()
 
         status = mapping(scene.definition("app"), "status")
-        ready: Json = {
+        ready: Object = {
             "type": "Ready",
             "status": "False",
             "reason": "SourceNotFound",
@@ -117,7 +162,8 @@ async def test_a_failure_says_since_when_and_leaves_what_the_secret_was_made_fro
             "lastTransitionTime": at(scene.ready("app"), "lastTransitionTime"),
             "observedGeneration": 1,
         }
-        assert status == before | {"conditions": [ready]}
+        reconciling: Json = {**ready, "type": "Reconciling", "status": "True"}
+        assert status == before | {"conditions": [ready, reconciling]}
         assert text(ready, "lastTransitionTime") > text(before, "lastSyncTime")
         assert scene.values("app") == {"pw": "hunter-1"}
 

@@ -7,7 +7,7 @@ from secrets_manager.controller.definition import Reason, SecretDefinition
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.status import InSync, Outcome
-from secrets_manager.kube.events import EventRecorder
+from secrets_manager.kube.events import EventRecorder, EventType
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.metrics import ControllerMetrics
 
@@ -37,10 +37,11 @@ class Reporter:
             return
         if isinstance(outcome, InSync):
             _log(logging.INFO, "in sync", definition, secret=outcome.secret_name)
+            if before and not outcome.wrote:  # of a write an Event tells already
+                note = f"Secret {outcome.secret_name} is in sync again"
+                self._record(definition, "Normal", "SyncRecovered", note)
             return
-        self._events.record(
-            definition.reference, type_="Warning", reason="SyncFailed", action="Sync", note=outcome.message
-        )
+        self._record(definition, "Warning", "SyncFailed", outcome.message)
         _log(logging.WARNING, "sync failed", definition, reason=outcome.reason.value, message=outcome.message)
 
     def wrote(self, definition: SecretDefinition, name: str, *, adopted: bool, reverted: bool) -> None:
@@ -51,7 +52,7 @@ class Reporter:
             reason, note = "SecretReverted", f"Secret {name} was changed or deleted by somebody else and is restored"
         else:
             reason, note = "Synced", f"Secret {name} is written"
-        self._events.record(definition.reference, type_="Normal", reason=reason, action="Sync", note=note)
+        self._record(definition, "Normal", reason, note)
 
     def left_alone(self, definition: SecretDefinition, copies: Collection[CurrentSecret]) -> None:
         """Some Secrets are the definition's only by the look of them: say so, once of each."""
@@ -70,6 +71,9 @@ class Reporter:
         """The definition is gone."""
         self._metrics.reason(self._reasons.pop(key, ""), "")
         self._left_alone.pop(key, None)
+
+    def _record(self, definition: SecretDefinition, type_: EventType, reason: str, note: str) -> None:
+        self._events.record(definition.reference, type_=type_, reason=reason, action="Sync", note=note)
 
 
 def _log(level: int, text: str, definition: SecretDefinition, **fields: str) -> None:

@@ -181,6 +181,24 @@ async def test_a_new_name_brings_the_new_secret_before_the_old_one_goes(autojump
         assert (scene.values("app"), scene.values("renamed")) == (None, {"pw": "hunter-1"})
 
 
+async def test_a_new_name_takes_the_old_secret_along_also_where_its_label_was_removed_meanwhile(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        await scene.stop()
+
+        scene.edit("app", {"metadata": {"labels": {OWNER: None}}})
+        scene.change("app", name="renamed")
+        scene.start()
+        await scene.settled()
+
+        assert scene.values("renamed") == {"pw": "hunter-1"}
+        assert scene.secret("app") is None
+
+
 async def test_a_new_name_that_is_taken_leaves_the_old_secret_alone(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="hunter-1")

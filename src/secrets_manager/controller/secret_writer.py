@@ -16,7 +16,7 @@ from secrets_manager.controller.contender import CONTESTED, Contested
 from secrets_manager.controller.decision import Create, Decision, Delete, Patch, decide, others
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired
-from secrets_manager.controller.ownership import OF_DEFINITION, Claim, claim
+from secrets_manager.controller.ownership import OF_DEFINITION, Claim, claim, definition_of
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.redaction import WITHHELD, may_quote, redacted
 from secrets_manager.controller.secret import SECRETS, CurrentSecret
@@ -97,9 +97,15 @@ class SecretWriter:
     async def remove_leftovers(self, definition: SecretDefinition, desired: Desired) -> list[CurrentSecret]:
         """Delete what the definition had under names that it no longer wants. Returns the copies that others made.
 
+        The one that it had last is read where the store lacks it: others may have taken its label away.
         Raises: KubeError where a retry can help.
         """
-        leftovers, copies = others(definition, desired, self._secrets.by(OF_DEFINITION, str(definition.key)))
+        owned = self._secrets.by(OF_DEFINITION, str(definition.key))
+        former = ObjectKey(definition.metadata.namespace, definition.status.secret_name)
+        if former.name not in ("", desired.name) and all(secret.key != former for secret in owned):
+            found = await self._look(definition, former)
+            owned += [] if found is None or str(definition.key) not in definition_of(found) else [found]
+        leftovers, copies = others(definition, desired, owned)
         with _redacting(desired.data.values()):
             if leftovers:
                 await self._confirm(definition)

@@ -36,6 +36,11 @@ startable := "cancel_on_signal,maintain,run,run_controller,run_openbao,run_progr
     TEST_PYTHON="$1" .ci/setup demo,dev
     shift && TEST_PYTHON={{ version }} just fast "$@"
 
+# Simulate the program in a world that is out of order, on all cores: --seeds N, --from SEED, --minutes M, --help
+[positional-arguments]
+@simulate *options:
+    python -m tests.simulation "$@"
+
 # Measure which branches of the parts that must not fail the fast tests reach: 97 % or more of each
 coverage:
     #!/usr/bin/env bash

@@ -54,11 +54,12 @@ def test_quick_start_is_exactly_two_commands() -> None:
     assert blocks("Quick start") == [f"{DEMO}\n", f"{TEST}\n"]
 
 
-def test_ci_runs_the_test_command_of_the_readme_and_the_checks() -> None:
+def test_ci_runs_the_test_command_of_the_readme_the_simulator_and_the_checks() -> None:
     run = (ROOT / ".ci" / "run").read_text()
 
     assert [line for line in run.splitlines() if line.endswith("|| status=$?")] == [
         f"{TEST} || status=$?",
+        ".venv/bin/just simulate --seeds 300 || status=$?",
         ".venv/bin/just check || status=$?",
     ]
 

@@ -1,0 +1,182 @@
+"""Faults that are planted into the program, to see that the simulator finds them.
+
+Most are faults that this project has had, and that tests of their own keep out. Each takes one precaution away.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime
+from functools import partial
+from math import inf
+from unittest.mock import patch
+
+import httpx
+import trio
+
+from secrets_manager.backends.base import Source, Unavailable
+from secrets_manager.backends.vault.keeper import TokenKeeper
+from secrets_manager.backends.vault.token import Token
+from secrets_manager.controller import contention, decision, health, reading, secret_keeper
+from secrets_manager.controller.contention import Calm, Look, State
+from secrets_manager.controller.controller import Controller
+from secrets_manager.controller.definition import SecretDefinition
+from secrets_manager.controller.ownership import Claim
+from secrets_manager.controller.reconciler import Reconciler
+from secrets_manager.controller.secret import CurrentSecret
+from secrets_manager.controller.secret_writer import SecretWriter
+from secrets_manager.controller.source_table import Entry, SourceTable
+from secrets_manager.controller.sources import Sources
+from secrets_manager.kube import lease, store, watcher
+from secrets_manager.kube.client import Count, KubeClient, uncounted
+from secrets_manager.kube.lease import LeaderElector, LeaseSpec
+from secrets_manager.kube.objects import ObjectKey
+from secrets_manager.kube.workqueue import Priority, WorkQueue
+from secrets_manager.metrics import SecretMetrics
+from secrets_manager.net.transport import Caller
+
+Plant = Callable[[], AbstractContextManager[object]]
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """Do nothing in place of something."""
+
+
+async def _nothing_async(*_: object) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+def _claims_all(_: SecretDefinition, __: CurrentSecret) -> Claim:
+    return Claim.ADOPTED
+
+
+def _never_older(_: str, *, than: str) -> bool:
+    del than
+    return False
+
+
+def _always_writes(_: State, __: Look, fields: contention.Fields, ___: float) -> contention.Step:
+    return contention.Step(Calm(), 0.0 if fields else None)
+
+
+async def _not_released(_: Reconciler, definition: SecretDefinition) -> SecretDefinition:
+    await trio.lowlevel.checkpoint()
+    return definition
+
+
+def _trusts_wall_clocks(elector: LeaderElector, spec: LeaseSpec) -> bool:
+    renewed = datetime.fromisoformat(spec.renew_time).timestamp() if spec.renew_time else -inf
+    held = elector._clock().timestamp() < renewed + spec.lease_duration_seconds
+    return spec.holder_identity in ("", elector._identity) or not held
+
+
+@contextmanager
+def _endless_term(_: float) -> Iterator[trio.CancelScope]:
+    with trio.CancelScope() as scope:
+        yield scope
+
+
+def _though_expired(keeper: TokenKeeper) -> Token | None:
+    return keeper._token
+
+
+_use = Sources.use
+
+
+def _not_afresh(sources: Sources, key: ObjectKey, used: frozenset[Source], *, period: float | None = None) -> None:
+    _use(sources, key, used, period=period)
+    sources._changed_at[key] = -inf
+
+
+def _lost_while_in_progress(queue: WorkQueue[ObjectKey], key: ObjectKey, priority: Priority = Priority.URGENT) -> None:
+    if key not in queue._in_progress:
+        queue._put(key, priority)
+
+
+def _not_tried_again(*_: object, **__: object) -> float:
+    return 0.0
+
+
+_apply = SourceTable.apply
+
+
+def _interruptions_ignored(table: SourceTable, source: Source, entry: Entry, event: reading.Event) -> None:
+    if not isinstance(event, reading.Interrupted):
+        _apply(table, source, entry, event)
+
+
+def _uncovering_ignored(table: SourceTable, source: Source, entry: Entry, event: reading.Event) -> None:
+    if not isinstance(event, reading.Uncovered):
+        _apply(table, source, entry, event)
+
+
+def _listings_ignored(table: SourceTable, source: Source, entry: Entry, event: reading.Event) -> None:
+    if not isinstance(event, reading.Listed) or event.marker == entry.state.shows:
+        _apply(table, source, entry, event)
+
+
+def _still_probing(state: health.Health, *, now: float) -> health.Health:
+    del now
+    return state
+
+
+class _NeverExpired(Exception):
+    """What no server says."""
+
+
+_definition_changed = Controller._definition_changed
+
+
+def _statuses_left_alone(controller: Controller, old: SecretDefinition | None, new: SecretDefinition | None) -> None:
+    if old is None or new is None or not old.wants_the_same_as(new):
+        _definition_changed(controller, old, new)
+
+
+def _of_what_was_read(error: Unavailable) -> Unavailable:
+    return error
+
+
+_client = KubeClient.__init__
+
+
+def _patient(
+    client: KubeClient, calls: Caller, watches: httpx.AsyncClient, *, silence: float = 0.0, count: Count = uncounted
+) -> None:
+    del silence
+    _client(client, calls, watches, silence=inf, count=count)
+
+
+def _replaced(owner: object, name: str, by: object) -> Plant:
+    return partial(patch.object, owner, name, by)
+
+
+PLANTED: Mapping[str, Plant] = {
+    "a foreign Secret is taken over": _replaced(decision, "claim", _claims_all),
+    "a definition is not read again before a deletion": _replaced(SecretWriter, "_confirm", _nothing_async),
+    "a late reply counts as news": _replaced(store, "is_older", _never_older),
+    "a fight has no pace": _replaced(secret_keeper, "step", _always_writes),
+    "the finalizer of the original stays": _replaced(Reconciler, "_released", _not_released),
+    "wall clocks are trusted": _replaced(LeaderElector, "_may_take", _trusts_wall_clocks),
+    "a term does not end the work": _replaced(lease, "term_until", _endless_term),
+    "a token is used beyond its end": _replaced(TokenKeeper, "_living", _though_expired),
+    "a changed definition is not read afresh": _replaced(Sources, "use", _not_afresh),
+    "a key is lost that is added while in progress": _replaced(WorkQueue, "add", _lost_while_in_progress),
+    "a failed key is not tried again": _replaced(WorkQueue, "add_rate_limited", _not_tried_again),
+    "an interrupted read never ends": _replaced(SourceTable, "apply", _interruptions_ignored),
+    "sources stay covered without listings": _replaced(SourceTable, "apply", _uncovering_ignored),
+    "what a listing shows is not read": _replaced(SourceTable, "apply", _listings_ignored),
+    "a probe without a result is waited for": _replaced(health, "probe_ended", _still_probing),
+    "an expired version is watched on": _replaced(watcher, "Expired", _NeverExpired),
+    "a status that others change is left": _replaced(Controller, "_definition_changed", _statuses_left_alone),
+    "a failure reaches other namespaces with its path": _replaced(Unavailable, "for_others", _of_what_was_read),
+    "a silent watch is waited for": _replaced(KubeClient, "__init__", _patient),
+    "series stay": _replaced(SecretMetrics, "forget", _nothing),
+    "sources stay in use": _replaced(Sources, "release", _nothing),
+}
+"""By what is wrong then."""
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    """Let the program have this fault; none where the name is empty."""
+    with PLANTED[name]() if name else nullcontext():
+        yield

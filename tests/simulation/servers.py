@@ -1,0 +1,166 @@
+"""The two servers as the world has them: the doubles, with the past that a server which is behind still shows."""
+
+from bisect import bisect_right
+from collections.abc import Callable
+
+import trio
+
+from secrets_manager.demo.api.cluster import Cluster
+from secrets_manager.demo.api.documents import Object, mapping, parse, text
+from secrets_manager.demo.api.requests import Reply, Request
+from secrets_manager.demo.api.storage import Change, Key
+from secrets_manager.demo.api.watches import Watch
+from secrets_manager.net.exchange import Answer
+from tests.controller.component import CRD
+from tests.doubles import vault as double
+from tests.doubles.kube_transport import administrator, virtual_time
+from tests.doubles.vault import VaultState
+from tests.simulation.faults import answer_of
+from tests.simulation.steps import Ask, Step
+
+PEOPLE, ITSELF = "people", "kubernetes"
+LEASE = Key("leases.coordination.k8s.io", "default", "5ac9a181.secrets-manager.tuenti.io")
+DEFINITIONS = "secretdefinitions.secrets-manager.tuenti.io"
+NAMESPACES = ("shop", "tenant-b", "team-c")
+COMMON, ELSEWHERE = "common", "elsewhere"
+FOLDERS = (*NAMESPACES, COMMON, ELSEWHERE)
+
+Listener = Callable[[Change, str], None]
+"""Called with each change, and who made it."""
+
+
+class Kubernetes:
+    """The API of one cluster. Who writes is known, and when each revision was made."""
+
+    def __init__(self, *, collected_every: float, changed: Listener) -> None:
+        self.cluster = Cluster(now=virtual_time, crds=(CRD,))
+        self.cluster.cleans_up = not collected_every
+        self._coordination = Cluster(now=virtual_time)
+        """Leases have a storage of their own, as Kubernetes allows it: so no watch is woken by them."""
+        self.user = administrator(self.cluster)
+        self._collected_every = collected_every
+        self._writer = PEOPLE
+        self._changed = changed
+        self._news = trio.Event()
+        self._seen = self.cluster.storage.revision
+        self._times, self._revisions = [0.0], [self._seen]
+        self.cluster.storage.listeners.add(self._on_change)
+
+    def objects(self, resource: str) -> dict[Key, Object]:
+        return self.cluster.storage.objects(resource)
+
+    @property
+    def holder(self) -> str:
+        """Whom the lease names."""
+        return text(self._coordination.storage.get(LEASE), "spec", "holderIdentity")
+
+    def handle(self, ask: Ask, *, behind: float = 0.0) -> Reply | Watch:
+        if ask.step is Step.LEASE:
+            return self._coordination.handle(_request(ask))
+        self._writer = ask.who if ask.writes else ITSELF
+        try:
+            return self.cluster.handle(_request(ask), as_of=self._revision_before(behind) if behind else None)
+        finally:
+            self._writer = PEOPLE
+
+    def answer(self, ask: Ask, *, behind: float = 0.0) -> Answer:
+        """Handle what is no watch."""
+        reply = self.handle(ask, behind=behind)
+        assert isinstance(reply, Reply)
+        return Answer(reply.status, [(b"Content-Type", reply.content_type.encode())], reply.body)
+
+    async def collect(self) -> None:
+        """Be Kubernetes' own controllers, where they take their time."""
+        while self._collected_every:
+            await self._news.wait()
+            await trio.sleep(self._collected_every)
+            self._news = trio.Event()
+            self._writer = ITSELF
+            self.cluster.clean_up()
+            self._writer = PEOPLE
+
+    def _revision_before(self, seconds: float) -> int:
+        index = bisect_right(self._times, trio.current_time() - seconds) - 1
+        return max(self._revisions[max(index, 0)], self.cluster.storage.compacted)
+
+    def _on_change(self) -> None:
+        storage = self.cluster.storage
+        if storage.revision == self._seen:  # it was compacted
+            return
+        self._seen = storage.revision
+        self._news.set()
+        self._times.append(trio.current_time())
+        self._revisions.append(storage.revision)
+        writer = self._writer
+        if writer != PEOPLE:
+            self._writer = ITSELF  # what follows the first change is Kubernetes' own clean-up
+        self._changed(storage._changes[-1], writer)
+
+
+def _request(ask: Ask) -> Request:
+    return Request(ask.method, ask.path, ask.query, ask.body, ask.content_type or "application/json")
+
+
+class Vault:
+    """The store, whose values tell where they are from: canary-PATH-NUMBER-KEY."""
+
+    FIELDS = ("k1", "k2")
+
+    def __init__(self, *, lists: bool, token_ttl: int, token_max_ttl: int) -> None:
+        self.state = VaultState()
+        self.state.lists = lists
+        self.readable = dict.fromkeys(FOLDERS, True)
+        self.listable = dict.fromkeys(FOLDERS, True)
+        self.credentials = self.state.approle(
+            "reader", policies=("reader",), token_ttl=token_ttl, token_max_ttl=token_max_ttl
+        )
+        self._written = 0
+        self._paths: set[str] = set()
+        self._set_policy()
+
+    def rotate(self, path: str) -> None:
+        self._written += 1
+        self._paths.add(path)
+        values: Object = {field: f"canary-{path}-{self._written}-{field}" for field in self.FIELDS}
+        self.state.write_kv(f"secret/data/{path}", values)
+
+    def delete(self, path: str) -> None:
+        if path in self._paths:
+            self.state.delete_kv(f"secret/data/{path}")
+
+    def undelete(self, path: str) -> None:
+        if path in self._paths:
+            self.state.undelete_kv(f"secret/data/{path}")
+
+    def forget(self, path: str) -> None:
+        if path in self._paths:
+            self._paths.discard(path)
+            self.state.forget_kv(f"secret/data/{path}")
+
+    def allow(self, folder: str, *, read: bool, listing: bool) -> None:
+        self.readable[folder], self.listable[folder] = read, listing
+        self._set_policy()
+
+    def drop_tokens(self) -> None:
+        for token in self.state.tokens.alive():
+            self.state.revoke_token(token)
+
+    def held(self, path: str) -> tuple[int, Object] | None:
+        """The number of the newest version of a path, and its values; None where there is nothing to read."""
+        mount, rest = self.state._routed(f"secret/data/{path}")
+        found = mount.read(rest, 0)
+        if found.status != 200 or found.data is None:
+            return None
+        version = mapping(found.data, "metadata").get("version")
+        assert isinstance(version, int)
+        return version, mapping(found.data, "data")
+
+    def answer(self, ask: Ask) -> Answer:
+        self.state.requests.clear()
+        body = mapping(parse(ask.body)) if ask.body else {}
+        return answer_of(self.state.handle(double.Request(ask.method, ask.path, ask.token, ask.query, body)))
+
+    def _set_policy(self) -> None:
+        read = [f"secret/data/{folder}/*" for folder in FOLDERS if self.readable[folder]]
+        listing = [f"secret/detailed-metadata/{folder}/*" for folder in FOLDERS if self.listable[folder]]
+        self.state.policy("reader", *read, *listing)

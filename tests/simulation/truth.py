@@ -1,0 +1,204 @@
+"""What every Secret, status and metric should be once all is well, computed from what the servers hold."""
+
+import base64
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, number, text
+from secrets_manager.demo.api.storage import Key
+from tests.simulation.people import FINALIZER, GROUP
+from tests.simulation.replica import Replica
+from tests.simulation.servers import COMMON, DEFINITIONS, NAMESPACES
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+class Sources(NamedTuple):
+    """What a definition's sources hold."""
+
+    versions: dict[str, int]
+    data: dict[str, str]
+    reasons: set[str]
+    """Why the Secret can't be made of them; none where it can."""
+    covered: bool
+    """Whether listings may hide the reasons: a path that can't be read any more is not read until it changes."""
+
+
+def problems(world: "World") -> list[str]:
+    """What is not as it should be, in words."""
+    return [*_of_objects(world), *_of_leader(world)]
+
+
+def leftovers(world: "World") -> list[str]:
+    """What is in the leader's memory and metrics, and in use no more."""
+    leader = _leader(world)
+    return list(_of_memory(world, leader)) if leader is not None else []
+
+
+def _of_objects(world: "World") -> Iterator[str]:
+    definitions, secrets = world.kubernetes.objects(DEFINITIONS), world.kubernetes.objects("secrets")
+    uids = {text(each, "metadata", "uid") for each in definitions.values()}
+    for key, secret in secrets.items():
+        controller = _controller(secret)
+        if text(controller, "kind") == "SecretDefinition" and text(controller, "uid") not in uids:
+            yield f"{key.namespace}/{key.name} is there, and its definition is not"
+    for key, definition in definitions.items():
+        if text(definition, "metadata", "deletionTimestamp"):
+            yield f"{key.namespace}/{key.name} is still being deleted"
+        else:
+            for problem in _of_definition(world, key, definition, secrets):
+                yield f"{key.namespace}/{key.name} {problem}"
+
+
+def _of_definition(world: "World", key: Key, definition: Object, secrets: dict[Key, Object]) -> Iterator[str]:
+    keys = mapping(definition, "spec", "keysMap")
+    versions, data, reasons, covered = _sources(world, key.namespace, keys)
+    place = Key("secrets", key.namespace, text(definition, "spec", "name"))
+    secret = secrets.get(place)
+    if not reasons and secret is not None and not _is_claimed(definition, secret):
+        reasons = {"SecretNotOwned"}
+    ready = _ready(definition)
+    reason = text(ready, "reason")
+    if reason == "Synced" and covered and reasons == {"SourceForbidden"}:
+        reasons = set()
+    if reason not in (reasons or {"Synced"}):
+        yield f"tells {reason}: {text(ready, 'message')}; it should tell {reasons or 'Synced'}"
+    if number(definition, "status", "observedGeneration") != number(definition, "metadata", "generation"):
+        yield "has not observed its generation"
+    if reasons:
+        return
+    if FINALIZER in items(definition, "metadata", "finalizers"):
+        yield "still bears the finalizer of the original"
+    yield from _of_secret(definition, secret, data)
+    for other, each in secrets.items():
+        if other != place and text(_controller(each), "uid") == text(definition, "metadata", "uid"):
+            yield f"still has {other.name}"
+    sources = {text(each, "path"): at(each, "version") for each in items(definition, "status", "sources")}
+    if sources != versions:
+        yield f"tells the sources {sources}, not {versions}"
+
+
+def _sources(world: "World", namespace: str, keys: Object) -> Sources:
+    settings, vault = world.plan.settings, world.vault
+    found = Sources({}, {}, set(), covered=settings.lists and settings.list_period > 0)
+    paths = {name: text(each, "path").removeprefix("secret/data/") for name, each in keys.items()}
+    folders = {name: path.split("/")[0] for name, path in paths.items()}
+    if settings.restricted and not {*folders.values()} <= {namespace, COMMON}:
+        return found._replace(reasons={"PathNotAllowed"}, covered=False)
+    for name, path in paths.items():
+        held, field = vault.held(path), text(keys, name, "key")
+        if not vault.readable[folders[name]]:
+            found.reasons.add("SourceForbidden")
+            found = found._replace(covered=found.covered and vault.listable[folders[name]] and held is not None)
+        elif held is None or field not in held[1]:
+            found.reasons.add("SourceNotFound")
+            found = found._replace(covered=False)
+        if held is not None:
+            found.versions[f"secret/data/{path}"] = held[0]
+            found.data[name] = text(held[1], field)
+    return found
+
+
+def _of_secret(definition: Object, secret: Object | None, data: dict[str, str]) -> Iterator[str]:
+    if secret is None:
+        yield "has no Secret"
+        return
+    held = {name: base64.b64decode(str(value)).decode() for name, value in mapping(secret, "data").items()}
+    if held != data:
+        yield f"holds {held}, not {data}"
+    if text(secret, "type") != (text(definition, "spec", "type") or "Opaque"):
+        yield f"has a Secret of type {text(secret, 'type')}"
+    uid = text(definition, "metadata", "uid")
+    if text(_controller(secret), "uid") != uid or text(secret, "metadata", "labels", f"{GROUP}/owner") != uid:
+        yield "does not own its Secret"
+
+
+def _is_claimed(definition: Object, secret: Object) -> bool:
+    """Whether the definition may have this Secret, as the README says."""
+    controller = _controller(secret)
+    meta = mapping(secret, "metadata")
+    if controller is not None:
+        own_name = text(controller, "name") == text(definition, "metadata", "name")
+        return text(controller, "kind") == "SecretDefinition" and own_name
+    if text(meta, "labels", f"{GROUP}/owner") == text(definition, "metadata", "uid"):
+        return True
+    if at(definition, "metadata", "annotations", f"{GROUP}/adopt") == "true":
+        return True
+    by_the_original = text(meta, "labels", "app.kubernetes.io/managed-by") == "secrets-manager"
+    by_the_original = by_the_original or bool(text(meta, "annotations", f"{GROUP}/lastUpdateTime"))
+    return by_the_original and not items(meta, "ownerReferences")
+
+
+def _ready(definition: Object) -> Json:
+    return next((each for each in items(definition, "status", "conditions") if text(each, "type") == "Ready"), None)
+
+
+def _controller(secret: Object) -> Json:
+    return next((each for each in items(secret, "metadata", "ownerReferences") if at(each, "controller")), None)
+
+
+def _leader(world: "World") -> Replica | None:
+    if not world.plan.settings.lease.enabled:
+        return world.replicas[0]
+    return next((each for each in world.replicas if each.identity and each.identity == world.kubernetes.holder), None)
+
+
+def _of_metrics(world: "World", leader: Replica) -> Iterator[str]:
+    """Each Secret that is wanted has a series, and each reason its number of definitions."""
+    synced: dict[tuple[str, ...], float] = {}
+    reasons: Counter[tuple[str, ...]] = Counter()
+    for key, definition in world.kubernetes.objects(DEFINITIONS).items():
+        reason = text(_ready(definition), "reason")
+        place = (text(definition, "spec", "name"), key.namespace)
+        synced[place] = min(synced.get(place, 1.0), float(reason == "Synced"))
+        reasons[(reason,)] += 1
+    for family, wanted in (("last_sync_status", synced), ("definitions", reasons)):
+        found = leader.samples(f"secrets_manager_controller_{family}")
+        found = found if family == "last_sync_status" else {labels: value for labels, value in found.items() if value}
+        if found != wanted:
+            yield f"{family} is {found}, not {wanted}"
+
+
+def _of_leader(world: "World") -> Iterator[str]:
+    leader = _leader(world)
+    if leader is None or leader.controller is None:
+        yield f"no replica leads: the lease names {world.kubernetes.holder!r}"
+        return
+    for replica in world.replicas:
+        if replica.controller is None or replica.ending:
+            yield f"replica {replica.number} does not live"
+        elif replica.controller.watches.unsynced:
+            yield f"replica {replica.number} is not ready: {replica.controller.watches.unsynced}"
+    if world.kubernetes.objects(DEFINITIONS) and leader.samples("secrets_manager_backend_up") != {(): 1.0}:
+        yield "backend_up is not 1"
+    yield from _of_metrics(world, leader)
+
+
+def _of_memory(world: "World", leader: Replica) -> Iterator[str]:
+    """Series and entries are of what there is, and of nothing else."""
+    there = {(key.namespace, key.name) for key in world.kubernetes.objects(DEFINITIONS)}
+    wanted = {
+        (key.namespace, text(each, "spec", "name")) for key, each in world.kubernetes.objects(DEFINITIONS).items()
+    }
+    families = ("last_sync_status", "sync_errors", "secret_read_errors")
+    for family in leader.registry.collect():
+        if family.name in {f"secrets_manager_controller_{name}" for name in families}:
+            for sample in family.samples:
+                series = (sample.labels["namespace"], sample.labels["name"])
+                if series not in wanted and series[0] in NAMESPACES:
+                    yield f"the series of {series} are left"
+        elif family.name.startswith("secrets_manager_") and "unexpected" in family.name:
+            yield from (f"{sample.name} is {sample.value:g}" for sample in family.samples if sample.value)
+    assert leader.controller is not None
+    controller = leader.controller
+    if len(controller._queue):
+        yield f"the queue is not empty: {controller._queue}"
+    stored = {(key.namespace, key.name) for key in controller.watches.definitions.keys()}  # noqa: SIM118 - no dict
+    if stored != there:
+        yield f"the store of definitions has {sorted(stored)}, not {sorted(there)}"
+    used = {source.path for entry in controller._sources._sources_of.values() for source in entry}
+    held = {source.path for source in controller._sources._table.entries}
+    if used != held:
+        yield f"the sources in memory are {sorted(held)}, not {sorted(used)}"

@@ -12,11 +12,11 @@ from tests.real.kube_api import wait_until
 
 
 class Feature(ABC):
-    """`name` is that of the definition and of its Secret."""
+    """`name` is that of the definition, `secret` that of the Secret which it wants."""
 
     def __init__(self, here: Place) -> None:
         self.here = here
-        self.name = here.bao.fresh("feature")
+        self.name = self.secret = here.bao.fresh("feature")
         self.values = 0
 
     @abstractmethod
@@ -100,7 +100,8 @@ class RemovesTheSecretOfTheFormerName(Feature):
     def act(self) -> None:
         self.define()
         wait_until(self.synced)
-        self.patch_definition({"spec": {"name": f"{self.name}-renamed"}})
+        self.secret = f"{self.name}-renamed"
+        self.patch_definition({"spec": {"name": self.secret}})
 
     def seen(self) -> bool:
         return self.here.secret(self.name) is None

@@ -92,7 +92,7 @@ def refused(replica: Replica, resource: str, verb: str) -> bool:
 
 
 def counted_as_synced(replica: Replica) -> set[str]:
-    """The definitions whose last sync went well, by its metrics."""
+    """The Secrets whose last sync went well, by its metrics."""
     return set(
         re.findall(
             r'^secrets_manager_controller_last_sync_status{name="([^"]*)".*} 1\.0$',
@@ -176,7 +176,7 @@ def everything_works(here: Installation, folder: Path) -> None:
             asked.act()
             wait_until(asked.seen)
 
-        wait_until(lambda: {asked.name for asked in features} <= counted_as_synced(replica))
+        wait_until(lambda: {asked.secret for asked in features} <= counted_as_synced(replica))
         assert replica.answer("/readyz").startswith("ok")
         assert "is forbidden" not in replica.told
         assert here.credentials.secret_id not in replica.told

@@ -393,6 +393,7 @@ async def test_a_reply_is_held_once_while_it_is_gathered() -> None:
 
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(size // len(chunk)):
+            await trio.lowlevel.checkpoint()
             yield chunk
 
     tracemalloc.start()

@@ -209,7 +209,7 @@ def _refusal(error: KubeError, desired: Desired) -> Problem:
 def _told(warnings: list[str], desired: Desired) -> str:
     """Warnings in one text."""
     text = "; ".join(warnings)
-    return WITHHELD if may_quote(text, desired.data.values()) else text
+    return WITHHELD if text and may_quote(text, desired.data.values()) else text
 
 
 def _log(message: str, key: ObjectKey) -> None:

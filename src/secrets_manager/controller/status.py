@@ -103,11 +103,10 @@ def _conditions(result: Result) -> tuple[Condition, ...]:
     if isinstance(outcome, InSync):
         message = _in_sync(outcome.secret_name) + (f"{_WARNS}{outcome.warning}" if outcome.warning else "")
         return (_condition(READY, "True", Reason.SYNCED, message, result.generation),)
-    message = outcome.message if len(outcome.message) <= _MAX_MESSAGE else f"{outcome.message[: _MAX_MESSAGE - 3]}..."
     trouble = STALLED if outcome.reason in UNTIL_EDITED else RECONCILING
     return (
-        _condition(READY, "False", outcome.reason, message, result.generation),
-        _condition(trouble, "True", outcome.reason, message, result.generation),
+        _condition(READY, "False", outcome.reason, outcome.message, result.generation),
+        _condition(trouble, "True", outcome.reason, outcome.message, result.generation),
     )
 
 
@@ -124,6 +123,8 @@ def _last_warning(status: Status, last: Result | None, secret_name: str) -> str:
 
 
 def _condition(type_: str, status: str, reason: Reason, message: str, generation: int) -> Condition:
+    if len(message) > _MAX_MESSAGE:
+        message = f"{message[: _MAX_MESSAGE - 3]}..."
     return Condition(type=type_, status=status, reason=reason, message=message, observed_generation=generation)
 
 
@@ -132,7 +133,7 @@ def _merged(before: tuple[Condition, ...], ours: tuple[Condition, ...], now: str
     present = {condition.type: condition for condition in before}
     news = {condition.type: _dated(condition, present.get(condition.type), now) for condition in ours}
     gone = OURS - news.keys()
-    return tuple((present | news)[type_] for type_ in present | news if type_ not in gone)
+    return tuple(condition for type_, condition in (present | news).items() if type_ not in gone)
 
 
 def _dated(condition: Condition, before: Condition | None, now: str) -> Condition:

@@ -184,3 +184,10 @@ def test_long_message_is_cut(length: int, shown: str) -> None:
     ready, reconciling = after(Status(), Problem(Reason.SECRET_REJECTED, "x" * length)).conditions
 
     assert ready.message == reconciling.message == shown
+
+
+def test_message_with_a_long_warning_is_cut_and_stays_for_the_next_process() -> None:
+    warned = after(SYNCED, FIRST_SYNC._replace(warning="x" * 9999))
+
+    assert len(ready_message(warned)) == 1024
+    assert after(warned, AT_REST) == warned

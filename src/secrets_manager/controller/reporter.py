@@ -55,15 +55,14 @@ class Reporter:
         self._record(definition, "Normal", reason, note)
 
     def left_alone(self, definition: SecretDefinition, copies: Collection[CurrentSecret]) -> None:
-        """Some Secrets are the definition's only by the look of them: say so, once of each."""
-        told = self._left_alone.pop(definition.key, set())
-        for secret in (copy.metadata for copy in copies if copy.metadata.uid not in told):
+        """Report copies of the Secret that are not deleted, each of them once."""
+        reported = self._left_alone.pop(definition.key, set())
+        for secret in (copy.metadata for copy in copies if copy.metadata.uid not in reported):
             note = (
                 f"Secret {secret.name} has the label and the owner of this definition, but was made by somebody else: "
                 "it is left alone. It goes with the definition: remove its ownerReferences to keep it"
             )
-            reference = definition.reference
-            self._events.record(reference, type_="Warning", reason="SecretLeftAlone", action="Sync", note=note)
+            self._record(definition, "Warning", "SecretLeftAlone", note)
         if copies:
             self._left_alone[definition.key] = {copy.metadata.uid for copy in copies}
 

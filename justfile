@@ -36,7 +36,7 @@ startable := "cancel_on_signal,maintain,run,run_controller,run_openbao,run_progr
     TEST_PYTHON="$1" .ci/setup demo,dev
     shift && TEST_PYTHON={{ version }} just fast "$@"
 
-# Simulate the program in a world that is out of order, on all cores: --seeds N, --from SEED, --minutes M, --help
+# Simulate the program under faults, on all cores: --seeds N, --from SEED, --minutes M, --help
 [positional-arguments]
 @simulate *options:
     python -m tests.simulation "$@"

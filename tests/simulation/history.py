@@ -1,4 +1,4 @@
-"""What the servers saw, line by line: the same seed gives the same lines, byte for byte."""
+"""Record what the servers see. The same seed gives the same lines, byte for byte."""
 
 from hashlib import blake2b
 
@@ -6,7 +6,7 @@ import trio
 
 
 class History:
-    """Grows while the world runs."""
+    """The lines of one run."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

@@ -1,9 +1,8 @@
-"""A process that is stopped, as by SIGSTOP, while the rest of the world goes on in the same run of Trio.
+"""Pause a process, as SIGSTOP does, while the rest of the simulation goes on in the same run of Trio.
 
-Each task knows which replica it is of. While that is stopped, what would wake a task is noted and not carried out: the
-task goes on after the replica does, as it finds the world then. Trio offers no such thing, so its runner's own way to
-wake a task is replaced for the length of a run; that is the one place where the simulator lays hands on Trio, beside
-the seed of its scheduler (chance.py).
+Each task belongs to a replica, by a context variable. While a replica is paused, its tasks that become runnable are
+held back, and run when it is resumed. Trio has no interface for that, so `Runner.reschedule` is patched for the length
+of a run. Only this module and scheduler.py patch Trio.
 """
 
 from collections.abc import Iterator
@@ -16,11 +15,11 @@ from trio._core import _run
 from trio.lowlevel import Task
 
 REPLICA: ContextVar[str] = ContextVar("replica", default="")
-"""Whose task this is; empty for the rest of the world."""
+"""The replica that a task belongs to; empty for the rest of the simulation."""
 
 
 class Freezer:
-    """Those that are stopped, and their tasks that would be awake."""
+    """The paused replicas, and their tasks that are held back."""
 
     def __init__(self) -> None:
         self._held: dict[str, list[Task]] = {}
@@ -36,7 +35,7 @@ class Freezer:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Let Trio ask here whether a task may be woken."""
+        """Patch Trio to hold back the tasks of paused replicas."""
         wake = _run.Runner.reschedule
 
         def reschedule(runner: _run.Runner, task: Task, next_send: outcome.Outcome[object] = _run._NO_SEND) -> None:

@@ -1,19 +1,19 @@
-"""What happens in one run, as data: a seed leads to one plan, and a plan to one run.
+"""The plan of one run, as data. A seed determines a plan, and a plan determines a run.
 
-A plan can be shrunk: its events may be left out one by one, and what is left means the same as before.
+A plan can be shrunk: each event may be left out, and the others mean the same as before.
 """
 
 from collections.abc import Collection
 from typing import NamedTuple
 
 from secrets_manager.config import LeaseConfig
-from tests.simulation.machines import Paused
-from tests.simulation.stage import Action
+from tests.simulation.environment import Action
+from tests.simulation.nemesis import Pause
 from tests.simulation.steps import Step
 
 
 class Settings(NamedTuple):
-    """The installation, and the machines that it runs on. Times in seconds."""
+    """The configuration of the program, the servers and the network. Times in seconds."""
 
     replicas: int = 1
     lease: LeaseConfig = LeaseConfig()
@@ -21,25 +21,25 @@ class Settings(NamedTuple):
     period: float = 60.0
     list_period: float = 1.0
     by_namespace: bool = False
-    """Whether each namespace is watched by itself."""
+    """Whether the program watches each namespace by itself."""
     restricted: bool = False
-    """Whether a namespace may name only paths of its own, and shared ones."""
+    """Whether definitions may use only the paths of their namespace, and shared ones."""
     token_ttl: int = 3600
     token_max_ttl: int = 0
     lists: bool = True
-    """Whether Vault lists versions."""
-    road_to_kubernetes: float = 0.0
-    road_to_vault: float = 0.0
+    """Whether Vault lists versions, as OpenBao does."""
+    latency_to_kubernetes: float = 0.0
+    latency_to_vault: float = 0.0
     restart: float = 1.0
-    """Between the end of a process and the next one."""
+    """Between the end of a process and its next start."""
     collected_every: float = 0.0
-    """How often the garbage collector comes; 0: at once."""
+    """The period of the garbage collector; 0: at once."""
     duration: float = 600.0
     """Until all faults end."""
 
 
-class Bout(NamedTuple):
-    """For some time a part of the requests of some steps meets one kind of fault."""
+class FaultWindow(NamedTuple):
+    """For some time, one kind of fault is injected into a part of the requests of some steps."""
 
     at: float
     seconds: float
@@ -47,17 +47,17 @@ class Bout(NamedTuple):
     steps: tuple[Step, ...]
     rate: float
     replica: int | None = None
-    """None: all of them."""
+    """None: every replica."""
 
 
-class Act(NamedTuple):
-    """One action, at its time."""
+class ScheduledAction(NamedTuple):
+    """One action at its time."""
 
     at: float
     action: Action
 
 
-Event = Bout | Act
+Event = FaultWindow | ScheduledAction
 
 
 class Plan(NamedTuple):
@@ -66,12 +66,13 @@ class Plan(NamedTuple):
     events: tuple[Event, ...]
 
     def only(self, kept: Collection[int]) -> "Plan":
-        """The same with these events alone, by their numbers."""
+        """Return the same plan with these events alone, by their numbers."""
         return self._replace(events=tuple(event for number, event in enumerate(self.events) if number in kept))
 
 
 def pauses(plan: Plan) -> bool:
-    """Whether any process is stopped in it."""
+    """Return whether a plan pauses any process."""
     return any(
-        isinstance(event.action, Paused) if isinstance(event, Act) else event.kind == "paused" for event in plan.events
+        isinstance(event.action, Pause) if isinstance(event, ScheduledAction) else event.kind == "paused"
+        for event in plan.events
     )

@@ -1,6 +1,6 @@
-"""Faults that are planted into the program, to see that the simulator finds them.
+"""Plant known faults into the program, to measure whether the simulator finds them.
 
-Most are faults that this project has had, and that tests of their own keep out. Each takes one precaution away.
+Most are faults that the program once had, and that tests of their own keep out. Each removes one precaution.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +38,7 @@ Plant = Callable[[], AbstractContextManager[object]]
 
 
 def _nothing(*_: object, **__: object) -> None:
-    """Do nothing in place of something."""
+    """Do nothing."""
 
 
 async def _nothing_async(*_: object) -> None:
@@ -120,7 +120,7 @@ def _still_probing(state: health.Health, *, now: float) -> health.Health:
 
 
 class _NeverExpired(Exception):
-    """What no server says."""
+    """Raised by no server."""
 
 
 _definition_changed = Controller._definition_changed
@@ -172,11 +172,11 @@ PLANTED: Mapping[str, Plant] = {
     "series stay": _replaced(SecretMetrics, "forget", _nothing),
     "sources stay in use": _replaced(Sources, "release", _nothing),
 }
-"""By what is wrong then."""
+"""By a description of the fault."""
 
 
 @contextmanager
 def planted(name: str) -> Iterator[None]:
-    """Let the program have this fault; none where the name is empty."""
+    """Plant a fault; none where the name is empty."""
     with PLANTED[name]() if name else nullcontext():
         yield

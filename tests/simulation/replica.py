@@ -1,6 +1,6 @@
-"""One replica: the whole program, as supervisor.py composes it, short of sockets, signals and the file system.
+"""Run one replica: the whole program as supervisor.py composes it, without sockets, signals and the file system.
 
-Kubernetes starts it again each time that it ends.
+It is started again each time that it ends, as Kubernetes does.
 """
 
 import logging
@@ -32,13 +32,13 @@ from secrets_manager.liveness import Liveness
 from secrets_manager.metrics import BackendMetrics, ControllerMetrics, VaultMetrics
 from secrets_manager.net.transport import Caller, Spread
 from tests.doubles.kube_transport import virtual_time
+from tests.simulation.network import Link, WatchLink
 from tests.simulation.pausing import REPLICA
-from tests.simulation.promises import Promise
-from tests.simulation.road import Road, WatchRoad
+from tests.simulation.properties import Property
 from tests.simulation.servers import COMMON, NAMESPACES
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.simulation import Simulation
 
 log = logging.getLogger(__name__)
 
@@ -47,93 +47,89 @@ CALL_TIMEOUT = 10.0
 
 
 class Replica:
-    """Lives again and again. Its identity is that of its present life."""
+    """Restarts for ever. Its identity is that of its present process."""
 
-    def __init__(self, world: "World", number: int) -> None:
+    def __init__(self, simulation: "Simulation", number: int) -> None:
         self.number = number
         self.identity = ""
-        self.clock_off = 0.0
+        self.clock_skew = 0.0
         self.registry = CollectorRegistry()
         self.liveness = Liveness(lambda: "")
         self.leader: Elector = Unopposed()
         self.controller: Controller | None = None
         self.ending = True
-        """Whether it is about to end, and nothing can be asked of it any more."""
-        self._world = world
-        self._lives = 0
-        self._life = trio.CancelScope()
+        """Whether the process ends or has ended."""
+        self._simulation = simulation
+        self._starts = 0
+        self._scope = trio.CancelScope()
         self._term = trio.CancelScope()
-        self._cut_until = 0.0
+        self._partitioned_until = 0.0
 
     async def run(self) -> None:
-        """Live for ever."""
+        """Run process after process."""
         while True:
-            await self._live()
-            await trio.sleep(self._world.plan.settings.restart)
-
-    # What befalls it
+            await self._run_once()
+            await trio.sleep(self._simulation.plan.settings.restart)
 
     def kill(self) -> None:
-        """End it here and now: nothing more of it reaches anybody."""
+        """End the process at once: nothing more of it reaches a server."""
         self.ending = True
-        self._world.history.note(f"{self.identity} is killed")
+        self._simulation.history.note(f"{self.identity} is killed")
         self.identity = ""
-        self._life.cancel()
+        self._scope.cancel()
 
     def stop(self) -> None:
-        """Ask it to end."""
+        """Ask the process to end."""
         self.ending = True
         self._term.cancel()
 
-    def cut_off(self, seconds: float) -> None:
-        self._cut_until = max(self._cut_until, trio.current_time() + seconds)
+    def partition(self, seconds: float) -> None:
+        self._partitioned_until = max(self._partitioned_until, trio.current_time() + seconds)
 
     @property
-    def is_cut_off(self) -> bool:
-        return trio.current_time() < self._cut_until
+    def is_partitioned(self) -> bool:
+        return trio.current_time() < self._partitioned_until
 
     async def connected(self) -> None:
-        while self.is_cut_off:  # noqa: ASYNC110 - it may be prolonged meanwhile
-            await trio.sleep_until(self._cut_until)
+        while self.is_partitioned:  # noqa: ASYNC110 - the partition may be prolonged meanwhile
+            await trio.sleep_until(self._partitioned_until)
 
     def samples(self, family: str) -> dict[tuple[str, ...], float]:
-        """Those of a metric, by the texts of their labels."""
+        """Return the samples of a metric, by the values of their labels."""
         collected = self.registry._names_to_collectors[family].collect()
         samples = [sample for metric in collected for sample in metric.samples if sample.name == family]
         return {tuple(sample.labels.values()): sample.value for sample in samples}
 
-    def is_dead(self, life: str) -> bool:
+    def is_gone(self, life: str) -> bool:
         return life != self.identity
 
-    # Its life
-
-    async def _live(self) -> None:
-        self._lives += 1
-        self.identity = f"replica-{self.number}-{self._lives}"
+    async def _run_once(self) -> None:
+        self._starts += 1
+        self.identity = f"replica-{self.number}-{self._starts}"
         REPLICA.set(self.identity)
-        self._life, self._term = trio.CancelScope(), trio.CancelScope()
+        self._scope, self._term = trio.CancelScope(), trio.CancelScope()
         self.registry = CollectorRegistry()
         self.ending = False
-        self._world.history.note(f"{self.identity} begins")
+        self._simulation.history.note(f"{self.identity} begins")
         try:
-            with self._life:
+            with self._scope:
                 await self._process()
         except* LeadershipLost as group:
-            self._world.lost_leadership(self, str(group.exceptions[0]))
+            self._simulation.on_lost_leadership(self, str(group.exceptions[0]))
         except* Exception as group:
             log.error("the process has ended", exc_info=group)  # noqa: TRY400 - it is one
-            self._world.fail(Promise.LIFE, f"{group.exceptions!r}")
+            self._simulation.fail(Property.NO_EXIT, f"{group.exceptions!r}")
         self.ending = True
         if self.identity:
-            self._world.history.note(f"{self.identity} ends")
+            self._simulation.history.note(f"{self.identity} ends")
         self.identity = ""
 
     async def _process(self) -> None:
-        config = configuration(self._world)
-        chance = Random(f"{self._world.plan.seed} {self.identity}")
-        async with self._client() as client, self._backend(config.vault, chance) as backend:
+        config = configuration(self._simulation)
+        random = Random(f"{self._simulation.plan.seed} {self.identity}")
+        async with self._client() as client, self._backend(config.vault, random) as backend:
             self.leader = elector(
-                config, client, namespace="default", identity=self.identity, random=chance, clock=self._clock
+                config, client, namespace="default", identity=self.identity, random=random, clock=self._clock
             )
             self.controller = controller = Controller(
                 client,
@@ -142,7 +138,7 @@ class Replica:
                 ControllerMetrics(self.registry),
                 BackendMetrics(self.registry),
                 identity=self.identity,
-                random=chance,
+                random=random,
                 clock=self._clock,
             )
             leader = self.leader
@@ -158,37 +154,37 @@ class Replica:
     async def _client(self) -> AsyncIterator[KubeClient]:
         headers = [("Accept", JSON), ("User-Agent", USER_AGENT)]
         async with (
-            aclosing(Spread(lambda: Road(self._world, self, to_vault=False))) as spread,
+            aclosing(Spread(lambda: Link(self._simulation, self, to_vault=False))) as spread,
             httpx.AsyncClient(
-                transport=WatchRoad(self._world, self), base_url=KUBERNETES, timeout=CALL_TIMEOUT, trust_env=False
+                transport=WatchLink(self._simulation, self), base_url=KUBERNETES, timeout=CALL_TIMEOUT, trust_env=False
             ) as watches,
         ):
             yield KubeClient(Caller(spread, base_url=KUBERNETES, headers=headers, timeout=CALL_TIMEOUT), watches)
 
     @asynccontextmanager
-    async def _backend(self, config: VaultConfig, chance: Random) -> AsyncIterator[Backend]:
+    async def _backend(self, config: VaultConfig, random: Random) -> AsyncIterator[Backend]:
         metrics = VaultMetrics(self.registry, config)
 
-        def roads(_: object) -> Spread:
-            return Spread(lambda: Road(self._world, self, to_vault=True), within=config.timeout, max_body=MAX_BODY)
+        def links(_: object) -> Spread:
+            return Spread(lambda: Link(self._simulation, self, to_vault=True), within=config.timeout, max_body=MAX_BODY)
 
-        async with aclosing(VaultClient(address_of(config.url), roads, count=metrics.request)) as client:
-            keeper = TokenKeeper(client, auth_method(config), config, metrics, random=chance)
+        async with aclosing(VaultClient(address_of(config.url), links, count=metrics.request)) as client:
+            keeper = TokenKeeper(client, auth_method(config), config, metrics, random=random)
             within = REQUESTS_OF_A_READ * config.timeout
             yield VaultBackend(
                 client, keeper, engine_of(config.engine), metrics, certificates_of(config), within=within
             )
 
     def _clock(self) -> datetime:
-        return virtual_time() + timedelta(seconds=self.clock_off)
+        return virtual_time() + timedelta(seconds=self.clock_skew)
 
 
-def configuration(world: "World") -> Config:
-    settings, credentials = world.plan.settings, world.vault.credentials
+def configuration(simulation: "Simulation") -> Config:
+    settings, credentials = simulation.plan.settings, simulation.vault.credentials
     allowed = ("secret/data/{namespace}/*", f"secret/data/{COMMON}/*") if settings.restricted else ()
     return Config(
         lease=settings.lease,
-        vault=VaultConfig(url=world.vault.state.url, role_id=credentials.role_id, secret_id=credentials.secret_id),
+        vault=VaultConfig(url=simulation.vault.state.url, role_id=credentials.role_id, secret_id=credentials.secret_id),
         controller=ControllerConfig(
             reconcile_period=settings.period,
             list_period=settings.list_period,

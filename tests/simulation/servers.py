@@ -1,4 +1,4 @@
-"""The two servers as the world has them: the doubles, with the past that a server which is behind still shows."""
+"""The in-memory Kubernetes and Vault of a simulation. Reads of Kubernetes may be answered from an earlier state."""
 
 from bisect import bisect_right
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from tests.doubles import vault as double
 from tests.doubles.kube_transport import administrator, virtual_time
 from tests.doubles.vault import VaultState
 from tests.simulation.faults import answer_of
-from tests.simulation.steps import Ask, Step
+from tests.simulation.steps import Call, Step
 
-PEOPLE, ITSELF = "people", "kubernetes"
+USERS, ITSELF = "users", "kubernetes"
 LEASE = Key("leases.coordination.k8s.io", "default", "5ac9a181.secrets-manager.tuenti.io")
 DEFINITIONS = "secretdefinitions.secrets-manager.tuenti.io"
 NAMESPACES = ("shop", "tenant-b", "team-c")
@@ -26,20 +26,20 @@ COMMON, ELSEWHERE = "common", "elsewhere"
 FOLDERS = (*NAMESPACES, COMMON, ELSEWHERE)
 
 Listener = Callable[[Change, str], None]
-"""Called with each change, and who made it."""
+"""Called with each change and its author."""
 
 
 class Kubernetes:
-    """The API of one cluster. Who writes is known, and when each revision was made."""
+    """The API of one cluster, which knows the author and the time of each revision."""
 
     def __init__(self, *, collected_every: float, changed: Listener) -> None:
         self.cluster = Cluster(now=virtual_time, crds=(CRD,))
         self.cluster.cleans_up = not collected_every
         self._coordination = Cluster(now=virtual_time)
-        """Leases have a storage of their own, as Kubernetes allows it: so no watch is woken by them."""
+        """Leases have a storage of their own, so that they wake no watch."""
         self.user = administrator(self.cluster)
         self._collected_every = collected_every
-        self._writer = PEOPLE
+        self._writer = USERS
         self._changed = changed
         self._news = trio.Event()
         self._seen = self.cluster.storage.revision
@@ -51,33 +51,33 @@ class Kubernetes:
 
     @property
     def holder(self) -> str:
-        """Whom the lease names."""
+        """The holder of the lease."""
         return text(self._coordination.storage.get(LEASE), "spec", "holderIdentity")
 
-    def handle(self, ask: Ask, *, behind: float = 0.0) -> Reply | Watch:
-        if ask.step is Step.LEASE:
-            return self._coordination.handle(_request(ask))
-        self._writer = ask.who if ask.writes else ITSELF
+    def handle(self, call: Call, *, behind: float = 0.0) -> Reply | Watch:
+        if call.step is Step.LEASE:
+            return self._coordination.handle(_request(call))
+        self._writer = call.who if call.writes else ITSELF
         try:
-            return self.cluster.handle(_request(ask), as_of=self._revision_before(behind) if behind else None)
+            return self.cluster.handle(_request(call), as_of=self._revision_before(behind) if behind else None)
         finally:
-            self._writer = PEOPLE
+            self._writer = USERS
 
-    def answer(self, ask: Ask, *, behind: float = 0.0) -> Answer:
-        """Handle what is no watch."""
-        reply = self.handle(ask, behind=behind)
+    def answer(self, call: Call, *, behind: float = 0.0) -> Answer:
+        """Handle a call."""
+        reply = self.handle(call, behind=behind)
         assert isinstance(reply, Reply)
         return Answer(reply.status, [(b"Content-Type", reply.content_type.encode())], reply.body)
 
     async def collect(self) -> None:
-        """Be Kubernetes' own controllers, where they take their time."""
+        """Run garbage collection with a delay."""
         while self._collected_every:
             await self._news.wait()
             await trio.sleep(self._collected_every)
             self._news = trio.Event()
             self._writer = ITSELF
             self.cluster.clean_up()
-            self._writer = PEOPLE
+            self._writer = USERS
 
     def _revision_before(self, seconds: float) -> int:
         index = bisect_right(self._times, trio.current_time() - seconds) - 1
@@ -85,24 +85,24 @@ class Kubernetes:
 
     def _on_change(self) -> None:
         storage = self.cluster.storage
-        if storage.revision == self._seen:  # it was compacted
+        if storage.revision == self._seen:  # a compaction
             return
         self._seen = storage.revision
         self._news.set()
         self._times.append(trio.current_time())
         self._revisions.append(storage.revision)
         writer = self._writer
-        if writer != PEOPLE:
-            self._writer = ITSELF  # what follows the first change is Kubernetes' own clean-up
+        if writer != USERS:
+            self._writer = ITSELF  # what follows the first change is garbage collection
         self._changed(storage._changes[-1], writer)
 
 
-def _request(ask: Ask) -> Request:
-    return Request(ask.method, ask.path, ask.query, ask.body, ask.content_type or "application/json")
+def _request(call: Call) -> Request:
+    return Request(call.method, call.path, call.query, call.body, call.content_type or "application/json")
 
 
 class Vault:
-    """The store, whose values tell where they are from: canary-PATH-NUMBER-KEY."""
+    """The store. A value names its origin: canary-PATH-NUMBER-KEY."""
 
     FIELDS = ("k1", "k2")
 
@@ -141,12 +141,12 @@ class Vault:
         self.readable[folder], self.listable[folder] = read, listing
         self._set_policy()
 
-    def drop_tokens(self) -> None:
+    def revoke_tokens(self) -> None:
         for token in self.state.tokens.alive():
             self.state.revoke_token(token)
 
     def held(self, path: str) -> tuple[int, Object] | None:
-        """The number of the newest version of a path, and its values; None where there is nothing to read."""
+        """Return the newest version of a path and its values; None where there is nothing to read."""
         mount, rest = self.state._routed(f"secret/data/{path}")
         found = mount.read(rest, 0)
         if found.status != 200 or found.data is None:
@@ -155,10 +155,10 @@ class Vault:
         assert isinstance(version, int)
         return version, mapping(found.data, "data")
 
-    def answer(self, ask: Ask) -> Answer:
+    def answer(self, call: Call) -> Answer:
         self.state.requests.clear()
-        body = mapping(parse(ask.body)) if ask.body else {}
-        return answer_of(self.state.handle(double.Request(ask.method, ask.path, ask.token, ask.query, body)))
+        body = mapping(parse(call.body)) if call.body else {}
+        return answer_of(self.state.handle(double.Request(call.method, call.path, call.token, call.query, body)))
 
     def _set_policy(self) -> None:
         read = [f"secret/data/{folder}/*" for folder in FOLDERS if self.readable[folder]]

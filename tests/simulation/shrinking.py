@@ -1,16 +1,16 @@
-"""Makes a plan that fails smaller: events are left out, many at once and then one by one, as long as it still fails.
+"""Shrink a failing plan: leave out events, many at once and then one by one, as long as it still fails.
 
-This is delta debugging (ddmin). A plan fails in the same way as before if it breaks the same promise.
+This is delta debugging (ddmin). A smaller plan counts if it violates the same property.
 """
 
 from collections.abc import Callable, Collection
 
 Fails = Callable[[Collection[int]], bool]
-"""Whether the plan fails in the same way with these events alone."""
+"""Whether the plan violates the same property with these events alone."""
 
 
 def shrunk(events: int, fails: Fails, *, tries: int = 200) -> list[int]:
-    """The numbers of events without any of which it would not fail, as far as so many tries show."""
+    """Return the numbers of the events that the failure needs, within a number of tries."""
     kept = list(range(events))
     size = max(1, events // 2)
     while True:

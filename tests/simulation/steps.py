@@ -1,4 +1,4 @@
-"""The steps of the program's life, by what goes over the wire: what a fault may meet."""
+"""Classify requests by their purpose: the steps that faults are injected into."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Step(StrEnum):
-    """What one request is for."""
+    """The purpose of a request."""
 
     LIST = "list"
     WATCH = "watch"
@@ -27,8 +27,8 @@ OF_VAULT = (Step.READ, Step.LISTING, Step.LOGIN, Step.TOKEN, Step.HEALTH)
 COLLECTIONS = ("/secrets", "/secretdefinitions")
 
 
-class Ask(NamedTuple):
-    """One request, as it leaves a replica. Its repr holds no body."""
+class Call(NamedTuple):
+    """One request of a replica. Its repr holds no body."""
 
     who: str
     step: Step

@@ -1,4 +1,4 @@
-"""The simulator keeps its own promises: a seed is repeatable, a fault is found and made small, a pause is a pause."""
+"""The simulator is deterministic, finds and shrinks a planted fault, and pauses processes."""
 
 import subprocess
 import sys
@@ -10,46 +10,54 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.simulation.drawing import draw
+from tests.simulation.coverage import missing
 from tests.simulation.faults import KINDS, PAIRS
-from tests.simulation.machines import TokensDie, WatchesEnd
+from tests.simulation.generator import generate
+from tests.simulation.nemesis import EndWatches, RevokeTokens
 from tests.simulation.pausing import REPLICA, Freezer
-from tests.simulation.people import Define, Name, Rotate, Undefine
-from tests.simulation.plan import Act, Bout, Event, Plan, Settings
+from tests.simulation.plan import Event, FaultWindow, Plan, ScheduledAction, Settings
 from tests.simulation.planted import planted
-from tests.simulation.promises import Promise
+from tests.simulation.properties import Property
 from tests.simulation.shrinking import shrunk
-from tests.simulation.situations import missing
+from tests.simulation.simulation import simulate
 from tests.simulation.steps import Step
-from tests.simulation.world import simulate
+from tests.simulation.workload import Define, DeleteDefinition, Name, Rotate
 
 ROOT = Path(__file__).parents[2]
 APP = Name("shop", "shop-d0")
-ROTATE = Act(0.0, Rotate(("shop/one",)))
-DEFINE = Act(0.0, Define(APP, "shop-s0", (("a", "shop/one", "k1"),)))
-INHERIT = Act(0.0, Define(Name("shop", "shop-d1"), "shop-s1", (("a", "shop/one", "k1"),), inherited=True))
+ROTATE = ScheduledAction(0.0, Rotate(("shop/one",)))
+DEFINE = ScheduledAction(0.0, Define(APP, "shop-s0", (("a", "shop/one", "k1"),)))
+INHERIT = ScheduledAction(0.0, Define(Name("shop", "shop-d1"), "shop-s1", (("a", "shop/one", "k1"),), inherited=True))
 
 
 def plan(*events: Event, duration: float = 60.0) -> Plan:
     return Plan(1, Settings(duration=duration, period=5.0), events)
 
 
-def test_a_world_in_order_stays_in_order() -> None:
-    outcome = simulate(plan(ROTATE, DEFINE, Act(20.0, Rotate(("shop/one",)))))
+def test_a_run_without_faults_converges() -> None:
+    outcome = simulate(plan(ROTATE, DEFINE, ScheduledAction(20.0, Rotate(("shop/one",)))))
     assert outcome.failure == ""
     written = [line for line in outcome.history if "replica-0-1" in line and "secrets shop/shop-s0" in line]
     assert [line.split()[2] for line in written] == ["creates", "changes"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_of_fault_is_met_and_overcome(kind: str) -> None:
+def test_the_program_recovers_from_each_kind_of_fault(kind: str) -> None:
     steps = KINDS[kind].steps
-    course = [ROTATE, Act(1.0, DEFINE.action), *(Act(at, Rotate(("shop/one",))) for at in (10.0, 20.0, 30.0, 40.0))]
-    troubles = [Act(12.0, WatchesEnd(compacts=False)), Act(15.0, TokensDie()), Act(25.0, WatchesEnd(compacts=True))]
-    outcome = simulate(plan(*course, *troubles, Bout(0.0, 50.0, kind, steps, 0.7)))
+    course = [
+        ROTATE,
+        ScheduledAction(1.0, DEFINE.action),
+        *(ScheduledAction(at, Rotate(("shop/one",))) for at in (10.0, 20.0, 30.0, 40.0)),
+    ]
+    troubles = [
+        ScheduledAction(12.0, EndWatches(compacts=False)),
+        ScheduledAction(15.0, RevokeTokens()),
+        ScheduledAction(25.0, EndWatches(compacts=True)),
+    ]
+    outcome = simulate(plan(*course, *troubles, FaultWindow(0.0, 50.0, kind, steps, 0.7)))
     assert outcome.failure == ""
-    assert {step for name, step in outcome.situations if name == kind} <= {*steps}
-    assert any(name == kind for name, _ in outcome.situations)
+    assert {step for name, step in outcome.coverage if name == kind} <= {*steps}
+    assert any(name == kind for name, _ in outcome.coverage)
 
 
 @pytest.mark.real
@@ -59,7 +67,7 @@ def test_the_same_seed_has_the_same_history_in_another_process() -> None:
         subprocess.run(command, capture_output=True, check=True, cwd=ROOT, text=True).stdout for _ in range(2)
     )
     assert first == second
-    assert "asks" in first
+    assert "sends" in first
 
 
 def test_a_plan_has_the_same_history_each_time_and_another_seed_has_another_one() -> None:
@@ -67,23 +75,29 @@ def test_a_plan_has_the_same_history_each_time_and_another_seed_has_another_one(
     assert first.digest == second.digest != other.digest
 
 
-def test_a_seed_draws_one_plan_and_each_pair_of_fault_and_step_has_its_turn() -> None:
-    assert draw(7) == draw(7)
+def test_a_seed_has_one_plan_and_each_pair_of_fault_and_step_has_its_turn() -> None:
+    assert generate(7) == generate(7)
     drawn = {
         (event.kind, step)
         for seed in range(len(PAIRS))
-        for event in draw(seed).events
-        if isinstance(event, Bout)
+        for event in generate(seed).events
+        if isinstance(event, FaultWindow)
         for step in event.steps
     }
     assert drawn == set(PAIRS)
 
 
 def test_a_planted_fault_is_found_and_its_plan_shrunk() -> None:
-    whole = plan(ROTATE, DEFINE, INHERIT, Act(5.0, Rotate(("shop/two",))), Act(9.0, Undefine(APP)))
+    whole = plan(
+        ROTATE,
+        DEFINE,
+        INHERIT,
+        ScheduledAction(5.0, Rotate(("shop/two",))),
+        ScheduledAction(9.0, DeleteDefinition(APP)),
+    )
     with planted("the finalizer of the original stays"):
-        assert simulate(whole).broken is Promise.TRUTH
-        kept = shrunk(len(whole.events), lambda kept: simulate(whole.only(kept)).broken is Promise.TRUTH)
+        assert simulate(whole).broken is Property.CONVERGENCE
+        kept = shrunk(len(whole.events), lambda kept: simulate(whole.only(kept)).broken is Property.CONVERGENCE)
     assert [whole.events[number] for number in kept] == [ROTATE, INHERIT]
     assert simulate(whole).failure == ""
 
@@ -101,10 +115,10 @@ def test_what_is_shrunk_fails_by_what_is_left() -> None:
     assert shrunk(20, fails, tries=1) == list(range(10, 20)) or shrunk(20, fails, tries=1) == list(range(20))
 
 
-def test_situations_that_never_came_are_named() -> None:
+def test_pairs_that_were_never_injected_are_listed() -> None:
     assert missing(Counter(PAIRS)) == []
     assert missing(Counter(PAIRS[1:])) == [PAIRS[0]]
-    assert ("lost", Step.LEASE) in PAIRS
+    assert ("unreachable", Step.LEASE) in PAIRS
 
 
 async def test_a_replica_that_is_paused_takes_no_step_until_it_goes_on(autojump_clock: MockClock) -> None:

@@ -1,6 +1,6 @@
-"""A seed leads to a plan, by swarm testing: each seed draws which kinds of actions and of faults it uses at all.
+"""Generate the plan of a seed by swarm testing: each seed enables a random subset of all actions and faults.
 
-Every plan has one bout more, of the pair of fault and step whose turn it is: so no situation is left out for long.
+Each plan has one more fault window, for the pair of fault and step whose turn it is, so that none stays uncovered.
 """
 
 from collections.abc import Callable
@@ -8,32 +8,32 @@ from random import Random
 from typing import TypeVar
 
 from secrets_manager.config import LeaseConfig
+from tests.simulation.environment import Action
 from tests.simulation.faults import KINDS, PAIRS
-from tests.simulation.machines import ClockJumps, CutOff, Killed, Paused, Stopped, TokensDie, WatchesEnd
-from tests.simulation.people import (
+from tests.simulation.nemesis import ClockSkew, EndWatches, Kill, Partition, Pause, RevokeTokens, Terminate
+from tests.simulation.plan import Event, FaultWindow, Plan, ScheduledAction, Settings
+from tests.simulation.servers import COMMON, ELSEWHERE, FOLDERS, NAMESPACES
+from tests.simulation.workload import (
     EDITS,
     FOREIGN,
-    Allow,
     Annotate,
-    CrdGoes,
+    Contend,
+    CreateForeign,
     Define,
+    DeleteCrd,
+    DeleteDefinition,
+    DeleteNamespace,
+    DeletePath,
+    DeleteSecret,
     DeleteVersion,
     Edit,
-    Fight,
-    Foreign,
-    ForgetPath,
     Name,
-    NamespaceGoes,
-    Remove,
+    OverwriteStatus,
     Rename,
     Rotate,
-    SpoilStatus,
-    Undefine,
+    SetPolicy,
     UndeleteVersion,
 )
-from tests.simulation.plan import Act, Bout, Event, Plan, Settings
-from tests.simulation.servers import COMMON, ELSEWHERE, FOLDERS, NAMESPACES
-from tests.simulation.stage import Action
 
 T = TypeVar("T")
 Draw = Callable[[Random], Action]
@@ -44,19 +44,19 @@ LEASES = (
     LeaseConfig(enabled=True, duration=30.0, renew_deadline=20.0, retry_period=5.0),
     LeaseConfig(enabled=True, duration=60.0, renew_deadline=40.0, retry_period=10.0),
 )
-ROADS = (0.0, 0.0, 0.0, 0.005, 0.3)
+LATENCIES = (0.0, 0.0, 0.0, 0.005, 0.3)
 DEFINITIONS, SECRETS = 4, 5
-"""So many names there are of each in a namespace."""
+"""The number of names of each in a namespace."""
 
 
-def draw(seed: int) -> Plan:
-    """The plan of a seed."""
+def generate(seed: int) -> Plan:
+    """Return the plan of a seed."""
     random = Random(f"plan {seed}")
     settings = _settings(random)
-    events: list[Event] = [*_beginning(random), *_actions(random, settings), *_bouts(random, settings)]
+    events: list[Event] = [*_initial_actions(random), *_actions(random, settings), *_fault_windows(random, settings)]
     kind, step = PAIRS[seed % len(PAIRS)]
     at = random.uniform(0.0, settings.duration / 2)
-    events.append(Bout(at, random.uniform(10.0, settings.duration / 2), kind, (step,), _rate(kind, random)))
+    events.append(FaultWindow(at, random.uniform(10.0, settings.duration / 2), kind, (step,), _rate(kind, random)))
     return Plan(seed, settings, tuple(sorted(events, key=lambda event: event.at)))
 
 
@@ -73,8 +73,8 @@ def _settings(random: Random) -> Settings:
         token_ttl=random.choice((60, 600, 3600)),
         token_max_ttl=random.choice((0, 0, 300, 900)),
         lists=random.random() < 0.75,
-        road_to_kubernetes=random.choice(ROADS),
-        road_to_vault=random.choice(ROADS),
+        latency_to_kubernetes=random.choice(LATENCIES),
+        latency_to_vault=random.choice(LATENCIES),
         restart=random.choice((0.5, 5.0, 30.0)),
         collected_every=random.choice((0.0, 0.0, 2.0, 20.0)),
         duration=random.uniform(200.0, 600.0),
@@ -125,51 +125,51 @@ def _rotate_many(random: Random) -> Rotate:
     return Rotate(tuple(paths * 2))
 
 
-PEOPLE: dict[str, Draw] = {
+USERS: dict[str, Draw] = {
     "define": _define,
     "rename": _rename,
     "force": lambda random: Annotate(_name(random), "force-sync", f"{random.random()}"),
     "adopt": lambda random: Annotate(_name(random), "adopt", random.choice(("true", None))),
-    "undefine": lambda random: Undefine(_name(random)),
-    "spoil status": lambda random: SpoilStatus(_name(random)),
+    "undefine": lambda random: DeleteDefinition(_name(random)),
+    "spoil status": lambda random: OverwriteStatus(_name(random)),
     "edit": lambda random: Edit(_secret(random), random.choice(sorted(EDITS))),
-    "remove": lambda random: Remove(_secret(random)),
-    "foreign": lambda random: Foreign(_secret(random), random.choice(sorted(FOREIGN))),
-    "fight": lambda random: Fight(
+    "remove": lambda random: DeleteSecret(_secret(random)),
+    "foreign": lambda random: CreateForeign(_secret(random), random.choice(sorted(FOREIGN))),
+    "contend": lambda random: Contend(
         _secret(random), random.choice(("a value", "a key more", "the label", "the owner")),
         random.choice((0.3, 2.0, 10.0)), random.choice((3, 10, 120)),
     ),
-    "namespace goes": lambda random: NamespaceGoes(random.choice(NAMESPACES), random.choice((0.0, 3.0, 60.0))),
-    "crd goes": lambda random: CrdGoes(random.choice((0.0, 3.0, 60.0))),
+    "namespace goes": lambda random: DeleteNamespace(random.choice(NAMESPACES), random.choice((0.0, 3.0, 60.0))),
+    "crd goes": lambda random: DeleteCrd(random.choice((0.0, 3.0, 60.0))),
     "rotate": lambda random: Rotate((_path(random),)),
     "rotate many": _rotate_many,
     "delete version": lambda random: DeleteVersion(_path(random)),
     "undelete version": lambda random: UndeleteVersion(_path(random)),
-    "forget path": lambda random: ForgetPath(_path(random)),
-    "allow": lambda random: Allow(random.choice(FOLDERS), random.random() < 0.7, random.random() < 0.7),
+    "forget path": lambda random: DeletePath(_path(random)),
+    "allow": lambda random: SetPolicy(random.choice(FOLDERS), random.random() < 0.7, random.random() < 0.7),
 }  # fmt: skip
 MACHINES: dict[str, Draw] = {
-    "killed": lambda random: Killed(random.randrange(3)),
-    "stopped": lambda random: Stopped(random.randrange(3)),
-    "paused": lambda random: Paused(random.randrange(3), random.choice((0.5, 5.0, 20.0, 60.0))),
-    "cut off": lambda random: CutOff(random.randrange(3), random.choice((1.0, 12.0, 60.0))),
-    "clock jumps": lambda random: ClockJumps(random.randrange(3), random.choice((-3600.0, -5.0, 5.0, 86400.0))),
-    "tokens die": lambda _: TokensDie(),
-    "watches end": lambda random: WatchesEnd(random.random() < 0.5),
+    "kill": lambda random: Kill(random.randrange(3)),
+    "terminated": lambda random: Terminate(random.randrange(3)),
+    "paused": lambda random: Pause(random.randrange(3), random.choice((0.5, 5.0, 20.0, 60.0))),
+    "partition": lambda random: Partition(random.randrange(3), random.choice((1.0, 12.0, 60.0))),
+    "clock skew": lambda random: ClockSkew(random.randrange(3), random.choice((-3600.0, -5.0, 5.0, 86400.0))),
+    "revoke tokens": lambda _: RevokeTokens(),
+    "watches end": lambda random: EndWatches(random.random() < 0.5),
 }
 RARE = ("namespace goes", "crd goes", "rotate many")
-"""Once or twice in a run at most: they leave little of it to others."""
+"""At most twice in a run, since they undo most of what happened before."""
 
 
-def _beginning(random: Random) -> list[Event]:
-    """Most paths hold something, and some definitions are there."""
+def _initial_actions(random: Random) -> list[Event]:
+    """Fill most paths, and create some definitions."""
     paths = tuple(f"{folder}/{name}" for folder in FOLDERS for name in IN_FOLDER if random.random() < 0.9)
-    first: list[Event] = [Act(0.0, Rotate(paths))]
-    return first + [Act(0.0, _define(random)) for _ in range(random.randrange(3, 9))]
+    first: list[Event] = [ScheduledAction(0.0, Rotate(paths))]
+    return first + [ScheduledAction(0.0, _define(random)) for _ in range(random.randrange(3, 9))]
 
 
 def _actions(random: Random, settings: Settings) -> list[Event]:
-    kinds = PEOPLE | (MACHINES if random.random() < 0.6 else {})
+    kinds = USERS | (MACHINES if random.random() < 0.6 else {})
     used = [name for name in kinds if random.random() < 0.4] or ["define"]
     gap = random.choice((2.0, 6.0, 20.0))
     events: list[Event] = []
@@ -179,12 +179,12 @@ def _actions(random: Random, settings: Settings) -> list[Event]:
         name = random.choice(used)
         rare += name in RARE
         if name not in RARE or rare <= 2:
-            events.append(Act(at, kinds[name](random)))
+            events.append(ScheduledAction(at, kinds[name](random)))
         at += random.expovariate(1 / gap)
     return events
 
 
-def _bouts(random: Random, settings: Settings) -> list[Event]:
+def _fault_windows(random: Random, settings: Settings) -> list[Event]:
     kinds = random.sample(sorted(KINDS), random.choice((0, 2, 4, 8)))
     events: list[Event] = []
     for kind in kinds:
@@ -194,12 +194,12 @@ def _bouts(random: Random, settings: Settings) -> list[Event]:
             steps = KINDS[kind].steps
             some = steps if random.random() < 0.3 else tuple(random.sample(steps, min(len(steps), 2)))
             replica = random.randrange(3) if random.random() < 0.3 else None
-            events.append(Bout(at, seconds, kind, some, _rate(kind, random), replica))
+            events.append(FaultWindow(at, seconds, kind, some, _rate(kind, random), replica))
     return events
 
 
 def _rate(kind: str, random: Random) -> float:
-    """Deaths are rare, or nothing else would be seen."""
-    if kind in ("killed before", "killed after", "stopped", "paused", "cut off"):
+    """Keep crashes rare, so that other faults have their time."""
+    if kind in ("crash before", "crash after", "terminated", "paused", "partition"):
         return random.choice((0.02, 0.1))
     return random.choice((0.05, 0.3, 1.0))

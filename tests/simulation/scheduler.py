@@ -1,4 +1,4 @@
-"""Takes all chance out of a run but that of its seed.
+"""Make a run deterministic: the order of tasks and of sets follows from the seed.
 
 Trio shuffles the tasks that may run next: two private names make that follow from a seed, as hypothesis does it. The
 order of a set follows from the hashes of what is in it. That of a text is fixed by PYTHONHASHSEED (runner.py), but that
@@ -16,8 +16,8 @@ from secrets_manager.backends.base import Folder, Source
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Let every order in the program follow from the seed."""
+def deterministic(seed: int) -> Iterator[None]:
+    """Seed the scheduler of Trio and the hashes of the program."""
     with (
         patch.object(_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True),
         patch.object(_run, "_r", Random(seed)),

@@ -1,4 +1,4 @@
-"""How often each kind of fault has met each step of the program: a coverage of situations, not of lines."""
+"""Count how often each kind of fault was injected into each step of the program."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ Pair = tuple[str, Step]
 
 
 def missing(met: Counter[Pair]) -> list[Pair]:
-    """Those that have never met."""
+    """Return the pairs that were never injected."""
     return [pair for pair in PAIRS if not met[pair]]
 
 
 def report(met: Counter[Pair]) -> Iterator[str]:
-    """A table: a line for each kind of fault, a column for each step."""
+    """Yield a table: a line for each kind of fault, a column for each step."""
     steps = OF_KUBERNETES + OF_VAULT
     yield " " * 18 + "".join(f"{step:>9}" for step in steps)
     kinds = dict.fromkeys(kind for kind, _ in PAIRS)
@@ -24,6 +24,6 @@ def report(met: Counter[Pair]) -> Iterator[str]:
         cells = (f"{met[kind, step]:>9}" if (kind, step) in possible else " " * 9 for step in steps)
         yield f"{kind:<18}" + "".join(cells)
     absent = missing(met)
-    yield f"{len(PAIRS) - len(absent)} of {len(PAIRS)} pairs have met" + (
+    yield f"{len(PAIRS) - len(absent)} of {len(PAIRS)} pairs covered" + (
         f"; never: {', '.join(f'{kind}/{step}' for kind, step in absent)}" if absent else ""
     )

@@ -1,4 +1,4 @@
-"""What every Secret, status and metric should be once all is well, computed from what the servers hold."""
+"""Check that the program has converged: compare Secrets, statuses and metrics with what the servers hold."""
 
 import base64
 from collections import Counter
@@ -7,38 +7,38 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, number, text
 from secrets_manager.demo.api.storage import Key
-from tests.simulation.people import FINALIZER, GROUP
 from tests.simulation.replica import Replica
 from tests.simulation.servers import COMMON, DEFINITIONS, NAMESPACES
+from tests.simulation.workload import FINALIZER, GROUP
 
 if TYPE_CHECKING:
-    from tests.simulation.world import World
+    from tests.simulation.simulation import Simulation
 
 
 class Sources(NamedTuple):
-    """What a definition's sources hold."""
+    """The content of a definition's sources."""
 
     versions: dict[str, int]
     data: dict[str, str]
     reasons: set[str]
-    """Why the Secret can't be made of them; none where it can."""
+    """Reasons why the Secret can't be built from them; empty where it can."""
     covered: bool
-    """Whether listings may hide the reasons: a path that can't be read any more is not read until it changes."""
+    """Whether listings may hide the reasons: a path that turns forbidden is not read before it changes."""
 
 
-def problems(world: "World") -> list[str]:
-    """What is not as it should be, in words."""
-    return [*_of_objects(world), *_of_leader(world)]
+def differences(simulation: "Simulation") -> list[str]:
+    """Describe each difference between the actual and the desired state."""
+    return [*_of_objects(simulation), *_of_leader(simulation)]
 
 
-def leftovers(world: "World") -> list[str]:
-    """What is in the leader's memory and metrics, and in use no more."""
-    leader = _leader(world)
-    return list(_of_memory(world, leader)) if leader is not None else []
+def leaks(simulation: "Simulation") -> list[str]:
+    """Describe what the leader keeps in memory and metrics without need."""
+    leader = _leader(simulation)
+    return list(_of_memory(simulation, leader)) if leader is not None else []
 
 
-def _of_objects(world: "World") -> Iterator[str]:
-    definitions, secrets = world.kubernetes.objects(DEFINITIONS), world.kubernetes.objects("secrets")
+def _of_objects(simulation: "Simulation") -> Iterator[str]:
+    definitions, secrets = simulation.kubernetes.objects(DEFINITIONS), simulation.kubernetes.objects("secrets")
     uids = {text(each, "metadata", "uid") for each in definitions.values()}
     for key, secret in secrets.items():
         controller = _controller(secret)
@@ -48,13 +48,13 @@ def _of_objects(world: "World") -> Iterator[str]:
         if text(definition, "metadata", "deletionTimestamp"):
             yield f"{key.namespace}/{key.name} is still being deleted"
         else:
-            for problem in _of_definition(world, key, definition, secrets):
+            for problem in _of_definition(simulation, key, definition, secrets):
                 yield f"{key.namespace}/{key.name} {problem}"
 
 
-def _of_definition(world: "World", key: Key, definition: Object, secrets: dict[Key, Object]) -> Iterator[str]:
+def _of_definition(simulation: "Simulation", key: Key, definition: Object, secrets: dict[Key, Object]) -> Iterator[str]:
     keys = mapping(definition, "spec", "keysMap")
-    versions, data, reasons, covered = _sources(world, key.namespace, keys)
+    versions, data, reasons, covered = _sources(simulation, key.namespace, keys)
     place = Key("secrets", key.namespace, text(definition, "spec", "name"))
     secret = secrets.get(place)
     if not reasons and secret is not None and not _is_claimed(definition, secret):
@@ -64,7 +64,7 @@ def _of_definition(world: "World", key: Key, definition: Object, secrets: dict[K
     if reason == "Synced" and covered and reasons == {"SourceForbidden"}:
         reasons = set()
     if reason not in (reasons or {"Synced"}):
-        yield f"tells {reason}: {text(ready, 'message')}; it should tell {reasons or 'Synced'}"
+        yield f"has reason {reason}: {text(ready, 'message')}; expected {reasons or 'Synced'}"
     if number(definition, "status", "observedGeneration") != number(definition, "metadata", "generation"):
         yield "has not observed its generation"
     if reasons:
@@ -77,11 +77,11 @@ def _of_definition(world: "World", key: Key, definition: Object, secrets: dict[K
             yield f"still has {other.name}"
     sources = {text(each, "path"): at(each, "version") for each in items(definition, "status", "sources")}
     if sources != versions:
-        yield f"tells the sources {sources}, not {versions}"
+        yield f"has the sources {sources}, not {versions}"
 
 
-def _sources(world: "World", namespace: str, keys: Object) -> Sources:
-    settings, vault = world.plan.settings, world.vault
+def _sources(simulation: "Simulation", namespace: str, keys: Object) -> Sources:
+    settings, vault = simulation.plan.settings, simulation.vault
     found = Sources({}, {}, set(), covered=settings.lists and settings.list_period > 0)
     paths = {name: text(each, "path").removeprefix("secret/data/") for name, each in keys.items()}
     folders = {name: path.split("/")[0] for name, path in paths.items()}
@@ -116,7 +116,7 @@ def _of_secret(definition: Object, secret: Object | None, data: dict[str, str]) 
 
 
 def _is_claimed(definition: Object, secret: Object) -> bool:
-    """Whether the definition may have this Secret, as the README says."""
+    """Return whether the definition may own this Secret, by the rules of the README."""
     controller = _controller(secret)
     meta = mapping(secret, "metadata")
     if controller is not None:
@@ -139,17 +139,19 @@ def _controller(secret: Object) -> Json:
     return next((each for each in items(secret, "metadata", "ownerReferences") if at(each, "controller")), None)
 
 
-def _leader(world: "World") -> Replica | None:
-    if not world.plan.settings.lease.enabled:
-        return world.replicas[0]
-    return next((each for each in world.replicas if each.identity and each.identity == world.kubernetes.holder), None)
+def _leader(simulation: "Simulation") -> Replica | None:
+    if not simulation.plan.settings.lease.enabled:
+        return simulation.replicas[0]
+    return next(
+        (each for each in simulation.replicas if each.identity and each.identity == simulation.kubernetes.holder), None
+    )
 
 
-def _of_metrics(world: "World", leader: Replica) -> Iterator[str]:
-    """Each Secret that is wanted has a series, and each reason its number of definitions."""
+def _of_metrics(simulation: "Simulation", leader: Replica) -> Iterator[str]:
+    """Expect a series for each desired Secret, and the number of definitions for each reason."""
     synced: dict[tuple[str, ...], float] = {}
     reasons: Counter[tuple[str, ...]] = Counter()
-    for key, definition in world.kubernetes.objects(DEFINITIONS).items():
+    for key, definition in simulation.kubernetes.objects(DEFINITIONS).items():
         reason = text(_ready(definition), "reason")
         place = (text(definition, "spec", "name"), key.namespace)
         synced[place] = min(synced.get(place, 1.0), float(reason == "Synced"))
@@ -161,26 +163,26 @@ def _of_metrics(world: "World", leader: Replica) -> Iterator[str]:
             yield f"{family} is {found}, not {wanted}"
 
 
-def _of_leader(world: "World") -> Iterator[str]:
-    leader = _leader(world)
+def _of_leader(simulation: "Simulation") -> Iterator[str]:
+    leader = _leader(simulation)
     if leader is None or leader.controller is None:
-        yield f"no replica leads: the lease names {world.kubernetes.holder!r}"
+        yield f"no replica leads: the lease names {simulation.kubernetes.holder!r}"
         return
-    for replica in world.replicas:
+    for replica in simulation.replicas:
         if replica.controller is None or replica.ending:
             yield f"replica {replica.number} does not live"
         elif replica.controller.watches.unsynced:
             yield f"replica {replica.number} is not ready: {replica.controller.watches.unsynced}"
-    if world.kubernetes.objects(DEFINITIONS) and leader.samples("secrets_manager_backend_up") != {(): 1.0}:
+    if simulation.kubernetes.objects(DEFINITIONS) and leader.samples("secrets_manager_backend_up") != {(): 1.0}:
         yield "backend_up is not 1"
-    yield from _of_metrics(world, leader)
+    yield from _of_metrics(simulation, leader)
 
 
-def _of_memory(world: "World", leader: Replica) -> Iterator[str]:
-    """Series and entries are of what there is, and of nothing else."""
-    there = {(key.namespace, key.name) for key in world.kubernetes.objects(DEFINITIONS)}
+def _of_memory(simulation: "Simulation", leader: Replica) -> Iterator[str]:
+    """Expect series and entries for existing objects alone."""
+    there = {(key.namespace, key.name) for key in simulation.kubernetes.objects(DEFINITIONS)}
     wanted = {
-        (key.namespace, text(each, "spec", "name")) for key, each in world.kubernetes.objects(DEFINITIONS).items()
+        (key.namespace, text(each, "spec", "name")) for key, each in simulation.kubernetes.objects(DEFINITIONS).items()
     }
     families = ("last_sync_status", "sync_errors", "secret_read_errors")
     for family in leader.registry.collect():

@@ -1,0 +1,141 @@
+"""Check what must hold at every moment, by what the servers see and by the log: nothing here asks the program."""
+
+import base64
+import logging
+import re
+from collections import defaultdict, deque
+from collections.abc import Callable
+from contextvars import ContextVar
+
+import msgspec
+import trio
+
+from secrets_manager.demo.api.documents import Object, mapping
+from secrets_manager.demo.api.storage import Change, Key
+from tests.controller.invariants import violations
+from tests.simulation.pausing import REPLICA
+from tests.simulation.properties import Property
+from tests.simulation.servers import ITSELF, NAMESPACES, USERS, Kubernetes
+from tests.simulation.steps import Call, Step
+
+HIDDEN = ("canary-", base64.b64encode(b"canary").decode())
+"""The marker in every value, token and credential, plain and in base64."""
+OF_ALL = ("the backend is unavailable", "can't keep the Vault token valid")
+"""Parts of log lines about Vault as a whole."""
+VALUE = re.compile(r"canary-(.+)-(\d+)-k\d")
+WINDOW = 60.0
+AT_MOST: dict[Step, int] = {
+    Step.LIST: 150,
+    Step.WATCH: 150,
+    Step.GET: 500,
+    Step.WRITE: 500,
+    Step.STATUS: 500,
+    Step.EVENT: 360,
+    Step.LEASE: 150,
+    Step.READ: 600,
+    Step.LISTING: 400,
+    Step.LOGIN: 60,
+    Step.TOKEN: 90,
+    Step.HEALTH: 12,
+}
+"""The largest number of requests of a replica within the window: far beyond what a dozen definitions need."""
+AT_MOST_OF_ONE = 40
+"""The same for writes of one Secret."""
+
+abandoned_by_sender: ContextVar[bool] = ContextVar("abandoned_by_sender", default=False)
+"""Whether the sender of the current request no longer waits for it."""
+
+
+class InvariantChecker:
+    """Calls `fail` with each violation."""
+
+    def __init__(self, fail: Callable[[Property, str], None], *, one_leader: bool) -> None:
+        self._fail = fail
+        self._one_leader = one_leader
+        self._newest: dict[tuple[str, str, str], int] = {}
+        self._written: defaultdict[Key, deque[float]] = defaultdict(lambda: deque(maxlen=AT_MOST_OF_ONE))
+        self._sent: defaultdict[tuple[str, Step], deque[float]] = defaultdict(deque)
+
+    def sent(self, call: Call, kubernetes: Kubernetes) -> None:
+        """Check a request that a replica sends."""
+        now = trio.current_time()
+        sent = self._sent[call.who, call.step]
+        sent.append(now)
+        while sent[0] < now - WINDOW:
+            sent.popleft()
+        if len(sent) > AT_MOST[call.step]:
+            self._fail(Property.RATE, f"{len(sent)} times {call} within {WINDOW:g} s")
+        if self._one_leader and call.writes and call.step in (Step.WRITE, Step.STATUS, Step.EVENT):
+            holder = kubernetes.holder
+            if holder != call.who:
+                self._fail(Property.SINGLE_WRITER, f"{call} while {holder or 'no replica'} leads")
+
+    def changed(self, kubernetes: Kubernetes, change: Change, writer: str) -> None:
+        """Check a change in the storage of Kubernetes."""
+        if writer in (USERS, ITSELF):
+            return
+        if change.key.resource != "secrets":
+            self._check_text(change)
+            return
+        for violation in violations(kubernetes.cluster.storage, [change]):
+            self._fail(Property.OWNERSHIP, f"{violation}, by {writer}")
+        written = self._written[change.key]
+        written.append(trio.current_time())
+        if written[0] > trio.current_time() - WINDOW and len(written) == written.maxlen:
+            self._fail(Property.RATE, f"{change.key} is written {len(written)} times within {WINDOW:g} s")
+        if change.after is not None:
+            self._check_versions(change.key, change.after)
+
+    def logged(self, line: str) -> None:
+        if any(hidden in line for hidden in HIDDEN):
+            self._fail(Property.SECRECY, line)
+        named = [namespace for namespace in NAMESPACES if namespace in line]
+        if len(named) > 1 or (named and any(words in line for words in OF_ALL)):
+            self._fail(Property.ISOLATION, line)
+
+    def exposed(self, metrics: str) -> None:
+        """Check the metrics."""
+        for line in metrics.splitlines():
+            if any(hidden in line for hidden in HIDDEN):
+                self._fail(Property.SECRECY, line)
+
+    def _check_text(self, change: Change) -> None:
+        content = msgspec.json.encode(change.after).decode()
+        if any(hidden in content for hidden in HIDDEN):
+            self._fail(Property.SECRECY, f"{change.key}: {content}")
+        others = [each for each in NAMESPACES if each != change.key.namespace and each in content]
+        if others and change.key.namespace in NAMESPACES:
+            self._fail(Property.ISOLATION, f"{change.key} names {others}: {content}")
+
+    def _check_versions(self, key: Key, secret: Object) -> None:
+        found: defaultdict[str, set[int]] = defaultdict(set)
+        for value in mapping(secret, "data").values():
+            if match := VALUE.fullmatch(base64.b64decode(str(value)).decode(errors="replace")):
+                found[match[1]].add(int(match[2]))
+        for path, numbers in sorted(found.items()):
+            place = (key.namespace, key.name, path)
+            if len(numbers) > 1:
+                self._fail(
+                    Property.VERSION_ORDER, f"{key.namespace}/{key.name} holds a mixture of {path}: {sorted(numbers)}"
+                )
+            if max(numbers) < self._newest.get(place, 0) and not abandoned_by_sender.get():
+                self._fail(
+                    Property.VERSION_ORDER,
+                    f"{key.namespace}/{key.name} holds {path} of {max(numbers)} after {self._newest[place]}",
+                )
+            self._newest[place] = max(self._newest.get(place, 0), *numbers)
+
+
+class LogLines(logging.Handler):
+    """Passes on every line of the log, from DEBUG on, with its fields."""
+
+    def __init__(self, listen: Callable[[str], None]) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: deque[str] = deque(maxlen=200)
+        self._listen = listen
+        self._formatter = logging.Formatter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = f"{record.levelname} {self._formatter.format(record)} {getattr(record, 'fields', {})}"
+        self.lines.append(f"{trio.current_time():12.6f} {REPLICA.get()} {line}")
+        self._listen(line)

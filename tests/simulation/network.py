@@ -1,0 +1,222 @@
+"""Simulate the network between a replica and a server, and carry out the effects of faults.
+
+A request that was sent reaches the server even if its sender no longer waits. There are no sockets and no HTTP: a
+call is one exchange of the program's lanes (net/exchange.py), and a watch is a stream of httpx's.
+"""
+
+import math
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+import httpx
+import trio
+
+from secrets_manager.demo.api.requests import Reply
+from secrets_manager.net.exchange import Answer, Request
+from tests.doubles.kube_transport import WatchStream, read_timeout
+from tests.simulation.injector import Injected
+from tests.simulation.pausing import REPLICA
+from tests.simulation.steps import Call, Step, step_at_kubernetes, step_at_vault
+
+if TYPE_CHECKING:
+    from tests.simulation.replica import Replica
+    from tests.simulation.simulation import Simulation
+
+REFUSED, BROKEN, LATE = "connection refused", "connection reset by peer", "no answer in time"
+
+
+class InFlight:
+    """A request on the wire, and its answer."""
+
+    def __init__(self) -> None:
+        self.answer: Answer | None = None
+        self.arrived = trio.Event()
+        self.abandoned = False
+
+
+class Link:
+    """A lane of the program to one server."""
+
+    def __init__(self, simulation: "Simulation", replica: "Replica", *, to_vault: bool) -> None:
+        self._simulation = simulation
+        self._replica = replica
+        self._sender = replica.identity
+        self._to_vault = to_vault
+
+    async def aclose(self) -> None:
+        """Close nothing."""
+
+    async def exchange(self, request: Request, *, at_most: int) -> Answer:
+        await trio.lowlevel.checkpoint_if_cancelled()  # as a socket does before it sends
+        call = self._call(request)
+        within = request.timeout.get("read")
+        injected = await self._send(call)
+        return await self._deliver(call, injected, math.inf if within is None else within)
+
+    def _call(self, request: Request) -> Call:
+        path, _, query = request.target.decode().partition("?")
+        parsed = dict(parse_qsl(query)) if query else {}
+        headers = dict(request.headers)
+        if self._to_vault:
+            path = path.removeprefix("/v1/")
+            token = headers.get(b"X-Vault-Token", b"").decode()
+            step = step_at_vault(path, parsed)
+            return Call(self._sender, step, request.method, path, parsed, request.content, token=token)
+        content_type = headers.get(b"Content-Type", b"").decode()
+        step = step_at_kubernetes(request.method, path, parsed)
+        return Call(self._sender, step, request.method, path, parsed, request.content, content_type)
+
+    async def _send(self, call: Call) -> Injected:
+        """Choose the fault, and apply those of its effects that strike the sender."""
+        if self._replica.is_gone(self._sender):
+            await trio.lowlevel.checkpoint()
+            raise httpx.ConnectError(REFUSED)
+        injected = self._simulation.on_send(call, self._replica)
+        effect = injected.effect
+        if effect.kills == "before":
+            self._replica.kill()
+            await trio.sleep_forever()
+        match effect.disruption:
+            case "paused":
+                self._simulation.pause(self._replica.number, effect.seconds)
+            case "partition":
+                self._replica.partition(effect.seconds)
+            case "terminated":
+                self._replica.stop()
+        if effect.refused:
+            await trio.lowlevel.checkpoint()
+            raise httpx.ConnectError(REFUSED)
+        return injected
+
+    async def _deliver(self, call: Call, injected: Injected, within: float) -> Answer:
+        effect = injected.effect
+        if effect.there or effect.back or self._replica.is_partitioned:
+            answer = await self._deliver_later(call, injected, within)
+        else:
+            await trio.lowlevel.checkpoint()
+            answer = self._at_server(call, injected)
+            await trio.lowlevel.checkpoint()
+        if effect.broken:
+            raise httpx.ReadError(BROKEN)
+        return answer
+
+    async def _deliver_later(self, call: Call, injected: Injected, within: float) -> Answer:
+        in_flight = InFlight()
+        self._simulation.nursery.start_soon(self._transmit, call, injected, in_flight)
+        try:
+            with trio.move_on_after(within):
+                await in_flight.arrived.wait()
+            if in_flight.answer is None:
+                raise httpx.ReadTimeout(LATE)
+            return in_flight.answer
+        finally:
+            in_flight.abandoned = True
+
+    async def _transmit(self, call: Call, injected: Injected, in_flight: InFlight) -> None:
+        """Run the request in a task that outlives its sender."""
+        REPLICA.set("")
+        if self._replica.is_partitioned:
+            return
+        await trio.sleep(injected.effect.there)
+        if injected.effect.arrivals == 0:
+            return
+        answer = self._at_server(call, injected, is_late=in_flight.abandoned)
+        if injected.effect.back > 1e5:
+            return
+        await trio.sleep(injected.effect.back)
+        await self._replica.connected()
+        in_flight.answer = answer
+        in_flight.arrived.set()
+
+    def _at_server(self, call: Call, injected: Injected, *, is_late: bool = False) -> Answer:
+        effect = injected.effect
+        if effect.instead is not None:
+            return effect.instead
+        if effect.revokes_tokens:
+            self._simulation.vault.revoke_tokens()
+        when, _, what = effect.interference.partition(" ")
+        if when == "before":
+            self._simulation.interfere(what, call)
+        answer = self._simulation.on_receive(call, behind=effect.behind, is_late=is_late)
+        for _ in range(effect.arrivals - 1):
+            answer = self._simulation.on_receive(call, behind=effect.behind, is_late=is_late)
+        if when == "after":
+            self._simulation.interfere(what, call)
+        if effect.kills == "after" and not self._replica.is_gone(self._sender):
+            self._replica.kill()
+        return answer._replace(body=answer.body[: len(answer.body) // 2]) if effect.truncated else answer
+
+
+class WatchLink(httpx.AsyncBaseTransport):
+    """The transport of watches."""
+
+    def __init__(self, simulation: "Simulation", replica: "Replica") -> None:
+        self._simulation = simulation
+        self._replica = replica
+        self._link = Link(simulation, replica, to_vault=False)
+        self._sender = replica.identity
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        query = dict(parse_qsl(request.url.query.decode()))
+        call = Call(self._sender, Step.WATCH, "GET", request.url.path, query)
+        injected = await self._link._send(call)
+        return await self._open(call, injected, read_timeout(request))
+
+    async def _open(self, call: Call, injected: Injected, within: float) -> httpx.Response:
+        effect = injected.effect
+        if effect.arrivals == 0 or effect.back > 1e5 or self._replica.is_partitioned:
+            await trio.sleep(within)
+            raise httpx.ReadTimeout(LATE)
+        await trio.sleep(effect.there + effect.back)
+        if effect.instead is not None:
+            return _response(effect.instead)
+        watch = self._simulation.kubernetes.handle(call)
+        if isinstance(watch, Reply):
+            return httpx.Response(watch.status, content=watch.body)
+        if effect.broken:
+            watch.close()
+            raise httpx.ReadError(BROKEN)
+        if effect.kills == "after":
+            self._replica.kill()
+        return httpx.Response(200, stream=Stream(WatchStream(watch, read_timeout=within), self, injected, within))
+
+
+class Stream(httpx.AsyncByteStream):
+    """The body of a watch, with the effects of its fault."""
+
+    def __init__(self, inner: WatchStream, link: WatchLink, injected: Injected, within: float) -> None:
+        self._inner = inner
+        self._replica = link._replica
+        self._injected = injected
+        self._within = within
+        self._silent_from = trio.current_time() + injected.effect.silent_after
+        self._left = injected.effect.cut_after or (100 if injected.effect.truncated else -1)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._left == 0:
+            raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
+        with trio.move_on_after(self._within):
+            chunk = await anext(self._inner)
+            if trio.current_time() >= self._silent_from:
+                await trio.sleep_forever()
+            if self._injected.effect.behind and trio.current_time() < self._injected.until:
+                await trio.sleep(self._injected.effect.behind)
+            await self._replica.connected()
+            if self._left > 0:
+                chunk = chunk[: self._left]
+                self._left -= len(chunk)
+            return chunk
+        raise httpx.ReadTimeout("the stream was silent for too long")
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _response(answer: Answer) -> httpx.Response:
+    headers: Mapping[str, str] = {name.decode(): text.decode() for name, text in answer.raw_headers}
+    return httpx.Response(answer.status, content=answer.body, headers=headers)

@@ -1,0 +1,279 @@
+"""The actions of users and of other programs, as data.
+
+An action that is impossible, since its object is gone or exists already, does nothing: so plans can be shrunk.
+"""
+
+from contextlib import suppress
+from typing import NamedTuple
+
+import httpx
+
+from secrets_manager.demo.api.documents import Json, Object
+from tests.controller.component import CRD, definition_path, secret_path
+from tests.simulation.environment import Action, Environment
+
+FINALIZER = "secret.finalizer.secrets-manager.tuenti.io"
+CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/secretdefinitions.secrets-manager.tuenti.io"
+GROUP = "secrets-manager.tuenti.io"
+
+
+class Name(NamedTuple):
+    namespace: str
+    name: str
+
+
+class Define(NamedTuple):
+    """Create a definition, or change its spec. `keys` are key, path and field each."""
+
+    name: Name
+    secret: str
+    keys: tuple[tuple[str, str, str], ...]
+    type: str = ""
+    interval: str = ""
+    adopt: bool = False
+    inherited: bool = False
+
+    def __call__(self, environment: Environment) -> None:
+        keys: Object = {key: {"path": f"secret/data/{path}", "key": field} for key, path, field in self.keys}
+        path, user = definition_path(self.name.name, namespace=self.name.namespace), environment.kubernetes.user
+        with if_possible():
+            present = user.find(path)
+            if present is not None:
+                spec = present.get("spec")
+                before = spec.get("keysMap") if isinstance(spec, dict) else None
+                gone: Object = dict.fromkeys(before.keys() - keys.keys()) if isinstance(before, dict) else {}
+                change: Object = {"name": self.secret, "keysMap": keys | dict(sorted(gone.items()))}
+                change |= {"type": self.type or None, "refreshInterval": self.interval or None}
+                user.patch(path, {"spec": change})
+                return
+            metadata: Object = {"name": self.name.name, "namespace": self.name.namespace}
+            if self.adopt:
+                metadata["annotations"] = {f"{GROUP}/adopt": "true"}
+            if self.inherited:
+                metadata["finalizers"] = [FINALIZER]
+            spec = {"name": self.secret, "keysMap": keys}
+            spec |= {"type": self.type} if self.type else {}
+            spec |= {"refreshInterval": self.interval} if self.interval else {}
+            kind: Object = {"apiVersion": f"{GROUP}/v1alpha1", "kind": "SecretDefinition"}
+            user.create({**kind, "metadata": metadata, "spec": spec})
+
+
+class Rename(NamedTuple):
+    name: Name
+    secret: str
+
+    def __call__(self, environment: Environment) -> None:
+        with if_possible():
+            path = definition_path(self.name.name, namespace=self.name.namespace)
+            environment.kubernetes.user.patch(path, {"spec": {"name": self.secret}})
+
+
+class Annotate(NamedTuple):
+    """Force a sync, or allow an adoption."""
+
+    name: Name
+    annotation: str
+    text: str | None
+
+    def __call__(self, environment: Environment) -> None:
+        with if_possible():
+            path = definition_path(self.name.name, namespace=self.name.namespace)
+            change: Object = {f"{GROUP}/{self.annotation}": self.text}
+            environment.kubernetes.user.patch(path, {"metadata": {"annotations": change}})
+
+
+class DeleteDefinition(NamedTuple):
+    name: Name
+
+    def __call__(self, environment: Environment) -> None:
+        with if_possible():
+            environment.kubernetes.user.delete(definition_path(self.name.name, namespace=self.name.namespace))
+
+
+class OverwriteStatus(NamedTuple):
+    """Overwrite the status, as another program may."""
+
+    name: Name
+
+    def __call__(self, environment: Environment) -> None:
+        with if_possible():
+            path = definition_path(self.name.name, namespace=self.name.namespace)
+            environment.kubernetes.user.patch(f"{path}/status", {"status": {"conditions": [], "secretName": "theirs"}})
+
+
+EDITS: dict[str, Object] = {
+    "a value": {"data": {"a": "ZWRpdGVk"}},
+    "a key more": {"data": {"more": "ZWRpdGVk"}},
+    "the label": {"metadata": {"labels": {f"{GROUP}/owner": None}}},
+    "the owner": {"metadata": {"ownerReferences": []}},
+    "all marks": {"metadata": {"labels": None, "annotations": None, "ownerReferences": None}},
+    "what is theirs": {"metadata": {"labels": {"team": "theirs"}, "annotations": {"note": "theirs"}}},
+    "immutable": {"immutable": True},
+}
+
+
+class Edit(NamedTuple):
+    """Edit a Secret."""
+
+    secret: Name
+    what: str
+
+    def __call__(self, environment: Environment) -> None:
+        with if_possible():
+            path = secret_path(self.secret.name, namespace=self.secret.namespace)
+            environment.kubernetes.user.patch(path, EDITS[self.what])
+
+
+class Contend(NamedTuple):
+    """Edit a Secret again and again, as another controller does."""
+
+    secret: Name
+    what: str
+    every: float
+    times: int
+
+    def __call__(self, environment: Environment) -> None:
+        Edit(self.secret, self.what)(environment)
+        if self.times > 1 and not environment.faults_ended:
+            environment.schedule(self.every, self._replace(times=self.times - 1))
+
+
+class DeleteSecret(NamedTuple):
+    """Delete a Secret."""
+
+    secret: Name
+
+    def __call__(self, environment: Environment) -> None:
+        with if_possible():
+            environment.kubernetes.user.delete(secret_path(self.secret.name, namespace=self.secret.namespace))
+
+
+FOREIGN: dict[str, Object] = {
+    "plain": {"labels": {"theirs": "yes"}},
+    "of the original": {"labels": {"app.kubernetes.io/managed-by": "secrets-manager"}},
+    "of another controller": {
+        "ownerReferences": [
+            {"apiVersion": "example.com/v1", "kind": "Thing", "name": "thing", "uid": "thing-1", "controller": True}
+        ]
+    },
+}
+
+
+class CreateForeign(NamedTuple):
+    """Create a Secret that belongs to someone else."""
+
+    secret: Name
+    what: str
+
+    def __call__(self, environment: Environment) -> None:
+        metadata: Object = {"name": self.secret.name, "namespace": self.secret.namespace, **FOREIGN[self.what]}
+        content: Json = {"theirs": "dGhlaXJz"}
+        with if_possible():
+            environment.kubernetes.user.create(
+                {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": content}
+            )
+
+
+class DeleteNamespace(NamedTuple):
+    """Delete a namespace, and create it again later."""
+
+    namespace: str
+    back_after: float
+
+    def __call__(self, environment: Environment) -> None:
+        with if_possible():
+            environment.kubernetes.user.delete(f"/api/v1/namespaces/{self.namespace}")
+        environment.schedule(self.back_after, CreateNamespace(self.namespace))
+
+
+class CreateNamespace(NamedTuple):
+    namespace: str
+
+    def __call__(self, environment: Environment) -> None:
+        with if_possible():
+            metadata: Object = {"name": self.namespace}
+            environment.kubernetes.user.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+
+
+class DeleteCrd(NamedTuple):
+    """Delete the CRD, with all definitions, and create it again later."""
+
+    back_after: float
+
+    def __call__(self, environment: Environment) -> None:
+        with if_possible():
+            environment.kubernetes.user.delete(CRD_PATH)
+        environment.schedule(self.back_after, CreateCrd())
+
+
+class CreateCrd(NamedTuple):
+    """Create the CRD."""
+
+    def __call__(self, environment: Environment) -> None:
+        with if_possible():
+            environment.kubernetes.user.create(CRD)
+
+
+class Rotate(NamedTuple):
+    """Write another version of each path."""
+
+    paths: tuple[str, ...]
+
+    def __call__(self, environment: Environment) -> None:
+        for path in self.paths:
+            environment.vault.rotate(path)
+
+
+class DeleteVersion(NamedTuple):
+    path: str
+
+    def __call__(self, environment: Environment) -> None:
+        environment.vault.delete(self.path)
+
+
+class UndeleteVersion(NamedTuple):
+    path: str
+
+    def __call__(self, environment: Environment) -> None:
+        environment.vault.undelete(self.path)
+
+
+class DeletePath(NamedTuple):
+    path: str
+
+    def __call__(self, environment: Environment) -> None:
+        environment.vault.forget(self.path)
+
+
+class SetPolicy(NamedTuple):
+    """Change what Vault's policy allows in a folder."""
+
+    folder: str
+    read: bool
+    listing: bool
+
+    def __call__(self, environment: Environment) -> None:
+        environment.vault.allow(self.folder, read=self.read, listing=self.listing)
+
+
+class if_possible(suppress):  # noqa: N801 - it reads as a function
+    """Suppress the refusal of an impossible action."""
+
+    def __init__(self) -> None:
+        super().__init__(httpx.HTTPStatusError)
+
+
+def interference(what: str, namespace: str, name: str, definition: str) -> Action | None:
+    """Return the action that interferes with a write of a Secret."""
+    secret = Name(namespace, name)
+    match what:
+        case "edit":
+            return Edit(secret, "a value")
+        case "remove":
+            return DeleteSecret(secret)
+        case "undefine" if definition:
+            return DeleteDefinition(Name(namespace, definition))
+        case "take":
+            return CreateForeign(secret, "plain")
+        case _:
+            return None

@@ -108,17 +108,17 @@ async def test_server_that_needs_no_proxy_is_reached_without(
         (
             "https://vault.test",
             "407 Authenticate",
-            "Vault at https://vault.test can't be reached, for a proxy refused (407): check HTTPS_PROXY and NO_PROXY",
+            "Vault at https://vault.test can't be reached: a proxy refused (407): check HTTPS_PROXY and NO_PROXY",
         ),
         (
             "https://vault.test",
             "502 s.canary",
-            "Vault at https://vault.test can't be reached, for a proxy refused (502): check HTTPS_PROXY and NO_PROXY",
+            "Vault at https://vault.test can't be reached: a proxy refused (502): check HTTPS_PROXY and NO_PROXY",
         ),
         (
             "http://vault.test",
             "407 Authenticate",
-            "Vault at http://vault.test can't be reached, for a proxy refused (407): check HTTP_PROXY and NO_PROXY",
+            "Vault at http://vault.test can't be reached: a proxy refused (407): check HTTP_PROXY and NO_PROXY",
         ),
     ],
 )

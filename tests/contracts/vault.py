@@ -8,7 +8,6 @@ from secrets_manager.backends.vault.backend import VaultBackend, open_vault
 from secrets_manager.backends.vault.client import VaultClient, open_vault_client
 from secrets_manager.config import VaultConfig
 from secrets_manager.demo.api.documents import Object
-from secrets_manager.net.transport import MakeTransport
 from tests.backends.vault.recorded import RecordedMetrics
 from tests.doubles.vault import VaultState, VaultTransport
 from tests.doubles.vault_tokens import Credentials
@@ -74,19 +73,19 @@ def config_for(vault: Vault, credentials: Credentials, *, engine: str = "kv2") -
     )
 
 
-def road_to(vault: Vault) -> MakeTransport | None:
-    """What the client opens in place of a connection; None for the network."""
-    return (lambda: VaultTransport(vault)) if isinstance(vault, VaultState) else None
+def transport_to(vault: Vault) -> VaultTransport | None:
+    """None for the network."""
+    return VaultTransport(vault) if isinstance(vault, VaultState) else None
 
 
 @asynccontextmanager
 async def client_of(vault: Vault) -> AsyncIterator[VaultClient]:
-    async with open_vault_client(config_for(vault, NOBODY), make=road_to(vault)) as client:
+    async with open_vault_client(config_for(vault, NOBODY), transport=transport_to(vault)) as client:
         yield client
 
 
 @asynccontextmanager
 async def backend_of(vault: Vault, credentials: Credentials, *, engine: str = "kv2") -> AsyncIterator[VaultBackend]:
     config = config_for(vault, credentials, engine=engine)
-    async with open_vault(config, RecordedMetrics(), make=road_to(vault)) as backend:
+    async with open_vault(config, RecordedMetrics(), transport=transport_to(vault)) as backend:
         yield backend

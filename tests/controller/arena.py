@@ -82,7 +82,7 @@ class Candidate:
         return bool(self.terms) and len(self.terms[-1]) == 1
 
     async def run(self) -> None:
-        async with open_client(DOUBLE, make=lambda: Connection(self.faults, self._connecting)) as client:
+        async with open_client(DOUBLE, transport=Connection(self.faults, self._connecting)) as client:
             self.elector = elector(
                 Config(lease=LEASE),
                 client,

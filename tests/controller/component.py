@@ -146,8 +146,8 @@ class Scene:
         vault = VaultConfig(url=self.vault.url, role_id=self.credentials.role_id, secret_id=self.credentials.secret_id)
         with life:
             async with (
-                open_client(DOUBLE, make=lambda: self.faults) as client,
-                open_vault(vault, VaultMetrics(self.registry, vault), make=lambda: VaultTransport(self.vault)) as bao,
+                open_client(DOUBLE, transport=self.faults) as client,
+                open_vault(vault, VaultMetrics(self.registry, vault), transport=VaultTransport(self.vault)) as bao,
                 trio.open_nursery() as process,
             ):
                 self._controller = controller = Controller(

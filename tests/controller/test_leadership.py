@@ -28,7 +28,7 @@ def test_the_lease_is_that_of_the_original_unless_the_installation_has_a_name_of
 async def test_the_lease_is_where_the_configuration_says(autojump_clock: MockClock) -> None:
     cluster = Cluster(now=virtual_time)
     config = Config(lease=LeaseConfig(enabled=True, namespace="kube-system"))
-    async with open_client(DOUBLE, make=lambda: KubeTransport(cluster)) as client:
+    async with open_client(DOUBLE, transport=KubeTransport(cluster)) as client:
         leader = elector(config, client, namespace="default", identity="one", random=Random(0), clock=virtual_time)
         await leader.run(trio.lowlevel.checkpoint)
 
@@ -43,7 +43,7 @@ async def test_two_installations_of_different_names_in_one_namespace_both_work(a
 
     async def live(name: str) -> None:
         config = Config(lease=LEASE, controller=ControllerConfig(name=name))
-        async with open_client(DOUBLE, make=lambda: KubeTransport(cluster)) as client:
+        async with open_client(DOUBLE, transport=KubeTransport(cluster)) as client:
             leader = elector(config, client, namespace="default", identity=name, random=Random(0), clock=virtual_time)
             await leader.run(lambda: work(name))
 
@@ -62,7 +62,7 @@ async def test_two_installations_of_different_names_in_one_namespace_both_work(a
 
 async def test_without_an_election_the_work_begins_at_once_and_no_lease_is_asked_for(autojump_clock: MockClock) -> None:
     faults = Faults(KubeTransport(Cluster(now=virtual_time)))
-    async with open_client(DOUBLE, make=lambda: faults) as client:
+    async with open_client(DOUBLE, transport=faults) as client:
         done = trio.Event()
         leader = elector(Config(), client, namespace="default", identity="one", random=Random(0), clock=virtual_time)
 

@@ -21,7 +21,7 @@ AS_OF = "as_of"
 """A request's extension: the revision that a stale read is answered from."""
 
 DOUBLE = kube.Cluster(url="http://kube", namespace="default", tls=Tls(client_context(verify=False)))
-"""What a client is opened for, that has a double at the other end: `open_client(DOUBLE, make=lambda: transport)`."""
+"""What a client is opened for, that has a double at the other end: `open_client(DOUBLE, transport=transport)`."""
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

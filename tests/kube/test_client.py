@@ -26,9 +26,8 @@ from secrets_manager.kube.errors import (
 )
 from secrets_manager.kube.objects import LARGEST_OBJECT, ObjectKey
 from secrets_manager.kube.page import Page
-from secrets_manager.net.streams import ReplyTooLarge
+from secrets_manager.net.client import Authorization
 from secrets_manager.net.tls import Tls, client_context
-from secrets_manager.net.transport import Authorization
 from tests.kube.things import THINGS, Thing, thing
 
 KEY = ObjectKey("ns", "a")
@@ -62,7 +61,7 @@ class Server:
 
 @asynccontextmanager
 async def client_of(server: Server) -> AsyncIterator[KubeClient]:
-    async with open_client(CLUSTER, make=lambda: httpx.MockTransport(server.answer), timeout=5.0) as client:
+    async with open_client(CLUSTER, transport=httpx.MockTransport(server.answer), timeout=5.0) as client:
         yield client
 
 
@@ -78,18 +77,21 @@ class Stream(httpx.AsyncByteStream):
     """Chunks, then an error, an end, or silence."""
 
     def __init__(self, *chunks: bytes, then: Exception | None = None, silent: bool = False) -> None:
-        self._chunks = chunks
+        self._chunks = [*chunks]
         self._then = then
         self._silent = silent
         self.closed = False
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for chunk in self._chunks:
-            yield chunk
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        if self._chunks:
+            return self._chunks.pop(0)
         if self._silent:
             await trio.sleep_forever()
-        if self._then is not None:
-            raise self._then
+        raise self._then or StopAsyncIteration
 
     async def aclose(self) -> None:
         self.closed = True
@@ -107,8 +109,8 @@ async def test_list_asks_for_a_page_and_decodes_it() -> None:
 async def test_reply_longer_than_any_object_can_be_is_too_large() -> None:
     whole = b'{"metadata": {"resourceVersion": "9"}}'
     for body, fits in ((whole.ljust(LARGEST_OBJECT), True), (whole.ljust(LARGEST_OBJECT + 1), False)):
-        async with client_of(Server(httpx.Response(200, content=body))) as client:
-            with nullcontext() if fits else pytest.raises(TooLarge, match="the reply is longer than"):
+        async with client_of(Server(httpx.Response(200, stream=Stream(body)))) as client:
+            with nullcontext() if fits else pytest.raises(TooLarge, match="the response is longer than"):
                 await client.list_page(THINGS)
 
 
@@ -263,8 +265,7 @@ each_call = pytest.mark.parametrize("call", CALLS, ids=["list", "get", "create",
         (httpx.ReadTimeout(""), Unreachable),
         (httpx.RemoteProtocolError("cut"), Unreachable),
         (httpx.LocalProtocolError("illegal header value 'Bearer hunter2'"), Unreachable),
-        (ReplyTooLarge("the reply is longer than 5 bytes"), TooLarge),
-        (httpx.DecodingError("compressed"), MalformedReply),
+        (httpx.InvalidURL("hunter2"), Unreachable),
         (CredentialsError("no plugin"), CredentialsError),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
@@ -299,7 +300,7 @@ async def test_redirect_is_not_followed(call: Call) -> None:
     "body", [b"", b"hunter2", b'{"metadata":"hunter2"}', b"[]", b'{"metadata":{"name":"hunter2\xff"}}']
 )
 async def test_answer_that_is_no_object_is_malformed_and_not_repeated(call: Call, body: bytes) -> None:
-    async with client_of(Server(httpx.Response(200, content=body))) as client:
+    async with client_of(Server(httpx.Response(200, stream=Stream(body)))) as client:
         with pytest.raises(MalformedReply) as caught:
             await call(client)
 
@@ -330,7 +331,7 @@ async def test_server_that_sheds_load_is_left_alone_for_its_time_by_all_calls_bu
         asked.append(trio.current_time() - began)
         return shed if len(asked) == 1 else ok(WIRED)
 
-    async with open_client(CLUSTER, make=lambda: httpx.MockTransport(answer)) as client:
+    async with open_client(CLUSTER, transport=httpx.MockTransport(answer)) as client:
         with pytest.raises(Throttled):
             await client.get(THINGS, KEY)
         await client.apart().get(THINGS, KEY)
@@ -357,7 +358,7 @@ async def test_those_that_a_server_has_made_wait_do_not_go_all_at_once(autojump_
         async with client.watch(THINGS, resource_version="9", seconds=300.0):
             pass
 
-    async with open_client(CLUSTER, make=lambda: httpx.MockTransport(answer)) as client:
+    async with open_client(CLUSTER, transport=httpx.MockTransport(answer)) as client:
         with pytest.raises(Throttled):
             await client.get(THINGS, KEY)
         async with trio.open_nursery() as nursery:
@@ -376,7 +377,7 @@ async def test_a_watch_that_is_shed_makes_the_others_wait_too(autojump_clock: tr
     replies = [httpx.Response(429, content=b"Too many requests.", headers={"Retry-After": "7"}), ok(WIRED)]
     began = trio.current_time()
 
-    async with open_client(CLUSTER, make=lambda: httpx.MockTransport(lambda _: replies.pop(0))) as client:
+    async with open_client(CLUSTER, transport=httpx.MockTransport(lambda _: replies.pop(0))) as client:
         with pytest.raises(Throttled):
             await read_watch(client)
         await client.get(THINGS, KEY)
@@ -400,7 +401,7 @@ async def test_a_server_that_sheds_load_again_makes_those_wait_that_have_not_gon
         with suppress(Throttled):
             await client.get(THINGS, KEY)
 
-    async with open_client(CLUSTER, make=lambda: httpx.MockTransport(answer)) as client:
+    async with open_client(CLUSTER, transport=httpx.MockTransport(answer)) as client:
         await call(client)
         async with trio.open_nursery() as nursery:
             for _ in range(4):
@@ -413,7 +414,7 @@ async def test_throttling_of_one_object_holds_no_other_call(autojump_clock: trio
     replies = [refused(429, reason="TooManyRequests", details={"retryAfterSeconds": 9}), ok(WIRED)]
     began = trio.current_time()
 
-    async with open_client(CLUSTER, make=lambda: httpx.MockTransport(lambda _: replies.pop(0))) as client:
+    async with open_client(CLUSTER, transport=httpx.MockTransport(lambda _: replies.pop(0))) as client:
         with pytest.raises(Throttled):
             await client.get(THINGS, KEY)
         await client.get(THINGS, KEY)
@@ -457,7 +458,9 @@ async def test_watch_that_breaks_in_its_middle_is_unreachable() -> None:
     stream = Stream(b"one\n", then=httpx.ReadError("cut"))
     got: list[bytes] = []
     async with client_of(Server(httpx.Response(200, stream=stream))) as client:
-        with pytest.raises(Unreachable, match=r"watch of /apis/example\.com/v1/things: ReadError: cut") as caught:
+        with pytest.raises(
+            Unreachable, match=r"watch of /apis/example\.com/v1/things: the connection broke off"
+        ) as caught:
             await read_watch_into(client, got)
 
     assert not isinstance(caught.value, Silent)
@@ -499,8 +502,8 @@ async def test_watch_that_is_not_answered_in_time_is_unreachable(autojump_clock:
     async def never(request: httpx.Request) -> httpx.Response:
         return await trio.sleep_forever()
 
-    async with open_client(CLUSTER, make=lambda: httpx.MockTransport(never), timeout=7.0) as client:
-        with pytest.raises(Unreachable, match=r"no answer within 7\.0 s"):
+    async with open_client(CLUSTER, transport=httpx.MockTransport(never), timeout=7.0) as client:
+        with pytest.raises(Unreachable, match=r"no response within 7 s"):
             await read_watch(client)
 
     assert trio.current_time() == pytest.approx(7.0)
@@ -518,7 +521,7 @@ async def test_watch_from_a_version_too_old_is_expired() -> None:
         (httpx.Response(200, content=msgspec.json.encode(WIRED)), [("GET", "200")]),
         (refused(404), [("GET", "404")]),
         (httpx.ConnectError("refused"), [("GET", NO_ANSWER)]),
-        (ReplyTooLarge("more than 9 bytes"), [("GET", NO_ANSWER)]),
+        (httpx.Response(200, headers={"Content-Encoding": "gzip"}), [("GET", NO_ANSWER)]),
     ],
 )
 async def test_each_call_is_counted_once_with_its_answer(
@@ -526,7 +529,7 @@ async def test_each_call_is_counted_once_with_its_answer(
 ) -> None:
     counted: list[tuple[str, str]] = []
     async with open_client(
-        CLUSTER, make=lambda: httpx.MockTransport(Server(reply).answer), count=lambda *each: counted.append(each)
+        CLUSTER, transport=httpx.MockTransport(Server(reply).answer), count=lambda *each: counted.append(each)
     ) as client:
         with suppress(KubeError):
             await client.get(THINGS, KEY)
@@ -553,7 +556,7 @@ async def test_each_watch_is_counted_once_by_the_head_of_its_answer(
 ) -> None:
     counted: list[tuple[str, str]] = []
     async with open_client(
-        CLUSTER, make=lambda: httpx.MockTransport(Server(reply).answer), count=lambda *each: counted.append(each)
+        CLUSTER, transport=httpx.MockTransport(Server(reply).answer), count=lambda *each: counted.append(each)
     ) as client:
         with suppress(KubeError):
             await read_watch(client)
@@ -566,7 +569,7 @@ async def test_each_request_asks_to_be_taken_for_whom_the_login_says(call: Call)
     told = (("Impersonate-User", "jané"), ("Impersonate-Group", "a"), ("Impersonate-Group", "b"))
     server = Server(ok(WIRED))
     cluster = msgspec.structs.replace(CLUSTER, impersonation=told)
-    async with open_client(cluster, make=lambda: httpx.MockTransport(server.answer)) as client:
+    async with open_client(cluster, transport=httpx.MockTransport(server.answer)) as client:
         await call(client)
 
     sent = [(name.decode().title(), value.decode()) for name, value in server.request.headers.raw]

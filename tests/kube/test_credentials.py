@@ -15,6 +15,7 @@ from secrets_manager.kube.credentials import Login, choose, find_cluster
 from secrets_manager.kube.errors import CredentialsError
 from secrets_manager.kube.kubeconfig import Kubeconfig
 from secrets_manager.kube.serviceaccount import ServiceAccount
+from secrets_manager.net.client import HttpClient
 from secrets_manager.net.tls import Tls, client_context
 from tests.kube.certificates import Authority
 
@@ -180,14 +181,14 @@ def login_of(source: Tokens) -> Login:
     return Login(source, access=access, tls=Tls(client_context()))
 
 
-def client_of(login: Login, accepted: Callable[[str], bool]) -> tuple[httpx.AsyncClient, list[str]]:
+def client_of(login: Login, accepted: Callable[[str], bool]) -> tuple[HttpClient, list[str]]:
     seen: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request.headers["Authorization"])
         return httpx.Response(200 if accepted(seen[-1]) else 401)
 
-    return httpx.AsyncClient(transport=httpx.MockTransport(answer), auth=login, base_url="https://x"), seen
+    return HttpClient(httpx.MockTransport(answer), base_url="https://x", authorization=login), seen
 
 
 def everything(authorization: str) -> bool:
@@ -197,10 +198,9 @@ def everything(authorization: str) -> bool:
 async def test_login_looks_again_after_a_minute(mock_clock: trio.testing.MockClock) -> None:
     source = Tokens()
     client, seen = client_of(login_of(source), everything)
-    async with client:
-        for pause in (0, 59, 1, 59, 1):
-            mock_clock.jump(pause)
-            await client.get("/")
+    for pause in (0, 59, 1, 59, 1):
+        mock_clock.jump(pause)
+        await client.request("GET", "/")
 
     assert seen == [FIRST, FIRST, "token 1", "token 1", "token 2"]
     assert source.looks == [False, False]
@@ -210,9 +210,9 @@ async def test_many_requests_share_the_look_of_their_minute(mock_clock: trio.tes
     source = Tokens()
     client, _ = client_of(login_of(source), everything)
     mock_clock.jump(60)
-    async with client, trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
         for _ in range(10):
-            nursery.start_soon(client.get, "/")
+            nursery.start_soon(client.request, "GET", "/")
 
     assert source.looks == [False]
 
@@ -223,9 +223,8 @@ async def test_login_that_cannot_be_renewed_goes_on_with_what_it_has(
     source = Tokens()
     source.fails = True
     client, seen = client_of(login_of(source), everything)
-    async with client:
-        mock_clock.jump(60)
-        await client.get("/")
+    mock_clock.jump(60)
+    await client.request("GET", "/")
 
     assert seen == [FIRST]
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
@@ -236,10 +235,9 @@ async def test_login_that_cannot_be_renewed_goes_on_with_what_it_has(
 async def test_refused_login_takes_one_thorough_look_and_tries_once_more() -> None:
     source = Tokens()
     client, seen = client_of(login_of(source), lambda authorization: authorization == "token 1")
-    async with client:
-        reply = await client.get("/")
+    reply = await client.request("GET", "/")
 
-    assert reply.status_code == 200
+    assert reply.status == 200
     assert seen == [FIRST, "token 1"]
     assert source.looks == [True]
 
@@ -249,8 +247,7 @@ async def test_renewed_tls_context_is_that_of_the_next_connection() -> None:
     tls = Tls(client_context())
     access = Access(url="", namespace="", authorization=FIRST, context=tls.current)
     client, _ = client_of(Login(source, access=access, tls=tls), lambda authorization: authorization != FIRST)
-    async with client:
-        await client.get("/")
+    await client.request("GET", "/")
 
     assert tls.current is source.context
 
@@ -258,9 +255,9 @@ async def test_renewed_tls_context_is_that_of_the_next_connection() -> None:
 async def test_many_refused_requests_share_one_look() -> None:
     source = Tokens()
     client, seen = client_of(login_of(source), lambda authorization: authorization != FIRST)
-    async with client, trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
         for _ in range(10):
-            nursery.start_soon(client.get, "/")
+            nursery.start_soon(client.request, "GET", "/")
 
     assert source.looks == [True]
     assert sorted(seen) == [FIRST] * 10 + ["token 1"] * 10
@@ -269,10 +266,9 @@ async def test_many_refused_requests_share_one_look() -> None:
 async def test_login_that_is_refused_for_good_looks_every_ten_seconds(mock_clock: trio.testing.MockClock) -> None:
     source = Tokens()
     client, _ = client_of(login_of(source), lambda authorization: False)
-    async with client:
-        for pause in (0, 9, 1, 9):
-            mock_clock.jump(pause)
-            assert (await client.get("/")).status_code == 401
+    for pause in (0, 9, 1, 9):
+        mock_clock.jump(pause)
+        assert (await client.request("GET", "/")).status == 401
 
     assert source.looks == [True, True]
 
@@ -281,9 +277,8 @@ async def test_refused_login_that_cannot_be_renewed_is_told() -> None:
     source = Tokens()
     source.fails = True
     client, _ = client_of(login_of(source), lambda authorization: False)
-    async with client:
-        with pytest.raises(CredentialsError, match="the plugin failed"):
-            await client.get("/")
+    with pytest.raises(CredentialsError, match="the plugin failed"):
+        await client.request("GET", "/")
 
 
 class Hanging(Tokens):
@@ -308,21 +303,21 @@ async def test_look_that_hangs_is_given_up_after_a_minute(mock_clock: trio.testi
         await trio.to_thread.run_sync(source.looking.wait)
         mock_clock.jump(60)
 
-    async with client, trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
         nursery.start_soon(jump)
         with pytest.raises(CredentialsError, match="takes longer than 60 s"):
-            await client.get("/")
+            await client.request("GET", "/")
     source.released.set()
 
 
 async def test_others_go_on_with_what_is_known_during_a_look(mock_clock: trio.testing.MockClock) -> None:
     source = Hanging()
     client, seen = client_of(login_of(source), everything)
-    async with client, trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
         mock_clock.jump(60)
-        nursery.start_soon(client.get, "/")
+        nursery.start_soon(client.request, "GET", "/")
         await trio.to_thread.run_sync(source.looking.wait)
-        await client.get("/")
+        await client.request("GET", "/")
         assert seen == [FIRST]
         source.released.set()
 
@@ -338,13 +333,11 @@ async def test_late_refusal_of_a_former_token_takes_no_look(mock_clock: trio.tes
             await late.wait()
         return httpx.Response(401 if request.headers["Authorization"] == FIRST else 200)
 
-    async with (
-        httpx.AsyncClient(transport=httpx.MockTransport(answer), auth=login_of(source), base_url="https://x") as client,
-        trio.open_nursery() as nursery,
-    ):
-        nursery.start_soon(client.get, "/late")
+    client = HttpClient(httpx.MockTransport(answer), base_url="https://x", authorization=login_of(source))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.request, "GET", "/late")
         await trio.testing.wait_all_tasks_blocked()
-        await client.get("/")
+        await client.request("GET", "/")
         mock_clock.jump(10)
         late.set()
 

@@ -1,23 +1,19 @@
 import gc
-import socket
 import ssl
 import subprocess
-import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-import httpx
-import msgspec
 import pytest
 import trio
 import trio.testing
 
-from secrets_manager.net.exchange import Answer, Request, Server
-from secrets_manager.net.streams import ReplyTooLarge, gather, read_whole, streaming
+from secrets_manager.net.client import HttpClient, Response
+from secrets_manager.net.errors import CertificateNotTrusted, ConnectFailed, ConnectionLost, ResponseTooLarge, TimedOut
 from secrets_manager.net.tls import client_context
-from secrets_manager.net.transport import Authorization, Borrowed, Caller, Spread, describe, open_lane, open_pool
+from secrets_manager.net.transport import KEEPALIVE_EXPIRY, Transport
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -32,6 +28,8 @@ class Peer:
         self._answer = answer
         self.url = ""
         self.open = 0
+        self.opened = 0
+        """In all."""
         self.received: list[bytes] = []
         self._changed = trio.Event()
 
@@ -46,13 +44,14 @@ class Peer:
                     if b"\r\n\r\n" in received:
                         received = b""
                         await self._answer(stream)
-        except (trio.BrokenResourceError, ssl.SSLError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError):
             pass
         finally:
             self._count(-1)
 
     def _count(self, change: int) -> None:
         self.open += change
+        self.opened += change > 0
         self._changed.set()
 
     async def reaches(self, connections: int) -> None:
@@ -84,11 +83,6 @@ async def answer_ok(stream: trio.abc.Stream) -> None:
     await stream.send_all(OK)
 
 
-async def answer_soon(stream: trio.abc.Stream) -> None:
-    await trio.sleep(0.003)
-    await stream.send_all(OK)
-
-
 async def answer_never(stream: trio.abc.Stream) -> None:
     await trio.sleep_forever()
 
@@ -100,355 +94,169 @@ async def answer_endlessly(stream: trio.abc.Stream) -> None:
         await trio.sleep(0.001)
 
 
-def spread(*, tls: ssl.SSLContext | None = None, within: float = PATIENCE, max_body: int = 1000) -> Spread:
-    context = tls or ssl.create_default_context()
-    return Spread(lambda: open_lane(tls=context), within=within, max_body=max_body)
-
-
-def one_pool() -> httpx.AsyncHTTPTransport:
-    return open_pool(tls=ssl.create_default_context())
-
-
-def client_of(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=transport, timeout=PATIENCE, trust_env=False)
-
-
 @asynccontextmanager
-async def caller_of(
-    spread: Spread, *, url: str = "http://x/", auth: Authorization | None = None
-) -> AsyncIterator[Caller]:
-    async with aclosing(spread):
-        yield Caller(spread, base_url=url, headers=(), timeout=PATIENCE, auth=auth)
-
-
-def through(answer: Callable[[httpx.Request], httpx.Response]) -> Spread:
-    return Spread(lambda: Borrowed(httpx.MockTransport(answer)))
+async def client_of(
+    peer: Peer, *, tls: ssl.SSLContext | None = None, patience: float | None = None, max_body: int = 1000
+) -> AsyncIterator[HttpClient]:
+    transport = Transport(tls=tls or client_context(verify=False))
+    async with aclosing(
+        HttpClient(transport, base_url=peer.url, timeout=patience, deadline=PATIENCE, max_body=max_body)
+    ) as client:
+        yield client
 
 
 class Gate:
-    """Makes lanes that hold each request until `opened`."""
+    """Lets a server answer no request before `opened`."""
 
     def __init__(self) -> None:
         self.opened = trio.Event()
-        self.lanes: list[Lane] = []
 
-    def make(self) -> "Lane":
-        self.lanes.append(Lane(self.opened))
-        return self.lanes[-1]
-
-
-class Lane:
-    def __init__(self, opened: trio.Event) -> None:
-        self.opened = opened
-        self.busy = 0
-        self.busiest = 0
-        self.requests = 0
-        self.closed = False
-
-    async def exchange(self, request: Request, *, at_most: int) -> Answer:
-        self.requests += 1
-        self.busy += 1
-        self.busiest = max(self.busy, self.busiest)
-        try:
-            await self.opened.wait()
-        finally:
-            self.busy -= 1
-        return Answer(200, [], b"{}")
-
-    async def aclose(self) -> None:
-        self.closed = True
+    async def answer(self, stream: trio.abc.Stream) -> None:
+        await self.opened.wait()
+        await stream.send_all(OK)
 
 
-async def test_every_request_has_a_lane_of_its_own(autojump_clock: trio.testing.MockClock) -> None:
-    gate = Gate()
-    async with caller_of(Spread(gate.make)) as caller, trio.open_nursery() as nursery:
-        for _ in range(10):
-            nursery.start_soon(caller.call, "GET", "/")
-        await trio.testing.wait_all_tasks_blocked()
-
-        assert [lane.busiest for lane in gate.lanes] == [1] * 10
+async def burst(client: HttpClient, gate: Gate, peer: Peer, requests: int) -> None:
+    """Send so many requests at once."""
+    async with trio.open_nursery() as nursery:
+        for _ in range(requests):
+            nursery.start_soon(client.request, "GET", "/")
+        await peer.reaches(requests)
         gate.opened.set()
 
 
-async def test_lanes_that_are_idle_are_taken_before_another_is_opened(autojump_clock: trio.testing.MockClock) -> None:
+async def test_every_request_has_a_connection_of_its_own_and_none_waits() -> None:
     gate = Gate()
-    gate.opened.set()
-    async with caller_of(Spread(gate.make)) as caller:
+    async with running(gate.answer) as peer, client_of(peer) as client:
+        await burst(client, gate, peer, 120)  # httpx's own limit is 100
+
+
+async def test_idle_connection_is_used_before_another_is_opened() -> None:
+    async with running(answer_ok) as peer, client_of(peer) as client:
         for _ in range(10):
-            await caller.call("GET", "/")
+            await client.request("GET", "/")
 
-    assert len(gate.lanes) == 1
-    assert gate.lanes[0].closed
+        assert peer.opened == 1
+    assert peer.open == 0
 
 
-async def test_the_lane_that_was_used_last_is_taken_first(autojump_clock: trio.testing.MockClock) -> None:
+async def test_connections_that_a_burst_has_left_are_closed_after_a_minute(mock_clock: trio.testing.MockClock) -> None:
     gate = Gate()
-    async with caller_of(Spread(gate.make)) as caller:
-        async with trio.open_nursery() as nursery:
-            for _ in range(2):
-                nursery.start_soon(caller.call, "GET", "/")
-            await trio.testing.wait_all_tasks_blocked()
-            gate.opened.set()
-        for _ in range(4):
-            await caller.call("GET", "/")
-
-    assert sorted(lane.requests for lane in gate.lanes) == [1, 5]
-
-
-async def test_connections_that_a_burst_has_left_are_closed_after_a_minute(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    gate = Gate()
-    async with caller_of(Spread(gate.make)) as caller:
-        async with trio.open_nursery() as nursery:
-            for _ in range(64):
-                nursery.start_soon(caller.call, "GET", "/")
-            await trio.testing.wait_all_tasks_blocked()
-            gate.opened.set()
+    async with running(gate.answer) as peer, client_of(peer) as client:
+        await burst(client, gate, peer, 20)
         for _ in range(59):
-            await trio.sleep(1)
-            await caller.call("GET", "/")
-        assert not any(lane.closed for lane in gate.lanes)
+            mock_clock.jump(1)
+            await client.request("GET", "/")
+        assert (peer.opened, peer.open) == (20, 20)
 
-        for _ in range(120):
-            await trio.sleep(1)
-            await caller.call("GET", "/")
+        mock_clock.jump(1)
+        await client.request("GET", "/")
+        await peer.reaches(1)
 
-        assert len(gate.lanes) == 64
-        assert [lane.requests for lane in gate.lanes if not lane.closed] == [180]
-
-
-async def test_a_lane_whose_connection_was_closed_for_its_age_is_not_used_again(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    gate = Gate()
-    gate.opened.set()
-    async with caller_of(Spread(gate.make)) as caller:
-        for _ in range(2):
-            await caller.call("GET", "/")
-            await trio.sleep(60)
-            await caller.call("GET", "/")
-
-    assert [(lane.requests, lane.closed) for lane in gate.lanes] == [(1, True), (2, True), (1, True)]
+        assert peer.opened == 20
 
 
-async def test_timeout_of_the_caller_goes_with_each_request() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json=request.extensions["timeout"])
+async def test_connection_that_was_idle_for_too_long_is_not_used_again(mock_clock: trio.testing.MockClock) -> None:
+    async with running(answer_ok) as peer, client_of(peer) as client:
+        await client.request("GET", "/")
+        mock_clock.jump(KEEPALIVE_EXPIRY)
+        await client.request("GET", "/")
 
-    async with caller_of(through(answer)) as caller:
-        told = msgspec.json.decode((await caller.call("GET", "/")).body, type=dict[str, float])
-
-    assert (told["connect"], told["read"], told["write"]) == (PATIENCE, PATIENCE, PATIENCE)
-
-
-async def test_connection_keeps_the_timeout_of_its_caller() -> None:
-    answers = iter((answer_ok, answer_never))
-
-    async def answer_once(stream: trio.abc.Stream) -> None:
-        await next(answers)(stream)
-
-    async with running(answer_once) as peer, aclosing(spread()) as lanes:
-        patient, other = (Caller(lanes, base_url=peer.url, headers=(), timeout=each) for each in (PATIENCE, 0.1))
-        await patient.call("GET", "/")
-        with pytest.raises(httpx.ReadTimeout) as caught:
-            await other.call("GET", "/")
-
-    assert "no whole reply" not in str(caught.value)
+        assert peer.opened == 2
 
 
-async def test_transport_that_is_lent_is_closed_with_its_lane() -> None:
-    class Lent(httpx.MockTransport):
-        closed = False
+async def test_connection_that_the_server_has_closed_is_not_used_again() -> None:
+    async def answer_and_close(stream: trio.abc.Stream) -> None:
+        await stream.send_all(OK)
+        await stream.aclose()
 
-        async def aclose(self) -> None:
-            self.closed = True
-
-    lent = Lent(lambda _: httpx.Response(200))
-    async with caller_of(Spread(lambda: Borrowed(lent))) as caller:
-        await caller.call("GET", "/")
-        assert not lent.closed
-
-    assert lent.closed
+    async with running(answer_and_close) as peer, client_of(peer) as client:
+        for _ in range(3):
+            assert (await client.request("GET", "/")).status == 200
+            await peer.reaches(0)
 
 
-class SecondTry(Authorization):
-    """Knows what was refused."""
+async def test_connection_to_one_server_serves_no_request_to_another() -> None:
+    transport = Transport(tls=client_context(verify=False))
+    async with running(answer_ok) as one, running(answer_ok) as other, aclosing(transport):
+        for peer in (one, other, one):
+            assert (await HttpClient(transport, base_url=peer.url).request("GET", "/")).body == b"{}"
 
-    def __init__(self) -> None:
-        self.refused: list[str] = []
-
-    async def present(self) -> str:
-        return "Bearer first"
-
-    async def renewed(self, refused: str) -> str:
-        self.refused.append(refused)
-        return "Bearer second"
+        assert (one.opened, other.opened) == (2, 1)
 
 
-@pytest.mark.parametrize("accepted", ["Bearer first", "Bearer second", "Bearer third"])
-async def test_request_that_is_refused_is_sent_once_more_with_what_is_renewed(accepted: str) -> None:
-    seen: list[tuple[str, str]] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append((request.headers["Authorization"], request.headers.get("Connection", "")))
-        return httpx.Response(200 if seen[-1][0] == accepted else 401)
-
-    for_a_caller, for_a_client = SecondTry(), SecondTry()
-    async with caller_of(through(answer), auth=for_a_caller) as caller:
-        status = (await caller.call("GET", "/")).status
-    by_caller, seen = seen, []
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer), auth=for_a_client) as client:
-        assert (await client.get("http://x/")).status_code == status
-
-    first, second = ("Bearer first", ""), ("Bearer second", "close")
-    assert by_caller == ([first] if accepted == "Bearer first" else [first, second])
-    assert [told for told, _ in seen] == [told for told, _ in by_caller]
-    assert for_a_caller.refused == for_a_client.refused == ["Bearer first"] * (len(by_caller) - 1)
-    assert status == (401 if accepted == "Bearer third" else 200)
+async def test_timeout_is_of_each_wait_for_bytes() -> None:
+    async with running(answer_never) as peer, client_of(peer, patience=0.1) as client:
+        with pytest.raises(TimedOut, match=r"nothing came for 0\.1 s"):
+            await client.request("GET", "/")
 
 
-def test_neither_a_request_nor_an_answer_shows_what_is_in_it() -> None:
-    request = Request(Server(b"https", b"x", None), "GET", b"/secret", [(b"X-Vault-Token", b"canary")], b"canary", {})
-
-    assert repr(request) == "Request(GET)"
-    assert repr(Answer(200, [(b"X-Token", b"canary")], b"canary")) == "Answer(200, 6 bytes)"
-
-
-async def test_reply_is_returned_whole_and_uncompressed() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(201, headers={"A": "b"}, content=request.headers["Accept-Encoding"])
-
-    async with caller_of(through(answer)) as caller:
-        reply = await caller.call("GET", "/")
-
-    assert (reply.status, reply.headers["a"], reply.body) == (201, "b", b"identity")
-
-
-async def test_compressed_reply_is_refused() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(b"bomb"))
-
-    async with caller_of(through(answer)) as caller:
-        with pytest.raises(httpx.DecodingError, match="compressed"):
-            await caller.call("GET", "/")
-
-
-@pytest.mark.parametrize(("encoding", "taken"), [(b"gzip", False), (b"identity", True)])
-async def test_compressed_reply_is_refused_by_a_connection_too(encoding: bytes, *, taken: bool) -> None:
-    async def answer(stream: trio.abc.Stream) -> None:
-        await stream.send_all(OK.replace(b"\r\n\r\n", b"\r\ncontent-encoding: " + encoding + b"\r\n\r\n"))
-
-    async with running(answer) as peer, caller_of(spread(), url=peer.url) as caller:
-        if taken:
-            assert (await caller.call("GET", "/")).body == b"{}"
-            return
-        with pytest.raises(httpx.DecodingError, match="compressed"):
-            await caller.call("GET", "/")
-        await peer.reaches(0)
-
-
-async def test_exchange_that_takes_too_long_is_a_timeout_and_leaves_nothing(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    gate = Gate()
-    transport = Spread(gate.make, within=7.0)
-    async with caller_of(transport) as caller:
-        with pytest.raises(httpx.ReadTimeout, match="no whole reply within 7 s"):
-            await caller.call("GET", "/")
-
-    assert trio.current_time() == pytest.approx(7.0)
-    assert [lane.closed for lane in gate.lanes] == [True]
-
-
-async def test_lane_of_a_cancelled_request_is_closed_and_no_other(autojump_clock: trio.testing.MockClock) -> None:
-    gate = Gate()
-    async with caller_of(Spread(gate.make)) as caller, trio.open_nursery() as nursery:
-        nursery.start_soon(caller.call, "GET", "/")
-        await trio.testing.wait_all_tasks_blocked()
-        with trio.move_on_after(1):
-            await caller.call("GET", "/")
-        nursery.start_soon(caller.call, "GET", "/")
-        await trio.testing.wait_all_tasks_blocked()
-
-        assert [(lane.busy, lane.closed) for lane in gate.lanes] == [(1, False), (0, True), (1, False)]
-        gate.opened.set()
-
-
-async def test_reply_past_the_limit_is_refused_and_its_connection_dropped() -> None:
-    async with running(answer_endlessly) as peer, caller_of(spread(max_body=100), url=peer.url) as caller:
-        with pytest.raises(ReplyTooLarge, match="longer than 100 bytes"):
-            await caller.call("GET", "/")
-        await peer.reaches(0)
-
-
-async def test_reply_of_the_limit_is_taken() -> None:
-    reply = await read_whole(httpx.Response(200, content=b"x" * 100), at_most=100)
-
-    assert len(reply) == 100
-
-
-async def test_a_reply_is_held_once_while_it_is_gathered() -> None:
-    size, chunk = 16 * 1024 * 1024, b"x" * 65_536
-
-    async def chunks() -> AsyncIterator[bytes]:
-        for _ in range(size // len(chunk)):
-            await trio.lowlevel.checkpoint()
-            yield chunk
-
-    tracemalloc.start()
-    try:
-        body = await gather(chunks(), at_most=size)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-
-    assert len(body) == size
-    assert peak < 1.25 * size
-
-
-async def test_request_given_up_while_its_body_is_sent_abandons_no_generator() -> None:
-    async def never(stream: trio.abc.Stream) -> None:
+async def test_server_that_takes_no_data_is_a_timeout() -> None:
+    async def take_nothing(stream: trio.abc.Stream) -> None:
         await trio.sleep_forever()
 
-    async with running(never) as peer, caller_of(spread(), url=peer.url) as caller:
-        with trio.move_on_after(0.1):
-            await caller.call("POST", "/", content=b"x" * 50_000_000)
-        gc.collect()  # would warn of async generators that were left alone
+    async with running(take_nothing) as peer, client_of(peer, patience=0.1) as client:
+        with pytest.raises(TimedOut, match="takes no data"):
+            await client.request("POST", "/", content=b"x" * 50_000_000)
 
 
-async def test_stream_left_in_its_middle_closes_its_connection_and_abandons_no_generator() -> None:
-    async with running(answer_endlessly) as peer, client_of(one_pool()) as client:
-        response = await client.send(client.build_request("GET", peer.url), stream=True)
-        async with streaming(response) as chunks:
-            await anext(chunks)
-        gc.collect()  # would warn of async generators that were left alone
+async def test_refusal_of_a_body_that_is_not_taken_is_read() -> None:
+    async def refuse(stream: trio.abc.Stream) -> None:
+        await stream.send_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    async with running(refuse) as peer, client_of(peer) as client:
+        assert (await client.request("POST", "/", content=b"x" * 100)).status == 413
+
+
+async def test_response_past_the_limit_is_refused_and_its_connection_closed() -> None:
+    async with running(answer_endlessly) as peer, client_of(peer, max_body=100) as client:
+        with pytest.raises(ResponseTooLarge, match="longer than 100 bytes"):
+            await client.request("GET", "/")
         await peer.reaches(0)
 
 
-async def test_requests_given_up_under_load_take_no_slot_with_them() -> None:
-    """With a limit on the connections of httpx's pool, this churn takes most of its slots for ever."""
-    lane = one_pool()
-    async with running(answer_soon) as peer, client_of(lane) as client:
+async def test_connection_that_breaks_off_is_told_from_one_that_does_not_come_about() -> None:
+    async def break_off(stream: trio.abc.Stream) -> None:
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{")
+        await stream.aclose()
 
-        async def give_up(after: float) -> None:
-            with trio.move_on_after(after):
-                await client.get(peer.url)
-
-        for _ in range(10):
-            async with trio.open_nursery() as nursery:
-                for number in range(20):
-                    nursery.start_soon(give_up, 0.001 + 0.0007 * (number % 11))
-
-        assert "Requests: 0 active, 0 queued | Connections: 0 active" in repr(lane._pool)
+    async with running(break_off) as peer, client_of(peer) as client:
+        with pytest.raises(ConnectionLost):
+            await client.request("GET", "/")
+    async with client_of(peer) as client:
+        with pytest.raises(ConnectFailed, match="refused"):
+            await client.request("GET", "/")
 
 
-async def test_request_never_waits_for_a_slot() -> None:
-    async with running(answer_never) as peer, client_of(one_pool()) as client, trio.open_nursery() as nursery:
-        for _ in range(120):  # httpx's own limit is 100
-            nursery.start_soon(client.get, peer.url)
-        await peer.reaches(120)
-        nursery.cancel_scope.cancel()
+async def test_stream_left_in_its_middle_closes_its_connection() -> None:
+    async with running(answer_endlessly) as peer, client_of(peer) as client:
+        async with client.stream("GET", "/", silence=PATIENCE) as response:
+            assert await anext(response.chunks)
+        await peer.reaches(0)
+
+
+async def test_stream_that_was_read_to_its_end_leaves_its_connection_to_the_next_request() -> None:
+    async with running(answer_ok) as peer, client_of(peer) as client:
+        for _ in range(2):
+            async with client.stream("GET", "/", silence=PATIENCE) as response:
+                assert b"".join([chunk async for chunk in response.chunks]) == b"{}"
+
+        assert peer.opened == 1
+
+
+async def test_silence_in_a_stream_is_a_timeout() -> None:
+    async def fall_silent(stream: trio.abc.Stream) -> None:
+        await stream.send_all(STREAM + b"3\r\nabc\r\n")
+        await trio.sleep_forever()
+
+    async with (
+        running(fall_silent) as peer,
+        client_of(peer) as client,
+        client.stream("GET", "/", silence=0.1) as response,
+    ):
+        assert await anext(response.chunks) == b"abc"
+        with pytest.raises(TimedOut, match=r"nothing came for 0\.1 s"):
+            await anext(response.chunks)
 
 
 @pytest.fixture
@@ -479,7 +287,7 @@ class CancelAt(trio.abc.Instrument):
                 self._scope.cancel()
 
 
-async def cancelled_at(step: int, call: Callable[[], Awaitable[Answer]]) -> bool:
+async def cancelled_at(step: int, call: Callable[[], Awaitable[Response]]) -> bool:
     """Whether the call was struck, and not done before."""
     with trio.CancelScope() as scope:
         instrument = CancelAt(step, scope)
@@ -501,13 +309,12 @@ async def test_request_cancelled_at_any_point_leaves_no_connection_behind(*, war
     async with running(answer_ok, tls=server) as peer:
         while struck:
             step += 1
-            transport = spread(tls=trust)
-            async with caller_of(transport, url=peer.url) as caller:
+            async with client_of(peer, tls=trust) as client:
                 if warm:
-                    await caller.call("GET", "/")
+                    await client.request("GET", "/")
 
-                async def call(caller: Caller = caller) -> Answer:
-                    return await caller.call("GET", "/")
+                async def call(client: HttpClient = client) -> Response:
+                    return await client.request("GET", "/")
 
                 struck = await cancelled_at(step, call)
 
@@ -515,7 +322,7 @@ async def test_request_cancelled_at_any_point_leaves_no_connection_behind(*, war
                     await trio.testing.wait_all_tasks_blocked()
                     gc.collect()
                     await peer.reaches(0)
-                assert (await caller.call("GET", "/")).status == 200
+                assert (await client.request("GET", "/")).status == 200
     assert step > 3
 
 
@@ -523,31 +330,16 @@ async def test_request_is_one_record_of_tls(certificate: Path) -> None:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
     trust = client_context(ca_file=str(certificate))
-    async with running(answer_ok, tls=server) as peer, caller_of(spread(tls=trust), url=peer.url) as caller:
-        await caller.call("POST", "/", content=b"body")
+    async with running(answer_ok, tls=server) as peer, client_of(peer, tls=trust) as client:
+        await client.request("POST", "/", content=b"body")
 
     assert [(one[:6], one[-8:]) for one in peer.received] == [(b"POST /", b"\r\n\r\nbody")]
 
 
-async def test_refused_certificate_is_described_in_the_words_of_tls(certificate: Path) -> None:
+async def test_certificate_that_is_not_trusted_is_told_in_the_words_of_tls(certificate: Path) -> None:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
-    async with running(answer_ok, tls=server) as peer, caller_of(spread(), url=peer.url) as caller:
-        with pytest.raises(httpx.ConnectError) as caught:
-            await caller.call("GET", "/")
-
-    assert "ConnectError: [SSL: CERTIFICATE_VERIFY_FAILED]" in describe(caught.value)
-
-
-async def test_refused_connection_is_described_by_httpx() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        async with caller_of(spread(), url=f"http://127.0.0.1:{unused.getsockname()[1]}/") as caller:
-            with pytest.raises(httpx.ConnectError) as caught:
-                await caller.call("GET", "/")
-
-    assert describe(caught.value).startswith("ConnectError: all attempts to connect to 127.0.0.1:")
-
-
-def test_headers_are_not_described() -> None:
-    assert describe(httpx.LocalProtocolError("Illegal header value b'hunter2'")) == "LocalProtocolError"
+    async with running(answer_ok, tls=server) as peer, client_of(peer, tls=client_context()) as client:
+        with pytest.raises(CertificateNotTrusted, match="self-signed"):
+            await client.request("GET", "/")
+        await peer.reaches(0)

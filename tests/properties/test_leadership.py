@@ -191,7 +191,7 @@ class Paused:
     async def run(self) -> None:
         """Let it live until it has written after its last pause, which it must."""
         trio.lowlevel.add_instrument(self._pauses)
-        async with open_client(DOUBLE, make=lambda: Sockets(self._answer, self._random)) as client:
+        async with open_client(DOUBLE, transport=Sockets(self._answer, self._random)) as client:
             with trio.fail_after(1200), self._seen_enough:
                 while True:
                     await self._live(client)

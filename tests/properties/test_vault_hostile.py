@@ -83,7 +83,7 @@ async def test_whatever_a_server_answers_is_read_or_refused_by_a_typed_error(
     config, metrics = VaultConfig(url="https://vault.test", role_id="r", secret_id="s"), RecordedMetrics()
     told, wishes = list[str](), [0.0]
 
-    async with open_vault(config, metrics, make=lambda: httpx.MockTransport(Hostile(lies))) as backend:
+    async with open_vault(config, metrics, transport=httpx.MockTransport(Hostile(lies))) as backend:
         for _ in range(3):
             try:
                 assert isinstance(await backend.read(Source(PATH)), Document)

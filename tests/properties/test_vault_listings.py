@@ -99,7 +99,7 @@ class Lister:
 
 async def markers_of(lister: Lister) -> dict[str, str] | NotListable | Unavailable:
     config = VaultConfig(url="https://vault.test", role_id="r", secret_id="s")
-    async with open_vault(config, RecordedMetrics(), make=lambda: httpx.MockTransport(lister)) as backend:
+    async with open_vault(config, RecordedMetrics(), transport=httpx.MockTransport(lister)) as backend:
         try:
             return dict(await backend.markers(Folder(FOLDER)))
         except (NotListable, Unavailable) as error:

@@ -1,8 +1,8 @@
 """The requests to the Kubernetes API that this program makes, each with its answer decoded or its failure translated.
 
 One method is one request; nothing is repeated here, for only the caller knows whether that is safe. Whatever fails
-is a KubeError that names method and path, never a body. There are two HTTP clients: replies to calls are read whole,
-within a deadline; a watch streams for minutes, and is judged by the silence between two chunks.
+is a KubeError that names method and path, never a body. Responses are read whole, within a deadline; a watch streams
+for minutes, and is judged by the silence between two chunks.
 An API server sends a bookmark about once a minute, so a watch that brings nothing for longer has lost its connection.
 
 A server that sheds load (Priority and Fairness) says so in front of its API, with 429 and no Status: that is meant for
@@ -10,10 +10,8 @@ the whole client, so no request is made before the time that it asks for, and th
 429 with a Status speaks of one request alone.
 """
 
-import math
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
-from functools import partial
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from importlib.metadata import version
 from typing import TypeVar
 
@@ -29,9 +27,9 @@ from secrets_manager.kube.page import Page, decode_page
 from secrets_manager.kube.refusal import error_of
 from secrets_manager.kube.resources import Resource
 from secrets_manager.kube.warning import warnings_in
-from secrets_manager.net.exchange import Answer
-from secrets_manager.net.streams import PLAIN, ReplyTooLarge, read_whole, streaming
-from secrets_manager.net.transport import Borrowed, Caller, MakeTransport, Spread, describe, open_lane, open_pool
+from secrets_manager.net.client import HttpClient, Response
+from secrets_manager.net.errors import HttpError, MalformedResponse, ResponseTooLarge, TimedOut
+from secrets_manager.net.transport import Transport
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -80,7 +78,7 @@ _kind_decoder = msgspec.json.Decoder(_Kind)
 
 
 class KubeClient:
-    """Speaks with one API server. `calls` must return replies whole; `watches` streams them.
+    """Speaks with one API server.
 
     `silence` is in seconds: how long a watch may bring nothing. `count` is called when an answer has begun, or there
     will be none.
@@ -88,18 +86,15 @@ class KubeClient:
     Raises: KubeError, from every method; see kube/errors.py for what each kind means.
     """
 
-    def __init__(
-        self, calls: Caller, watches: httpx.AsyncClient, *, silence: float = SILENCE, count: Count = uncounted
-    ) -> None:
-        self._calls = calls
-        self._watches = watches
+    def __init__(self, http: HttpClient, *, silence: float = SILENCE, count: Count = uncounted) -> None:
+        self._http = http
         self._silence = silence
         self._count = count
         self._hold = Hold()
 
     def apart(self) -> "KubeClient":
         """The same, for calls that don't wait when the others are told to."""
-        return KubeClient(self._calls, self._watches, silence=self._silence, count=self._count)
+        return KubeClient(self._http, silence=self._silence, count=self._count)
 
     async def list_page(
         self,
@@ -136,30 +131,20 @@ class KubeClient:
         KubeError. Raises: Expired for a version that is too old: list again. Silent if nothing comes for too long.
         """
         path = resource.path(namespace)
-        usual = self._watches.timeout
-        request = self._watches.build_request(
-            "GET",
-            path,
-            params=_given(
-                {
-                    "watch": "true",
-                    "allowWatchBookmarks": "true",
-                    "timeoutSeconds": f"{seconds:.0f}",
-                    "resourceVersion": resource_version,
-                    "labelSelector": label_selector,
-                }
-            ),
-            timeout=httpx.Timeout(connect=usual.connect, write=usual.write, pool=usual.pool, read=self._silence),
-        )
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": f"{seconds:.0f}",
+            "resourceVersion": resource_version,
+            "labelSelector": label_selector,
+        }
         await self._turn()
         with _reaching(f"watch of {path}"):
-            with self._counting(request.method):
-                response = await self._begin(request, within=usual.read)
-            try:
-                async with streaming(response) as chunks:
+            async with self._stream(path, query) as chunks:
+                try:
                     yield chunks
-            except httpx.ReadTimeout:
-                raise Silent(f"watch of {path}: nothing came for {self._silence:g} s") from None
+                except TimedOut:
+                    raise Silent(f"watch of {path}: nothing came for {self._silence:g} s") from None
 
     async def get(self, resource: Resource[T], key: ObjectKey) -> T:
         return await self._call_for(resource, "GET", resource.path(key.namespace, key.name))
@@ -233,13 +218,13 @@ class KubeClient:
         query: Mapping[str, str] | None = None,
         content: bytes = b"",
         content_type: str = JSON,
-    ) -> Answer:
+    ) -> Response:
         headers = {"Content-Type": content_type} if content else {}
         await self._turn()
         with _reaching(f"{method} {path}"), self._counting(method):
-            answer = await self._calls.call(method, path, query=_given(query or {}), content=content, headers=headers)
+            answer = await self._http.request(method, path, query=_given(query or {}), content=content, headers=headers)
         self._count(method, str(answer.status))
-        if not httpx.codes.is_success(answer.status):
+        if not answer.is_success:
             raise self._noted(error_of(answer.status, answer.headers, answer.body, request=f"{method} {path}"))
         return answer
 
@@ -262,21 +247,23 @@ class KubeClient:
         """Count a request that gets no answer."""
         try:
             yield
-        except httpx.HTTPError:
+        except HttpError:
             self._count(method, NO_ANSWER)
             raise
 
-    async def _begin(self, request: httpx.Request, *, within: float | None) -> httpx.Response:
-        """Send a request and wait for the head of its answer, which comes at once when all is well."""
-        with trio.move_on_after(math.inf if within is None else within):
-            response = await self._watches.send(request, stream=True)
-            body = b"" if response.is_success else await read_whole(response, at_most=LARGEST_REFUSAL)
-            self._count(request.method, str(response.status_code))
-            if response.is_success:
-                return response
-            error = error_of(response.status_code, response.headers, body, request=f"watch of {request.url.path}")
-            raise self._noted(error)
-        raise httpx.ReadTimeout(f"no answer within {within} s", request=request)
+    @asynccontextmanager
+    async def _stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Send a request, and wait for the head of its answer, which comes at once when all is well."""
+        async with AsyncExitStack() as stack:
+            with self._counting("GET"):
+                answer = await stack.enter_async_context(
+                    self._http.stream("GET", path, query=_given(query), silence=self._silence)
+                )
+                body = b"" if answer.is_success else await answer.read(max_body=LARGEST_REFUSAL)
+            self._count("GET", str(answer.status))
+            if not answer.is_success:
+                raise self._noted(error_of(answer.status, answer.headers, body, request=f"watch of {path}"))
+            yield answer.chunks
 
 
 def _given(query: Mapping[str, str]) -> dict[str, str]:
@@ -285,15 +272,15 @@ def _given(query: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _reaching(request: str) -> Iterator[None]:
-    """Translate what httpx raises."""
+    """Translate what the HTTP client raises."""
     try:
         yield
-    except ReplyTooLarge as error:
+    except ResponseTooLarge as error:
         raise TooLarge(f"{request}: {error}") from None
-    except httpx.DecodingError as error:
+    except MalformedResponse as error:
         raise MalformedReply(f"{request}: {error}") from None
-    except httpx.HTTPError as error:
-        raise Unreachable(f"{request}: {describe(error)}") from None
+    except HttpError as error:
+        raise Unreachable(f"{request}: {error}") from None
 
 
 @contextmanager
@@ -309,29 +296,23 @@ def _decoding(request: str) -> Iterator[None]:
 async def open_client(
     cluster: Cluster,
     *,
-    make: MakeTransport | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
     timeout: float = 10.0,  # noqa: ASYNC109 - it is httpx's, in seconds, for connecting and for each wait for bytes
     silence: float = SILENCE,
     count: Count = uncounted,
 ) -> AsyncIterator[KubeClient]:
-    """Open a client for the length of the block. `make` opens a road to something else than the network.
+    """Open a client for the length of the block. `transport` leads to something else than the network.
 
-    No reply comes compressed. Of lists gzip would cost the server twice its CPU (measured on Kubernetes 1.37); a watch
-    with gzip comes in several members, of which httpx decodes the first alone.
+    No response comes compressed. Of lists gzip would cost the server twice its CPU (measured on Kubernetes 1.37); a
+    watch with gzip comes in several members, of which httpx decodes the first alone.
     """
-    call = (lambda: Borrowed(make())) if make else partial(open_lane, tls=cluster.tls, proxy=cluster.proxy)
-    stream = make or partial(open_pool, tls=cluster.tls, proxy=cluster.proxy)
-    headers = [("Accept", JSON), ("User-Agent", USER_AGENT), *cluster.impersonation]
-    async with (
-        aclosing(Spread(call, max_body=LARGEST_OBJECT)) as spread,
-        httpx.AsyncClient(
-            transport=stream(),
-            base_url=cluster.url,
-            auth=cluster.auth,
-            timeout=timeout,
-            headers=httpx.Headers([*headers, ("Accept-Encoding", PLAIN)], encoding="utf-8"),
-            trust_env=False,
-        ) as watches,
-    ):
-        calls = Caller(spread, base_url=cluster.url, headers=headers, timeout=timeout, auth=cluster.auth)
-        yield KubeClient(calls, watches, silence=silence, count=count)
+    http = HttpClient(
+        transport or Transport(tls=cluster.tls, proxy=cluster.proxy),
+        base_url=cluster.url,
+        headers=[("Accept", JSON), ("User-Agent", USER_AGENT), *cluster.impersonation],
+        timeout=timeout,
+        max_body=LARGEST_OBJECT,
+        authorization=cluster.auth,
+    )
+    async with aclosing(http):
+        yield KubeClient(http, silence=silence, count=count)

@@ -18,9 +18,9 @@ from secrets_manager.config import KubeConfig
 from secrets_manager.kube.access import Access, Source, kubeconfig_files
 from secrets_manager.kube.errors import CredentialsError
 from secrets_manager.kube.serviceaccount import SERVICE_ACCOUNT, ServiceAccount, in_pod
+from secrets_manager.net.client import Authorization
 from secrets_manager.net.proxy import proxy_for
 from secrets_manager.net.tls import Tls
-from secrets_manager.net.transport import Authorization
 
 LOOK_AGAIN_AFTER = 60.0
 """Seconds. A service account's token may live for as little as ten minutes, and is replaced well before its end."""

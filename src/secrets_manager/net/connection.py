@@ -1,118 +1,215 @@
-"""One connection to one server, for one request at a time: HTTP/1.1 over a stream of Trio's.
+"""One HTTP/1.1 connection to one server, on a stream of Trio's: a request, its response, and then the next one.
 
-It is opened with the first request, and again when the server has closed it. A request is sent in one piece, its head
-with its body: one system call and one TLS record.
+A request is sent in one piece, its head with its body: one system call and one TLS record.
 """
 
 import re
 import select
 import ssl
+from base64 import b64encode
 from contextlib import suppress
+from functools import cache
+from typing import NamedTuple
 
 import httpx
 import trio
 
-from secrets_manager.net.exchange import Answer, Request, Server
-from secrets_manager.net.reply import ReplyReader
+from secrets_manager.net.response import ResponseParser
+from secrets_manager.net.tls import client_context
 
-KEPT = 60.0
-"""Seconds for which a connection is kept that nobody uses."""
-DEFAULT_PORTS = {b"http": 80, b"https": 443}
 CHUNK = 64 * 1024
 """Bytes that are received at a time."""
 
-_TARGET = re.compile(rb"[\x21-\x7e]+")
+_PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")
 _VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
-class Connection:
-    """A lane. `uds` is the path of a Unix socket to connect to instead of the server."""
+class Route(NamedTuple):
+    """How a server is reached: by the network, through an HTTP proxy, or by the file of a Unix socket."""
 
-    def __init__(self, *, tls: ssl.SSLContext, uds: str = "") -> None:
-        self._tls = tls
-        self._uds = uds
-        self._server: Server | None = None
-        self._stream: trio.abc.Stream | None = None
-        self._socket: trio.SocketStream | None = None
+    tls: ssl.SSLContext
+    proxy: httpx.URL | None = None
+    socket: str = ""
+
+
+class Connection:
+    """An open connection. `proxy_headers` go with each request to a proxy that passes requests on."""
+
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        socket: trio.SocketStream,
+        origin: tuple[str, str, int],
+        *,
+        proxy_headers: list[tuple[bytes, bytes]] | None = None,
+    ) -> None:
+        self.origin = origin
+        self._stream = stream
+        self._socket = socket
         """What is below the stream."""
+        self._proxy_headers = proxy_headers
+        self._read_within = float("inf")
+        self._response = ResponseParser()
 
     def __repr__(self) -> str:
-        return f"Connection({'closed' if self._stream is None else 'open'})"
+        return f"Connection({self.origin[1]}:{self.origin[2]})"
 
-    async def exchange(self, request: Request, *, at_most: int) -> Answer:
-        """Raises: httpx.TransportError, as httpx's own transport does; ReplyTooLarge."""
-        message = encoded(request)
-        too_slow: type[httpx.TimeoutException] = httpx.ConnectTimeout
-        with trio.CancelScope() as scope:
-            if not self._is_usable(request.server):
-                scope.deadline = _deadline(request, "connect")
-                await self._open(request.server)
-            assert self._stream is not None
-            too_slow, scope.deadline = httpx.WriteTimeout, _deadline(request, "write")
-            with suppress(trio.BrokenResourceError):  # the server may have refused it before its end, and said why
-                await self._stream.send_all(message)
-            too_slow = httpx.ReadTimeout
-            reply = ReplyReader(at_most=at_most)
-            while not reply.complete:
-                scope.deadline = _deadline(request, "read")
-                reply.feed(await self._receive(self._stream))
-            if not reply.keep_alive:
-                await self.aclose()
-            return reply.answer
-        raise too_slow("the server takes too long")
+    @property
+    def can_be_kept(self) -> bool:
+        """Whether the last response has ended, and another request may follow."""
+        return self._response.is_complete and self._response.keep_alive
 
-    async def aclose(self) -> None:
-        """Close it at once: a good-bye of TLS could wait for a peer that reads nothing."""
-        stream, self._stream, self._socket = self._stream, None, None
-        if stream is not None:
-            await trio.aclose_forcefully(stream)
-
-    async def _receive(self, stream: trio.abc.Stream) -> bytes:
-        try:
-            return bytes(await stream.receive_some(CHUNK))
-        except trio.BrokenResourceError as error:
-            raise httpx.ReadError(str(error)) from error
-
-    def _is_usable(self, server: Server) -> bool:
-        """Whether a connection is there, to this server. A reply before any request, or an end, makes it useless."""
-        if self._socket is None or server != self._server:
-            return False
+    @property
+    def is_dead(self) -> bool:
+        """Whether the server has closed an idle connection, or sent something before any request."""
         poll = select.poll()
         poll.register(self._socket.socket.fileno(), select.POLLIN)
-        return not poll.poll(0)
+        return bool(poll.poll(0))
 
-    async def _open(self, server: Server) -> None:
-        await self.aclose()
-        host = server.host.decode("ascii")
-        try:
-            if self._uds:
-                self._socket = await trio.open_unix_socket(self._uds)
-            else:
-                self._socket = await trio.open_tcp_stream(host, server.port or DEFAULT_PORTS[server.scheme])
-            self._server, self._stream = server, self._socket
-            if server.scheme == b"https":
-                self._stream = secured = trio.SSLStream(
-                    self._socket, self._tls, server_hostname=host, https_compatible=True
-                )
-                await secured.do_handshake()
-        except (OSError, trio.BrokenResourceError) as error:
-            await self.aclose()
-            raise httpx.ConnectError(str(error)) from error
+    async def send(self, request: httpx.Request) -> ResponseParser:
+        """Send a request, and wait for the head of its response.
+
+        Raises: httpx.TransportError.
+        """
+        message = encoded(request, proxy_headers=self._proxy_headers)
+        self._response = ResponseParser()
+        self._read_within = _seconds(request, "read")
+        with trio.move_on_after(_seconds(request, "write")) as scope, suppress(trio.BrokenResourceError):
+            await self._stream.send_all(message)  # the server may have refused it before its end, and said why
+        if scope.cancelled_caught:
+            raise httpx.WriteTimeout("the server takes no data")
+        while not self._response.has_head:
+            self._response.feed(await self._receive())
+        return self._response
+
+    async def receive_body(self) -> bytes:
+        """Return the next piece of the response's body; nothing at its end.
+
+        Raises: httpx.TransportError.
+        """
+        while True:
+            if (body := self._response.take_body()) or self._response.is_complete:
+                return body
+            self._response.feed(await self._receive())
+
+    async def aclose(self) -> None:
+        """Close it at once: a shutdown of TLS could wait for a peer that reads nothing."""
+        await trio.aclose_forcefully(self._stream)
+
+    async def _receive(self) -> bytes:
+        with trio.move_on_after(self._read_within):
+            try:
+                return bytes(await self._stream.receive_some(CHUNK))
+            except trio.BrokenResourceError as error:
+                raise httpx.ReadError(str(error)) from error
+        raise httpx.ReadTimeout(f"nothing came for {self._read_within:g} s")
 
 
-def encoded(request: Request) -> bytes:
-    """The bytes of a request. Raises: httpx.LocalProtocolError for what could pass for something else than it is."""
-    if not _TARGET.fullmatch(request.target):
-        raise httpx.LocalProtocolError("the target of the request has characters that it can't have")
-    for name, value in request.headers:
+async def open_connection(request: httpx.Request, route: Route) -> Connection:
+    """Connect to the server that a request is for.
+
+    Raises: httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError.
+    """
+    opened: list[trio.abc.Stream] = []
+    try:
+        with trio.move_on_after(_seconds(request, "connect")):
+            return await _connect(origin_of(request.url), route, opened)
+    except (OSError, trio.BrokenResourceError) as error:
+        await _close(opened)
+        raise httpx.ConnectError(str(error)) from error
+    except BaseException:
+        await _close(opened)
+        raise
+    await _close(opened)
+    raise httpx.ConnectTimeout("the server takes too long to connect")
+
+
+def origin_of(url: httpx.URL) -> tuple[str, str, int]:
+    """Scheme, host and port."""
+    return url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme]
+
+
+def encoded(request: httpx.Request, *, proxy_headers: list[tuple[bytes, bytes]] | None = None) -> bytes:
+    """Return the bytes of a request: the whole URL is its target where a proxy passes it on.
+
+    Raises: httpx.LocalProtocolError for a header that could pass for something else. httpx.URL has seen to the target.
+    """
+    url = request.url
+    target = url.raw_path if proxy_headers is None else b"http://%b%b" % (url.netloc, url.raw_path)
+    headers = [*request.headers.raw, *(proxy_headers or ())]
+    for name, value in headers:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             raise httpx.LocalProtocolError("a header of the request has characters that it can't have")
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.target)]
-    lines += [b"%b: %b" % header for header in request.headers]
+    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), target)]
+    lines += [b"%b: %b" % header for header in headers]
     return b"\r\n".join([*lines, b"", request.content])
 
 
-def _deadline(request: Request, phase: str) -> float:
-    limit = request.timeout.get(phase)
-    return trio.current_time() + limit if limit is not None else float("inf")
+async def _connect(origin: tuple[str, str, int], route: Route, opened: list[trio.abc.Stream]) -> Connection:
+    """Every stream that is opened goes on the list, the outermost last."""
+    scheme, host, port = origin
+    via = origin_of(route.proxy) if route.proxy is not None else origin
+    if route.socket:
+        socket = await trio.open_unix_socket(route.socket)
+    else:
+        socket = await trio.open_tcp_stream(via[1], via[2])
+    opened.append(socket)
+    stream: trio.abc.Stream = socket
+    proxy_headers = None
+    if route.proxy is not None:
+        if via[0] == "https":
+            stream = await _secured(stream, _trust_of_the_machine(), via[1], opened)
+        proxy_headers = _login_in(route.proxy)
+        if scheme == "https":
+            await _tunnel(stream, f"{f'[{host}]' if ':' in host else host}:{port}", proxy_headers)
+            proxy_headers = None
+    if scheme == "https":
+        stream = await _secured(stream, route.tls, host, opened)
+    return Connection(stream, socket, origin, proxy_headers=proxy_headers)
+
+
+async def _secured(
+    stream: trio.abc.Stream, tls: ssl.SSLContext, host: str, opened: list[trio.abc.Stream]
+) -> trio.abc.Stream:
+    secured = trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True)
+    opened.append(secured)
+    await secured.do_handshake()
+    return secured
+
+
+async def _tunnel(stream: trio.abc.Stream, target: str, headers: list[tuple[bytes, bytes]]) -> None:
+    """Have the proxy connect us. Raises: httpx.ProxyError with its status."""
+    lines = [b"CONNECT %b HTTP/1.1" % target.encode(), b"Host: %b" % target.encode()]
+    lines += [b"%b: %b" % header for header in headers]
+    await stream.send_all(b"\r\n".join([*lines, b"", b""]))
+    response = ResponseParser()
+    while not response.has_head:
+        try:
+            response.feed(bytes(await stream.receive_some(CHUNK)))
+        except httpx.RemoteProtocolError as error:
+            raise httpx.ProxyError(str(error)) from None
+    if not httpx.codes.is_success(response.status) or response.take_body():
+        raise httpx.ProxyError(str(response.status))
+
+
+async def _close(streams: list[trio.abc.Stream]) -> None:
+    if streams:
+        await trio.aclose_forcefully(streams[-1])  # and so what is below it
+
+
+@cache
+def _trust_of_the_machine() -> ssl.SSLContext:
+    return client_context()
+
+
+def _login_in(proxy: httpx.URL) -> list[tuple[bytes, bytes]]:
+    if not proxy.userinfo:
+        return []
+    return [(b"Proxy-Authorization", b"Basic " + b64encode(f"{proxy.username}:{proxy.password}".encode()))]
+
+
+def _seconds(request: httpx.Request, phase: str) -> float:
+    timeout = request.extensions.get("timeout")
+    limit = timeout.get(phase) if isinstance(timeout, dict) else None
+    return limit if isinstance(limit, int | float) else float("inf")

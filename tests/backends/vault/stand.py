@@ -65,7 +65,7 @@ async def keeper_of(
         renew_ttl_increment=renew_ttl_increment,
     )
     auth = AppRole(mount="approle", role_id=Given(credentials.role_id), secret_id=Given(credentials.secret_id))
-    async with open_vault_client(config, make=lambda: VaultTransport(vault)) as client:
+    async with open_vault_client(config, transport=VaultTransport(vault)) as client:
         yield TokenKeeper(client, auth, config, metrics or RecordedMetrics(), random=Random(0))
 
 
@@ -74,7 +74,7 @@ async def backend_of(
     vault: VaultState, credentials: Credentials, metrics: RecordedMetrics | None = None, *, engine: str = "kv2"
 ) -> AsyncIterator[VaultBackend]:
     config = VaultConfig(url=vault.url, role_id=credentials.role_id, secret_id=credentials.secret_id, engine=engine)
-    async with open_vault(config, metrics or RecordedMetrics(), make=lambda: VaultTransport(vault)) as backend:
+    async with open_vault(config, metrics or RecordedMetrics(), transport=VaultTransport(vault)) as backend:
         yield backend
 
 

@@ -27,7 +27,7 @@ def kubernetes(jwt_file: Path) -> Kubernetes:
 
 @asynccontextmanager
 async def client_of(vault: VaultState) -> AsyncIterator[VaultClient]:
-    async with open_vault_client(VaultConfig(url=vault.url), make=lambda: VaultTransport(vault)) as client:
+    async with open_vault_client(VaultConfig(url=vault.url), transport=VaultTransport(vault)) as client:
         yield client
 
 

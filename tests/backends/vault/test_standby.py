@@ -37,7 +37,7 @@ class Cluster:
 @asynccontextmanager
 async def client_of(cluster: Cluster, *, url: str = STANDBY) -> AsyncIterator[VaultClient]:
     config = VaultConfig(url=url)
-    async with open_vault_client(config, make=lambda: httpx.MockTransport(cluster.answer)) as client:
+    async with open_vault_client(config, transport=httpx.MockTransport(cluster.answer)) as client:
         yield client
 
 

@@ -137,7 +137,7 @@ async def test_file_whose_end_never_comes_ends_the_login_and_no_other_wait(
     os.mkfifo(pipe)
     auth = AppRole(mount="approle", role_id=Given("r"), secret_id=InFile(str(pipe), "somebody write it there"))
     config = VaultConfig(url=vault.url)
-    async with open_vault_client(config, make=lambda: VaultTransport(vault)) as client:
+    async with open_vault_client(config, transport=VaultTransport(vault)) as client:
         keeper = TokenKeeper(client, auth, config, RecordedMetrics(), random=Random(0))
         for _ in range(60):
             began = trio.current_time()
@@ -163,7 +163,7 @@ async def test_secret_id_that_is_just_being_unwrapped_is_not_lost_when_the_read_
         return 4.0 if request.path == "sys/wrapping/unwrap" else 0.0
 
     vault.delay_of_answer = delay
-    async with open_vault(config, RecordedMetrics(), make=lambda: VaultTransport(vault)) as backend:
+    async with open_vault(config, RecordedMetrics(), transport=VaultTransport(vault)) as backend:
         with trio.move_on_after(1.0):
             await backend.read(Source(PATH))
         vault.delay_of_answer = lambda _: 0.0

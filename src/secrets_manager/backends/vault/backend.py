@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Protocol
 
+import httpx
 import trio
 
 from secrets_manager.backends.base import (
@@ -31,7 +32,6 @@ from secrets_manager.backends.vault.server import find_server
 from secrets_manager.backends.vault.token import Token
 from secrets_manager.config import VaultConfig
 from secrets_manager.net.certificates import Certificates
-from secrets_manager.net.transport import MakeTransport
 
 log = logging.getLogger(__name__)
 
@@ -188,16 +188,18 @@ class VaultBackend:
 
 @asynccontextmanager
 async def open_vault(
-    config: VaultConfig, metrics: VaultMetrics, *, make: MakeTransport | None = None
+    config: VaultConfig, metrics: VaultMetrics, *, transport: httpx.AsyncBaseTransport | None = None
 ) -> AsyncIterator[VaultBackend]:
-    """Vault, ready to be read; nothing is asked of it yet. `make` opens a road to something else than the network.
+    """Vault, ready to be read; nothing is asked of it yet. `transport` leads to something else than the network.
 
     Raises: UsageError for a configuration that can't work.
     """
     engine, auth, certificates = engine_of(config.engine), auth_method(config), certificates_of(config)
     if config.skip_verify:
         log.warning("vault.tls-skip-verify is set: whoever is between here and Vault can read and change all secrets")
-    async with open_vault_client(config, make=make, certificates=certificates, count=metrics.request) as client:
+    async with open_vault_client(
+        config, transport=transport, certificates=certificates, count=metrics.request
+    ) as client:
         keeper = TokenKeeper(client, auth, config, metrics, random=Random())  # noqa: S311 - for jitter alone
         within = REQUESTS_OF_A_READ * config.timeout
         yield VaultBackend(client, keeper, engine, metrics, certificates, within=within)

@@ -7,13 +7,13 @@ from then on, until it does not serve any more.
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from functools import partial
 
+import httpx
 import msgspec
 
 from secrets_manager.backends.base import BackendError, Unreachable
 from secrets_manager.backends.vault.address import Address, address_of
-from secrets_manager.backends.vault.node import MAX_BODY, Count, Node, Question, uncounted
+from secrets_manager.backends.vault.node import Count, Node, Question, uncounted
 from secrets_manager.backends.vault.replies import OK, Reply, censored
 from secrets_manager.backends.vault.standby import LEADER, REDIRECTS, UNSERVED, announced_by, may_follow
 from secrets_manager.config import VaultConfig
@@ -21,21 +21,31 @@ from secrets_manager.errors import UsageError
 from secrets_manager.net.certificates import CertificateFiles, Certificates
 from secrets_manager.net.proxy import proxy_for
 from secrets_manager.net.tls import UnusableFile
-from secrets_manager.net.transport import Borrowed, MakeLane, MakeTransport, Spread, open_lane
+from secrets_manager.net.transport import Transport
 
 OF_THE_CLUSTER = frozenset({"sys/health", "sys/leader"})
 """They are refused in a namespace."""
 
-Roads = Callable[[Address], Spread]
-"""The connections to a node: each may be behind another proxy, or none."""
+OpenTransport = Callable[[Address], httpx.AsyncBaseTransport]
+"""Opens what leads to a node: each may be behind another proxy, or none."""
 
 
 class VaultClient:
     """Vault's HTTP API, without any knowledge of what is asked."""
 
-    def __init__(self, address: Address, roads: Roads, *, namespace: str = "", count: Count = uncounted) -> None:
+    def __init__(
+        self,
+        address: Address,
+        transport: OpenTransport,
+        *,
+        deadline: float,
+        namespace: str = "",
+        count: Count = uncounted,
+    ) -> None:
+        """`deadline` is of each request, in seconds."""
         self._address = address
-        self._roads = roads
+        self._transport = transport
+        self._deadline = deadline
         self._namespace = {"X-Vault-Namespace": namespace} if namespace else {}
         self._count = count
         self._nodes: dict[Address, Node] = {}
@@ -106,7 +116,7 @@ class VaultClient:
 
     def _node(self, address: Address) -> Node:
         if address not in self._nodes:
-            self._nodes[address] = Node(address, self._roads(address), self._count)
+            self._nodes[address] = Node(address, self._transport(address), self._count, deadline=self._deadline)
         return self._nodes[address]
 
     async def _announced(self) -> Address | None:
@@ -120,21 +130,21 @@ class VaultClient:
 async def open_vault_client(
     config: VaultConfig,
     *,
-    make: MakeTransport | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
     certificates: Certificates | None = None,
     count: Count = uncounted,
 ) -> AsyncIterator[VaultClient]:
-    """A client for the whole life of the process. `make` opens a road to something else than the network.
+    """A client for the whole life of the process. `transport` leads to something else than the network.
 
     Raises: UsageError for a vault.url that is none, and for files of certificates that can't be used.
     """
     address = address_of(config.url)
-    lanes = partial(_to_all, make) if make else await _network(certificates or certificates_of(config))
-
-    def roads(to: Address) -> Spread:
-        return Spread(lanes(to), within=config.timeout, max_body=MAX_BODY)
-
-    async with aclosing(VaultClient(address, roads, namespace=config.namespace.strip("/"), count=count)) as client:
+    open_transport = (lambda _: transport) if transport else await _network(certificates or certificates_of(config))
+    async with aclosing(
+        VaultClient(
+            address, open_transport, deadline=config.timeout, namespace=config.namespace.strip("/"), count=count
+        )
+    ) as client:
         yield client
 
 
@@ -153,7 +163,7 @@ def certificates_of(config: VaultConfig) -> Certificates:
     )
 
 
-async def _network(certificates: Certificates) -> Callable[[Address], MakeLane]:
+async def _network(certificates: Certificates) -> OpenTransport:
     try:
         tls = await certificates.load()
     except UnusableFile as error:
@@ -161,12 +171,8 @@ async def _network(certificates: Certificates) -> Callable[[Address], MakeLane]:
     except OSError:
         raise UsageError("the certificate authorities of this machine can't be read") from None
 
-    def lanes(to: Address) -> MakeLane:
+    def open_transport(to: Address) -> Transport:
         proxy = "" if to.socket else proxy_for(str(to.url), environ=os.environ)
-        return partial(open_lane, tls=tls, proxy=proxy, socket=to.socket)
+        return Transport(tls=tls, proxy=proxy, socket=to.socket)
 
-    return lanes
-
-
-def _to_all(make: MakeTransport, _: Address) -> MakeLane:
-    return lambda: Borrowed(make())
+    return open_transport

@@ -15,10 +15,10 @@ import trio
 
 from secrets_manager.backends.base import BackendError
 from secrets_manager.backends.vault.address import Address
-from secrets_manager.backends.vault.failures import broke_off, failure_of
+from secrets_manager.backends.vault.failures import failure_of
 from secrets_manager.backends.vault.replies import OK, Reply
-from secrets_manager.net.streams import ReplyTooLarge
-from secrets_manager.net.transport import Caller, Spread
+from secrets_manager.net.client import HttpClient
+from secrets_manager.net.errors import ConnectionLost, HttpError, ProxyRefused, ResponseTooLarge
 
 MAX_BODY = 8 * 1024 * 1024
 """Vault's storage takes a megabyte a secret, Kubernetes as much; escapes in JSON make up to six of one."""
@@ -58,38 +58,43 @@ class Question(NamedTuple):
 
 
 class Node:
-    """A server, and the road to it."""
+    """A server, and the client that leads to it. `deadline`, in seconds, is that of one request."""
 
-    def __init__(self, address: Address, spread: Spread, count: Count) -> None:
+    def __init__(self, address: Address, transport: httpx.AsyncBaseTransport, count: Count, *, deadline: float) -> None:
         self.address = address
-        self._spread = spread
         self._count = count
         url = address.url
-        self._caller = Caller(spread, base_url=url, headers=(HEADERS | _login_in(url)).items())
+        self._http = HttpClient(
+            transport,
+            base_url=url,
+            headers=(HEADERS | _login_in(url)).items(),
+            deadline=deadline,
+            max_body=MAX_BODY,
+        )
 
     def __repr__(self) -> str:
         return f"Node({self.address})"
 
     async def aclose(self) -> None:
         """Close what is idle; what is under way goes on."""
-        await self._spread.aclose()
+        await self._http.aclose()
 
     async def ask(self, question: Question) -> Reply:
         """Raises: Unavailable, SourceTooLarge."""
         try:
             return await self._answer(question)
-        except httpx.HTTPError as error:
-            if question.method != "GET" or not broke_off(error):
+        except HttpError as error:
+            if question.method != "GET" or not isinstance(error, ConnectionLost):
                 raise self._failure(error) from None
         try:
             return await self._answer(question)
-        except httpx.HTTPError as error:
+        except HttpError as error:
             raise self._failure(error) from None
 
     async def _answer(self, question: Question) -> Reply:
         asked_at = trio.current_time()
         try:
-            answer = await self._caller.call(
+            answer = await self._http.request(
                 question.method,
                 f"/v1/{question.path}",
                 query=question.params,
@@ -97,10 +102,10 @@ class Node:
                 content=question.content,
             )
             if answer.status == REFUSED_BY_PROXY:
-                raise httpx.ProxyError(str(answer.status))
-        except httpx.HTTPError as error:
+                raise ProxyRefused(str(answer.status))
+        except HttpError as error:
             self._count(question.operation, type(self._failure(error)).__name__, trio.current_time() - asked_at)
-            if not isinstance(error, ReplyTooLarge):
+            if not isinstance(error, ResponseTooLarge):
                 await self.aclose()
             raise
         self._count(question.operation, str(answer.status), trio.current_time() - asked_at)
@@ -114,7 +119,7 @@ class Node:
             location=headers.get("Location", ""),
         )
 
-    def _failure(self, error: httpx.HTTPError) -> BackendError:
+    def _failure(self, error: HttpError) -> BackendError:
         return failure_of(error, self.address, max_body=MAX_BODY)
 
 

@@ -1,0 +1,215 @@
+"""An HTTP client for one server, on any transport of httpx's: what Kubernetes and Vault are asked by.
+
+A whole exchange has one deadline, since httpx's timeouts start again with each byte that drips in. A response has a
+largest size, and comes uncompressed, so that its size is what it seems. What fails is an HttpError of errors.py.
+`httpx.AsyncClient` would add cookies, redirects, merging and hooks, which cost as much again as a whole request.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from http import HTTPStatus
+from io import BytesIO
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+import httpx
+import trio
+
+from secrets_manager.net.errors import MalformedResponse, ResponseTooLarge, TimedOut, translated
+
+IDENTITY = "identity"
+"""The content coding of what is not compressed."""
+
+
+class Response(NamedTuple):
+    """A whole response, whatever its status."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        return httpx.codes.is_success(self.status)
+
+    def __repr__(self) -> str:
+        return f"Response({self.status}, {len(self.body)} bytes)"
+
+
+class StreamedResponse:
+    """A response whose head has come. `chunks` are its body: to be read once, and cut anywhere."""
+
+    def __init__(self, response: httpx.Response, *, sent_at: float) -> None:
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        self.status = response.status_code
+        self.headers = response.headers
+        self.chunks: AsyncIterator[bytes] = _Chunks(aiter(response.stream))
+        self.sent_at = sent_at
+        """When the request was sent, by Trio's clock."""
+        self._stream = response.stream
+
+    def __repr__(self) -> str:
+        return f"StreamedResponse({self.status})"
+
+    @property
+    def is_success(self) -> bool:
+        return httpx.codes.is_success(self.status)
+
+    async def read(self, *, max_body: int) -> bytes:
+        """Read all that is left. Raises: ResponseTooLarge past `max_body` bytes."""
+        body = BytesIO()  # it hands over what it has gathered without a copy
+        async for chunk in self.chunks:
+            body.write(chunk)
+            if body.tell() > max_body:
+                raise ResponseTooLarge(f"the response is longer than {max_body} bytes")
+        return body.getvalue()
+
+    async def aclose(self) -> None:
+        """Give the connection back where the body has ended, else close it."""
+        await self._stream.aclose()
+
+
+class Authorization(ABC):
+    """Who we are, by the header Authorization."""
+
+    @abstractmethod
+    async def present(self) -> str:
+        """Return the header's value; empty for none."""
+
+    @abstractmethod
+    async def renewed(self, refused: str) -> str:
+        """Return another one in place of one that was answered with 401."""
+
+
+class HttpClient:
+    """Sends requests to one server.
+
+    `headers` go with every request. `timeout`, in seconds, is httpx's: for connecting, and for each wait for bytes.
+    `deadline`, in seconds, is that of a whole exchange, without what authorization takes; `max_body` is in bytes. A
+    request that is answered with 401 is sent once more, with renewed authorization. `transport.aclose` closes idle
+    connections, and leaves it fit for use.
+    """
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        *,
+        base_url: httpx.URL | str,
+        headers: Iterable[tuple[str, str]] = (),
+        timeout: float | None = None,
+        deadline: float = 60.0,
+        max_body: int = 64 * 1024 * 1024,
+        authorization: Authorization | None = None,
+    ) -> None:
+        self._transport = transport
+        self._base_url = str(httpx.URL(base_url).copy_with(username=None, password=None)).rstrip("/")
+        self._headers = [(b"Accept-Encoding", IDENTITY.encode()), *_encoded(headers)]
+        self._timeout = timeout
+        self._deadline = deadline
+        self._max_body = max_body
+        self._authorization = authorization
+
+    def __repr__(self) -> str:
+        return f"HttpClient({self._base_url})"
+
+    async def aclose(self) -> None:
+        """Close what is idle. What is under way goes on, and other requests may follow."""
+        await self._transport.aclose()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: bytes = b"",
+    ) -> Response:
+        """Return the whole response. `path` is encoded, and follows the base URL's.
+
+        Raises: HttpError, and what the authorization raises.
+        """
+        request = self._request(method, path, query, headers, content=content, read_timeout=self._timeout)
+        async with aclosing(await self._open(request, within=self._deadline)) as response:
+            with trio.move_on_at(response.sent_at + self._deadline):
+                return Response(response.status, response.headers, await response.read(max_body=self._max_body))
+        raise TimedOut(f"no whole response within {self._deadline:g} s")
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, silence: float
+    ) -> AsyncIterator[StreamedResponse]:
+        """Yield the response when its head has come; its connection is closed where the block is left before its end.
+
+        `silence`, in seconds, is how long the body may bring nothing.
+        Raises: as `request`, also where the chunks are read.
+        """
+        request = self._request(method, path, query, read_timeout=silence)
+        async with aclosing(await self._open(request, within=self._timeout or math.inf)) as response:
+            yield response
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        content: bytes = b"",
+        read_timeout: float | None,
+    ) -> httpx.Request:
+        url = f"{self._base_url}{path}?{urlencode(query)}" if query else f"{self._base_url}{path}"
+        with translated():
+            return httpx.Request(
+                method,
+                url,
+                headers=[*self._headers, *_encoded((headers or {}).items())],
+                content=content or None,
+                extensions={"timeout": httpx.Timeout(self._timeout, read=read_timeout).as_dict()},
+            )
+
+    async def _open(self, request: httpx.Request, *, within: float) -> StreamedResponse:
+        """Send a request, and wait so many seconds for the head of its response."""
+        if self._authorization is None:
+            return await self._send(request, within=within)
+        used = await self._authorization.present()
+        _authorize(request, used)
+        response = await self._send(request, within=within)
+        if response.status != HTTPStatus.UNAUTHORIZED:
+            return response
+        await response.aclose()
+        await self._transport.aclose()  # a refused client certificate stays with its connection
+        _authorize(request, await self._authorization.renewed(used))
+        return await self._send(request, within=within)
+
+    async def _send(self, request: httpx.Request, *, within: float) -> StreamedResponse:
+        sent_at = trio.current_time()
+        with translated(), trio.move_on_after(within):
+            response = StreamedResponse(await self._transport.handle_async_request(request), sent_at=sent_at)
+            if response.headers.get("Content-Encoding", IDENTITY) == IDENTITY:
+                return response
+            await response.aclose()
+            raise MalformedResponse("the response is compressed, which was not asked for")
+        raise TimedOut(f"no response within {within:g} s")
+
+
+class _Chunks(AsyncIterator[bytes]):
+    """Those of a body; what fails is an HttpError."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+
+    async def __anext__(self) -> bytes:
+        with translated():
+            return await anext(self._chunks)
+
+
+def _authorize(request: httpx.Request, authorization: str) -> None:
+    if authorization:
+        request.headers["Authorization"] = authorization
+
+
+def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers]

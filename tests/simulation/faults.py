@@ -10,10 +10,9 @@ from typing import NamedTuple
 import msgspec
 
 from secrets_manager.controller.contention import SLOW
-from secrets_manager.net.exchange import Answer
 from tests.doubles.vault import FORBIDDEN, Response
 from tests.doubles.vault_faults import rejection
-from tests.simulation.steps import OF_KUBERNETES, OF_VAULT, Step
+from tests.simulation.steps import OF_KUBERNETES, OF_VAULT, Answer, Step
 
 NEVER = 1e6
 """Seconds: longer than any timeout."""
@@ -82,7 +81,7 @@ def vault_says(code: int, *words: str, retry_after: int | None = None) -> Answer
     return answer_of(rejection(code, *words, retry_after=retry_after))
 
 
-SHED = Answer(429, [(b"Retry-After", b"2")], b"Too many requests, please try again schedule.")
+SHED = Answer(429, [(b"Retry-After", b"2")], b"Too many requests, please try again later.")
 HTML = Answer(200, [], b"<html>")
 ODD = Answer(200, [], b'{"data": {"data": []}, "metadata": {}, "kind": 1}')
 

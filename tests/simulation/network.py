@@ -1,11 +1,10 @@
 """Simulate the network between a replica and a server, and carry out the effects of faults.
 
-A request that was sent reaches the server even if its sender no longer waits. There are no sockets and no HTTP: a
-call is one exchange of the program's lanes (net/exchange.py), and a watch is a stream of httpx's.
+A request that was sent reaches the server even if its sender no longer waits. There are no sockets: a link is a
+transport of httpx's.
 """
 
-import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -13,11 +12,10 @@ import httpx
 import trio
 
 from secrets_manager.demo.api.requests import Reply
-from secrets_manager.net.exchange import Answer, Request
 from tests.doubles.kube_transport import WatchStream, read_timeout
 from tests.simulation.injector import Injected
 from tests.simulation.pausing import REPLICA
-from tests.simulation.steps import Call, Step, step_at_kubernetes, step_at_vault
+from tests.simulation.steps import Answer, Call, Step, step_at_kubernetes, step_at_vault
 
 if TYPE_CHECKING:
     from tests.simulation.replica import Replica
@@ -35,8 +33,8 @@ class InFlight:
         self.abandoned = False
 
 
-class Link:
-    """A lane of the program to one server."""
+class Link(httpx.AsyncBaseTransport):
+    """The transport from a replica to one server."""
 
     def __init__(self, simulation: "Simulation", replica: "Replica", *, to_vault: bool) -> None:
         self._simulation = simulation
@@ -44,26 +42,24 @@ class Link:
         self._sender = replica.identity
         self._to_vault = to_vault
 
-    async def aclose(self) -> None:
-        """Close nothing."""
-
-    async def exchange(self, request: Request, *, at_most: int) -> Answer:
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await trio.lowlevel.checkpoint_if_cancelled()  # as a socket does before it sends
         call = self._call(request)
-        within = request.timeout.get("read")
+        within = read_timeout(request)
         injected = await self._send(call)
-        return await self._deliver(call, injected, math.inf if within is None else within)
+        if call.step is Step.WATCH:
+            return await self._watch(call, injected, within)
+        return _response(await self._deliver(call, injected, within))
 
-    def _call(self, request: Request) -> Call:
-        path, _, query = request.target.decode().partition("?")
+    def _call(self, request: httpx.Request) -> Call:
+        path, _, query = request.url.raw_path.decode().partition("?")
         parsed = dict(parse_qsl(query)) if query else {}
-        headers = dict(request.headers)
         if self._to_vault:
             path = path.removeprefix("/v1/")
-            token = headers.get(b"X-Vault-Token", b"").decode()
+            token = request.headers.get("X-Vault-Token", "")
             step = step_at_vault(path, parsed)
             return Call(self._sender, step, request.method, path, parsed, request.content, token=token)
-        content_type = headers.get(b"Content-Type", b"").decode()
+        content_type = request.headers.get("Content-Type", "")
         step = step_at_kubernetes(request.method, path, parsed)
         return Call(self._sender, step, request.method, path, parsed, request.content, content_type)
 
@@ -147,24 +143,7 @@ class Link:
             self._replica.kill()
         return answer._replace(body=answer.body[: len(answer.body) // 2]) if effect.truncated else answer
 
-
-class WatchLink(httpx.AsyncBaseTransport):
-    """The transport of watches."""
-
-    def __init__(self, simulation: "Simulation", replica: "Replica") -> None:
-        self._simulation = simulation
-        self._replica = replica
-        self._link = Link(simulation, replica, to_vault=False)
-        self._sender = replica.identity
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        query = dict(parse_qsl(request.url.query.decode()))
-        call = Call(self._sender, Step.WATCH, "GET", request.url.path, query)
-        injected = await self._link._send(call)
-        return await self._open(call, injected, read_timeout(request))
-
-    async def _open(self, call: Call, injected: Injected, within: float) -> httpx.Response:
+    async def _watch(self, call: Call, injected: Injected, within: float) -> httpx.Response:
         effect = injected.effect
         if effect.arrivals == 0 or effect.back > 1e5 or self._replica.is_partitioned:
             await trio.sleep(within)
@@ -180,15 +159,17 @@ class WatchLink(httpx.AsyncBaseTransport):
             raise httpx.ReadError(BROKEN)
         if effect.kills == "after":
             self._replica.kill()
-        return httpx.Response(200, stream=Stream(WatchStream(watch, read_timeout=within), self, injected, within))
+        return httpx.Response(
+            200, stream=Stream(WatchStream(watch, read_timeout=within), self._replica, injected, within)
+        )
 
 
 class Stream(httpx.AsyncByteStream):
     """The body of a watch, with the effects of its fault."""
 
-    def __init__(self, inner: WatchStream, link: WatchLink, injected: Injected, within: float) -> None:
+    def __init__(self, inner: WatchStream, replica: "Replica", injected: Injected, within: float) -> None:
         self._inner = inner
-        self._replica = link._replica
+        self._replica = replica
         self._injected = injected
         self._within = within
         self._silent_from = trio.current_time() + injected.effect.silent_after
@@ -218,5 +199,4 @@ class Stream(httpx.AsyncByteStream):
 
 
 def _response(answer: Answer) -> httpx.Response:
-    headers: Mapping[str, str] = {name.decode(): text.decode() for name, text in answer.raw_headers}
-    return httpx.Response(answer.status, content=answer.body, headers=headers)
+    return httpx.Response(answer.status, content=answer.body, headers=answer.headers)

@@ -10,7 +10,6 @@ from functools import partial
 from math import inf
 from unittest.mock import patch
 
-import httpx
 import trio
 
 from secrets_manager.backends.base import Source, Unavailable
@@ -32,7 +31,7 @@ from secrets_manager.kube.lease import LeaderElector, LeaseSpec
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.workqueue import Priority, WorkQueue
 from secrets_manager.metrics import SecretMetrics
-from secrets_manager.net.transport import Caller
+from secrets_manager.net.client import HttpClient
 
 Plant = Callable[[], AbstractContextManager[object]]
 
@@ -138,11 +137,9 @@ def _of_what_was_read(error: Unavailable) -> Unavailable:
 _client = KubeClient.__init__
 
 
-def _patient(
-    client: KubeClient, calls: Caller, watches: httpx.AsyncClient, *, silence: float = 0.0, count: Count = uncounted
-) -> None:
+def _patient(client: KubeClient, http: HttpClient, *, silence: float = 0.0, count: Count = uncounted) -> None:
     del silence
-    _client(client, calls, watches, silence=inf, count=count)
+    _client(client, http, silence=inf, count=count)
 
 
 def _replaced(owner: object, name: str, by: object) -> Plant:

@@ -5,34 +5,30 @@ It is started again each time that it ends, as Kubernetes does.
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
-import httpx
 import trio
 from prometheus_client import CollectorRegistry
 
 from secrets_manager.backends.base import Backend
-from secrets_manager.backends.vault.address import address_of
 from secrets_manager.backends.vault.auth.choice import auth_method
 from secrets_manager.backends.vault.backend import REQUESTS_OF_A_READ, VaultBackend
-from secrets_manager.backends.vault.client import VaultClient, certificates_of
+from secrets_manager.backends.vault.client import certificates_of, open_vault_client
 from secrets_manager.backends.vault.engine import engine_of
 from secrets_manager.backends.vault.keeper import TokenKeeper
-from secrets_manager.backends.vault.node import MAX_BODY
 from secrets_manager.config import Config, ControllerConfig, VaultConfig
 from secrets_manager.controller.controller import Controller
 from secrets_manager.controller.leadership import elector
-from secrets_manager.kube.client import JSON, USER_AGENT, KubeClient
+from secrets_manager.kube.client import open_client
 from secrets_manager.kube.lease import Elector, LeadershipLost, Unopposed
 from secrets_manager.liveness import Liveness
 from secrets_manager.metrics import BackendMetrics, ControllerMetrics, VaultMetrics
-from secrets_manager.net.transport import Caller, Spread
-from tests.doubles.kube_transport import virtual_time
-from tests.simulation.network import Link, WatchLink
+from tests.doubles.kube_transport import DOUBLE, virtual_time
+from tests.simulation.network import Link
 from tests.simulation.pausing import REPLICA
 from tests.simulation.properties import Property
 from tests.simulation.servers import COMMON, NAMESPACES
@@ -41,9 +37,6 @@ if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
 log = logging.getLogger(__name__)
-
-KUBERNETES = "http://kube"
-CALL_TIMEOUT = 10.0
 
 
 class Replica:
@@ -127,7 +120,10 @@ class Replica:
     async def _process(self) -> None:
         config = configuration(self._simulation)
         random = Random(f"{self._simulation.plan.seed} {self.identity}")
-        async with self._client() as client, self._backend(config.vault, random) as backend:
+        async with (
+            open_client(DOUBLE, transport=Link(self._simulation, self, to_vault=False)) as client,
+            self._backend(config.vault, random) as backend,
+        ):
             self.leader = elector(
                 config, client, namespace="default", identity=self.identity, random=random, clock=self._clock
             )
@@ -151,24 +147,11 @@ class Replica:
                 process.cancel_scope.cancel()
 
     @asynccontextmanager
-    async def _client(self) -> AsyncIterator[KubeClient]:
-        headers = [("Accept", JSON), ("User-Agent", USER_AGENT)]
-        async with (
-            aclosing(Spread(lambda: Link(self._simulation, self, to_vault=False))) as spread,
-            httpx.AsyncClient(
-                transport=WatchLink(self._simulation, self), base_url=KUBERNETES, timeout=CALL_TIMEOUT, trust_env=False
-            ) as watches,
-        ):
-            yield KubeClient(Caller(spread, base_url=KUBERNETES, headers=headers, timeout=CALL_TIMEOUT), watches)
-
-    @asynccontextmanager
     async def _backend(self, config: VaultConfig, random: Random) -> AsyncIterator[Backend]:
         metrics = VaultMetrics(self.registry, config)
-
-        def links(_: object) -> Spread:
-            return Spread(lambda: Link(self._simulation, self, to_vault=True), within=config.timeout, max_body=MAX_BODY)
-
-        async with aclosing(VaultClient(address_of(config.url), links, count=metrics.request)) as client:
+        async with open_vault_client(
+            config, transport=Link(self._simulation, self, to_vault=True), count=metrics.request
+        ) as client:
             keeper = TokenKeeper(client, auth_method(config), config, metrics, random=random)
             within = REQUESTS_OF_A_READ * config.timeout
             yield VaultBackend(

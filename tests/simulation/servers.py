@@ -10,13 +10,12 @@ from secrets_manager.demo.api.documents import Object, mapping, parse, text
 from secrets_manager.demo.api.requests import Reply, Request
 from secrets_manager.demo.api.storage import Change, Key
 from secrets_manager.demo.api.watches import Watch
-from secrets_manager.net.exchange import Answer
 from tests.controller.component import CRD
 from tests.doubles import vault as double
 from tests.doubles.kube_transport import administrator, virtual_time
 from tests.doubles.vault import VaultState
 from tests.simulation.faults import answer_of
-from tests.simulation.steps import Call, Step
+from tests.simulation.steps import Answer, Call, Step
 
 USERS, ITSELF = "users", "kubernetes"
 LEASE = Key("leases.coordination.k8s.io", "default", "5ac9a181.secrets-manager.tuenti.io")

@@ -11,7 +11,6 @@ from trio.testing import MockClock
 
 from secrets_manager.demo.api.documents import items, parse, text
 from secrets_manager.demo.api.storage import Change, Key
-from secrets_manager.net.exchange import Answer
 from tests.simulation import convergence
 from tests.simulation.bounds import IDLE_TIME, recovery
 from tests.simulation.coverage import Pair
@@ -26,7 +25,7 @@ from tests.simulation.properties import Property
 from tests.simulation.replica import Replica
 from tests.simulation.scheduler import deterministic
 from tests.simulation.servers import DEFINITIONS, NAMESPACES, Kubernetes, Vault
-from tests.simulation.steps import OF_KUBERNETES, Call, Step
+from tests.simulation.steps import OF_KUBERNETES, Answer, Call, Step
 from tests.simulation.workload import GROUP, CreateCrd, CreateNamespace, interference
 
 SAMPLED_EVERY = 10.0

@@ -27,6 +27,17 @@ OF_VAULT = (Step.READ, Step.LISTING, Step.LOGIN, Step.TOKEN, Step.HEALTH)
 COLLECTIONS = ("/secrets", "/secretdefinitions")
 
 
+class Answer(NamedTuple):
+    """The response of a server. Its repr holds no body."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status}, {len(self.body)} bytes)"
+
+
 class Call(NamedTuple):
     """One request of a replica. Its repr holds no body."""
 

@@ -7,7 +7,7 @@ largest size, and comes uncompressed, so that its size is what it seems. What fa
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from http import HTTPStatus
 from io import BytesIO
@@ -38,6 +38,22 @@ class Response(NamedTuple):
         return f"Response({self.status}, {len(self.body)} bytes)"
 
 
+class Chunks(AsyncIterator[bytes]):
+    """Those of a body; what fails is an HttpError."""
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+
+    async def __anext__(self) -> bytes:
+        with translated():
+            return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        """Close an iterator that must be closed: one of httpx's own bodies is an async generator."""
+        if isinstance(self._chunks, AsyncGenerator):
+            await self._chunks.aclose()
+
+
 class StreamedResponse:
     """A response whose head has come. `chunks` are its body: to be read once, and cut anywhere."""
 
@@ -45,7 +61,7 @@ class StreamedResponse:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self.status = response.status_code
         self.headers = response.headers
-        self.chunks: AsyncIterator[bytes] = _Chunks(aiter(response.stream))
+        self.chunks = Chunks(aiter(response.stream))
         self.sent_at = sent_at
         """When the request was sent, by Trio's clock."""
         self._stream = response.stream
@@ -68,6 +84,7 @@ class StreamedResponse:
 
     async def aclose(self) -> None:
         """Give the connection back where the body has ended, else close it."""
+        await self.chunks.aclose()
         await self._stream.aclose()
 
 
@@ -193,17 +210,6 @@ class HttpClient:
             await response.aclose()
             raise MalformedResponse("the response is compressed, which was not asked for")
         raise TimedOut(f"no response within {within:g} s")
-
-
-class _Chunks(AsyncIterator[bytes]):
-    """Those of a body; what fails is an HttpError."""
-
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-        self._chunks = chunks
-
-    async def __anext__(self) -> bytes:
-        with translated():
-            return await anext(self._chunks)
 
 
 def _authorize(request: httpx.Request, authorization: str) -> None:

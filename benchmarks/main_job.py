@@ -13,6 +13,8 @@ beside this one, in pairs:
     git worktree add ../before COMMIT && (cd ../before && .ci/setup)
     .venv/bin/python -m benchmarks.main_job --rounds 5 ../before/.venv/bin/secrets-manager .venv/bin/secrets-manager
 
+`floor` in place of a command is a bare client, which does the same by the least requests.
+
 Requests are counted by the servers themselves. The lag is the time from a write to OpenBao until the API server shows
 the Secret that came of it.
 """
@@ -21,18 +23,24 @@ import argparse
 import random
 import shlex
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TypeAlias
 
+import msgspec
+
+from benchmarks.floor import Spent, Work
 from benchmarks.program import API_VERSION, Measured, Setup, Usage, definition, make_namespace, running_servers, show
 from benchmarks.watches import Seen, is_ready
 from secrets_manager.demo.api.documents import Object, text
 from tests.real.cluster import ControlPlane
 from tests.real.openbao import OpenBao
 
+FLOOR = "floor"
+"""In place of a command: a bare client (benchmarks/floor.py)."""
 PATIENCE = 600.0
 SETTLES_WITHIN, QUIET = 120.0, 15.0
 """Seconds in which Kubernetes must be asked nothing any more, and for which nothing is asked then."""
@@ -130,11 +138,42 @@ def try_out(command: list[str], load: Load) -> Figures:
         for number in range(load.definitions):
             bao.write_kv(load.path(number), load.values("first"))
             cluster.create(load.definition(number))
+        if command == [FLOOR]:
+            return floor(load, cluster, bao)
         with Measured(command, load.setup(bao), cluster=cluster, bao=bao, folder=Path(made)) as program:
             stand = Stand(program, cluster, bao)
             began = time.monotonic()
             program.start()
             return first_sync(load, stand, began) | settle(stand, began) | rest(load, stand) | changes(load, stand)
+
+
+def floor(load: Load, cluster: ControlPlane, bao: OpenBao) -> Figures:
+    """What a bare client takes for the same Secrets and statuses. Raises: CalledProcessError."""
+    numbers = range(load.definitions)
+    todo = Work(
+        vault=bao.url,
+        vault_token=bao.root_token,
+        kube=cluster.url,
+        kube_token=cluster.admin_token,
+        ca_file=str(cluster.ca_file),
+        paths=[load.path(number) for number in numbers],
+        names=[load.name(number) for number in numbers],
+        namespaces=[load.homes[number % load.namespaces] for number in numbers],
+        statuses=f"/apis/{API_VERSION}/namespaces/%s/secretdefinitions/%s/status",
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks.floor"], input=msgspec.json.encode(todo), stdout=subprocess.PIPE, check=True
+    )
+    spent = msgspec.json.decode(ran.stdout, type=Spent)
+    show(f"all written  {spent.written:.2f} s, CPU {spent.written_cpu:.2f} s")
+    show(f"all Ready    {spent.told:.2f} s, CPU {spent.told_cpu:.2f} s")
+    return {
+        "all Secrets written, s": spent.written,
+        "CPU until then, s": spent.written_cpu,
+        "all Ready, s": spent.told,
+        "CPU until all Ready, s": spent.told_cpu,
+        "all Ready after the last Secret, s": spent.told - spent.written,
+    }
 
 
 def first_sync(load: Load, stand: Stand, began: float) -> Figures:
@@ -154,6 +193,7 @@ def first_sync(load: Load, stand: Stand, began: float) -> Figures:
         return figures
     after = ready.last_new_at - last
     show(f"all Ready    {ready.last_new_at - began:.2f} s, {after:.2f} s after the last Secret")
+    figures["CPU until all Ready, s"] = stand.program.cpu
     return figures | {"all Ready, s": ready.last_new_at - began, "all Ready after the last Secret, s": after}
 
 

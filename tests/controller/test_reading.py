@@ -70,11 +70,11 @@ READING = course((15.0, Due()))[0]
 READING_AGAIN = course((75.0, Due()), state=CONFIRMED)[0]
 
 
-def test_source_that_comes_into_use_is_due_at_its_slot() -> None:
+def test_source_that_comes_into_use_is_left_to_its_definitions_for_a_period() -> None:
     state = unread(DB, period=PERIOD, now=1000.0, policy=POLICY)
 
     assert state.phase is Phase.UNREAD
-    assert state.due == next_slot(place_of(DB, slots=POLICY.slots), PERIOD, 1000.0)
+    assert state.due == next_slot(place_of(DB, slots=POLICY.slots), PERIOD, 1000.0) + PERIOD
 
 
 @pytest.mark.parametrize("event", [Wanted(), Due()])

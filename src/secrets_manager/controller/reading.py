@@ -19,10 +19,11 @@
 
 So a source is read when a definition needs its values, at `due`, and when a listing shows that it has changed. In every
 phase but READING, `due` is a finite time: the one wake-up of this source. It moves on by a period each time, and by
-half to one and a half of one after a read. Listings never take it away. A covered source is left unread when it is due,
-no more than that, and for a minute at most where its period is shorter. When its listings end, it is due within a
-period; should that never be said, within that minute. A failing source is polled as if its period were a minute at
-most. While the store is down, a read ends at once with the store's error (health.py), and the source is failing.
+half to one and a half of one after a read. At first it is one to two periods away: its definitions read it before.
+Listings never take it away. A covered source is left unread when it is due, no more than that, and for a minute at most
+where its period is shorter. When its listings end, it is due within a period; should that never be said, within that
+minute. A failing source is polled as if its period were a minute at most. While the store is down, a read ends at once
+with the store's error (health.py), and the source is failing.
 
 A listing may contradict the read that it led to, as a server does that lags behind. Then listings lead to no other read
 of this source before its next poll, which decides.
@@ -128,9 +129,9 @@ Event = Wanted | Due | Covered | Uncovered | Listed | Started | Answered | Inter
 
 
 def unread(source: Source, *, period: float, now: float, policy: ReadPolicy) -> Reading:
-    """A source that has come into use."""
+    """A source that has come into use. Its first poll leaves its definitions a period to read it."""
     place = place_of(source, slots=policy.slots)
-    return Reading(place=place, period=period, due=next_slot(place, period, now))
+    return Reading(place=place, period=period, due=next_slot(place, period, now + period))
 
 
 def with_period(reading: Reading, period: float, *, now: float) -> Reading:

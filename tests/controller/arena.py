@@ -27,7 +27,7 @@ Work = Callable[[], Awaitable[None]] | None
 
 
 class Connection(httpx.AsyncBaseTransport):
-    """A connection whose first request has to connect before, which takes its time, if the client waits for that long."""
+    """A connection whose first request has to connect, which takes its time, if the client waits for that long."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport, seconds: float) -> None:
         self._inner = inner

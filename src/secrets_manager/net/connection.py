@@ -7,7 +7,7 @@ import re
 import select
 import ssl
 from base64 import b64encode
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from functools import cache
 from typing import NamedTuple
 
@@ -111,17 +111,14 @@ async def open_connection(request: httpx.Request, route: Route) -> Connection:
 
     Raises: httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError.
     """
-    opened: list[trio.abc.Stream] = []
-    try:
-        with trio.move_on_after(_seconds(request, "connect")):
-            return await _connect(origin_of(request.url), route, opened)
-    except (OSError, trio.BrokenResourceError) as error:
-        await _close(opened)
-        raise httpx.ConnectError(str(error)) from error
-    except BaseException:
-        await _close(opened)
-        raise
-    await _close(opened)
+    with trio.move_on_after(_seconds(request, "connect")):
+        async with AsyncExitStack() as on_failure:
+            try:
+                connection = await _connect(origin_of(request.url), route, on_failure)
+            except (OSError, trio.BrokenResourceError) as error:
+                raise httpx.ConnectError(str(error)) from error
+            on_failure.pop_all()
+            return connection
     raise httpx.ConnectTimeout("the server takes too long to connect")
 
 
@@ -146,34 +143,27 @@ def encoded(request: httpx.Request, *, proxy_headers: list[tuple[bytes, bytes]] 
     return b"\r\n".join([*lines, b"", request.content])
 
 
-async def _connect(origin: tuple[str, str, int], route: Route, opened: list[trio.abc.Stream]) -> Connection:
-    """Every stream that is opened goes on the list, the outermost last."""
+async def _connect(origin: tuple[str, str, int], route: Route, on_failure: AsyncExitStack) -> Connection:
     scheme, host, port = origin
-    via = origin_of(route.proxy) if route.proxy is not None else origin
+    via, via_host, via_port = origin_of(route.proxy) if route.proxy is not None else ("", host, port)
     if route.socket:
         socket = await trio.open_unix_socket(route.socket)
     else:
-        socket = await trio.open_tcp_stream(via[1], via[2])
-    opened.append(socket)
+        socket = await trio.open_tcp_stream(via_host, via_port)
+    on_failure.push_async_callback(trio.aclose_forcefully, socket)
     stream: trio.abc.Stream = socket
-    proxy_headers = None
-    if route.proxy is not None:
-        if via[0] == "https":
-            stream = await _secured(stream, _trust_of_the_machine(), via[1], opened)
-        proxy_headers = _login_in(route.proxy)
-        if scheme == "https":
-            await _tunnel(stream, f"{f'[{host}]' if ':' in host else host}:{port}", proxy_headers)
-            proxy_headers = None
+    if via == "https":
+        stream = await _secured(stream, _trust_of_the_machine(), via_host)
+    proxy_headers = _login_in(route.proxy) if route.proxy is not None else None
     if scheme == "https":
-        stream = await _secured(stream, route.tls, host, opened)
+        if proxy_headers is not None:
+            await _tunnel(stream, f"{f'[{host}]' if ':' in host else host}:{port}", proxy_headers)
+        return Connection(await _secured(stream, route.tls, host), socket, origin)
     return Connection(stream, socket, origin, proxy_headers=proxy_headers)
 
 
-async def _secured(
-    stream: trio.abc.Stream, tls: ssl.SSLContext, host: str, opened: list[trio.abc.Stream]
-) -> trio.abc.Stream:
+async def _secured(stream: trio.abc.Stream, tls: ssl.SSLContext, host: str) -> trio.abc.Stream:
     secured = trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True)
-    opened.append(secured)
     await secured.do_handshake()
     return secured
 
@@ -191,11 +181,6 @@ async def _tunnel(stream: trio.abc.Stream, target: str, headers: list[tuple[byte
             raise httpx.ProxyError(str(error)) from None
     if not httpx.codes.is_success(response.status) or response.take_body():
         raise httpx.ProxyError(str(response.status))
-
-
-async def _close(streams: list[trio.abc.Stream]) -> None:
-    if streams:
-        await trio.aclose_forcefully(streams[-1])  # and so what is below it
 
 
 @cache

@@ -225,10 +225,10 @@ def test_listing_that_began_while_it_was_read_is_no_matter_when_the_read_fails()
     assert (after.phase, after.confirmed) == (Phase.FAILING, False)
 
 
-def test_covered_source_is_left_unread_for_one_period_and_no_more() -> None:
+def test_covered_source_is_left_unread_for_five_minutes_and_no_more() -> None:
     after, effects = course((75.0, Covered()), state=CONFIRMED)
 
-    assert (after.phase, after.due, effects) == (Phase.CURRENT, 135.0, [])
+    assert (after.phase, after.due, effects) == (Phase.CURRENT, 375.0, [])
 
 
 @pytest.mark.parametrize("state", [UNREAD, FAILING])

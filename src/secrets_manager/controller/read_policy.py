@@ -12,7 +12,7 @@ class ReadPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """Between two polls of a source, where its definitions name none of their own."""
     failing_period: float = 60.0
     """The longest period of a source whose last read failed: what is mended shows within a minute."""
-    covered_period: float = 60.0
+    covered_period: float = 300.0
     """Between two looks at a source that listings cover, where its own period is shorter: listings are what is read."""
     hold: float = 10.0
     """For which the values of one read may serve other definitions; never longer than the period."""

@@ -4,7 +4,7 @@
     -------  -------------------------------------------------  ----------  --------------------
     UNREAD   wanted by a definition, or due                     READING     READ
     CURRENT  wanted, or due                                     READING     READ
-             due, but covered by the listings of its folder     CURRENT     due a minute later
+             due, but covered by the listings of its folder     CURRENT     due five minutes later
              the listings of its folder have ended              CURRENT     due within a period
              listed with the content that was read              CURRENT     confirmed
              listed with other content                          CURRENT     due at once
@@ -20,10 +20,10 @@
 So a source is read when a definition needs its values, at `due`, and when a listing shows that it has changed. In every
 phase but READING, `due` is a finite time: the one wake-up of this source. It moves on by a period each time, and by
 half to one and a half of one after a read. At first it is one to two periods away: its definitions read it before.
-Listings never take it away. A covered source is left unread when it is due, no more than that, and for a minute at most
-where its period is shorter. When its listings end, it is due within a period; should that never be said, within that
-minute. A failing source is polled as if its period were a minute at most. While the store is down, a read ends at once
-with the store's error (health.py), and the source is failing.
+Listings never take it away. A covered source is left unread when it is due, no more than that, and for five minutes at
+most where its period is shorter. When its listings end, it is due within a period; should that never be said, within
+those five minutes. A failing source is polled as if its period were a minute at most. While the store is down, a read
+ends at once with the store's error (health.py), and the source is failing.
 
 A listing may contradict the read that it led to, as a server does that lags behind. Then listings lead to no other read
 of this source before its next poll, which decides.

@@ -36,7 +36,7 @@ def in_sync(scene: Scene) -> None:
     [
         (WEBHOOK_DOWN, f"500 InternalError: Internal error occurred: {CALLING}"),
         (fault.answer(503, reason="ServiceUnavailable", message="try later"), "503 ServiceUnavailable: try later"),
-        (fault.lose_request(), "connection refused"),
+        (fault.lose_request(httpx.ConnectError("")), "no connection"),
         (fault.lose_request(httpx.ReadTimeout("no answer in time")), "no answer in time"),
         (fault.rubbish(b"<html>"), "the answer is not what the API promises"),
         (fault.answer(401, reason="Unauthorized", message="who are you?"), "401 Unauthorized: who are you?"),

@@ -159,7 +159,7 @@ def test_whatever_a_server_sends_is_a_response_or_an_error_of_httpx(chunks: list
 )
 def test_header_that_could_pass_for_another_is_not_sent_nor_quoted(header: tuple[bytes, bytes]) -> None:
     with pytest.raises(httpx.LocalProtocolError) as caught:
-        encoded(httpx.Request("GET", "http://x/", headers=[header]))
+        encoded(httpx.Request("GET", "http://x/", headers=[header]), b"")
 
     assert "canary" not in str(caught.value)
 
@@ -168,7 +168,7 @@ def test_request_is_its_head_and_its_body() -> None:
     request = httpx.Request("POST", "http://x/a?b=%20", headers=[(b"A", b"b c")], content=b"body")
     head = b"HTTP/1.1\r\nHost: x\r\nA: b c\r\nContent-Length: 4\r\n"
 
-    assert encoded(request) == b"POST /a?b=%20 " + head + b"\r\nbody"
-    assert encoded(request, proxy_headers=[(b"Proxy-Authorization", b"Basic x")]) == (
+    assert encoded(request, b"body") == b"POST /a?b=%20 " + head + b"\r\nbody"
+    assert encoded(request, b"body", proxy_headers=[(b"Proxy-Authorization", b"Basic x")]) == (
         b"POST http://x/a?b=%20 " + head + b"Proxy-Authorization: Basic x\r\n\r\nbody"
     )

@@ -44,24 +44,24 @@ class Link(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await trio.lowlevel.checkpoint_if_cancelled()  # as a socket does before it sends
-        call = self._call(request)
+        call = self._call(request, request.read())
         within = read_timeout(request)
         injected = await self._send(call)
         if call.step is Step.WATCH:
             return await self._watch(call, injected, within)
         return _response(await self._deliver(call, injected, within))
 
-    def _call(self, request: httpx.Request) -> Call:
+    def _call(self, request: httpx.Request, content: bytes) -> Call:
         path, _, query = request.url.raw_path.decode().partition("?")
         parsed = dict(parse_qsl(query)) if query else {}
         if self._to_vault:
             path = path.removeprefix("/v1/")
             token = request.headers.get("X-Vault-Token", "")
             step = step_at_vault(path, parsed)
-            return Call(self._sender, step, request.method, path, parsed, request.content, token=token)
+            return Call(self._sender, step, request.method, path, parsed, content, token=token)
         content_type = request.headers.get("Content-Type", "")
         step = step_at_kubernetes(request.method, path, parsed)
-        return Call(self._sender, step, request.method, path, parsed, request.content, content_type)
+        return Call(self._sender, step, request.method, path, parsed, content, content_type)
 
     async def _send(self, call: Call) -> Injected:
         """Choose the fault, and apply those of its effects that strike the sender."""

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import httpx
 import trio
 
-from secrets_manager.net.errors import MalformedResponse, ResponseTooLarge, TimedOut, translated
+from secrets_manager.net.errors import MalformedResponse, ResponseTooLarge, TimedOut, Translated
 
 IDENTITY = "identity"
 """The content coding of what is not compressed."""
@@ -45,7 +45,7 @@ class Chunks(AsyncIterator[bytes]):
         self._chunks = chunks
 
     async def __anext__(self) -> bytes:
-        with translated():
+        with Translated():
             return await anext(self._chunks)
 
     async def aclose(self) -> None:
@@ -57,13 +57,11 @@ class Chunks(AsyncIterator[bytes]):
 class StreamedResponse:
     """A response whose head has come. `chunks` are its body: to be read once, and cut anywhere."""
 
-    def __init__(self, response: httpx.Response, *, sent_at: float) -> None:
+    def __init__(self, response: httpx.Response) -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self.status = response.status_code
         self.headers = response.headers
         self.chunks = Chunks(aiter(response.stream))
-        self.sent_at = sent_at
-        """When the request was sent, by Trio's clock."""
         self._stream = response.stream
 
     def __repr__(self) -> str:
@@ -122,8 +120,13 @@ class HttpClient:
     ) -> None:
         self._transport = transport
         self._base_url = str(httpx.URL(base_url).copy_with(username=None, password=None)).rstrip("/")
-        self._headers = [(b"Accept-Encoding", IDENTITY.encode()), *_encoded(headers)]
+        self._headers = [
+            (b"Host", httpx.URL(base_url).netloc),
+            (b"Accept-Encoding", IDENTITY.encode()),
+            *_encoded(headers),
+        ]
         self._timeout = timeout
+        self._timeouts = httpx.Timeout(timeout).as_dict()
         self._deadline = deadline
         self._max_body = max_body
         self._authorization = authorization
@@ -149,8 +152,8 @@ class HttpClient:
         Raises: HttpError, and what the authorization raises.
         """
         request = self._request(method, path, query, headers, content=content, read_timeout=self._timeout)
-        async with aclosing(await self._open(request, within=self._deadline)) as response:
-            with trio.move_on_at(response.sent_at + self._deadline):
+        with trio.CancelScope() as limit:
+            async with aclosing(await self._open(request, limit, within=self._deadline)) as response:
                 return Response(response.status, response.headers, await response.read(max_body=self._max_body))
         raise TimedOut(f"no whole response within {self._deadline:g} s")
 
@@ -164,8 +167,12 @@ class HttpClient:
         Raises: as `request`, also where the chunks are read.
         """
         request = self._request(method, path, query, read_timeout=silence)
-        async with aclosing(await self._open(request, within=self._timeout or math.inf)) as response:
-            yield response
+        with trio.CancelScope() as limit:
+            async with aclosing(await self._open(request, limit, within=self._timeout or math.inf)) as response:
+                limit.deadline = math.inf
+                yield response
+        if limit.cancelled_caught:
+            raise TimedOut(f"no response within {self._timeout:g} s")
 
     def _request(
         self,
@@ -178,38 +185,40 @@ class HttpClient:
         read_timeout: float | None,
     ) -> httpx.Request:
         url = f"{self._base_url}{path}?{urlencode(query)}" if query else f"{self._base_url}{path}"
-        with translated():
-            return httpx.Request(
-                method,
-                url,
-                headers=[*self._headers, *_encoded((headers or {}).items())],
-                content=content or None,
-                extensions={"timeout": httpx.Timeout(self._timeout, read=read_timeout).as_dict()},
-            )
+        with Translated():
+            target = httpx.URL(url)
+        own = [(b"Content-Length", b"%d" % len(content))] if content else []
+        return httpx.Request(
+            method,
+            target,
+            headers=[*self._headers, *_encoded((headers or {}).items()), *own],
+            stream=httpx.ByteStream(content),
+            extensions={"timeout": {**self._timeouts, "read": read_timeout}},
+        )
 
-    async def _open(self, request: httpx.Request, *, within: float) -> StreamedResponse:
-        """Send a request, and wait so many seconds for the head of its response."""
+    async def _open(self, request: httpx.Request, limit: trio.CancelScope, *, within: float) -> StreamedResponse:
+        """Send a request, and wait for the head of its response: `limit` ends so many seconds after it was sent."""
         if self._authorization is None:
-            return await self._send(request, within=within)
+            return await self._send(request, limit, within)
         used = await self._authorization.present()
         _authorize(request, used)
-        response = await self._send(request, within=within)
+        response = await self._send(request, limit, within)
         if response.status != HTTPStatus.UNAUTHORIZED:
             return response
+        limit.deadline = math.inf
         await response.aclose()
         await self._transport.aclose()  # a refused client certificate stays with its connection
         _authorize(request, await self._authorization.renewed(used))
-        return await self._send(request, within=within)
+        return await self._send(request, limit, within)
 
-    async def _send(self, request: httpx.Request, *, within: float) -> StreamedResponse:
-        sent_at = trio.current_time()
-        with translated(), trio.move_on_after(within):
-            response = StreamedResponse(await self._transport.handle_async_request(request), sent_at=sent_at)
-            if response.headers.get("Content-Encoding", IDENTITY) == IDENTITY:
-                return response
+    async def _send(self, request: httpx.Request, limit: trio.CancelScope, within: float) -> StreamedResponse:
+        limit.deadline = trio.current_time() + within
+        with Translated():
+            response = StreamedResponse(await self._transport.handle_async_request(request))
+        if response.headers.get("Content-Encoding", IDENTITY) != IDENTITY:
             await response.aclose()
             raise MalformedResponse("the response is compressed, which was not asked for")
-        raise TimedOut(f"no response within {within:g} s")
+        return response
 
 
 def _authorize(request: httpx.Request, authorization: str) -> None:

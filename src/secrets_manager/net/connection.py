@@ -3,6 +3,7 @@
 A request is sent in one piece, its head with its body: one system call and one TLS record.
 """
 
+import math
 import re
 import select
 import ssl
@@ -49,7 +50,7 @@ class Connection:
         self._socket = socket
         """What is below the stream."""
         self._proxy_headers = proxy_headers
-        self._read_within = float("inf")
+        self._read_within = math.inf
         self._response = ResponseParser()
 
     def __repr__(self) -> str:
@@ -72,16 +73,19 @@ class Connection:
 
         Raises: httpx.TransportError.
         """
-        message = encoded(request, proxy_headers=self._proxy_headers)
+        message = encoded(request, request.read(), proxy_headers=self._proxy_headers)
         self._response = ResponseParser()
         self._read_within = _seconds(request, "read")
-        with trio.move_on_after(_seconds(request, "write")) as scope, suppress(trio.BrokenResourceError):
-            await self._stream.send_all(message)  # the server may have refused it before its end, and said why
-        if scope.cancelled_caught:
-            raise httpx.WriteTimeout("the server takes no data")
-        while not self._response.has_head:
-            self._response.feed(await self._receive())
-        return self._response
+        sent = False
+        with trio.move_on_after(_seconds(request, "write")) as limit:
+            with suppress(trio.BrokenResourceError):  # the server may have refused it before its end, and said why
+                await self._stream.send_all(message)
+            sent = True
+            while not self._response.has_head:
+                limit.deadline = trio.current_time() + self._read_within
+                self._response.feed(await self._receive())
+            return self._response
+        raise self._silence if sent else httpx.WriteTimeout("the server takes no data")
 
     async def receive_body(self) -> bytes:
         """Return the next piece of the response's body; nothing at its end.
@@ -91,19 +95,24 @@ class Connection:
         while True:
             if (body := self._response.take_body()) or self._response.is_complete:
                 return body
-            self._response.feed(await self._receive())
+            with trio.move_on_after(self._read_within) as limit:
+                self._response.feed(await self._receive())
+            if limit.cancelled_caught:
+                raise self._silence
 
     async def aclose(self) -> None:
         """Close it at once: a shutdown of TLS could wait for a peer that reads nothing."""
         await trio.aclose_forcefully(self._stream)
 
     async def _receive(self) -> bytes:
-        with trio.move_on_after(self._read_within):
-            try:
-                return bytes(await self._stream.receive_some(CHUNK))
-            except trio.BrokenResourceError as error:
-                raise httpx.ReadError(str(error)) from error
-        raise httpx.ReadTimeout(f"nothing came for {self._read_within:g} s")
+        try:
+            return bytes(await self._stream.receive_some(CHUNK))
+        except trio.BrokenResourceError as error:
+            raise httpx.ReadError(str(error)) from error
+
+    @property
+    def _silence(self) -> httpx.ReadTimeout:
+        return httpx.ReadTimeout(f"nothing came for {self._read_within:g} s")
 
 
 async def open_connection(request: httpx.Request, route: Route) -> Connection:
@@ -127,7 +136,7 @@ def origin_of(url: httpx.URL) -> tuple[str, str, int]:
     return url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme]
 
 
-def encoded(request: httpx.Request, *, proxy_headers: list[tuple[bytes, bytes]] | None = None) -> bytes:
+def encoded(request: httpx.Request, content: bytes, *, proxy_headers: list[tuple[bytes, bytes]] | None = None) -> bytes:
     """Return the bytes of a request: the whole URL is its target where a proxy passes it on.
 
     Raises: httpx.LocalProtocolError for a header that could pass for something else. httpx.URL has seen to the target.
@@ -140,7 +149,7 @@ def encoded(request: httpx.Request, *, proxy_headers: list[tuple[bytes, bytes]] 
             raise httpx.LocalProtocolError("a header of the request has characters that it can't have")
     lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), target)]
     lines += [b"%b: %b" % header for header in headers]
-    return b"\r\n".join([*lines, b"", request.content])
+    return b"\r\n".join([*lines, b"", content])
 
 
 async def _connect(origin: tuple[str, str, int], route: Route, on_failure: AsyncExitStack) -> Connection:
@@ -197,4 +206,4 @@ def _login_in(proxy: httpx.URL) -> list[tuple[bytes, bytes]]:
 def _seconds(request: httpx.Request, phase: str) -> float:
     timeout = request.extensions.get("timeout")
     limit = timeout.get(phase) if isinstance(timeout, dict) else None
-    return limit if isinstance(limit, int | float) else float("inf")
+    return limit if isinstance(limit, int | float) else math.inf

@@ -27,7 +27,7 @@ from secrets_manager.backends.vault.listing import page_of
 from secrets_manager.backends.vault.path import parse_path
 from secrets_manager.backends.vault.replies import Reply, Sealed, Standby, read_failure, trouble
 from secrets_manager.config import VaultConfig
-from secrets_manager.net.errors import HttpError, translated
+from secrets_manager.net.errors import HttpError, Translated
 from tests.backends.vault.recorded import RecordedMetrics
 from tests.backends.vault.stand import backend_of, keeper_of
 from tests.doubles.vault import Request, Response, VaultState, VaultTransport
@@ -105,7 +105,7 @@ def test_answer_of_something_else() -> None:
 @pytest.mark.parametrize("cause", [None, ssl.SSLError(1, WORDS), OSError(111, WORDS), OSError(WORDS)])
 def test_request_without_an_answer(error: httpx.HTTPError, cause: Exception | None) -> None:
     error.__cause__ = cause
-    with pytest.raises(HttpError) as caught, translated():
+    with pytest.raises(HttpError) as caught, Translated():
         raise error
     failure = failure_of(caught.value, address_of("https://vault.test"), max_body=1)
 

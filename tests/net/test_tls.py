@@ -78,6 +78,15 @@ def test_server_name_is_asked_for_in_place_of_the_host(authority: Authority, ser
     assert shake_hands(tls, server, name="10.0.0.1") == "api.example"
 
 
+@pytest.mark.parametrize("server_name", ["", "api.example."])
+def test_host_that_ends_with_a_dot_is_asked_for_without_it(
+    authority: Authority, server: ssl.SSLContext, server_name: str
+) -> None:
+    tls = Tls(client_context(ca_file=str(authority.certificate)), server_name=server_name)
+
+    assert shake_hands(tls, server, name="api.example.") == "api.example"
+
+
 def test_exchanged_context_counts_from_the_next_connection_on(
     authority: Authority, server: ssl.SSLContext, tmp_path: Path
 ) -> None:

@@ -94,7 +94,8 @@ def _naming(file: str) -> Iterator[None]:
 class Tls(ssl.SSLContext):
     """Makes each connection from `current`, which may be exchanged at any time.
 
-    With a `server_name`, the server must present a certificate for it, whatever host the URL names.
+    With a `server_name`, the server must present a certificate for it, whatever host the URL names. A host that ends
+    with a dot is asked for without it, as in Go: RFC 6066, section 3, and certificates have none.
     """
 
     current: ssl.SSLContext
@@ -114,4 +115,7 @@ class Tls(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
-        return self.current.wrap_bio(incoming, outgoing, server_side, self.server_name or server_hostname, session)
+        name = self.server_name or server_hostname
+        if isinstance(name, str):
+            name = name.removesuffix(".")
+        return self.current.wrap_bio(incoming, outgoing, server_side, name, session)

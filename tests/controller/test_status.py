@@ -114,6 +114,15 @@ def test_new_generation_with_equal_content_counts_as_a_sync() -> None:
     )
 
 
+def test_write_that_only_the_secret_tells_of_counts_as_a_sync() -> None:
+    assert after(SYNCED, AT_REST._replace(written_at=LATER)) == msgspec.structs.replace(SYNCED, last_sync_time=LATER)
+
+
+@pytest.mark.parametrize("time", ["", NOW, "9999-12-31T23:59:59Z", "once"])
+def test_time_that_a_secret_can_not_have_been_written_at_counts_for_nothing(time: str) -> None:
+    assert after(SYNCED, AT_REST._replace(written_at=time)) == SYNCED
+
+
 def test_failure_leaves_what_it_says_of_the_secret_that_is_there() -> None:
     assert after(SYNCED, PROBLEM) == msgspec.structs.replace(SYNCED, conditions=FAILED)
 

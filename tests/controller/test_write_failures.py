@@ -18,6 +18,7 @@ from tests.doubles.faults import Fault
 RARELY = ControllerConfig(reconcile_period=3600)
 """No poll of Vault comes to the rescue."""
 FINALIZER = "secret.finalizer.secrets-manager.tuenti.io"
+LAST_UPDATE = "secrets-manager.tuenti.io/lastUpdateTime"
 CALLING = 'failed calling webhook "guard.example.com": failed to call webhook: Post "https://guard": connection refused'
 WEBHOOK_DOWN = fault.answer(500, reason="InternalError", message=f"Internal error occurred: {CALLING}")
 
@@ -95,6 +96,18 @@ async def test_one_failure_changes_no_condition(autojump_clock: MockClock) -> No
         assert scene.values("app") == {"pw": "hunter-2"}
         assert scene.ready("app") == before
         assert "SyncFailed" not in scene.event_series("app")
+
+
+async def test_a_write_whose_reply_is_lost_counts_as_a_sync(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        scene.faults.next(fault.lose_reply(), when=to_a_secret)
+        scene.edit("app", {"data": {"pw": "ZWRpdGVk"}})
+        await scene.passed(10)
+        assert scene.values("app") == {"pw": "hunter-1"}
+        synced_at = text(scene.definition("app"), "status", "lastSyncTime")
+        assert synced_at == text(scene.secret("app"), "metadata", "annotations", LAST_UPDATE)
 
 
 async def test_failures_count_only_in_a_row(autojump_clock: MockClock) -> None:

@@ -135,13 +135,13 @@ class Reconciler:
                 return problem, RequeueRateLimited()  # what stands in the way is not watched
             case Slowed(problem, wait):
                 return problem, RequeueAfter(wait)
-            case Written(wrote, claim, reverted, warning, copies):
+            case Written(wrote, claim, reverted, warning, at, copies):
                 if wrote:
                     adopted = claim is Claim.ADOPTED
                     self._reporter.wrote(definition, wish.name, adopted=adopted, reverted=reverted)
                 self._reporter.left_alone(definition, copies)
                 versions = {source: read.version for source, read in documents.items() if isinstance(read, Document)}
-                return InSync(wish.name, versions, wrote=wrote, warning=warning), None
+                return InSync(wish.name, versions, wrote=wrote, warning=warning, written_at=at), None
 
     def _again(self) -> RequeueAfter:
         """Spread out, so that an outage of the store does not bring all definitions back at one time."""

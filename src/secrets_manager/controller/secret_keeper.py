@@ -13,6 +13,7 @@ from secrets_manager.controller.contention import Calm, Fields, Look, State, ste
 from secrets_manager.controller.decision import lacking
 from secrets_manager.controller.definition import SecretDefinition
 from secrets_manager.controller.desired import Desired
+from secrets_manager.controller.metadata import LAST_UPDATE
 from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import CurrentSecret
@@ -24,14 +25,15 @@ from secrets_manager.kube.store import Store
 class Written(NamedTuple):
     """The Secret is as it should be.
 
-    Whether it was written, by what right, whether that undid a foreign change, and what Kubernetes warned of; and the
-    copies of it that somebody has made.
+    Whether it was written, by what right, whether that undid a foreign change, and what Kubernetes warned of; the time
+    of its last write, as it says itself; and the copies of it that somebody has made.
     """
 
     wrote: bool
     claim: Claim
     reverted: bool
     warning: str
+    at: str
     copies: list[CurrentSecret]
 
 
@@ -100,7 +102,8 @@ class SecretKeeper:
         if course.wait is not None:
             return Slowed(await self._problem(now, desired, course), course.wait)
         reverted = _still_wanted(before, definition, desired)
-        return Written(course.wrote, course.claim, reverted, course.warning, copies)
+        at = course.current.metadata.annotations.get(LAST_UPDATE, "") if course.current is not None else ""
+        return Written(course.wrote, course.claim, reverted, course.warning, at, copies)
 
     async def delete_last(self, definition: SecretDefinition, name: str) -> None:
         """Delete the Secret of a definition that goes, if it is ours to delete.

@@ -37,6 +37,8 @@ class InSync(NamedTuple):
     wrote: bool
     warning: str = ""
     """What Kubernetes warned of when the Secret was written. It holds until the next write."""
+    written_at: str = ""
+    """When the Secret says that it was last written, RFC 3339: also by a write whose reply was lost."""
 
 
 Outcome = InSync | Problem
@@ -73,7 +75,8 @@ def result_of(definition: SecretDefinition, outcome: Outcome, *, before: Result 
     if isinstance(outcome, Problem):
         return result
     result = msgspec.structs.replace(result, synced=outcome)
-    if outcome.wrote or next_status(definition, result) != definition.status:
+    status = next_status(definition, result)
+    if outcome.wrote or status != definition.status or status.last_sync_time < outcome.written_at <= now:
         return msgspec.structs.replace(result, synced_at=now)
     return result
 

@@ -1,6 +1,7 @@
 """What tools that wait for a definition make of its states: Flux, Helm and kpt by kstatus, Argo CD by our script."""
 
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -16,7 +17,10 @@ from secrets_manager.demo.api.documents import Object, at, items, mapping, parse
 from tests.deploy.installation import DEPLOY
 from tests.deploy.kstatus import status as kstatus
 from tests.gen import NOW, secret_definition
-from tests.real.cluster import ControlPlane
+from tests.process.running import World, world
+from tests.real.cluster import ControlPlane, KubectlError
+from tests.real.kube_api import wait_until
+from tests.real.openbao import OpenBao
 
 ARGO_CD = DEPLOY / "argo-cd" / "argocd-cm.yaml"
 SCRIPT = "resource.customizations.health.secrets-manager.tuenti.io_SecretDefinition"
@@ -86,6 +90,61 @@ def test_tools_wait_for_the_truth(document: Object, by_kstatus: str, by_argo_cd:
 
 def test_definition_that_is_being_deleted_is_terminating() -> None:
     assert kstatus(with_metadata(after(IN_SYNC), deletionTimestamp=NOW)) == "Terminating"
+
+
+AS_TOLD = {
+    # state: kstatus, conditions for which `kubectl wait` ends, reasons that `kubectl events` shows
+    "new": ("InProgress", [], set()),
+    "in-sync": ("Current", ["Ready"], {"Synced"}),
+    "edited": ("InProgress", [], {"Synced"}),
+    "missing": ("InProgress", ["Reconciling"], {"SyncFailed"}),
+    "mended": ("Current", ["Ready"], {"SyncFailed", "Synced"}),
+    "taken": ("Failed", ["Stalled"], {"SyncFailed"}),
+}
+
+
+def has(here: World, name: str, condition: str) -> bool:
+    try:
+        here.kubectl("wait", f"sdef/{name}", f"--for=condition={condition}", "--timeout=0")
+    except KubectlError:
+        return False
+    return True
+
+
+def reasons(here: World, name: str) -> set[str]:
+    return set(here.kubectl("events", f"--for=secretdefinition/{name}", "--output=jsonpath={.items[*].reason}").split())
+
+
+def test_kubectl_and_kstatus_agree_on_what_the_program_tells(
+    control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    with world(control_plane, openbao, tmp_path) as here:
+        there = here.write("there", k="value") + "#k"
+        taken: Object = {"name": "taken", "namespace": here.namespace}
+        control_plane.create({"apiVersion": "v1", "kind": "Secret", "metadata": taken})
+        for name in ("in-sync", "edited", "taken"):
+            here.define(name, {"k": there})
+        for name in ("missing", "mended"):
+            here.define(name, {"k": f"{here.home}/{name}#k"})
+        here.program.started()
+        for name in ("missing", "mended"):
+            here.wait_for_reason(name, "SourceNotFound")
+        here.write("mended", k="value")
+        for name, (_, _, told) in AS_TOLD.items():
+            wait_until(lambda name=name, told=told: reasons(here, name) == told)
+        here.program.kill()
+        here.define("new", {"k": there})
+        here.define("edited", {"k": there}, type="example.com/edited")
+
+        shown = {
+            name: (
+                kstatus(here.definition(name)),
+                [condition for condition in ("Ready", "Reconciling", "Stalled") if has(here, name, condition)],
+                reasons(here, name),
+            )
+            for name in AS_TOLD
+        }
+        assert shown == AS_TOLD
 
 
 def test_script_is_added_to_the_configuration_of_argo_cd(control_plane: ControlPlane) -> None:

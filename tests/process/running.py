@@ -70,6 +70,10 @@ class Namespace:
     def definition(self, name: str) -> Object:
         return self.cluster.get(self.path_of_definition(name))
 
+    def kubectl(self, *arguments: str) -> str:
+        """Return what kubectl prints in this namespace. Raises: KubectlError."""
+        return self.cluster.kubectl("--namespace", self.namespace, *arguments)
+
     def path_of_definition(self, name: str) -> str:
         return f"/apis/{API_VERSION}/namespaces/{self.namespace}/secretdefinitions/{name}"
 

@@ -18,7 +18,7 @@ def notes(here: World) -> list[str]:
 
 def copy(here: World, name: str, new_name: str) -> None:
     """By `kubectl get -o json`, another name, and `kubectl apply`."""
-    shown = here.cluster.kubectl("--namespace", here.namespace, "get", "secret", name, "-o", "json")
+    shown = here.kubectl("get", "secret", name, "-o", "json")
     renamed = shown.replace(f'"name": "{name}",\n        "namespace"', f'"name": "{new_name}",\n        "namespace"')
     assert renamed != shown
     here.cluster.kubectl("apply", "-f", "-", stdin=renamed)

@@ -18,10 +18,6 @@ def here(control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path) -> Itera
         yield made
 
 
-def kubectl(here: World, *arguments: str) -> str:
-    return here.cluster.kubectl("--namespace", here.namespace, *arguments)
-
-
 def test_wait_ends_with_the_truth(here: World) -> None:
     here.define("good", {"k": here.write("good", k="value") + "#k"})
     here.cluster.create(
@@ -29,13 +25,13 @@ def test_wait_ends_with_the_truth(here: World) -> None:
     )
     here.define("taken", {"k": f"{here.home}/good#k"})
     with pytest.raises(KubectlError, match="timed out"):
-        kubectl(here, "wait", "sdef/good", "--for=condition=Ready", "--timeout=1s")
+        here.kubectl("wait", "sdef/good", "--for=condition=Ready", "--timeout=1s")
 
     here.program.started()
 
-    kubectl(here, "wait", "sdef/good", "--for=condition=Ready", "--timeout=30s")
-    kubectl(here, "wait", "sdef/taken", "--for=condition=Stalled", "--timeout=30s")
-    kubectl(here, "wait", "sdef/good", "--for=jsonpath={.status.observedGeneration}=1", "--timeout=30s")
+    here.kubectl("wait", "sdef/good", "--for=condition=Ready", "--timeout=30s")
+    here.kubectl("wait", "sdef/taken", "--for=condition=Stalled", "--timeout=30s")
+    here.kubectl("wait", "sdef/good", "--for=jsonpath={.status.observedGeneration}=1", "--timeout=30s")
 
 
 def test_definitions_are_found_by_category_and_by_their_secret(here: World) -> None:
@@ -43,8 +39,8 @@ def test_definitions_are_found_by_category_and_by_their_secret(here: World) -> N
     here.define("two", {"k": "secret/data/x#k"}, name="second")
 
     names = "--output=jsonpath={.items[*].metadata.name}"
-    assert kubectl(here, "get", "secrets-manager", names) == "one two"
-    assert kubectl(here, "get", "sdef", "--field-selector=spec.name=second", names) == "two"
+    assert here.kubectl("get", "secrets-manager", names) == "one two"
+    assert here.kubectl("get", "sdef", "--field-selector=spec.name=second", names) == "two"
 
 
 def test_explain_has_words_for_each_field(here: World) -> None:
@@ -56,7 +52,7 @@ def test_explain_has_words_for_each_field(here: World) -> None:
         "status.observedGeneration": "-1 until there is one",
     }
 
-    printed = {field: " ".join(kubectl(here, "explain", f"sdef.{field}").split()) for field in words}
+    printed = {field: " ".join(here.kubectl("explain", f"sdef.{field}").split()) for field in words}
 
     assert {field: text for field, text in printed.items() if words[field] not in text} == {}
 
@@ -77,15 +73,15 @@ def test_prune_by_an_applyset_leaves_the_secret(here: World, tmp_path: Path, mon
     (folder / "secret.json").write_text('{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "beside"}}')
     apply = ("apply", "--prune", "--applyset=shop", f"--filename={folder}")
     here.program.started()
-    kubectl(here, *apply)
+    here.kubectl(*apply)
     here.wait_for("app", {"k": "value"})
     before = here.secret("app")
 
-    printed = kubectl(here, *apply)
+    printed = here.kubectl(*apply)
 
     assert "pruned" not in printed
     assert text(here.secret("app"), "metadata", "uid") == text(before, "metadata", "uid")
     assert text(here.secret("app"), "metadata", "labels", "team") == "shop"
     (folder / "secret.json").unlink()
-    assert "secret/beside pruned" in kubectl(here, *apply)
+    assert "secret/beside pruned" in here.kubectl(*apply)
     assert here.values("app") == {"k": "value"}

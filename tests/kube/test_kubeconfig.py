@@ -179,7 +179,16 @@ EMPTY_STATUS = '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecC
         ("hunter2", "prints something else than an ExecCredential of the version that it was asked for"),
         ('{"kind": "hunter2"}', "prints something else than an ExecCredential of the version that it was asked for"),
         ("[]", "prints something else than an ExecCredential of the version that it was asked for"),
+        (
+            EMPTY_STATUS.replace("status", "state"),
+            "prints something else than an ExecCredential of the version that it was asked for",
+        ),
         (EMPTY_STATUS, "prints neither a token nor a client certificate with its key"),
+        (EMPTY_STATUS.replace("{}", '{"token": 7}'), "prints something else than an ExecCredential"),
+        (
+            EMPTY_STATUS.replace("{}", '{"expirationTimestamp": "hunter2"}'),
+            "prints something else than an ExecCredential",
+        ),
     ],
 )
 def test_login_plugin_that_prints_no_credential_is_told(printed: str, why: str, tmp_path: Path) -> None:

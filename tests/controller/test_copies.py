@@ -66,6 +66,22 @@ async def test_a_copy_stays_through_a_rename_and_may_become_the_wanted_one(autoj
         assert [scene.values(name) for name in ("renamed", "backup")] == [None, {"pw": "hunter-1"}]
 
 
+async def test_a_copy_that_has_become_the_wanted_one_goes_after_the_next_rename(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        in_sync(scene)
+        await scene.settled(CALM)
+        copy(scene, "app", "copied")
+        scene.change("app", name="copied")
+        await scene.settled(CALM)
+        copied = scene.secret("copied")
+        assert text(copied, "metadata", "annotations", NAME) == "copied"
+
+        scene.change("app", name="third")
+        await scene.settled(CALM)
+
+        assert (scene.secret("copied"), scene.values("third")) == (None, {"pw": "hunter-1"})
+
+
 DEATHS = {"before": fault.kill_before, "after": fault.kill_after}
 
 

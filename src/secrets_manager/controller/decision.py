@@ -97,6 +97,7 @@ def lacking_metadata(definition: SecretDefinition, current: ObjectMeta) -> list[
     labels, annotations = difference(current, wanted(definition))
     ours: list[Path] = [("metadata", "labels", name) for name in labels]
     ours += [("metadata", "annotations", name) for name in annotations]
+    ours += [("metadata", "annotations", WRITTEN_AS)] if _is_marked_as_copy(current) else []
     owned = definition.owner_reference in current.owner_references
     return ours if owned else [*ours, ("metadata", "ownerReferences")]
 
@@ -148,7 +149,8 @@ def _patch(
     labels, annotations = difference(current.metadata, wanted(definition))
     owners = _owners(definition, current.metadata)
     same_data = current.digest == desired.digest
-    if same_data and not labels and not annotations and owners == current.metadata.owner_references:
+    marked = not labels and not annotations and not _is_marked_as_copy(current.metadata)
+    if same_data and marked and owners == current.metadata.owner_references:
         return None
     metadata: dict[str, object] = {
         "resourceVersion": current.metadata.resource_version,
@@ -162,6 +164,11 @@ def _patch(
     if not same_data:
         body["data"] = dict.fromkeys(current.keys) | desired.data
     return Patch(current, body, right)
+
+
+def _is_marked_as_copy(current: ObjectMeta) -> bool:
+    """Whether the Secret bears another name than its own: once such a copy is the wanted one, it is ours."""
+    return current.annotations.get(WRITTEN_AS, current.name) != current.name
 
 
 def _merged(marks: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:

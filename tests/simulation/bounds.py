@@ -7,6 +7,7 @@ from secrets_manager.controller.contention import SLOW
 from tests.simulation.faults import KINDS
 from tests.simulation.nemesis import Kill, Partition, Pause, Terminate
 from tests.simulation.plan import FaultWindow, Plan, ScheduledAction
+from tests.simulation.steps import Step
 from tests.simulation.workload import Contend, DeleteCrd, DeleteNamespace
 
 FAILING = 60.0
@@ -32,8 +33,23 @@ def recovery(plan: Plan) -> float:
     )
     seconds += max((_of_action(act) for act in plan.events if isinstance(act, ScheduledAction)), default=0.0)
     seconds += settings.restart + 10 * (settings.latency_to_kubernetes + settings.latency_to_vault)
-    seconds += 2 * settings.collected_every
+    seconds += 2 * settings.collected_every + 2 * max(settings.api_servers)
     return seconds + (2 * settings.lease.duration + settings.lease.retry_period if settings.lease.enabled else 0.0)
+
+
+def settling(plan: Plan) -> float:
+    """Return the seconds until no watch is left that the network has silenced."""
+    windows = [each for each in plan.events if isinstance(each, FaultWindow)]
+    silenced = any(Step.WATCH in each.steps or each.kind == "partition" for each in windows)
+    partitioned = any(isinstance(each, ScheduledAction) and isinstance(each.action, Partition) for each in plan.events)
+    return SILENCE if silenced or partitioned else 0.0
+
+
+def response(plan: Plan, *, forced: bool) -> float:
+    """Return the seconds from a change in the backend, at rest, to the Secret: a forced sync waits for no period."""
+    settings = plan.settings
+    latency = 20 * (settings.latency_to_kubernetes + settings.latency_to_vault)
+    return 10.0 + latency + (0.0 if forced else 1.5 * settings.period + settings.list_period)
 
 
 def _of_action(act: ScheduledAction) -> float:

@@ -5,20 +5,29 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, number, text
 from secrets_manager.demo.api.storage import Key
+from tests.simulation.invariants import WRITTEN_AS
 from tests.simulation.replica import Replica
 from tests.simulation.servers import COMMON, DEFINITIONS, NAMESPACES
+from tests.simulation.warned import WARNS
 from tests.simulation.workload import FINALIZER, GROUP
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
 
+UNTIL_EDITED = {"DefinitionInvalid", "PathNotAllowed", "SecretNotOwned"}
+"""The reasons that no new try can change."""
+
+
 class Sources(NamedTuple):
     """The content of a definition's sources."""
 
-    versions: dict[str, int]
+    versions: list[tuple[str, int]]
+    """Each source by its path and the version that is read, sorted."""
     data: dict[str, str]
     reasons: set[str]
     """Reasons why the Secret can't be built from them; empty where it can."""
@@ -29,6 +38,19 @@ class Sources(NamedTuple):
 def differences(simulation: "Simulation") -> list[str]:
     """Describe each difference between the actual and the desired state."""
     return [*_of_objects(simulation), *_of_leader(simulation)]
+
+
+def differences_of(simulation: "Simulation", key: Key) -> list[str]:
+    """Describe the differences of one definition."""
+    definition = simulation.kubernetes.objects(DEFINITIONS).get(key)
+    if definition is None:
+        return []
+    secrets = simulation.kubernetes.objects("secrets")
+    return [f"{key.name} {problem}" for problem in _of_definition(simulation, key, definition, secrets)]
+
+
+def is_synced(definition: Object) -> bool:
+    return text(_ready(definition), "reason") == "Synced"
 
 
 def leaks(simulation: "Simulation") -> list[str]:
@@ -65,40 +87,83 @@ def _of_definition(simulation: "Simulation", key: Key, definition: Object, secre
         reasons = set()
     if reason not in (reasons or {"Synced"}):
         yield f"has reason {reason}: {text(ready, 'message')}; expected {reasons or 'Synced'}"
+    yield from _of_conditions(definition, reason)
     if number(definition, "status", "observedGeneration") != number(definition, "metadata", "generation"):
         yield "has not observed its generation"
     if reasons:
         return
+    yield from _of_warning(simulation, place, ready)
     if FINALIZER in items(definition, "metadata", "finalizers"):
         yield "still bears the finalizer of the original"
     yield from _of_secret(definition, secret, data)
     for other, each in secrets.items():
-        if other != place and text(_controller(each), "uid") == text(definition, "metadata", "uid"):
+        of_this = text(_controller(each), "uid") == text(definition, "metadata", "uid")
+        if of_this and other != place and text(each, "metadata", "annotations", WRITTEN_AS) in ("", other.name):
             yield f"still has {other.name}"
-    sources = {text(each, "path"): at(each, "version") for each in items(definition, "status", "sources")}
+    sources = sorted((text(each, "path"), number(each, "version")) for each in items(definition, "status", "sources"))
     if sources != versions:
         yield f"has the sources {sources}, not {versions}"
 
 
 def _sources(simulation: "Simulation", namespace: str, keys: Object) -> Sources:
     settings, vault = simulation.plan.settings, simulation.vault
-    found = Sources({}, {}, set(), covered=settings.lists and settings.list_period > 0)
+    found = Sources([], {}, set(), covered=settings.lists and settings.list_period > 0)
     paths = {name: text(each, "path").removeprefix("secret/data/") for name, each in keys.items()}
     folders = {name: path.split("/")[0] for name, path in paths.items()}
     if settings.restricted and not {*folders.values()} <= {namespace, COMMON}:
         return found._replace(reasons={"PathNotAllowed"}, covered=False)
+    versions: dict[tuple[str, int], tuple[str, int]] = {}
     for name, path in paths.items():
-        held, field = vault.held(path), text(keys, name, "key")
+        fixed, field = number(keys, name, "version"), text(keys, name, "key")
+        held = vault.held(path, fixed)
         if not vault.readable[folders[name]]:
             found.reasons.add("SourceForbidden")
             found = found._replace(covered=found.covered and vault.listable[folders[name]] and held is not None)
         elif held is None or field not in held[1]:
             found.reasons.add("SourceNotFound")
             found = found._replace(covered=False)
-        if held is not None:
-            found.versions[f"secret/data/{path}"] = held[0]
-            found.data[name] = text(held[1], field)
-    return found
+        else:
+            versions[path, fixed] = (f"secret/data/{path}", held[0])
+            if (value := _decoded(text(held[1], field), mapping(keys, name))) is None:
+                found.reasons.add("SourceInvalid")
+            else:
+                found.data[name] = value
+    return found._replace(versions=sorted(versions.values()))
+
+
+def _decoded(value: str, source: Object) -> str | None:
+    """Return what a definition takes from a value; None where that is not possible."""
+    try:
+        if property_ := text(source, "property"):
+            value = text(msgspec.json.decode(value), property_)
+        if text(source, "encoding") != "base64":
+            return value
+        return base64.b64decode(value, validate=True).decode()
+    except (ValueError, msgspec.DecodeError):
+        return None
+
+
+def _of_warning(simulation: "Simulation", secret: Key, ready: Json) -> Iterator[str]:
+    _, _, warning = text(ready, "message").partition(WARNS)
+    leader = simulation.kubernetes.holder or simulation.replicas[0].identity
+    if warning not in (expected := simulation.last_writes.expected(secret, leader)):
+        yield f"shows the warning {warning!r}; expected {expected}"
+
+
+def _of_conditions(definition: Object, reason: str) -> Iterator[str]:
+    """Expect Ready alone where it is True, and beside it Stalled or Reconciling where it is False."""
+    conditions = {text(each, "type"): each for each in items(definition, "status", "conditions")}
+    ready = conditions.get("Ready")
+    beside = "" if reason == "Synced" else "Stalled" if reason in UNTIL_EDITED else "Reconciling"
+    if text(ready, "status") != ("False" if beside else "True"):
+        yield f"has Ready {text(ready, 'status')} with reason {reason}"
+    for kind in ("Stalled", "Reconciling"):
+        found = conditions.get(kind)
+        same = all(text(found, field) == text(ready, field) for field in ("reason", "message"))
+        if (found is not None) != (kind == beside) or (found is not None and text(found, "status") != "True"):
+            yield f"has reason {reason} and {kind}: {found}"
+        elif found is not None and not same:
+            yield f"has different words in Ready and {kind}"
 
 
 def _of_secret(definition: Object, secret: Object | None, data: dict[str, str]) -> Iterator[str]:
@@ -110,6 +175,8 @@ def _of_secret(definition: Object, secret: Object | None, data: dict[str, str]) 
         yield f"holds {held}, not {data}"
     if text(secret, "type") != (text(definition, "spec", "type") or "Opaque"):
         yield f"has a Secret of type {text(secret, 'type')}"
+    if (name := text(secret, "metadata", "annotations", WRITTEN_AS)) not in ("", text(secret, "metadata", "name")):
+        yield f"has a Secret that is marked as a copy of {name}"
     uid = text(definition, "metadata", "uid")
     if text(_controller(secret), "uid") != uid or text(secret, "metadata", "labels", f"{GROUP}/owner") != uid:
         yield "does not own its Secret"
@@ -200,7 +267,8 @@ def _of_memory(simulation: "Simulation", leader: Replica) -> Iterator[str]:
     stored = {(key.namespace, key.name) for key in controller.watches.definitions.keys()}  # noqa: SIM118 - no dict
     if stored != there:
         yield f"the store of definitions has {sorted(stored)}, not {sorted(there)}"
-    used = {source.path for entry in controller._sources._sources_of.values() for source in entry}
+    definitions = simulation.kubernetes.objects(DEFINITIONS).values()
+    named = {text(source, "path") for each in definitions for source in mapping(each, "spec", "keysMap").values()}
     held = {source.path for source in controller._sources._table.entries}
-    if used != held:
-        yield f"the sources in memory are {sorted(held)}, not {sorted(used)}"
+    if not held <= named:
+        yield f"the sources in memory are {sorted(held)}, not {sorted(named)}"

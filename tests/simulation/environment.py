@@ -28,7 +28,7 @@ class Environment(Protocol):
 
     @property
     def faults_ended(self) -> bool:
-        """Return whether the time of faults is over."""
+        """Return whether the program is left alone, to converge."""
 
     def schedule(self, seconds: float, action: "Action") -> None:
         """Run an action after some seconds."""

@@ -44,6 +44,8 @@ class Effect(NamedTuple):
     disruption: str = ""
     """Pauses, partitions or stops the replica once it has sent the request, for some `seconds`."""
     seconds: float = 0.0
+    warning: str = ""
+    """A warning beside the answer of a write; "{}" in it stands for a value of the Secret."""
     revokes_tokens: bool = False
     """Revokes all tokens of Vault before the request arrives."""
 
@@ -81,12 +83,16 @@ def vault_says(code: int, *words: str, retry_after: int | None = None) -> Answer
     return answer_of(rejection(code, *words, retry_after=retry_after))
 
 
+PATH = "PATH-OF-THE-REQUEST"
+"""Stands for the path of the request in an answer."""
 SHED = Answer(429, [(b"Retry-After", b"2")], b"Too many requests, please try again later.")
 HTML = Answer(200, [], b"<html>")
 ODD = Answer(200, [], b'{"data": {"data": []}, "metadata": {}, "kind": 1}')
 
 INTERFERENCE = ("edit", "remove", "undefine", "take")
 """Another client changes the Secret, deletes it, deletes its definition, or creates a Secret of that name."""
+
+WARNINGS = ("metadata.annotations: too many", "spec.template: deprecated since v1.19", "data: unusual value '{}'")
 
 QUEUE, WATCH, PROBE, LOGIN = 70.0, 40.0, 75.0, 30.0
 """Seconds: the longest backoffs of the queue, of a watch, of reads that fail and of logins, each with one timeout."""
@@ -120,6 +126,7 @@ KINDS: dict[str, FaultKind] = {
         lambda random: Effect(back=random.choice((0.0, 0.5)), interference=f"after {random.choice(INTERFERENCE)}"),
         2 * SLOW,
     ),
+    "warning": FaultKind((Step.WRITE,), lambda random: Effect(warning=random.choice(WARNINGS)), 0.0),
     "html": FaultKind(BOTH, always(Effect(instead=HTML)), ANY),
     "malformed": FaultKind(VAULT, always(Effect(instead=ODD)), ANY),
     "409": FaultKind(CALLS, always(Effect(instead=kubernetes_says(409, "Conflict"))), QUEUE),
@@ -134,7 +141,7 @@ KINDS: dict[str, FaultKind] = {
     "missing": FaultKind((Step.READ, Step.LISTING), always(Effect(instead=vault_says(404))), PROBE),
     "rate limited": FaultKind(VAULT, always(Effect(instead=vault_says(429, "rate limit quota exceeded"))), ANY),
     "within": FaultKind(VAULT, always(Effect(instead=vault_says(429, "slow down", retry_after=20))), ANY + 20),
-    "vault 500": FaultKind(VAULT, always(Effect(instead=vault_says(500, "1 error occurred"))), ANY),
+    "vault 500": FaultKind(VAULT, always(Effect(instead=vault_says(500, f"1 error occurred: {PATH} failed"))), ANY),
     "bad gateway": FaultKind(VAULT, always(Effect(instead=vault_says(502))), ANY),
     "sealed": FaultKind(VAULT, always(Effect(instead=vault_says(503, "Vault is sealed"))), ANY),
     "standby": FaultKind(VAULT, always(Effect(instead=vault_says(473))), ANY),
@@ -149,6 +156,9 @@ KINDS: dict[str, FaultKind] = {
     "tokens revoked": FaultKind((Step.READ, Step.LISTING, Step.TOKEN), always(Effect(revokes_tokens=True)), PROBE),
 }
 """By name."""
+
+CRASHES = ("crash before", "crash after", "terminated", "paused", "partition")
+"""Those that end or stop a replica."""
 
 PAIRS = tuple((name, step) for name, kind in KINDS.items() for step in kind.steps)
 """Every pair of fault and step, all of which a nightly run has to cover."""

@@ -1,6 +1,6 @@
 """Generate the plan of a seed by swarm testing: each seed enables a random subset of all actions and faults.
 
-Each plan has one more fault window, for the pair of fault and step whose turn it is, so that none stays uncovered.
+Each plan has one more fault window, for the pair of fault and step whose turn it is (targeting.py).
 """
 
 from collections.abc import Callable
@@ -9,15 +9,18 @@ from typing import TypeVar
 
 from secrets_manager.config import LeaseConfig
 from tests.simulation.environment import Action
-from tests.simulation.faults import KINDS, PAIRS
+from tests.simulation.faults import CRASHES, KINDS
+from tests.simulation.invariants import PINNED
 from tests.simulation.nemesis import ClockSkew, EndWatches, Kill, Partition, Pause, RevokeTokens, Terminate
 from tests.simulation.plan import Event, FaultWindow, Plan, ScheduledAction, Settings
 from tests.simulation.servers import COMMON, ELSEWHERE, FOLDERS, NAMESPACES
+from tests.simulation.targeting import targeted_events, targeted_settings
 from tests.simulation.workload import (
     EDITS,
     FOREIGN,
     Annotate,
     Contend,
+    CopySecret,
     CreateForeign,
     Define,
     DeleteCrd,
@@ -27,6 +30,7 @@ from tests.simulation.workload import (
     DeleteSecret,
     DeleteVersion,
     Edit,
+    KeySource,
     Name,
     OverwriteStatus,
     Rename,
@@ -44,6 +48,11 @@ LEASES = (
     LeaseConfig(enabled=True, duration=30.0, renew_deadline=20.0, retry_period=5.0),
     LeaseConfig(enabled=True, duration=60.0, renew_deadline=40.0, retry_period=10.0),
 )
+PLAIN = (("k1", "", ""), ("k1", "", ""), ("k2", "", ""))
+ENCODED = (("base64", "base64", ""), ("base64", "", ""), ("json", "", "inner"), ("k1", "base64", ""), ("none", "", ""))
+"""Field, encoding and property of a source; the last two can not be read."""
+IDLE_REQUESTS = 1000
+"""About so many requests an idle stretch may cost."""
 LATENCIES = (0.0, 0.0, 0.0, 0.005, 0.3)
 DEFINITIONS, SECRETS = 4, 5
 """The number of names of each in a namespace."""
@@ -52,11 +61,10 @@ DEFINITIONS, SECRETS = 4, 5
 def generate(seed: int) -> Plan:
     """Return the plan of a seed."""
     random = Random(f"plan {seed}")
-    settings = _settings(random)
+    settings = targeted_settings(seed, _settings(random), random)
+    settings = settings._replace(idle=_idle(random, settings))
     events: list[Event] = [*_initial_actions(random), *_actions(random, settings), *_fault_windows(random, settings)]
-    kind, step = PAIRS[seed % len(PAIRS)]
-    at = random.uniform(0.0, settings.duration / 2)
-    events.append(FaultWindow(at, random.uniform(10.0, settings.duration / 2), kind, (step,), _rate(kind, random)))
+    events += targeted_events(seed, settings, random)
     return Plan(seed, settings, tuple(sorted(events, key=lambda event: event.at)))
 
 
@@ -64,9 +72,11 @@ def _settings(random: Random) -> Settings:
     replicas = random.choice((1, 1, 1, 1, 2, 2, 3))
     return Settings(
         replicas=replicas,
-        lease=random.choice((*LEASES, LEASES[-1])) if replicas > 1 or random.random() < 0.3 else LeaseConfig(),
+        lease=random.choice((*LEASES, LEASES[-1], LEASES[-1]))
+        if replicas > 1 or random.random() < 0.3
+        else LeaseConfig(),
         workers=random.choice((1, 2, 16)),
-        period=random.choice((5.0, 30.0, 60.0, 60.0, 60.0)),
+        period=random.choice((5.0, 5.0, 30.0, 60.0, 60.0, 300.0)),
         list_period=random.choice((0.0, 1.0, 5.0, 10.0)),
         by_namespace=random.random() < 0.25,
         restricted=random.random() < 0.25,
@@ -77,8 +87,20 @@ def _settings(random: Random) -> Settings:
         latency_to_vault=random.choice(LATENCIES),
         restart=random.choice((0.5, 5.0, 30.0)),
         collected_every=random.choice((0.0, 0.0, 2.0, 20.0)),
+        api_servers=random.choice(((0.0,), (0.0, 0.0, 0.0), (0.0, 0.5), (0.0, 3.0, 12.0))),
         duration=random.uniform(200.0, 600.0),
+        rounds=random.choice((1, 1, 2)),
     )
+
+
+def _idle(random: Random, settings: Settings) -> float:
+    """Return up to four hours, as long as the program sends few requests at rest."""
+    if random.random() < 0.7:
+        return 0.0
+    lists = settings.lists and settings.list_period
+    rate = settings.replicas / 15 + (3 / settings.list_period if lists else 12 / settings.period)
+    rate += settings.replicas / settings.lease.retry_period if settings.lease.enabled else 0.0
+    return min(4 * 3600.0, IDLE_REQUESTS / rate)
 
 
 def _name(random: Random, namespace: str = "") -> Name:
@@ -95,11 +117,24 @@ def _path(random: Random, folder: str = "") -> str:
     return f"{folder or random.choice(FOLDERS)}/{random.choice(IN_FOLDER)}"
 
 
+def _key_source(key: str, path: str, random: Random) -> KeySource:
+    field, encoding, property_ = random.choice(PLAIN if random.random() < 0.8 else ENCODED)
+    if random.random() < 0.9:
+        return KeySource(key, path, field, 0, encoding, property_)
+    return KeySource(f"{key}{PINNED}", path, field, random.choice((1, 1, 2)), encoding, property_)
+
+
+def _copy(random: Random) -> CopySecret:
+    secret = _secret(random)
+    taken = random.random() < 0.3
+    return CopySecret(secret, _secret(random, secret.namespace).name if taken else f"{secret.namespace}-copy")
+
+
 def _define(random: Random) -> Define:
     name = _name(random)
     folders = (name.namespace,) * 6 + (COMMON,) * 3 + (ELSEWHERE,)
     keys = tuple(
-        (key, _path(random, random.choice(folders)), random.choice(("k1", "k1", "k2")))
+        _key_source(key, _path(random, random.choice(folders)), random)
         for key in random.choice((("a",), ("a", "b"), ("a", "b", "c")))
     )
     own = f"{name.namespace}-s{name.name[-1]}"
@@ -135,6 +170,7 @@ USERS: dict[str, Draw] = {
     "edit": lambda random: Edit(_secret(random), random.choice(sorted(EDITS))),
     "remove": lambda random: DeleteSecret(_secret(random)),
     "foreign": lambda random: CreateForeign(_secret(random), random.choice(sorted(FOREIGN))),
+    "copy": _copy,
     "contend": lambda random: Contend(
         _secret(random), random.choice(("a value", "a key more", "the label", "the owner")),
         random.choice((0.3, 2.0, 10.0)), random.choice((3, 10, 120)),
@@ -194,12 +230,13 @@ def _fault_windows(random: Random, settings: Settings) -> list[Event]:
             steps = KINDS[kind].steps
             some = steps if random.random() < 0.3 else tuple(random.sample(steps, min(len(steps), 2)))
             replica = random.randrange(3) if random.random() < 0.3 else None
-            events.append(FaultWindow(at, seconds, kind, some, _rate(kind, random), replica))
+            server = random.randrange(len(settings.api_servers)) if random.random() < 0.3 else None
+            events.append(FaultWindow(at, seconds, kind, some, _rate(kind, random), replica, server))
     return events
 
 
 def _rate(kind: str, random: Random) -> float:
     """Keep crashes rare, so that other faults have their time."""
-    if kind in ("crash before", "crash after", "terminated", "paused", "partition"):
+    if kind in CRASHES:
         return random.choice((0.02, 0.1))
     return random.choice((0.05, 0.3, 1.0))

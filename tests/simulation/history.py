@@ -6,13 +6,18 @@ import trio
 
 
 class History:
-    """The lines of one run."""
+    """The lines of one run, which are formatted when they are read."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self._entries: list[tuple[float, tuple[object, ...]]] = []
 
-    def note(self, text: str) -> None:
-        self.lines.append(f"{trio.current_time():12.6f} {text}")
+    def note(self, *words: object) -> None:
+        """Append a line of immutable words."""
+        self._entries.append((trio.current_time(), words))
+
+    @property
+    def lines(self) -> list[str]:
+        return [f"{at:12.6f} {' '.join(map(str, words))}" for at, words in self._entries]
 
     @property
     def digest(self) -> str:

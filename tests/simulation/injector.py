@@ -3,12 +3,13 @@
 So shrinking a plan leaves the choices of the remaining windows as they were.
 """
 
+from math import inf
 from random import Random
 from typing import NamedTuple
 
 from tests.simulation.faults import KINDS, Effect
 from tests.simulation.plan import FaultWindow, Plan
-from tests.simulation.steps import OF_KUBERNETES, Call
+from tests.simulation.steps import OF_KUBERNETES, Call, Step
 
 
 class Injected(NamedTuple):
@@ -19,9 +20,13 @@ class Injected(NamedTuple):
     until: float = 0.0
 
 
-class _Active(NamedTuple):
-    window: FaultWindow
-    random: Random
+class _Active:
+    """A fault window with its random generator, and the number of requests that it has yet."""
+
+    def __init__(self, window: FaultWindow, seed: int) -> None:
+        self.window = window
+        self.random = Random(f"{seed} {window}")
+        self.left = window.limit or inf
 
 
 class FaultInjector:
@@ -29,21 +34,28 @@ class FaultInjector:
 
     def __init__(self, plan: Plan) -> None:
         windows = [event for event in plan.events if isinstance(event, FaultWindow)]
-        self._active = [_Active(window, Random(f"{plan.seed} {window}")) for window in windows]
+        active = [_Active(window, plan.seed) for window in windows]
+        self._by_step = {step: [each for each in active if step in each.window.steps] for step in Step}
+        settings = plan.settings
         self._no_fault = {
-            True: Injected(_latency(plan.settings.latency_to_kubernetes)),
-            False: Injected(_latency(plan.settings.latency_to_vault)),
+            step: Injected(
+                _latency(settings.latency_to_kubernetes if step in OF_KUBERNETES else settings.latency_to_vault)
+            )
+            for step in Step
         }
 
     def effect(self, call: Call, replica: int, now: float) -> Injected:
-        no_fault = self._no_fault[call.step in OF_KUBERNETES]
-        for window, random in self._active:
+        no_fault = self._no_fault[call.step]
+        for active in self._by_step[call.step]:
+            window, random = active.window, active.random
             if (
                 window.at <= now < window.at + window.seconds
-                and call.step in window.steps
                 and window.replica in (None, replica)
+                and window.server in (None, call.server)
+                and active.left > 0
                 and random.random() < window.rate
             ):
+                active.left -= 1
                 effect = KINDS[window.kind].draw_effect(random)
                 plain = no_fault.effect
                 slowed = effect._replace(there=effect.there + plain.there, back=effect.back + plain.back)

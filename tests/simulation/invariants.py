@@ -10,12 +10,12 @@ from contextvars import ContextVar
 import msgspec
 import trio
 
-from secrets_manager.demo.api.documents import Object, mapping
+from secrets_manager.demo.api.documents import Object, items, mapping, text
 from secrets_manager.demo.api.storage import Change, Key
 from tests.controller.invariants import violations
 from tests.simulation.pausing import REPLICA
 from tests.simulation.properties import Property
-from tests.simulation.servers import ITSELF, NAMESPACES, USERS, Kubernetes
+from tests.simulation.servers import DEFINITIONS, ITSELF, NAMESPACES, USERS, Kubernetes
 from tests.simulation.steps import Call, Step
 
 HIDDEN = ("canary-", base64.b64encode(b"canary").decode())
@@ -23,6 +23,10 @@ HIDDEN = ("canary-", base64.b64encode(b"canary").decode())
 OF_ALL = ("the backend is unavailable", "can't keep the Vault token valid")
 """Parts of log lines about Vault as a whole."""
 VALUE = re.compile(r"canary-(.+)-(\d+)-k\d")
+PINNED = "-pinned"
+"""The end of the keys that have a fixed version."""
+WRITTEN_AS = "secrets-manager.tuenti.io/name"
+OWN_CONDITIONS = {"Ready", "Stalled", "Reconciling"}
 WINDOW = 60.0
 AT_MOST: dict[Step, int] = {
     Step.LIST: 150,
@@ -76,9 +80,11 @@ class InvariantChecker:
             return
         if change.key.resource != "secrets":
             self._check_text(change)
+            self._check_conditions(change)
             return
         for violation in violations(kubernetes.cluster.storage, [change]):
             self._fail(Property.OWNERSHIP, f"{violation}, by {writer}")
+        self._check_copy(kubernetes, change)
         written = self._written[change.key]
         written.append(trio.current_time())
         if written[0] > trio.current_time() - WINDOW and len(written) == written.maxlen:
@@ -107,9 +113,33 @@ class InvariantChecker:
         if others and change.key.namespace in NAMESPACES:
             self._fail(Property.ISOLATION, f"{change.key} names {others}: {content}")
 
+    def _check_copy(self, kubernetes: Kubernetes, change: Change) -> None:
+        """Expect that a copy of a Secret under a name that no definition has is never changed."""
+        key, before = change.key, change.before
+        written_as = text(before, "metadata", "annotations", WRITTEN_AS)
+        wanted = (
+            text(each, "spec", "name")
+            for place, each in kubernetes.objects(DEFINITIONS).items()
+            if place.namespace == key.namespace
+        )
+        if written_as not in ("", key.name) and key.name not in wanted:
+            self._fail(Property.OWNERSHIP, f"{key} is changed, a copy of {written_as}")
+
+    def _check_conditions(self, change: Change) -> None:
+        """Expect that the conditions of other programs stay."""
+        if change.after is not None:
+            before, after = (
+                {text(each, "type") for each in items(document, "status", "conditions")}
+                for document in (change.before, change.after)
+            )
+            if lost := before - after - OWN_CONDITIONS:
+                self._fail(Property.OWNERSHIP, f"{change.key} has lost the conditions {lost}")
+
     def _check_versions(self, key: Key, secret: Object) -> None:
         found: defaultdict[str, set[int]] = defaultdict(set)
-        for value in mapping(secret, "data").values():
+        for name, value in mapping(secret, "data").items():
+            if name.endswith(PINNED):
+                continue
             if match := VALUE.fullmatch(base64.b64decode(str(value)).decode(errors="replace")):
                 found[match[1]].add(int(match[2]))
         for path, numbers in sorted(found.items()):

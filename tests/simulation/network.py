@@ -4,7 +4,9 @@ A request that was sent reaches the server even if its sender no longer waits. T
 transport of httpx's.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import lru_cache, partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -12,7 +14,10 @@ import httpx
 import trio
 
 from secrets_manager.demo.api.requests import Reply
+from secrets_manager.demo.api.storage import Storage
+from secrets_manager.demo.api.watches import Watch
 from tests.doubles.kube_transport import WatchStream, read_timeout
+from tests.simulation.faults import PATH
 from tests.simulation.injector import Injected
 from tests.simulation.pausing import REPLICA
 from tests.simulation.steps import Answer, Call, Step, step_at_kubernetes, step_at_vault
@@ -49,19 +54,20 @@ class Link(httpx.AsyncBaseTransport):
         injected = await self._send(call)
         if call.step is Step.WATCH:
             return await self._watch(call, injected, within)
-        return _response(await self._deliver(call, injected, within))
+        answer = await self._deliver(call, injected, within)
+        self._simulation.on_answer(call)
+        return _response(answer)
 
     def _call(self, request: httpx.Request, content: bytes) -> Call:
-        path, _, query = request.url.raw_path.decode().partition("?")
-        parsed = dict(parse_qsl(query)) if query else {}
+        method, target = request.method, request.url.raw_path
         if self._to_vault:
-            path = path.removeprefix("/v1/")
+            step, path, query = _at_vault(target)
             token = request.headers.get("X-Vault-Token", "")
-            step = step_at_vault(path, parsed)
-            return Call(self._sender, step, request.method, path, parsed, content, token=token)
+            return Call(self._sender, step, method, path, query, content, token=token)
+        step, path, query = _at_kubernetes(method, target)
         content_type = request.headers.get("Content-Type", "")
-        step = step_at_kubernetes(request.method, path, parsed)
-        return Call(self._sender, step, request.method, path, parsed, content, content_type)
+        server = self._replica.any_server()
+        return Call(self._sender, step, method, path, query, content, content_type, server=server)
 
     async def _send(self, call: Call) -> Injected:
         """Choose the fault, and apply those of its effects that strike the sender."""
@@ -127,8 +133,8 @@ class Link(httpx.AsyncBaseTransport):
 
     def _at_server(self, call: Call, injected: Injected, *, is_late: bool = False) -> Answer:
         effect = injected.effect
-        if effect.instead is not None:
-            return effect.instead
+        if (instead := effect.instead) is not None:
+            return instead._replace(body=instead.body.replace(PATH.encode(), call.path.encode()))
         if effect.revokes_tokens:
             self._simulation.vault.revoke_tokens()
         when, _, what = effect.interference.partition(" ")
@@ -141,6 +147,8 @@ class Link(httpx.AsyncBaseTransport):
             self._simulation.interfere(what, call)
         if effect.kills == "after" and not self._replica.is_gone(self._sender):
             self._replica.kill()
+        if call.step is Step.WRITE and call.method != "DELETE" and answer.status < HTTPStatus.BAD_REQUEST:
+            answer = self._simulation.on_secret_written(call, answer, effect.warning)
         return answer._replace(body=answer.body[: len(answer.body) // 2]) if effect.truncated else answer
 
     async def _watch(self, call: Call, injected: Injected, within: float) -> httpx.Response:
@@ -159,17 +167,19 @@ class Link(httpx.AsyncBaseTransport):
             raise httpx.ReadError(BROKEN)
         if effect.kills == "after":
             self._replica.kill()
-        return httpx.Response(
-            200, stream=Stream(WatchStream(watch, read_timeout=within), self._replica, injected, within)
-        )
+        body = WatchStream(watch, read_timeout=within)
+        watch.wake = partial(_wake_for_news, watch, self._simulation.kubernetes.cluster.storage, watch.wake)
+        return httpx.Response(200, stream=Stream(body, self, call, injected, within))
 
 
 class Stream(httpx.AsyncByteStream):
     """The body of a watch, with the effects of its fault."""
 
-    def __init__(self, inner: WatchStream, replica: "Replica", injected: Injected, within: float) -> None:
+    def __init__(self, inner: WatchStream, link: Link, call: Call, injected: Injected, within: float) -> None:
         self._inner = inner
-        self._replica = replica
+        self._simulation = link._simulation
+        self._replica = link._replica
+        self._call = call
         self._injected = injected
         self._within = within
         self._silent_from = trio.current_time() + injected.effect.silent_after
@@ -185,8 +195,10 @@ class Stream(httpx.AsyncByteStream):
             chunk = await anext(self._inner)
             if trio.current_time() >= self._silent_from:
                 await trio.sleep_forever()
-            if self._injected.effect.behind and trio.current_time() < self._injected.until:
+            if self._injected.effect.behind and self._is_behind:
                 await trio.sleep(self._injected.effect.behind)
+            elif lag := self._simulation.lag(self._call):
+                await trio.sleep(lag)
             await self._replica.connected()
             if self._left > 0:
                 chunk = chunk[: self._left]
@@ -194,8 +206,38 @@ class Stream(httpx.AsyncByteStream):
             return chunk
         raise httpx.ReadTimeout("the stream was silent for too long")
 
+    @property
+    def _is_behind(self) -> bool:
+        return self._simulation.plan_time < self._injected.until
+
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+@lru_cache(10_000)
+def _at_vault(target: bytes) -> tuple[Step, str, Mapping[str, str]]:
+    path, query = _parsed(target)
+    path = path.removeprefix("/v1/")
+    return step_at_vault(path, query), path, query
+
+
+@lru_cache(10_000)
+def _at_kubernetes(method: str, target: bytes) -> tuple[Step, str, Mapping[str, str]]:
+    path, query = _parsed(target)
+    return step_at_kubernetes(method, path, query), path, query
+
+
+def _parsed(target: bytes) -> tuple[str, Mapping[str, str]]:
+    path, _, query = target.decode().partition("?")
+    return path, dict(parse_qsl(query))
+
+
+def _wake_for_news(watch: Watch, storage: Storage, wake: Callable[[], None]) -> None:
+    """Wake no watch for changes of other resources and namespaces, which cost most where many watches are open."""
+    last = storage._changes[-1].key if storage._changes else None
+    wanted = watch.selection
+    if watch._ended or last is None or (last.resource == wanted.resource and wanted.namespace in ("", last.namespace)):
+        wake()
 
 
 def _response(answer: Answer) -> httpx.Response:

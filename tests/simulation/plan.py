@@ -34,8 +34,14 @@ class Settings(NamedTuple):
     """Between the end of a process and its next start."""
     collected_every: float = 0.0
     """The period of the garbage collector; 0: at once."""
+    api_servers: tuple[float, ...] = (0.0,)
+    """The API servers, api-0 and so on: by so much each lags behind in lists and watches, until all faults end."""
     duration: float = 600.0
-    """Until all faults end."""
+    """The time of faults."""
+    rounds: int = 1
+    """In so many parts the time of faults is divided; after each the program must converge."""
+    idle: float = 0.0
+    """The length of a stretch without any event, after the program has converged."""
 
 
 class FaultWindow(NamedTuple):
@@ -48,6 +54,10 @@ class FaultWindow(NamedTuple):
     rate: float
     replica: int | None = None
     """None: every replica."""
+    server: int | None = None
+    """None: every API server."""
+    limit: int = 0
+    """The largest number of requests that it is injected into; 0: any number."""
 
 
 class ScheduledAction(NamedTuple):

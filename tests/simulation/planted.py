@@ -10,15 +10,16 @@ from functools import partial
 from math import inf
 from unittest.mock import patch
 
+import msgspec
 import trio
 
 from secrets_manager.backends.base import Source, Unavailable
 from secrets_manager.backends.vault.keeper import TokenKeeper
 from secrets_manager.backends.vault.token import Token
-from secrets_manager.controller import contention, decision, health, reading, secret_keeper
+from secrets_manager.controller import contention, decision, health, reading, secret_keeper, status
 from secrets_manager.controller.contention import Calm, Look, State
 from secrets_manager.controller.controller import Controller
-from secrets_manager.controller.definition import SecretDefinition
+from secrets_manager.controller.definition import Condition, DataSource, Reason, SecretDefinition
 from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.reconciler import Reconciler
 from secrets_manager.controller.secret import CurrentSecret
@@ -70,8 +71,7 @@ def _trusts_wall_clocks(elector: LeaderElector, spec: LeaseSpec) -> bool:
 
 @contextmanager
 def _endless_term(_: float) -> Iterator[trio.CancelScope]:
-    with trio.CancelScope() as scope:
-        yield scope
+    yield trio.CancelScope()
 
 
 def _though_expired(keeper: TokenKeeper) -> Token | None:
@@ -98,11 +98,6 @@ def _not_tried_again(*_: object, **__: object) -> float:
 _apply = SourceTable.apply
 
 
-def _interruptions_ignored(table: SourceTable, source: Source, entry: Entry, event: reading.Event) -> None:
-    if not isinstance(event, reading.Interrupted):
-        _apply(table, source, entry, event)
-
-
 def _uncovering_ignored(table: SourceTable, source: Source, entry: Entry, event: reading.Event) -> None:
     if not isinstance(event, reading.Uncovered):
         _apply(table, source, entry, event)
@@ -113,9 +108,8 @@ def _listings_ignored(table: SourceTable, source: Source, entry: Entry, event: r
         _apply(table, source, entry, event)
 
 
-def _still_probing(state: health.Health, *, now: float) -> health.Health:
-    del now
-    return state
+def _never_probed(state: health.Health) -> float:
+    return -inf if isinstance(state, health.Up) else inf
 
 
 class _NeverExpired(Exception):
@@ -146,6 +140,22 @@ def _replaced(owner: object, name: str, by: object) -> Plant:
     return partial(patch.object, owner, name, by)
 
 
+def _is_no_copy(_: SecretDefinition, __: CurrentSecret) -> bool:
+    return False
+
+
+def _alone(_: tuple[Condition, ...], ours: tuple[Condition, ...], now: str) -> tuple[Condition, ...]:
+    return tuple(msgspec.structs.replace(each, last_transition_time=now) for each in ours)
+
+
+def _no_warning(*_: object) -> str:
+    return ""
+
+
+def _newest(source: DataSource) -> Source:
+    return Source(source.path, None)
+
+
 PLANTED: Mapping[str, Plant] = {
     "a foreign Secret is taken over": _replaced(decision, "claim", _claims_all),
     "a definition is not read again before a deletion": _replaced(SecretWriter, "_confirm", _nothing_async),
@@ -158,16 +168,20 @@ PLANTED: Mapping[str, Plant] = {
     "a changed definition is not read afresh": _replaced(Sources, "use", _not_afresh),
     "a key is lost that is added while in progress": _replaced(WorkQueue, "add", _lost_while_in_progress),
     "a failed key is not tried again": _replaced(WorkQueue, "add_rate_limited", _not_tried_again),
-    "an interrupted read never ends": _replaced(SourceTable, "apply", _interruptions_ignored),
     "sources stay covered without listings": _replaced(SourceTable, "apply", _uncovering_ignored),
     "what a listing shows is not read": _replaced(SourceTable, "apply", _listings_ignored),
-    "a probe without a result is waited for": _replaced(health, "probe_ended", _still_probing),
+    "a store that is down is never probed": _replaced(health, "probe_at", _never_probed),
     "an expired version is watched on": _replaced(watcher, "Expired", _NeverExpired),
     "a status that others change is left": _replaced(Controller, "_definition_changed", _statuses_left_alone),
     "a failure reaches other namespaces with its path": _replaced(Unavailable, "for_others", _of_what_was_read),
     "a silent watch is waited for": _replaced(KubeClient, "__init__", _patient),
     "series stay": _replaced(SecretMetrics, "forget", _nothing),
     "sources stay in use": _replaced(Sources, "release", _nothing),
+    "a copy of a Secret is deleted": _replaced(decision, "is_copy", _is_no_copy),
+    "the conditions of others are dropped": _replaced(status, "_merged", _alone),
+    "what will pass is called stalled": _replaced(status, "UNTIL_EDITED", frozenset(Reason)),
+    "a warning is forgotten": _replaced(status, "_last_warning", _no_warning),
+    "a fixed version is not kept": _replaced(DataSource, "source", property(_newest)),
 }
 """By a description of the fault."""
 

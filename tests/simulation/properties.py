@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Property(StrEnum):
-    """All are invariants but for the last three, which must hold eventually, once the faults have ended."""
+    """All are invariants but for the last four, which must hold eventually, once the faults have ended."""
 
     OWNERSHIP = "no Secret is lost, overwritten or deleted that belongs to others"
     VERSION_ORDER = "no Secret holds a mixture of versions, or an older version after a newer one"
@@ -14,7 +14,9 @@ class Property(StrEnum):
     NO_EXIT = "the process does not end by itself"
     HEALTH = "no health check fails"
     RATE = "requests stay within their bounds"
+    LIVE_TOKEN = "nothing is read with an expired token"
     TERMINATION = "the run ends"
     CONVERGENCE = "in the end every Secret, status and metric is right"
     NO_LEAK = "in the end memory and metrics hold what the objects need, and no more"
+    RESPONSE = "at rest a change takes effect in time"
     QUIESCENCE = "at rest nothing is sent to Kubernetes"

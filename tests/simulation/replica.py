@@ -54,6 +54,7 @@ class Replica:
         """Whether the process ends or has ended."""
         self._simulation = simulation
         self._starts = 0
+        self._balancer = Random(f"{simulation.plan.seed} connections of {number}")
         self._scope = trio.CancelScope()
         self._term = trio.CancelScope()
         self._partitioned_until = 0.0
@@ -67,7 +68,7 @@ class Replica:
     def kill(self) -> None:
         """End the process at once: nothing more of it reaches a server."""
         self.ending = True
-        self._simulation.history.note(f"{self.identity} is killed")
+        self._simulation.history.note(self.identity, "is killed")
         self.identity = ""
         self._scope.cancel()
 
@@ -93,6 +94,10 @@ class Replica:
         samples = [sample for metric in collected for sample in metric.samples if sample.name == family]
         return {tuple(sample.labels.values()): sample.value for sample in samples}
 
+    def any_server(self) -> int:
+        """Return the number of the API server that a request goes to."""
+        return self._balancer.randrange(len(self._simulation.plan.settings.api_servers))
+
     def is_gone(self, life: str) -> bool:
         return life != self.identity
 
@@ -103,7 +108,7 @@ class Replica:
         self._scope, self._term = trio.CancelScope(), trio.CancelScope()
         self.registry = CollectorRegistry()
         self.ending = False
-        self._simulation.history.note(f"{self.identity} begins")
+        self._simulation.history.note(self.identity, "begins")
         try:
             with self._scope:
                 await self._process()
@@ -114,7 +119,7 @@ class Replica:
             self._simulation.fail(Property.NO_EXIT, f"{group.exceptions!r}")
         self.ending = True
         if self.identity:
-            self._simulation.history.note(f"{self.identity} ends")
+            self._simulation.history.note(self.identity, "ends")
         self.identity = ""
 
     async def _process(self) -> None:

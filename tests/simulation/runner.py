@@ -40,7 +40,6 @@ class Report(NamedTuple):
     seconds: float
     converged_after: float
     cost: float
-    digest: str
     coverage: Counter[Pair]
 
 
@@ -88,7 +87,7 @@ def run(plan: Plan) -> Report:
         outcome = simulate(plan)
     except Exception as error:  # noqa: BLE001 - any error of the run itself
         why = f"{Property.TERMINATION}: {error!r}"
-        return Report(plan.seed, Property.TERMINATION, why, 0.0, 0.0, time.process_time() - began, "", Counter())
+        return Report(plan.seed, Property.TERMINATION, why, 0.0, 0.0, time.process_time() - began, Counter())
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
     return _report(outcome, time.process_time() - began)
@@ -108,7 +107,6 @@ def _report(outcome: Outcome, cost: float) -> Report:
         outcome.seconds,
         outcome.converged_after,
         cost,
-        outcome.digest,
         outcome.coverage,
     )
 
@@ -200,8 +198,8 @@ def _repeat(options: argparse.Namespace) -> int:
     _print(f"{plan.settings}")
     for event in plan.events:
         _print(f"  {event}")
-    _print("\n".join([*outcome.history[-options.lines :], *outcome.logged[-options.lines :]]))
-    _print(f"{outcome.failure or 'all held'} {outcome.digest}")
+    _print("\n".join([*outcome.history.lines[-options.lines :], *outcome.logged[-options.lines :]]))
+    _print(f"{outcome.failure or 'all held'} {outcome.history.digest}")
     return 1 if outcome.failure else 0
 
 

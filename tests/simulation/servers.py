@@ -1,8 +1,10 @@
 """The in-memory Kubernetes and Vault of a simulation. Reads of Kubernetes may be answered from an earlier state."""
 
+import base64
 from bisect import bisect_right
 from collections.abc import Callable
 
+import msgspec
 import trio
 
 from secrets_manager.demo.api.cluster import Cluster
@@ -12,10 +14,11 @@ from secrets_manager.demo.api.storage import Change, Key
 from secrets_manager.demo.api.watches import Watch
 from tests.controller.component import CRD
 from tests.doubles import vault as double
-from tests.doubles.kube_transport import administrator, virtual_time
+from tests.doubles.kube_transport import virtual_time
 from tests.doubles.vault import VaultState
 from tests.simulation.faults import answer_of
 from tests.simulation.steps import Answer, Call, Step
+from tests.simulation.user import User
 
 USERS, ITSELF = "users", "kubernetes"
 LEASE = Key("leases.coordination.k8s.io", "default", "5ac9a181.secrets-manager.tuenti.io")
@@ -36,7 +39,7 @@ class Kubernetes:
         self.cluster.cleans_up = not collected_every
         self._coordination = Cluster(now=virtual_time)
         """Leases have a storage of their own, so that they wake no watch."""
-        self.user = administrator(self.cluster)
+        self.user = User(self.cluster)
         self._collected_every = collected_every
         self._writer = USERS
         self._changed = changed
@@ -67,6 +70,14 @@ class Kubernetes:
         reply = self.handle(call, behind=behind)
         assert isinstance(reply, Reply)
         return Answer(reply.status, [(b"Content-Type", reply.content_type.encode())], reply.body)
+
+    def create_crd(self) -> None:
+        """Create the CRD, and have garbage collection look again at what it could not judge without that kind.
+
+        Kubernetes' own collector retries such objects.
+        """
+        self.cluster._cleanup._seen = -1
+        self.user.create(CRD)
 
     async def collect(self) -> None:
         """Run garbage collection with a delay."""
@@ -103,8 +114,6 @@ def _request(call: Call) -> Request:
 class Vault:
     """The store. A value names its origin: canary-PATH-NUMBER-KEY."""
 
-    FIELDS = ("k1", "k2")
-
     def __init__(self, *, lists: bool, token_ttl: int, token_max_ttl: int) -> None:
         self.state = VaultState()
         self.state.lists = lists
@@ -114,26 +123,28 @@ class Vault:
             "reader", policies=("reader",), token_ttl=token_ttl, token_max_ttl=token_max_ttl
         )
         self._written = 0
-        self._paths: set[str] = set()
+        self.paths: set[str] = set()
         self._set_policy()
 
     def rotate(self, path: str) -> None:
         self._written += 1
-        self._paths.add(path)
-        values: Object = {field: f"canary-{path}-{self._written}-{field}" for field in self.FIELDS}
+        self.paths.add(path)
+        k1, k2, k3, k4 = (f"canary-{path}-{self._written}-k{number}" for number in range(1, 5))
+        encoded, document = base64.b64encode(k3.encode()).decode(), msgspec.json.encode({"inner": k4}).decode()
+        values: Object = {"k1": k1, "k2": k2, "base64": encoded, "json": document}
         self.state.write_kv(f"secret/data/{path}", values)
 
     def delete(self, path: str) -> None:
-        if path in self._paths:
+        if path in self.paths:
             self.state.delete_kv(f"secret/data/{path}")
 
     def undelete(self, path: str) -> None:
-        if path in self._paths:
+        if path in self.paths:
             self.state.undelete_kv(f"secret/data/{path}")
 
     def forget(self, path: str) -> None:
-        if path in self._paths:
-            self._paths.discard(path)
+        if path in self.paths:
+            self.paths.discard(path)
             self.state.forget_kv(f"secret/data/{path}")
 
     def allow(self, folder: str, *, read: bool, listing: bool) -> None:
@@ -144,15 +155,20 @@ class Vault:
         for token in self.state.tokens.alive():
             self.state.revoke_token(token)
 
-    def held(self, path: str) -> tuple[int, Object] | None:
-        """Return the newest version of a path and its values; None where there is nothing to read."""
+    def is_expired(self, token: str) -> bool:
+        """Return whether the time of a token that was not revoked is over."""
+        record = self.state.tokens._living.get(token)
+        return record is not None and record.expires_at <= trio.current_time()
+
+    def held(self, path: str, version: int = 0) -> tuple[int, Object] | None:
+        """Return a version of a path (0: the newest) with its values; None where there is nothing to read."""
         mount, rest = self.state._routed(f"secret/data/{path}")
-        found = mount.read(rest, 0)
+        found = mount.read(rest, version)
         if found.status != 200 or found.data is None:
             return None
-        version = mapping(found.data, "metadata").get("version")
-        assert isinstance(version, int)
-        return version, mapping(found.data, "data")
+        number = mapping(found.data, "metadata").get("version")
+        assert isinstance(number, int)
+        return number, mapping(found.data, "data")
 
     def answer(self, call: Call) -> Answer:
         self.state.requests.clear()

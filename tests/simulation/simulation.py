@@ -1,18 +1,17 @@
 """Run one plan: the servers, the replicas, the workload, the nemesis and the checkers, in virtual time."""
 
+import base64
 import logging
 from collections import Counter
 from contextlib import nullcontext
 from typing import NamedTuple
 
 import trio
-from prometheus_client import generate_latest
 from trio.testing import MockClock
 
-from secrets_manager.demo.api.documents import items, parse, text
+from secrets_manager.demo.api.documents import items, mapping, parse, text
 from secrets_manager.demo.api.storage import Change, Key
-from tests.simulation import convergence
-from tests.simulation.bounds import IDLE_TIME, recovery
+from tests.simulation.course import Course
 from tests.simulation.coverage import Pair
 from tests.simulation.environment import Action
 from tests.simulation.history import History
@@ -24,12 +23,12 @@ from tests.simulation.plan import Plan, ScheduledAction, pauses
 from tests.simulation.properties import Property
 from tests.simulation.replica import Replica
 from tests.simulation.scheduler import deterministic
-from tests.simulation.servers import DEFINITIONS, NAMESPACES, Kubernetes, Vault
+from tests.simulation.servers import DEFINITIONS, Kubernetes, Vault
 from tests.simulation.steps import OF_KUBERNETES, Answer, Call, Step
-from tests.simulation.workload import GROUP, CreateCrd, CreateNamespace, interference
+from tests.simulation.warned import WITHHELD, LastWrites
+from tests.simulation.workload import GROUP, interference
 
 SAMPLED_EVERY = 10.0
-CHECKED_EVERY = 10.0
 EXPECTED_IDLE = (Step.LIST, Step.GET, Step.WRITE, Step.STATUS)
 """The steps that send nothing at rest."""
 RESUME_GRACE = 1.0
@@ -45,10 +44,9 @@ class Outcome(NamedTuple):
     seconds: float
     converged_after: float
     """Seconds from the last fault to convergence."""
-    digest: str
     requests: int
     coverage: Counter[Pair]
-    history: list[str]
+    history: History
     logged: list[str]
 
 
@@ -69,18 +67,19 @@ class Simulation:
         self.kubernetes = Kubernetes(collected_every=settings.collected_every, changed=self._changed)
         self.vault = Vault(lists=settings.lists, token_ttl=settings.token_ttl, token_max_ttl=settings.token_max_ttl)
         self.replicas = [Replica(self, number) for number in range(settings.replicas)]
+        self.last_writes = LastWrites()
         self.log = LogLines(self._logged)
-        self._invariants = InvariantChecker(self.fail, one_leader=settings.lease.enabled)
+        self.invariants = InvariantChecker(self.fail, one_leader=settings.lease.enabled)
         self._injector = FaultInjector(plan)
+        self._course = Course(self, self._do)
         self._freezer = Freezer()
         self._scope = trio.CancelScope()
         self._resumed_at: dict[str, float] = {}
         self._unhealthy_since: dict[str, float] = {}
         self._shutdown_time = settings.lease.renew_deadline / 2 + SAMPLED_EVERY
         """Seconds that a process has to end after it lost its lease."""
-        self._activity = 0
-        self._converged_after = 0.0
-        self._last_activity = ""
+        self.activity = 0
+        self.last_activity: Call | None = None
         self._checking = True
 
     def run(self) -> Outcome:
@@ -90,10 +89,9 @@ class Simulation:
         logger.addHandler(self.log)
         logger.setLevel(logging.DEBUG)
         logger.propagate = False
-        clock = MockClock(autojump_threshold=0)
         try:
             with deterministic(self.plan.seed), self._freezer.installed() if pauses(self.plan) else nullcontext():
-                seconds = trio.run(self._main, clock=clock)
+                seconds = trio.run(self._main, clock=MockClock(autojump_threshold=0))
         finally:
             logger.removeHandler(self.log)
             logger.level, logger.propagate = before
@@ -102,11 +100,10 @@ class Simulation:
             self.broken,
             self.failure,
             seconds,
-            self._converged_after,
-            self.history.digest,
+            self._course.converged_after,
             self.requests,
             self.coverage,
-            self.history.lines,
+            self.history,
             list(self.log.lines),
         )
 
@@ -117,50 +114,24 @@ class Simulation:
                     self.nursery.start_soon(replica.run)
                 self.nursery.start_soon(self.kubernetes.collect)
                 self.nursery.start_soon(self._sample)
-                await self._run_plan()
+                await self._course.run()
             ended_at = trio.current_time()
             self._checking = False
             self.nursery.cancel_scope.cancel()
         return ended_at
 
-    async def _run_plan(self) -> None:
-        for name in NAMESPACES:
-            CreateNamespace(name)(self)
-        for act in sorted(
-            (each for each in self.plan.events if isinstance(each, ScheduledAction)), key=lambda each: each.at
-        ):
-            await trio.sleep_until(act.at)
-            self._do(act.action)
-        await trio.sleep_until(self.plan.settings.duration)
-        self.history.note("all faults end")
-        CreateCrd()(self)
-        await self._await_convergence()
-        self._check_converged()
-
-    async def _await_convergence(self) -> None:
-        """Wait until the program has converged and is idle, at most for the bound of the plan."""
-        ended_at = rest_since = trio.current_time()
-        bound = ended_at + recovery(self.plan)
-        while trio.current_time() < rest_since + IDLE_TIME:
-            before = self._activity
-            await trio.sleep(CHECKED_EVERY)
-            now = trio.current_time()
-            if self._activity != before or convergence.differences(self):
-                if now > bound and self._activity == before:
-                    return  # the bound is over, and the check fails
-                rest_since = now
-                self._converged_after = now - ended_at
-            if now > bound + IDLE_TIME:
-                self.fail(Property.QUIESCENCE, f"it never comes to rest: {self._last_activity}")
-
-    def _do(self, action: Action) -> None:
-        self.history.note(f"{action}")
-        action(self)
-
     @property
     def faults_ended(self) -> bool:
-        """Return whether the time of faults is over."""
-        return trio.current_time() >= self.plan.settings.duration
+        """Return whether the program is left alone, to converge."""
+        return self._course.faults_ended
+
+    @property
+    def plan_time(self) -> float:
+        return self._course.plan_time
+
+    def _do(self, action: Action) -> None:
+        self.history.note(action)
+        action(self)
 
     def schedule(self, seconds: float, action: Action) -> None:
         """Run an action after some seconds."""
@@ -178,7 +149,7 @@ class Simulation:
         """Stop a process, and continue it after some seconds."""
         who = self.machine(number).identity
         if who and not self._freezer.is_frozen(who):
-            self.history.note(f"{who} is paused for {seconds:.3f} s")
+            self.history.note(who, "is paused for", seconds, "s")
             self._freezer.freeze(who)
             trio.lowlevel.spawn_system_task(self._resume, who, seconds)
 
@@ -191,14 +162,17 @@ class Simulation:
 
     def on_send(self, call: Call, replica: Replica) -> Injected:
         """Record and check a request that a replica sends, and choose its fault."""
-        injected = self._injector.effect(call, replica.number, trio.current_time())
+        injected = self._injector.effect(call, replica.number, self.plan_time)
         self.requests += 1
-        self.history.note(f"{call.who} sends {call.method} {call.path}{' - ' if injected.kind else ''}{injected.kind}")
+        server = f"api-{call.server}" if call.step in OF_KUBERNETES else "vault"
+        self.history.note(call.who, "sends to", server, call.method, call.path, injected.kind and f"- {injected.kind}")
         if self._checking:
-            self._invariants.sent(call, self.kubernetes)
-        if call.step in EXPECTED_IDLE and not self._is_expected_at_rest(call):
-            self._activity += 1
-            self._last_activity = f"{call}"
+            self.invariants.sent(call, self.kubernetes)
+            if call.step in (Step.READ, Step.LISTING) and self.vault.is_expired(call.token):
+                self.fail(Property.LIVE_TOKEN, f"{call}")
+        if self.faults_ended and call.step in EXPECTED_IDLE and not self._is_expected_at_rest(call):
+            self.activity += 1
+            self.last_activity = call
         if injected.kind:
             self.coverage[injected.kind, call.step] += 1
         return injected
@@ -208,10 +182,33 @@ class Simulation:
         token = abandoned_by_sender.set(is_late)
         try:
             if call.step in OF_KUBERNETES:
-                return self.kubernetes.answer(call, behind=behind)
+                return self.kubernetes.answer(call, behind=max(behind, self.lag(call)))
             return self.vault.answer(call)
         finally:
             abandoned_by_sender.reset(token)
+
+    def lag(self, call: Call) -> float:
+        """Return by how many seconds the API server of a list or watch lags behind."""
+        lags = self.plan.settings.api_servers
+        return 0.0 if call.step not in (Step.LIST, Step.WATCH) or self.faults_ended else lags[call.server]
+
+    def on_secret_written(self, call: Call, answer: Answer, warning: str) -> Answer:
+        """Add a warning to the answer of a successful write, and remember it."""
+        secret = secret_of(call)
+        if secret is None:
+            return answer  # a definition, without its finalizer
+        values = [str(value) for value in mapping(parse(call.body), "data").values() if value]
+        quoted = base64.b64decode(values[0]).decode() if values else "none"
+        text = warning.format(quoted)
+        self.last_writes.stored(secret, call.who, WITHHELD if quoted in text and values else text)
+        if not text:
+            return answer
+        return answer._replace(headers=[*answer.headers, (b"Warning", f'299 - "{text}"'.encode())])
+
+    def on_answer(self, call: Call) -> None:
+        """Record that an answer has reached its replica."""
+        if call.step is Step.WRITE and (secret := secret_of(call)) is not None:
+            self.last_writes.answered(secret, call.who)
 
     def interfere(self, what: str, call: Call) -> None:
         """Let another client change the Secret that a request writes."""
@@ -237,26 +234,26 @@ class Simulation:
         return secret is not None and not text(secret, "metadata", "labels", f"{GROUP}/owner")
 
     def _changed(self, change: Change, writer: str) -> None:
-        place = f"{change.key.resource} {change.key.namespace}/{change.key.name}"
+        resource, namespace, name = change.key
         what = "creates" if change.before is None else "deletes" if change.after is None else "changes"
-        self.history.note(f"{writer} {what} {place} at {change.revision}")
+        self.history.note(writer, what, resource, f"{namespace}/{name}", "at", change.revision)
         if self._checking:
-            self._invariants.changed(self.kubernetes, change, writer)
+            self.invariants.changed(self.kubernetes, change, writer)
 
     def _logged(self, line: str) -> None:
         if self._checking:
-            self._invariants.logged(line)
+            self.invariants.logged(line)
 
     def fail(self, broken_property: Property, why: str) -> None:
         """Record the first failure, and end the run."""
         if self.broken is None and self._checking:
             self.broken, self.failure = broken_property, f"{broken_property}: after {trio.current_time():.3f} s: {why}"
-            self.history.note(f"FAILURE: {self.failure}")
+            self.history.note("FAILURE:", self.failure)
             self._scope.cancel()
 
     def on_lost_leadership(self, replica: Replica, why: str) -> None:
         """Check whether a process had a reason to lose its lease."""
-        self.history.note(f"{replica.identity} ends: {why}")
+        self.history.note(replica.identity, "ends:", why)
         if len(self.plan.events) == sum(1 for each in self.plan.events if isinstance(each, ScheduledAction)):
             machines = [
                 each
@@ -265,14 +262,6 @@ class Simulation:
             ]
             if not machines and not self.plan.settings.latency_to_kubernetes:
                 self.fail(Property.NO_EXIT, why)
-
-    def _check_converged(self) -> None:
-        for replica in self.replicas:
-            self._invariants.exposed(generate_latest(replica.registry).decode())
-        if found := convergence.differences(self):
-            self.fail(Property.CONVERGENCE, "; ".join(found))
-        elif found := convergence.leaks(self):
-            self.fail(Property.NO_LEAK, "; ".join(found))
 
     async def _sample(self) -> None:
         """Check the liveness of every replica periodically."""

@@ -49,6 +49,8 @@ class Call(NamedTuple):
     body: bytes = b""
     content_type: str = ""
     token: str = ""
+    server: int = 0
+    """The number of the API server."""
 
     def __repr__(self) -> str:
         return f"{self.who} {self.step}: {self.method} {self.path}"

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextvars import copy_context
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,29 @@ from tests.simulation.properties import Property
 from tests.simulation.shrinking import shrunk
 from tests.simulation.simulation import simulate
 from tests.simulation.steps import Step
-from tests.simulation.workload import Define, DeleteDefinition, Name, Rotate
+from tests.simulation.workload import (
+    Annotate,
+    CopySecret,
+    Define,
+    DeleteDefinition,
+    KeySource,
+    Name,
+    OverwriteStatus,
+    Rotate,
+)
 
 ROOT = Path(__file__).parents[2]
 APP = Name("shop", "shop-d0")
 ROTATE = ScheduledAction(0.0, Rotate(("shop/one",)))
-DEFINE = ScheduledAction(0.0, Define(APP, "shop-s0", (("a", "shop/one", "k1"),)))
-INHERIT = ScheduledAction(0.0, Define(Name("shop", "shop-d1"), "shop-s1", (("a", "shop/one", "k1"),), inherited=True))
+DEFINE = ScheduledAction(0.0, Define(APP, "shop-s0", (KeySource("a", "shop/one", "k1"),)))
+INHERIT = ScheduledAction(
+    0.0, Define(Name("shop", "shop-d1"), "shop-s1", (KeySource("a", "shop/one", "k1"),), inherited=True)
+)
+FIXED = ScheduledAction(1.0, Define(APP, "shop-s0", (KeySource("a-pinned", "shop/one", "k1", 1),)))
+FORCE = Annotate(APP, "force-sync", "now")
+WARN = FaultWindow(0.0, 50.0, "warning", (Step.WRITE,), 1.0)
+COPY = ScheduledAction(5.0, CopySecret(Name("shop", "shop-s0"), "shop-copy"))
+OVERWRITE = ScheduledAction(5.0, OverwriteStatus(APP))
 
 
 def plan(*events: Event, duration: float = 60.0) -> Plan:
@@ -37,7 +54,8 @@ def plan(*events: Event, duration: float = 60.0) -> Plan:
 def test_a_run_without_faults_converges() -> None:
     outcome = simulate(plan(ROTATE, DEFINE, ScheduledAction(20.0, Rotate(("shop/one",)))))
     assert outcome.failure == ""
-    written = [line for line in outcome.history if "replica-0-1" in line and "secrets shop/shop-s0" in line]
+    lines = takewhile(lambda line: "all faults end" not in line, outcome.history.lines)
+    written = [line for line in lines if "replica-0-1" in line and "secrets shop/shop-s0" in line]
     assert [line.split()[2] for line in written] == ["creates", "changes"]
 
 
@@ -72,7 +90,7 @@ def test_the_same_seed_has_the_same_history_in_another_process() -> None:
 
 def test_a_plan_has_the_same_history_each_time_and_another_seed_has_another_one() -> None:
     first, other, second = (simulate(plan(ROTATE, DEFINE)._replace(seed=seed)) for seed in (1, 2, 1))
-    assert first.digest == second.digest != other.digest
+    assert first.history.digest == second.history.digest != other.history.digest
 
 
 def test_a_seed_has_one_plan_and_each_pair_of_fault_and_step_has_its_turn() -> None:
@@ -100,6 +118,49 @@ def test_a_planted_fault_is_found_and_its_plan_shrunk() -> None:
         kept = shrunk(len(whole.events), lambda kept: simulate(whole.only(kept)).broken is Property.CONVERGENCE)
     assert [whole.events[number] for number in kept] == [ROTATE, INHERIT]
     assert simulate(whole).failure == ""
+
+
+@pytest.mark.parametrize(
+    ("fault", "events", "broken"),
+    [
+        ("what will pass is called stalled", [DEFINE], Property.CONVERGENCE),
+        ("a fixed version is not kept", [ROTATE, FIXED], Property.RESPONSE),
+        ("a warning is forgotten", [ROTATE, WARN, DEFINE, ScheduledAction(5.0, FORCE)], Property.CONVERGENCE),
+        ("a copy of a Secret is deleted", [ROTATE, DEFINE, COPY, ScheduledAction(9.0, FORCE)], Property.OWNERSHIP),
+        ("the conditions of others are dropped", [ROTATE, DEFINE, OVERWRITE], Property.OWNERSHIP),
+        ("a changed definition is not read afresh", [ROTATE, DEFINE], Property.RESPONSE),
+    ],
+)
+def test_each_property_finds_what_breaks_it(fault: str, events: list[Event], broken: Property) -> None:
+    some = plan(*events)
+    some = some._replace(settings=some.settings._replace(period=300.0, list_period=0.0))
+    assert simulate(some).failure == ""
+    with planted(fault):
+        assert simulate(some).broken is broken
+
+
+def test_an_idle_stretch_costs_no_request_to_kubernetes_but_watches() -> None:
+    some = plan(ROTATE, DEFINE)
+    outcome = simulate(some._replace(settings=some.settings._replace(idle=7200.0)))
+    assert outcome.failure == ""
+    idle = [line for line in outcome.history.lines if "sends to api" in line and 1000 < float(line.split()[0]) < 7000]
+    assert idle
+    assert all("secret" in line and "GET" in line for line in idle)
+
+
+def test_an_api_server_that_lags_shows_its_state_late() -> None:
+    some = plan(ROTATE, ScheduledAction(10.0, DEFINE.action))
+    late = simulate(some._replace(settings=some.settings._replace(api_servers=(5.0,))))
+    assert late.failure == ""
+    created = [float(line.split()[0]) for line in late.history.lines if "creates secrets shop/shop-s0" in line]
+    assert 15.0 <= created[0] <= 20.0
+
+
+def test_faults_end_after_each_round() -> None:
+    some = plan(ROTATE, DEFINE, FaultWindow(0.0, 60.0, "sealed", (Step.READ,), 1.0))
+    outcome = simulate(some._replace(settings=some.settings._replace(rounds=2)))
+    assert outcome.failure == ""
+    assert [line.split(maxsplit=1)[1] for line in outcome.history.lines].count("all faults end") == 2
 
 
 def test_what_is_shrunk_fails_by_what_is_left() -> None:

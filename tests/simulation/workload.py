@@ -3,13 +3,12 @@
 An action that is impossible, since its object is gone or exists already, does nothing: so plans can be shrunk.
 """
 
-from contextlib import suppress
 from typing import NamedTuple
 
-import httpx
-
-from secrets_manager.demo.api.documents import Json, Object
-from tests.controller.component import CRD, definition_path, secret_path
+from secrets_manager.demo.api.documents import Json, Object, mapping
+from secrets_manager.demo.api.patches import merged
+from secrets_manager.demo.api.storage import Key
+from tests.controller.component import definition_path, secret_path
 from tests.simulation.environment import Action, Environment
 
 FINALIZER = "secret.finalizer.secrets-manager.tuenti.io"
@@ -22,40 +21,60 @@ class Name(NamedTuple):
     name: str
 
 
+class KeySource(NamedTuple):
+    """A key of a Secret and its source."""
+
+    key: str
+    path: str
+    field: str
+    version: int = 0
+    """0: the newest."""
+    encoding: str = ""
+    property: str = ""
+
+    def spec(self) -> Object:
+        """Return the entry of `keysMap`."""
+        spec: Object = {"path": f"secret/data/{self.path}", "key": self.field}
+        spec |= {"version": self.version} if self.version else {}
+        spec |= {"encoding": self.encoding} if self.encoding else {}
+        return spec | ({"property": self.property} if self.property else {})
+
+
 class Define(NamedTuple):
-    """Create a definition, or change its spec. `keys` are key, path and field each."""
+    """Create a definition, or change its spec."""
 
     name: Name
     secret: str
-    keys: tuple[tuple[str, str, str], ...]
+    keys: tuple[KeySource, ...]
     type: str = ""
     interval: str = ""
     adopt: bool = False
     inherited: bool = False
 
     def __call__(self, environment: Environment) -> None:
-        keys: Object = {key: {"path": f"secret/data/{path}", "key": field} for key, path, field in self.keys}
+        keys: Object = {each.key: each.spec() for each in self.keys}
         path, user = definition_path(self.name.name, namespace=self.name.namespace), environment.kubernetes.user
-        with if_possible():
-            present = user.find(path)
-            if present is not None:
-                spec = present.get("spec")
-                before = spec.get("keysMap") if isinstance(spec, dict) else None
-                gone: Object = dict.fromkeys(before.keys() - keys.keys()) if isinstance(before, dict) else {}
-                change: Object = {"name": self.secret, "keysMap": keys | dict(sorted(gone.items()))}
-                change |= {"type": self.type or None, "refreshInterval": self.interval or None}
-                user.patch(path, {"spec": change})
-                return
-            metadata: Object = {"name": self.name.name, "namespace": self.name.namespace}
-            if self.adopt:
-                metadata["annotations"] = {f"{GROUP}/adopt": "true"}
-            if self.inherited:
-                metadata["finalizers"] = [FINALIZER]
-            spec = {"name": self.secret, "keysMap": keys}
-            spec |= {"type": self.type} if self.type else {}
-            spec |= {"refreshInterval": self.interval} if self.interval else {}
-            kind: Object = {"apiVersion": f"{GROUP}/v1alpha1", "kind": "SecretDefinition"}
-            user.create({**kind, "metadata": metadata, "spec": spec})
+        present = user.find(path)
+        if present is not None:
+            spec = present.get("spec")
+            before = spec.get("keysMap") if isinstance(spec, dict) else None
+            gone: Object = dict.fromkeys(before.keys() - keys.keys()) if isinstance(before, dict) else {}
+            unset: Object = {"version": None, "encoding": None, "property": None}
+            changed: Object = {name: unset | mapping(keys, name) for name in keys}
+            change: Object = {"name": self.secret, "keysMap": changed | dict(sorted(gone.items()))}
+            change |= {"type": self.type or None, "refreshInterval": self.interval or None}
+            user.patch(path, {"spec": change})
+            return
+        metadata: Object = {"name": self.name.name, "namespace": self.name.namespace}
+        if self.adopt:
+            metadata["annotations"] = {f"{GROUP}/adopt": "true"}
+        if self.inherited:
+            metadata["finalizers"] = [FINALIZER]
+        spec = {"name": self.secret, "keysMap": keys}
+        spec |= {"type": self.type} if self.type else {}
+        spec |= {"refreshInterval": self.interval} if self.interval else {}
+        kind: Object = {"apiVersion": f"{GROUP}/v1alpha1", "kind": "SecretDefinition"}
+        user.create({**kind, "metadata": metadata, "spec": spec})
 
 
 class Rename(NamedTuple):
@@ -63,9 +82,8 @@ class Rename(NamedTuple):
     secret: str
 
     def __call__(self, environment: Environment) -> None:
-        with if_possible():
-            path = definition_path(self.name.name, namespace=self.name.namespace)
-            environment.kubernetes.user.patch(path, {"spec": {"name": self.secret}})
+        path = definition_path(self.name.name, namespace=self.name.namespace)
+        environment.kubernetes.user.patch(path, {"spec": {"name": self.secret}})
 
 
 class Annotate(NamedTuple):
@@ -76,31 +94,37 @@ class Annotate(NamedTuple):
     text: str | None
 
     def __call__(self, environment: Environment) -> None:
-        with if_possible():
-            path = definition_path(self.name.name, namespace=self.name.namespace)
-            change: Object = {f"{GROUP}/{self.annotation}": self.text}
-            environment.kubernetes.user.patch(path, {"metadata": {"annotations": change}})
+        path = definition_path(self.name.name, namespace=self.name.namespace)
+        change: Object = {f"{GROUP}/{self.annotation}": self.text}
+        environment.kubernetes.user.patch(path, {"metadata": {"annotations": change}})
 
 
 class DeleteDefinition(NamedTuple):
     name: Name
 
     def __call__(self, environment: Environment) -> None:
-        with if_possible():
-            environment.kubernetes.user.delete(definition_path(self.name.name, namespace=self.name.namespace))
+        environment.kubernetes.user.delete(definition_path(self.name.name, namespace=self.name.namespace))
 
 
 class OverwriteStatus(NamedTuple):
-    """Overwrite the status, as another program may."""
+    """Overwrite the status and add a condition, as another program may."""
 
     name: Name
 
     def __call__(self, environment: Environment) -> None:
-        with if_possible():
-            path = definition_path(self.name.name, namespace=self.name.namespace)
-            environment.kubernetes.user.patch(f"{path}/status", {"status": {"conditions": [], "secretName": "theirs"}})
+        path = definition_path(self.name.name, namespace=self.name.namespace)
+        environment.kubernetes.user.patch(
+            f"{path}/status", {"status": {"conditions": [CONDITION], "secretName": "theirs"}}
+        )
 
 
+CONDITION: Object = {
+    "type": "example.com/Theirs",
+    "status": "True",
+    "reason": "Theirs",
+    "message": "theirs",
+    "lastTransitionTime": "2026-01-01T00:00:00Z",
+}
 EDITS: dict[str, Object] = {
     "a value": {"data": {"a": "ZWRpdGVk"}},
     "a key more": {"data": {"more": "ZWRpdGVk"}},
@@ -119,9 +143,8 @@ class Edit(NamedTuple):
     what: str
 
     def __call__(self, environment: Environment) -> None:
-        with if_possible():
-            path = secret_path(self.secret.name, namespace=self.secret.namespace)
-            environment.kubernetes.user.patch(path, EDITS[self.what])
+        path = secret_path(self.secret.name, namespace=self.secret.namespace)
+        environment.kubernetes.user.patch(path, EDITS[self.what])
 
 
 class Contend(NamedTuple):
@@ -133,7 +156,9 @@ class Contend(NamedTuple):
     times: int
 
     def __call__(self, environment: Environment) -> None:
-        Edit(self.secret, self.what)(environment)
+        present = environment.kubernetes.objects("secrets").get(Key("secrets", *self.secret))
+        if present is not None and merged(present, EDITS[self.what]) != present:
+            Edit(self.secret, self.what)(environment)
         if self.times > 1 and not environment.faults_ended:
             environment.schedule(self.every, self._replace(times=self.times - 1))
 
@@ -144,8 +169,7 @@ class DeleteSecret(NamedTuple):
     secret: Name
 
     def __call__(self, environment: Environment) -> None:
-        with if_possible():
-            environment.kubernetes.user.delete(secret_path(self.secret.name, namespace=self.secret.namespace))
+        environment.kubernetes.user.delete(secret_path(self.secret.name, namespace=self.secret.namespace))
 
 
 FOREIGN: dict[str, Object] = {
@@ -159,6 +183,22 @@ FOREIGN: dict[str, Object] = {
 }
 
 
+class CopySecret(NamedTuple):
+    """Create a Secret with the content and all labels, annotations and owners of another one."""
+
+    secret: Name
+    name: str
+
+    def __call__(self, environment: Environment) -> None:
+        user = environment.kubernetes.user
+        original = user.find(secret_path(self.secret.name, namespace=self.secret.namespace))
+        if original is not None:
+            kept = ("labels", "annotations", "ownerReferences")
+            metadata: Object = {key: value for key, value in mapping(original, "metadata").items() if key in kept}
+            metadata |= {"name": self.name, "namespace": self.secret.namespace}
+            user.create(original | {"metadata": metadata})
+
+
 class CreateForeign(NamedTuple):
     """Create a Secret that belongs to someone else."""
 
@@ -168,10 +208,9 @@ class CreateForeign(NamedTuple):
     def __call__(self, environment: Environment) -> None:
         metadata: Object = {"name": self.secret.name, "namespace": self.secret.namespace, **FOREIGN[self.what]}
         content: Json = {"theirs": "dGhlaXJz"}
-        with if_possible():
-            environment.kubernetes.user.create(
-                {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": content}
-            )
+        environment.kubernetes.user.create(
+            {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": content}
+        )
 
 
 class DeleteNamespace(NamedTuple):
@@ -181,8 +220,7 @@ class DeleteNamespace(NamedTuple):
     back_after: float
 
     def __call__(self, environment: Environment) -> None:
-        with if_possible():
-            environment.kubernetes.user.delete(f"/api/v1/namespaces/{self.namespace}")
+        environment.kubernetes.user.delete(f"/api/v1/namespaces/{self.namespace}")
         environment.schedule(self.back_after, CreateNamespace(self.namespace))
 
 
@@ -190,9 +228,8 @@ class CreateNamespace(NamedTuple):
     namespace: str
 
     def __call__(self, environment: Environment) -> None:
-        with if_possible():
-            metadata: Object = {"name": self.namespace}
-            environment.kubernetes.user.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        metadata: Object = {"name": self.namespace}
+        environment.kubernetes.user.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
 
 class DeleteCrd(NamedTuple):
@@ -201,8 +238,7 @@ class DeleteCrd(NamedTuple):
     back_after: float
 
     def __call__(self, environment: Environment) -> None:
-        with if_possible():
-            environment.kubernetes.user.delete(CRD_PATH)
+        environment.kubernetes.user.delete(CRD_PATH)
         environment.schedule(self.back_after, CreateCrd())
 
 
@@ -210,8 +246,7 @@ class CreateCrd(NamedTuple):
     """Create the CRD."""
 
     def __call__(self, environment: Environment) -> None:
-        with if_possible():
-            environment.kubernetes.user.create(CRD)
+        environment.kubernetes.create_crd()
 
 
 class Rotate(NamedTuple):
@@ -254,13 +289,6 @@ class SetPolicy(NamedTuple):
 
     def __call__(self, environment: Environment) -> None:
         environment.vault.allow(self.folder, read=self.read, listing=self.listing)
-
-
-class if_possible(suppress):  # noqa: N801 - it reads as a function
-    """Suppress the refusal of an impossible action."""
-
-    def __init__(self) -> None:
-        super().__init__(httpx.HTTPStatusError)
 
 
 def interference(what: str, namespace: str, name: str, definition: str) -> Action | None:

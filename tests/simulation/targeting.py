@@ -1,0 +1,74 @@
+"""Inject the pair of fault and step whose turn it is, so that a nightly run leaves none uncovered.
+
+Some steps are rare, so each has actions and settings that make the program take it.
+"""
+
+from random import Random
+
+from secrets_manager.config import LeaseConfig
+from tests.simulation.faults import CRASHES, PAIRS
+from tests.simulation.nemesis import EndWatches, RevokeTokens
+from tests.simulation.plan import Event, FaultWindow, ScheduledAction, Settings
+from tests.simulation.servers import NAMESPACES
+from tests.simulation.steps import Step
+from tests.simulation.workload import Define, DeleteSecret, Edit, KeySource, Name, Rename, Rotate, SetPolicy
+
+LIMIT = 3
+"""Injections of the pair in one run: enough to cover it, too few to hide what the rest of the run does."""
+
+
+def targeted_settings(seed: int, settings: Settings, random: Random) -> Settings:
+    """Return settings under which the step of the pair is taken."""
+    _, step = PAIRS[seed % len(PAIRS)]
+    if step is Step.LEASE:
+        lease = settings.lease if settings.lease.enabled else LeaseConfig(enabled=True)
+        return settings._replace(lease=lease, replicas=max(2, settings.replicas))
+    if step is Step.LISTING:
+        return settings._replace(lists=True, list_period=random.choice((1.0, 5.0)))
+    return settings
+
+
+def targeted_events(seed: int, settings: Settings, random: Random) -> list[Event]:
+    """Return the fault window of the pair, and actions that make the program take its step."""
+    kind, step = PAIRS[seed % len(PAIRS)]
+    at = random.choice((0.0, random.uniform(0.0, settings.duration / 3)))
+    limit = 1 if kind in CRASHES else LIMIT
+    window = FaultWindow(at, settings.duration - at, kind, (step,), 1.0, limit=limit)
+    if step is Step.LEASE and kind not in CRASHES:  # long enough for another replica to take it
+        window = FaultWindow(at, 2 * settings.lease.duration, kind, (step,), 1.0, replica=random.randrange(2))
+    return [window, *_provocations(step, at + 1.0, settings, random)]
+
+
+def _provocations(step: Step, at: float, settings: Settings, random: Random) -> list[Event]:
+    namespace = random.choice(NAMESPACES)
+    name = Name(namespace, f"{namespace}-d0")
+    secret, other = f"{namespace}-s0", f"{namespace}-s4"
+    paths = tuple(f"{namespace}/{each}" for each in ("one", "two", "three"))
+    keys = tuple(KeySource(each[-3:], each, "k1") for each in paths)
+    some = [ScheduledAction(at, Rotate(paths)), ScheduledAction(at, Define(name, secret, keys))]
+    later = at + settings.duration / 3
+    events: list[Event] = [*some, ScheduledAction(later, Rotate(paths))]
+    match step:
+        case Step.LIST:
+            events += [ScheduledAction(each, EndWatches(compacts=True)) for each in (at, later)]
+        case Step.WATCH:
+            events += [ScheduledAction(each, EndWatches(compacts=False)) for each in (at, later)]
+        case Step.GET:
+            renames = (
+                ScheduledAction(later + 20.0 * number, Rename(name, (other, secret)[number])) for number in (0, 1)
+            )
+            deletions = (
+                ScheduledAction(each, DeleteSecret(Name(namespace, secret))) for each in (at + 9.0, later + 40.0)
+            )
+            events += [*renames, *deletions]
+        case Step.WRITE:
+            events += [ScheduledAction(later + each, Edit(Name(namespace, secret), "a value")) for each in (1.0, 9.0)]
+        case Step.LISTING:
+            events.append(ScheduledAction(at, SetPolicy(namespace, read=True, listing=True)))
+        case Step.TOKEN | Step.LOGIN:
+            events += [ScheduledAction(each, RevokeTokens()) for each in (at, later)]
+        case Step.HEALTH:
+            events.append(FaultWindow(at, 40.0, "sealed", (Step.READ, Step.LISTING), 1.0))
+        case _:
+            pass
+    return events

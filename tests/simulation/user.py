@@ -1,0 +1,41 @@
+"""The client of the workload: it bypasses the network, and does nothing where Kubernetes refuses.
+
+A refusal means that the object is gone or exists already: so plans can be shrunk.
+"""
+
+from http import HTTPStatus
+
+import msgspec
+
+from secrets_manager.demo.api.cluster import Cluster
+from secrets_manager.demo.api.documents import Object, parse
+from secrets_manager.demo.api.requests import Reply, Request
+from tests.real.kube_api import MERGE_PATCH, path_of
+
+
+class User:
+    """A user with all rights."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def find(self, path: str) -> Object | None:
+        """Return an object; None where there is none."""
+        return self._send("GET", path)
+
+    def create(self, document: Object) -> None:
+        self._send("POST", path_of(document, named=False), document)
+
+    def patch(self, path: str, change: Object) -> None:
+        self._send("PATCH", path, change, MERGE_PATCH)
+
+    def delete(self, path: str) -> None:
+        self._send("DELETE", path)
+
+    def _send(
+        self, method: str, path: str, body: Object | None = None, content_type: str = "application/json"
+    ) -> Object | None:
+        content = b"" if body is None else msgspec.json.encode(body)
+        reply = self._cluster.handle(Request(method, path, {}, content, content_type))
+        assert isinstance(reply, Reply)
+        return parse(reply.body) if reply.status < HTTPStatus.BAD_REQUEST else None

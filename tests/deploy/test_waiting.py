@@ -111,6 +111,10 @@ def has(here: World, name: str, condition: str) -> bool:
     return True
 
 
+def has_told(here: World, name: str, told: set[str]) -> bool:
+    return reasons(here, name) == told
+
+
 def reasons(here: World, name: str) -> set[str]:
     return set(here.kubectl("events", f"--for=secretdefinition/{name}", "--output=jsonpath={.items[*].reason}").split())
 
@@ -131,7 +135,7 @@ def test_kubectl_and_kstatus_agree_on_what_the_program_tells(
             here.wait_for_reason(name, "SourceNotFound")
         here.write("mended", k="value")
         for name, (_, _, told) in AS_TOLD.items():
-            wait_until(lambda name=name, told=told: reasons(here, name) == told)
+            wait_until(partial(has_told, here, name, told))
         here.program.kill()
         here.define("new", {"k": there})
         here.define("edited", {"k": there}, type="example.com/edited")

@@ -31,7 +31,7 @@ def targeted_settings(seed: int, settings: Settings, random: Random) -> Settings
 def targeted_events(seed: int, settings: Settings, random: Random) -> list[Event]:
     """Return the fault window of the pair, and actions that make the program take its step."""
     kind, step = PAIRS[seed % len(PAIRS)]
-    at = random.choice((0.0, random.uniform(0.0, settings.duration / 3)))
+    at = random.choice((0.0, 0.0, random.uniform(0.0, settings.duration / 3)))
     limit = 1 if kind in CRASHES else LIMIT
     window = FaultWindow(at, settings.duration - at, kind, (step,), 1.0, limit=limit)
     if step is Step.LEASE and kind not in CRASHES:  # long enough for another replica to take it
@@ -45,9 +45,9 @@ def _provocations(step: Step, at: float, settings: Settings, random: Random) -> 
     secret, other = f"{namespace}-s0", f"{namespace}-s4"
     paths = tuple(f"{namespace}/{each}" for each in ("one", "two", "three"))
     keys = tuple(KeySource(each[-3:], each, "k1") for each in paths)
-    some = [ScheduledAction(at, Rotate(paths)), ScheduledAction(at, Define(name, secret, keys))]
     later = at + settings.duration / 3
-    events: list[Event] = [*some, ScheduledAction(later, Rotate(paths))]
+    actions = (Rotate(paths), Define(name, secret, keys))
+    events: list[Event] = [ScheduledAction(each, action) for each in (at, later) for action in actions]
     match step:
         case Step.LIST:
             events += [ScheduledAction(each, EndWatches(compacts=True)) for each in (at, later)]

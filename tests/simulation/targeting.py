@@ -13,6 +13,8 @@ from tests.simulation.servers import NAMESPACES
 from tests.simulation.steps import Step
 from tests.simulation.workload import Define, DeleteSecret, Edit, KeySource, Name, Rename, Rotate, SetPolicy
 
+HARMLESS = ("warning",)
+"""Hides nothing, and is injected without limit."""
 LIMIT = 3
 """Injections of the pair in one run: enough to cover it, too few to hide what the rest of the run does."""
 
@@ -32,7 +34,7 @@ def targeted_events(seed: int, settings: Settings, random: Random) -> list[Event
     """Return the fault window of the pair, and actions that make the program take its step."""
     kind, step = PAIRS[seed % len(PAIRS)]
     at = random.choice((0.0, 0.0, random.uniform(0.0, settings.duration / 3)))
-    limit = 1 if kind in CRASHES else LIMIT
+    limit = 1 if kind in CRASHES else 0 if kind in HARMLESS else LIMIT
     window = FaultWindow(at, settings.duration - at, kind, (step,), 1.0, limit=limit)
     if step is Step.LEASE and kind not in CRASHES:  # long enough for another replica to take it
         window = FaultWindow(at, 2 * settings.lease.duration, kind, (step,), 1.0, replica=random.randrange(2))

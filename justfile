@@ -41,6 +41,11 @@ startable := "cancel_on_signal,maintain,run,run_controller,run_openbao,run_progr
 @simulate *options:
     python -m tests.simulation "$@"
 
+# Change what decides, mutant by mutant, and see whether the fast tests notice: --minutes M, --report, modules, --help
+[positional-arguments]
+@mutate *options:
+    CI=1 python -m tests.mutation "$@"
+
 # Measure which branches of the parts that must not fail the fast tests reach: 97 % or more of each
 coverage:
     #!/usr/bin/env bash

@@ -17,6 +17,10 @@ def test_failures_halve_the_bound_down_to_one() -> None:
     assert course(Concurrency(16), answered=False, times=[0, 1, 2, 3, 4, 5]) == [8, 4, 2, 1, 1, 1]
 
 
+def test_odd_bound_is_halved_downwards() -> None:
+    assert course(Concurrency(15), answered=False, times=[0, 1, 2]) == [7, 3, 1]
+
+
 def test_failures_at_one_moment_have_one_cause_and_halve_it_once() -> None:
     assert course(Concurrency(16), answered=False, times=[0, 0.1, 0.5, 0.9, 1.0, 1.1]) == [8, 8, 8, 8, 4, 4]
 

@@ -129,6 +129,22 @@ def test_store_gets_the_rest_that_it_asks_for(retry_after: float | None, pause: 
     assert health.probe_at(failed(PROBING, A, error=error, probe=True, now=10.0)) == 10.0 + max(2.0, pause)
 
 
+def test_store_that_asks_for_no_rest_is_probed_after_the_shortest_pause() -> None:
+    quick = ReadPolicy(suspects=1, probe=Backoff(initial=0.25, maximum=8.0, jitter=0.0))
+
+    after = health.failed(Up(), A, SEALED, probe=False, in_use=1, now=10.0, policy=quick, random=Random(0))
+
+    assert health.probe_at(after) == 10.25
+
+
+@pytest.mark.parametrize(
+    ("state", "now", "refused"),
+    [(Up(), 10.0, None), (DOWN, 9.9, SEALED), (DOWN, 10.0, None), (PROBING, 50.0, SEALED)],
+)
+def test_only_the_probe_may_ask_a_store_that_is_down(state: Health, now: float, refused: Unavailable | None) -> None:
+    assert health.refusal(state, now=now) is refused
+
+
 @pytest.mark.parametrize(
     ("state", "error", "probe_at"), [(Up(), None, inf), (DOWN, SEALED, 10.0), (PROBING, SEALED, inf)]
 )

@@ -50,6 +50,14 @@ def test_second_one_makes_it_wait_a_moment_for_others() -> None:
     assert (folder.listing, folder.listed_at, folder.covered_until) == (False, 10.0, -inf)
 
 
+def test_folders_wait_one_to_two_periods_so_that_a_start_brings_no_burst_of_listings() -> None:
+    policy = msgspec.structs.replace(POLICY, list_period=4.0)
+    waits = [listing.joined(Folder(), 2, now=10.0, policy=policy, random=Random(seed)).due - 10.0 for seed in range(50)]
+
+    assert 4.0 <= min(waits) < 4.5
+    assert 7.5 < max(waits) <= 8.0
+
+
 @pytest.mark.parametrize("folder", [WAITING, LISTING])
 def test_others_that_join_move_nothing(folder: Folder) -> None:
     assert listing.joined(folder, 3, now=99.0, policy=POLICY, random=Random(0)) is folder
@@ -72,10 +80,10 @@ def test_folder_of_a_single_source_is_idle(count: int) -> None:
     assert due(of=members(count)) == Folder()
 
 
-def test_folder_of_a_store_that_is_down_waits_a_period() -> None:
+def test_folder_of_a_store_that_is_down_waits_a_period_and_covers_nothing() -> None:
     folder = due(store_down=True)
 
-    assert (folder.due, folder.listing) == (160.0, False)
+    assert (folder.due, folder.listing, folder.covered_until) == (160.0, False, -inf)
 
 
 @pytest.mark.parametrize(

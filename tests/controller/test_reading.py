@@ -5,6 +5,7 @@ import pytest
 
 from secrets_manager.backends.base import (
     Document,
+    Source,
     SourceForbidden,
     SourceNotFound,
     Unavailable,
@@ -23,6 +24,7 @@ from secrets_manager.controller.reading import (
     Reading,
     Result,
     Started,
+    Uncovered,
     Wanted,
     due_at,
     is_confirmed,
@@ -231,6 +233,34 @@ def test_covered_source_is_left_unread_for_five_minutes_and_no_more() -> None:
     assert (after.phase, after.due, effects) == (Phase.CURRENT, 375.0, [])
 
 
+@pytest.mark.parametrize(
+    ("now", "due"),
+    [
+        pytest.param(59.5, 60.0, id="at the last full second before its slot"),
+        pytest.param(60.0, 60.3, id="at its slot where no full second is left"),
+    ],
+)
+def test_covered_sources_are_due_together_and_never_at_once(now: float, due: float) -> None:
+    state = msgspec.structs.replace(CURRENT, place=0.3 / PERIOD)
+
+    assert course((now, Covered()), state=state)[0].due == pytest.approx(due)
+
+
+def test_covered_source_of_a_short_period_is_left_unread_for_a_minute() -> None:
+    state = msgspec.structs.replace(CONFIRMED, period=10.0)
+
+    assert course((75.0, Covered()), state=state)[0].due == 135.0
+
+
+@pytest.mark.parametrize(
+    ("due", "next_due"), [pytest.param(600.0, 135.0, id="later"), pytest.param(81.0, 81.0, id="earlier already")]
+)
+def test_source_whose_listings_end_is_confirmed_no_more_and_polled_within_a_period(due: float, next_due: float) -> None:
+    after, effects = course((80.0, Uncovered()), state=msgspec.structs.replace(CONFIRMED, due=due))
+
+    assert (after.phase, after.due, after.confirmed, effects) == (Phase.CURRENT, next_due, False, [])
+
+
 @pytest.mark.parametrize("state", [UNREAD, FAILING])
 def test_only_what_is_current_can_be_covered(state: Reading) -> None:
     assert course((75.0, Covered()), state=state) == (state, [])
@@ -247,6 +277,18 @@ def test_read_that_was_interrupted_leaves_all_as_before_and_comes_again_within_a
         state.shows,
         [],
     )
+
+
+def test_listing_that_began_while_a_read_was_interrupted_says_nothing_of_the_next_read() -> None:
+    after, _ = course(
+        (16.0, Listed("another", 16.0)),
+        (17.0, Interrupted()),
+        (80.0, Due()),
+        (80.1, Answered(FIRST)),
+        state=READING,
+    )
+
+    assert (after.due, after.doubted) == (135.0, False)
 
 
 def test_read_that_waited_for_its_turn_is_newer_than_a_listing_that_began_meanwhile() -> None:
@@ -298,6 +340,13 @@ def test_shorter_period_counts_at_once_and_a_longer_one_from_the_next_poll_on(pe
     assert (after.period, after.due) == (period, due)
 
 
+def test_period_that_stays_moves_no_poll() -> None:
+    state = after_read(FIRST, at=50.0)
+
+    assert with_period(state, PERIOD, now=51.0) is state
+    assert state.due == 135.0
+
+
 def test_period_that_changes_while_it_is_read_counts_after_that() -> None:
     after = with_period(READING, 20.0, now=16.0)
     assert (after.period, after.due) == (20.0, inf)
@@ -312,4 +361,10 @@ def test_source_can_be_due_earlier_unless_it_is_read_already() -> None:
 
 def test_places_are_spread_over_the_period_and_follow_from_the_source_alone() -> None:
     assert place_of(DB, slots=50) == place_of(DB, slots=50) != place_of(TLS, slots=50)
-    assert 0 < place_of(DB, slots=50) < 1
+    assert {place_of(Source(f"secret/data/{number}"), slots=10) for number in range(200)} == {
+        (slot + 0.5) / 10 for slot in range(10)
+    }
+
+
+def test_place_of_a_source_is_the_same_in_every_process_and_version() -> None:
+    assert [place_of(Source(path), slots=50) for path in ("secret/data/db", "kv1/app")] == [0.25, 0.99]

@@ -1,0 +1,210 @@
+"""Judges mutants by the fast tests. pytest collects them once; then each mutant is tried in a fork of that process.
+
+A mutant is tried by the tests that reach its function: all in files that are named after its module, then the quickest
+of the others, for so many seconds. The first that fails, or takes far longer than without a mutant, kills it.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from mutmut.configuration import config
+from mutmut.mutation.trampoline import set_mutant_under_test
+from mutmut.state import state
+from mutmut.stats import load_stats, save_stats
+from mutmut.utils.format_utils import mangled_name_from_mutant_name
+
+from tests.mutation.mutants import KILLED, MUTANTS, Module
+
+OPTIONS = ["-q", "-p", "no:cacheprovider", "--assert=plain", "--tb=native", "-o", "faulthandler_timeout=0"]
+SURVIVORS = MUTANTS / "survivors.json"
+"""For each mutant that has survived: a digest of the tests that it has survived."""
+NAMED_OTHERWISE = {"lease": "leadership"}
+TIMEOUT, ALARM = 36, -signal.SIGALRM
+AT_A_TIME = 100
+"""Tests that are measured before what they tell is saved."""
+MEMORY = 3 << 30
+"""Bytes of address space for one mutant: an endless loop may fill a list."""
+
+
+class Case(NamedTuple):
+    """A mutant, and the tests that judge it."""
+
+    module: Module
+    name: str
+    tests: Sequence[pytest.Item]
+    digest: str
+
+
+class Judge:
+    """Give a verdict on each mutant that has none yet, or that has survived other tests than there are now."""
+
+    def __init__(self, modules: Sequence[Module], *, seconds: float, minutes: float, jobs: int) -> None:
+        self._modules = modules
+        self._seconds = seconds
+        self._ends_at = time.monotonic() + 60 * minutes
+        self._jobs = jobs
+        self._survivors: dict[str, str] = json.loads(SURVIVORS.read_text()) if SURVIVORS.exists() else {}
+        self._running: dict[int, Case] = {}
+
+    def run(self) -> int:
+        """Collect the tests, against the mutated source, and judge. Returns pytest's exit code."""
+        sys.path.insert(0, str((MUTANTS / "src").resolve()))
+        settings.register_profile(
+            "mutation",
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=[HealthCheck.too_slow],
+        )
+        return int(pytest.main([*OPTIONS, "--hypothesis-profile=mutation", *self._selection()], plugins=[self]))
+
+    def _selection(self) -> list[str]:
+        """What pytest collects: without seconds for other files, only those that are named after a module."""
+        selected = config().pytest_add_cli_args_test_selection
+        if self._seconds > 0:
+            return selected
+        files = sorted(path for each in selected for path in Path(each).rglob("test_*.py"))
+        own = [str(path) for path in files if any(_is_own(module, path) for module in self._modules)]
+        return [*own, *(each for each in selected if not Path(each).is_dir())]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        if session.testsfailed:  # when they were collected: pytest says so
+            return None
+        load_stats()
+        self._measure(session)
+        began, done = time.monotonic(), 0
+        cases = sorted(
+            self._cases({item.nodeid: item for item in session.items}), key=lambda case: case.name in self._survivors
+        )
+        for case in cases:
+            if time.monotonic() > self._ends_at:
+                break
+            self._start(session, case)
+            done += 1
+            while len(self._running) >= self._jobs:
+                self._wait()
+        while self._running:
+            self._wait()
+        print(f"\njudged {done} of {len(cases)} mutants in {time.monotonic() - began:.0f} s")
+        return True
+
+    def _measure(self, session: pytest.Session) -> None:
+        """Let each test that is new tell how long it takes, and which functions it reaches."""
+        new = [item for item in session.items if item.nodeid not in state().duration_by_test]
+        for some in (new[start : start + AT_A_TIME] for start in range(0, len(new), AT_A_TIME)):
+            if time.monotonic() > self._ends_at:
+                pytest.exit("not all tests are measured yet: run this again", returncode=1)
+            pid = os.fork()
+            if pid == 0:
+                _measured(session, some)
+            _, status = os.waitpid(pid, 0)
+            if status != 0:
+                pytest.exit("a test fails without any mutant", returncode=1)
+            load_stats()
+
+    def _cases(self, items: dict[str, pytest.Item]) -> Iterator[Case]:
+        for module in self._modules:
+            for name in module.data.exit_code_by_key:
+                if module.status(name) in KILLED:
+                    continue
+                tests = [items[id_] for id_ in self._tests_of(module, name) if id_ in items]
+                digest = _digest(tests)
+                if self._survivors.get(name) != digest or module.status(name) != "survived":
+                    yield Case(module, name, tests, digest)
+
+    def _tests_of(self, module: Module, mutant: str) -> list[str]:
+        duration = state().duration_by_test
+        reaching = state().tests_by_mangled_function_name.get(mangled_name_from_mutant_name(mutant), set())
+        chosen, left = [], self._seconds
+        for other, took, id_ in sorted((not _is_own(module, _file_of(id_)), duration[id_], id_) for id_ in reaching):
+            left -= took if other else 0.0
+            if left < 0 or (other and not self._seconds):
+                break
+            chosen.append(id_)
+        return chosen
+
+    def _start(self, session: pytest.Session, case: Case) -> None:
+        pid = os.fork()
+        if pid != 0:
+            self._running[pid] = case
+            return
+        code = 3
+        try:
+            _be(case.name)
+            code = next((1 for item in case.tests if not _try(session, item)), 0)
+        finally:
+            os._exit(code)
+
+    def _wait(self) -> None:
+        pid, status = os.wait()
+        case = self._running.pop(pid)
+        code = os.waitstatus_to_exitcode(status)
+        case.module.data.exit_code_by_key[case.name] = TIMEOUT if code == ALARM else code
+        case.module.data.save()
+        if code == 0:
+            self._survivors[case.name] = case.digest
+            SURVIVORS.write_text(json.dumps(self._survivors, indent=0))
+
+
+def _file_of(id_: str) -> Path:
+    return Path(id_.partition("::")[0])
+
+
+def _is_own(module: Module, path: Path) -> bool:
+    """Whether the tests of this file are named after the module."""
+    stem = module.name.rpartition(".")[2]
+    return NAMED_OTHERWISE.get(stem, stem) in path.stem
+
+
+def _measured(session: pytest.Session, items: Iterable[pytest.Item]) -> NoReturn:
+    """End this process with what it has learnt of these tests on disk."""
+    set_mutant_under_test("stats")
+    reached = state()._stats
+    for item in items:
+        reached.clear()
+        began = time.process_time()
+        if not _try(session, item):
+            os._exit(1)
+        state().duration_by_test[item.nodeid] = time.process_time() - began
+        for function in reached:
+            state().tests_by_mangled_function_name[function].add(item.nodeid)
+    save_stats()
+    os._exit(0)
+
+
+def _be(mutant: str) -> None:
+    """Make this process the mutant."""
+    set_mutant_under_test(mutant)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+
+
+def _try(session: pytest.Session, item: pytest.Item) -> bool:
+    """Run one test; whether no test has failed so far. One that waits for ever ends the process."""
+    signal.alarm(5 + ceil(20 * state().duration_by_test[item.nodeid]) if item.nodeid in state().duration_by_test else 0)
+    item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+    return session.testsfailed == 0
+
+
+def _digest(tests: Iterable[pytest.Item]) -> str:
+    digest = blake2b(digest_size=8)
+    for id_ in sorted(item.nodeid for item in tests):
+        digest.update(id_.encode())
+    for path in sorted({item.path for item in tests}):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -3,7 +3,7 @@ import base64
 import msgspec
 import pytest
 
-from secrets_manager.controller.decision import Create, Delete, Others, Patch, decide, others
+from secrets_manager.controller.decision import Create, Delete, Others, Patch, decide, lacking, others
 from secrets_manager.controller.definition import Reason, Status
 from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.problem import Problem
@@ -21,6 +21,7 @@ OURS = OwnerReference(
     controller=True,
 )
 OWN_LABELS = {"app.kubernetes.io/managed-by": "secrets-manager", "secrets-manager.tuenti.io/owner": "uid-of-db"}
+COPIED = "secrets-manager.tuenti.io/copied"
 NAME = "secrets-manager.tuenti.io/name"
 UPDATED = {"secrets-manager.tuenti.io/lastUpdateTime": LATER, NAME: "db"}
 ADOPTING = secret_definition("db", annotations={"secrets-manager.tuenti.io/adopt": "true"})
@@ -267,6 +268,37 @@ def test_patch_is_what_the_api_reads_as_a_merge_patch() -> None:
         },
         "data": {"gone": None, "pw": base64.b64encode(b"hunter2").decode()},
     }
+
+
+LABELLED = secret_definition("db", labels={"team": "shop"}, annotations={"note": "x"})
+
+
+@pytest.mark.parametrize(
+    ("current", "fields"),
+    [
+        pytest.param(None, {("metadata", "uid")}, id="there is none"),
+        pytest.param(synced_secret(LABELLED, labels={"foreign": "1"}, owners=(owner(),)), set(), id="all is there"),
+        pytest.param(
+            synced_secret(secret_definition("db", labels=LABELLED.metadata.labels, type_="kubernetes.io/tls")),
+            {("type",), ("metadata", "annotations", "note"), ("metadata", "annotations", COPIED)},
+            id="type and annotations",
+        ),
+        pytest.param(synced_secret(LABELLED, {"pw": "old"}), {("data",)}, id="data"),
+        pytest.param(
+            changed(
+                synced_secret(LABELLED),
+                msgspec.structs.replace(synced_secret(LABELLED).metadata, labels=OWN_LABELS),
+            ),
+            {("metadata", "labels", "team")},
+            id="a label",
+        ),
+        pytest.param(
+            without_owners(synced_secret(LABELLED)), {("metadata", "ownerReferences")}, id="the owner that we are"
+        ),
+    ],
+)
+def test_what_a_secret_lacks_is_told_by_its_fields(current: CurrentSecret | None, fields: set[tuple[str, ...]]) -> None:
+    assert lacking(LABELLED, wish(), current) == fields
 
 
 def renamed(name: str, metadata: ObjectMeta) -> ObjectMeta:

@@ -12,7 +12,7 @@ from secrets_manager.controller.leadership import elector, lease_name
 from secrets_manager.demo.api.cluster import Cluster
 from secrets_manager.demo.api.documents import at
 from secrets_manager.kube.client import open_client
-from secrets_manager.kube.lease import Unopposed
+from secrets_manager.kube.lease import LeaderElector, Unopposed
 from tests.controller.arena import LEASE, OFFLINE, PATH, arena
 from tests.doubles import faults as fault
 from tests.doubles.faults import Call, Fault, Faults, Send
@@ -259,6 +259,22 @@ async def test_a_leader_that_vanishes_is_followed_within_duration_and_one_retry_
         await one.kill()
 
         assert await here.until_at_work(two) <= LEASE.duration + LEASE.retry_period + 1
+
+
+async def test_a_standby_takes_the_lease_at_the_moment_at_which_it_may(autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        two = here.enter("two")
+        await trio.sleep(20.3)
+        await one.kill()
+        await trio.sleep(2 * LEASE.retry_period)
+        assert isinstance(two.elector, LeaderElector)
+        free_at = two.elector._free_at
+
+        await here.until_at_work(two)
+
+        assert two.terms[0][0] == pytest.approx(free_at, abs=1e-6)
 
 
 NO_RENEWAL: dict[str, Fault] = {

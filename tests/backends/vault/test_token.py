@@ -61,6 +61,28 @@ def test_token_of_a_login() -> None:
     )
 
 
+def test_token_of_a_login_has_the_policies_of_the_role() -> None:
+    granted = token_of(granting(policies=["default", "app"]), asked_at=NOW)
+
+    assert granted
+    assert granted.policies == {"default", "app"}
+
+
+def test_token_that_is_granted_without_a_time_lives_for_ever() -> None:
+    granted = token_of(granting(lease_duration=0), asked_at=NOW)
+
+    assert granted
+    assert (granted.ttl, granted.expires_at) == (math.inf, math.inf)
+
+
+@pytest.mark.parametrize(("left", "alive", "seconds"), [(0.1, True, 0.1), (0.0, False, 0.0), (-5.0, False, 0.0)])
+def test_token_is_alive_while_it_has_time_left(left: float, seconds: float, *, alive: bool) -> None:
+    subject = token(left=left)
+
+    assert subject.alive(NOW) is alive
+    assert subject.left(NOW) == pytest.approx(seconds)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -70,6 +92,7 @@ def test_token_of_a_login() -> None:
         granting(client_token=""),
         granting(client_token="s.canary\r\nX-Evil: 1"),
         granting(client_token="s.é"),
+        granting(client_token="s. canary"),
         granting(lease_duration="x"),
     ],
 )
@@ -93,6 +116,13 @@ def test_lookup_corrects_the_end_and_keeps_what_was_granted() -> None:
     assert after == token(left=50)
 
 
+@pytest.mark.parametrize(("known", "told"), [(True, False), (False, True), (False, False)])
+def test_token_that_was_granted_or_is_told_as_not_renewable_is_not(*, known: bool, told: bool) -> None:
+    lookup = Lookup(ttl=50, expire_time="t", renewable=told)
+
+    assert looked_up(token(left=50, renewable=known), lookup, asked_at=NOW) == token(left=50, renewable=False)
+
+
 @pytest.mark.parametrize(
     ("before", "granted", "after"),
     [
@@ -106,6 +136,18 @@ def test_lookup_corrects_the_end_and_keeps_what_was_granted() -> None:
 )
 def test_renewal_that_brings_nothing_is_the_last(before: Token, granted: int, after: Token) -> None:
     assert renewed(before, granting(lease_duration=granted), asked_at=NOW) == after
+
+
+def test_renewal_may_be_the_last_that_vault_grants() -> None:
+    body = granting(lease_duration=20, renewable=False)
+
+    assert renewed(token(left=5, ttl=20), body, asked_at=NOW) == token(left=20, ttl=20, renewable=False)
+
+
+def test_renewal_may_grant_a_life_without_end() -> None:
+    granted = renewed(token(left=5, ttl=20), granting(lease_duration=0), asked_at=NOW)
+
+    assert granted == token(left=math.inf, ttl=math.inf)
 
 
 def test_reply_to_a_renewal_that_is_none() -> None:

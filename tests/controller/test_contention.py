@@ -25,6 +25,7 @@ DATA: Fields = frozenset({("data",)})
 LABEL: Fields = frozenset({("metadata", "labels", "team")})
 TWICE = (Revert(NOW - 50, DATA), Revert(NOW - 20, DATA | LABEL))
 RECENT = Contended(NOW - 20)
+SOON = Contended(NOW - SLOW + 0.5)
 DUE = Contended(NOW - SLOW)
 
 
@@ -63,6 +64,8 @@ DUE = Contended(NOW - SLOW)
         pytest.param(RECENT, Look.FOUND, DATA, Step(RECENT, SLOW - 20), id="contended: a foreign change"),
         pytest.param(RECENT, Look.FOUND, NONE, Step(RECENT, SLOW - 20), id="contended: as written so far"),
         pytest.param(RECENT, Look.WANTED, NONE, Step(RECENT, SLOW - 20), id="contended: nothing new is lacking"),
+        pytest.param(SOON, Look.FOUND, DATA, Step(SOON, 0.5), id="contended: a foreign change just before its turn"),
+        pytest.param(SOON, Look.FOUND, NONE, Step(SOON, 0.5), id="contended: as written until just before its turn"),
         pytest.param(DUE, Look.FOUND, DATA, Step(DUE, 0), id="contended: its turn"),
         pytest.param(DUE, Look.ANSWERED, DATA, Step(Contended(NOW), SLOW), id="contended: the reply differs"),
         pytest.param(DUE, Look.ANSWERED, NONE, Step(Contended(NOW), SLOW), id="contended: written"),

@@ -239,6 +239,12 @@ def test_what_the_api_would_not_let_us_change_is_made_anew(current: CurrentSecre
     assert decide(DB, wish(), current, now=NOW) == Delete(current)
 
 
+def test_secret_of_the_original_that_is_made_anew_is_deleted_by_the_right_of_an_heir() -> None:
+    current = current_secret(type_="kubernetes.io/tls", labels={"app.kubernetes.io/managed-by": "secrets-manager"})
+
+    assert decide(DB, wish(), current, now=NOW) == Delete(current, Claim.INHERITED)
+
+
 def test_marks_of_an_immutable_secret_are_patched() -> None:
     current = without_owners(synced_secret(DB, immutable=True))
 

@@ -80,6 +80,10 @@ def test_folder_of_a_single_source_is_idle(count: int) -> None:
     assert due(of=members(count)) == Folder()
 
 
+def test_folder_of_two_sources_is_listed() -> None:
+    assert due(of=members(2)) == LISTING
+
+
 def test_folder_of_a_store_that_is_down_waits_a_period_and_covers_nothing() -> None:
     folder = due(store_down=True)
 

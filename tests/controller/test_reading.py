@@ -130,6 +130,13 @@ def test_failing_source_is_polled_at_the_period_of_those_that_fail_or_its_own_sh
 
 
 @pytest.mark.parametrize(
+    ("result", "shows"), [(FIRST, FIRST.marker), (GONE, None), (DELETED, "a-mark-of-deletion"), (FORBIDDEN, None)]
+)
+def test_read_tells_what_listings_show_as_long_as_nothing_changes(result: Result, shows: str | None) -> None:
+    assert after_read(result).shows == shows
+
+
+@pytest.mark.parametrize(
     ("before", "result", "wakes"),
     [
         pytest.param(UNREAD, FIRST, False, id="first read: the definition waits for it itself"),
@@ -326,6 +333,20 @@ def test_listing_that_contradicts_the_read_that_it_led_to_leads_to_no_other_befo
     assert trusting.due == 140.0
 
 
+def test_listing_is_trusted_again_from_the_moment_of_the_next_poll_on() -> None:
+    state, _ = course(
+        (20.0, Listed("another", 20.0)),
+        (20.0, Due()),
+        (20.1, Answered(FIRST)),
+        (75.0, Due()),
+        (75.0, Answered(FIRST)),
+        (75.0, Listed("newer", 75.0)),
+        state=CURRENT,
+    )
+
+    assert state.due == 75.0
+
+
 def test_listing_that_led_to_a_change_is_trusted_further() -> None:
     state, effects = course((20.0, Listed(SECOND.marker, 20.0)), (20.0, Due()), (20.1, Answered(SECOND)), state=CURRENT)
     assert effects == [Effect.WAKE]
@@ -357,6 +378,11 @@ def test_period_that_changes_while_it_is_read_counts_after_that() -> None:
 def test_source_can_be_due_earlier_unless_it_is_read_already() -> None:
     assert due_at(CURRENT, 16.0) == msgspec.structs.replace(CURRENT, due=16.0)
     assert due_at(READING, 16.0) is READING
+
+
+def test_poll_that_comes_a_little_before_its_slot_is_at_it() -> None:
+    assert next_slot(PLACE, PERIOD, 75.0 - 1e-5) == pytest.approx(135.0)
+    assert next_slot(PLACE, PERIOD, 75.0 - 1e-3) == pytest.approx(75.0)
 
 
 def test_places_are_spread_over_the_period_and_follow_from_the_source_alone() -> None:

@@ -88,6 +88,25 @@ def test_what_kubernetes_warns_of_is_told_until_the_next_write() -> None:
     assert ready_message(after(warned, FIRST_SYNC._replace(warning="another"), AT_REST)).endswith("warns: another")
 
 
+def test_warning_may_hold_the_words_that_lead_to_it() -> None:
+    warned = after(SYNCED, FIRST_SYNC._replace(warning=f"{PEM}, and Kubernetes warns: twice"))
+
+    assert after(warned, AT_REST) == warned
+
+
+def test_secret_that_is_found_equal_before_there_is_a_status_comes_without_a_warning() -> None:
+    assert ready_message(after(Status(), AT_REST)) == "Secret db is in sync"
+
+
+def test_result_of_a_definition_that_was_made_anew_knows_nothing_of_the_one_before() -> None:
+    before = result_of(secret_definition(uid="its-predecessor"), FIRST_SYNC, before=None, now=NOW)
+
+    after_that = result_of(secret_definition(), PROBLEM, before=before, now=LATER)
+
+    assert (after_that.synced, after_that.synced_at) == (None, "")
+    assert next_status(secret_definition(), after_that).secret_name == ""
+
+
 def test_what_was_warned_of_another_secret_is_not_told() -> None:
     warned = after(SYNCED, FIRST_SYNC._replace(warning=PEM))
     renamed = AT_REST._replace(secret_name="db-2")

@@ -19,6 +19,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time")
     parser.add_argument("--report", action="store_true", help="only tell what is known")
     options = parser.parse_args()
+    import os as _o
+    if _o.environ.get("EXTRA") != "0": options.modules += ["backends.vault.token"] + ["controller."+x for x in "managed_fields metadata path_policy desired encoding redaction validation source_table definition problem secret readiness rules".split()] + ["kube.watcher", "kube.lease", "controller.crd"]
     modules = generate(options.modules)
     if not options.report:
         judge = Judge(modules, seconds=options.seconds, minutes=options.minutes, jobs=options.jobs)

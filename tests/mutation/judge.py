@@ -107,12 +107,12 @@ class Judge:
         for some in (new[start : start + AT_A_TIME] for start in range(0, len(new), AT_A_TIME)):
             if time.monotonic() > self._ends_at:
                 pytest.exit("not all tests are measured yet: run this again", returncode=1)
-            pid = os.fork()
+            pid = _fork(session)
             if pid == 0:
                 _measured(session, some)
             _, status = os.waitpid(pid, 0)
             if status != 0:
-                pytest.exit("a test fails without any mutant", returncode=1)
+                pytest.exit("the tests must pass first", returncode=1)
             load_stats()
 
     def _cases(self, items: dict[str, pytest.Item]) -> Iterator[Case]:
@@ -137,7 +137,7 @@ class Judge:
         return chosen
 
     def _start(self, session: pytest.Session, case: Case) -> None:
-        pid = os.fork()
+        pid = _fork(session)
         if pid != 0:
             self._running[pid] = case
             return
@@ -159,6 +159,14 @@ class Judge:
             SURVIVORS.write_text(json.dumps(self._survivors, indent=0))
 
 
+def _fork(session: pytest.Session) -> int:
+    """Fork a process that runs tests and says nothing. Returns as `os.fork` does."""
+    pid = os.fork()
+    if pid == 0:
+        session.config.pluginmanager.unregister(name="terminalreporter")
+    return pid
+
+
 def _file_of(id_: str) -> Path:
     return Path(id_.partition("::")[0])
 
@@ -177,6 +185,7 @@ def _measured(session: pytest.Session, items: Iterable[pytest.Item]) -> NoReturn
         reached.clear()
         began = time.process_time()
         if not _try(session, item):
+            sys.stderr.write(f"{item.nodeid} fails without any mutant\n")
             os._exit(1)
         state().duration_by_test[item.nodeid] = time.process_time() - began
         for function in reached:
@@ -189,9 +198,6 @@ def _be(mutant: str) -> None:
     """Make this process the mutant."""
     set_mutant_under_test(mutant)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
 
 
 def _try(session: pytest.Session, item: pytest.Item) -> bool:

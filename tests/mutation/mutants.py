@@ -43,14 +43,16 @@ def function_of(mutant: str) -> str:
 
 
 def generate(patterns: Sequence[str]) -> list[Module]:
-    """Write the mutants of all modules whose source has changed since, and load those that are asked for."""
+    """Write the mutants of all modules whose source has changed since, and load those that are asked for, in that order."""
     MUTANTS.mkdir(exist_ok=True)
     with contextlib.redirect_stdout(io.StringIO()):
         create_mutants(1)
-    modules = []
-    for path in sorted(walk_mutatable_files()):
-        name = ".".join(path.relative_to("src/secrets_manager").with_suffix("").parts)
-        if any(fnmatchcase(name, pattern) for pattern in patterns):
-            modules.append(Module(name, SourceFileMutationData(path=path)))
-            modules[-1].data.load()
-    return modules
+    known = [Module(_name_of(path), SourceFileMutationData(path=path)) for path in sorted(walk_mutatable_files())]
+    asked = {module.name: module for pattern in patterns for module in known if fnmatchcase(module.name, pattern)}
+    for module in asked.values():
+        module.data.load()
+    return list(asked.values())
+
+
+def _name_of(path: Path) -> str:
+    return ".".join(path.relative_to("src/secrets_manager").with_suffix("").parts)

@@ -411,15 +411,23 @@ async def test_a_retry_does_not_come_before_the_time_that_was_asked_for(
     assert [queue.add_rate_limited("a", at_least=3.0) for _ in range(4)] == [3, 3, 4, 8]
 
 
-async def test_a_rate_limited_key_comes_again_after_its_delay(
+async def test_a_rate_limited_key_comes_again_after_its_delay_at_its_priority(
     queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     await nursery.start(queue.run)
-    start = trio.current_time()
-    delay = queue.add_rate_limited("a")
+    for seconds in (1, 2, 4):
+        start = trio.current_time()
+        assert queue.add_rate_limited("a", Priority.BACKGROUND) == seconds
 
-    async with queue.take():
-        assert trio.current_time() - start == delay
+        async with queue.take() as item:
+            assert (item, trio.current_time() - start) == (Item("a", Priority.BACKGROUND), seconds)
+
+
+async def test_a_first_retry_comes_as_soon_as_the_backoff_says(registry: CollectorRegistry) -> None:
+    backoff = Backoff(initial=0.25, maximum=60.0, jitter=0.0)
+    queue = WorkQueue[str](metrics=QueueMetrics(registry, "test"), random=Random(0), backoff=backoff)
+
+    assert queue.add_rate_limited("a") == 0.25
 
 
 async def test_the_age_of_the_oldest_work_is_known(queue: WorkQueue[str], autojump_clock: MockClock) -> None:

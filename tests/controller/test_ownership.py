@@ -1,8 +1,8 @@
 import msgspec
 import pytest
 
-from secrets_manager.controller.definition import Reason
-from secrets_manager.controller.ownership import Claim, claim, definition_of, not_owned, owns
+from secrets_manager.controller.definition import Reason, Status
+from secrets_manager.controller.ownership import WRITTEN_AS, Claim, claim, definition_of, is_copy, not_owned, owns
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.kube.objects import OwnerReference
@@ -91,6 +91,24 @@ def test_adopt_is_true_or_nothing(word: str) -> None:
 
 def test_label_of_a_definition_that_is_gone_gives_no_ownership() -> None:
     assert not owns(secret_definition("db", uid="its-successor"), with_owners(OURS))
+
+
+@pytest.mark.parametrize(
+    ("written_as", "status", "copied"),
+    [
+        pytest.param("db", Status(secret_name="other"), False, id="tells its own name"),
+        pytest.param("other", Status(secret_name="db"), True, id="tells another name"),
+        pytest.param(None, Status(), False, id="tells none, and no status does"),
+        pytest.param(None, Status(secret_name="db"), False, id="tells none, and the status tells this one"),
+        pytest.param(None, Status(secret_name="other"), True, id="tells none, and the status tells another one"),
+    ],
+)
+def test_copy_is_known_by_the_name_that_it_was_written_under(
+    written_as: str | None, status: Status, *, copied: bool
+) -> None:
+    marks = {} if written_as is None else {WRITTEN_AS: written_as}
+
+    assert is_copy(secret_definition("db", status=status), current_secret(annotations=marks)) is copied
 
 
 @pytest.mark.parametrize(

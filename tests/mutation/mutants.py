@@ -32,7 +32,7 @@ class Module(NamedTuple):
         """Describe what differs, in words that stay the same when other code changes."""
         lines = get_diff_for_mutant(mutant, path=self.data.path).splitlines()[2:]
         parts = [" ".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+"]
-        return f"{function_of(mutant)}: {parts[0]} => {parts[1]}"
+        return f"{function_of(mutant)}: {parts[0]} => {parts[1]}".rstrip()
 
 
 def function_of(mutant: str) -> str:

@@ -13,14 +13,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="just mutate", description=__doc__)
     parser.add_argument("modules", nargs="*", default=["*"], help="patterns of modules, such as 'kube.store'; else all")
     parser.add_argument(
-        "--seconds", type=float, default=0.0, help="of tests in files that are not named after the module"
+        "--seconds", type=float, default=3.0, help="of tests from other files than the module's own; 0: of none"
     )
     parser.add_argument("--minutes", type=float, default=60.0, help="after which the run ends; the next one goes on")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time")
     parser.add_argument("--report", action="store_true", help="only tell what is known")
     options = parser.parse_args()
-    import os as _o
-    if _o.environ.get("EXTRA") != "0": options.modules += ["backends.vault.token"] + ["controller."+x for x in "managed_fields metadata path_policy desired encoding redaction validation source_table definition problem secret readiness rules".split()] + ["kube.watcher", "kube.lease", "controller.crd"]
     modules = generate(options.modules)
     if not options.report:
         judge = Judge(modules, seconds=options.seconds, minutes=options.minutes, jobs=options.jobs)

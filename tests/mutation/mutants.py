@@ -43,7 +43,7 @@ def function_of(mutant: str) -> str:
 
 
 def generate(patterns: Sequence[str]) -> list[Module]:
-    """Write the mutants of all modules whose source has changed since, and load those that are asked for, in that order."""
+    """Write the mutants of modules whose source has changed since, and load those that are asked for, in that order."""
     MUTANTS.mkdir(exist_ok=True)
     with contextlib.redirect_stdout(io.StringIO()):
         create_mutants(1)

@@ -243,20 +243,14 @@ def test_covered_source_is_left_unread_for_five_minutes_and_no_more() -> None:
 @pytest.mark.parametrize(
     ("now", "due"),
     [
-        pytest.param(59.5, 60.0, id="at the last full second before its slot"),
-        pytest.param(60.0, 60.3, id="at its slot where no full second is left"),
+        pytest.param(299.5, 300.0, id="at the last full second before its slot"),
+        pytest.param(300.0, 300.3, id="at its slot where no full second is left"),
     ],
 )
 def test_covered_sources_are_due_together_and_never_at_once(now: float, due: float) -> None:
-    state = msgspec.structs.replace(CURRENT, place=0.3 / PERIOD)
+    state = msgspec.structs.replace(CURRENT, place=0.3 / POLICY.covered_period)
 
     assert course((now, Covered()), state=state)[0].due == pytest.approx(due)
-
-
-def test_covered_source_of_a_short_period_is_left_unread_for_a_minute() -> None:
-    state = msgspec.structs.replace(CONFIRMED, period=10.0)
-
-    assert course((75.0, Covered()), state=state)[0].due == 135.0
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ coverage:
     done
     exit "$status"
 
-# Check format, lint, types and the walls between the parts
+# Check format, lint, types, the walls between the parts, and the shell scripts
 check:
     ruff format --check
     ruff check
@@ -67,6 +67,8 @@ check:
         flake8-async --disable={{ async_rules_off }} --startable-in-context-manager={{ startable }}
     mypy
     lint-imports
+    shellcheck .ci/* tests/real/controlplane/require
+    just --dry-run coverage 2>&1 | shellcheck -
 
 # Set the format, and mend what ruff can mend safely
 format:

@@ -100,3 +100,7 @@ _lock source target:
     @uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --python-platform linux \
         --custom-compile-command "just lock" {{ source }} --output-file {{ target }}
     @echo {{ target }}
+
+# Build the wheel, twice with equal hashes, and the image where podman, docker or buildah is installed
+@build *tag:
+    .ci/build {{ tag }}

@@ -104,3 +104,8 @@ _lock source target:
 # Build the wheel, twice with equal hashes, and the image where podman, docker or buildah is installed
 @build *tag:
     .ci/build {{ tag }}
+
+# Release what is committed, `just release minor`: version, CHANGELOG, image tags, commit, tag; --dry-run shows it
+[positional-arguments]
+@release kind *options:
+    .ci/release "$@"

@@ -165,7 +165,9 @@ def test_the_kustomization_in_the_readme_builds_what_it_says(tmp_path: Path) -> 
     by_kind = built_beside(in_the_readme()[0], tmp_path)
 
     (container,) = items(by_kind["Deployment"], "spec", "template", "spec", "containers")
-    assert text(container, "image") == "images.example.com/secrets-manager:2.0.0"
+    image, tag = text(container, "image").split(":")
+    assert image == "images.example.com/secrets-manager"
+    assert f"newTag: {tag}\n" in (DEPLOY / "cluster-wide" / "kustomization.yaml").read_text()
     assert by_kind["ConfigMap"]["data"] == {"VAULT_ADDR": "https://vault.example.com:8200"}
     assert "PodMonitor" in by_kind
 

@@ -1,6 +1,7 @@
 """Logins by a kubeconfig, to a real API server."""
 
 import base64
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from secrets_manager.kube.errors import Forbidden
 from secrets_manager.kube.objects import ObjectMeta, Wire
 from secrets_manager.kube.resources import Resource
 from tests.kube.certificates import Authority
+from tests.kube.test_kubeconfig import write
 from tests.process.running import Place
 from tests.real.cluster import ControlPlane, kubeconfig
 from tests.real.openbao import OpenBao
@@ -102,3 +104,20 @@ def test_the_program_runs_with_a_kubeconfig_where_nothing_can_be_written(
         place.define("app", {"k": place.write("app", k="first") + "#k"})
 
         place.wait_for("app", {"k": "first"})
+
+
+@pytest.mark.real
+def test_without_the_package_kubernetes_a_login_plugin_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    as_in_the_image = (
+        "import sys; sys.modules['kubernetes'] = None; from secrets_manager.cli.main import main; sys.exit(main())"
+    )
+    plugin: Object = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "login"}}
+    file = write(tmp_path / "config", user=plugin)
+    environment = {**os.environ, "VAULT_ADDR": "http://127.0.0.1:1", "VAULT_ROLE_ID": "r", "VAULT_SECRET_ID": "s"}
+    command = [sys.executable, "-c", as_in_the_image, f"--kubeconfig={file}", "--metrics-addr=127.0.0.1:0"]
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert "a login plugin (exec or auth-provider) needs the Python package kubernetes" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -253,11 +253,19 @@ def _credential_of(user: _User, *, folder: Path, cluster: Mapping[str, object]) 
 
 
 def _external(user: _User, folder: Path, cluster: Mapping[str, object]) -> Callable[[], Credential] | None:
-    """A plugin. What runs it is imported only for one: it weighs 19 MB."""
+    """A plugin. What runs it is imported only for one: it weighs 19 MB, and the image is without it.
+
+    Raises: CredentialsError.
+    """
     if not user.exec and not user.auth_provider:
         return None
-    from secrets_manager.kube.plugin import Plugin, Provider  # noqa: PLC0415 - heavy
-
+    try:
+        from secrets_manager.kube.plugin import Plugin, Provider  # noqa: PLC0415 - heavy
+    except ModuleNotFoundError:
+        raise CredentialsError(
+            "a login plugin (exec or auth-provider) needs the Python package kubernetes, which the image leaves out: "
+            "install it, or give the user a token, a tokenFile, or a client-certificate with its client-key"
+        ) from None
     if user.exec:
         return Plugin(user.exec, folder=str(folder), cluster=cluster).credential
     return Provider(user.auth_provider).credential

@@ -84,20 +84,28 @@ format:
 @envtest *version:
     .ci/envtest {{ version }}
 
+# Build the image with podman or docker, and dist/secrets-manager.cdx.json, the list of its Python packages
+@image *tag:
+    .ci/image {{ tag }}
+
 # Write deploy/crd.yaml from the program's own types
 crd:
     secrets-manager crd >deploy/crd.yaml.new
     mv deploy/crd.yaml.new deploy/crd.yaml
 
-# Pin what the image installs, with hashes: deploy/requirements.txt and deploy/requirements-build.txt
+# Pin what the image installs and is built with, with hashes: deploy/requirements*.txt
 lock:
     .ci/setup lock
-    just _lock pyproject.toml deploy/requirements.txt
-    python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
-        | just _lock - deploy/requirements-build.txt
+    # Only login plugins of a kubeconfig need it, and those are not in the image either: 19 packages, 149 MB.
+    echo kubernetes | just _lock pyproject.toml deploy/requirements.txt --excludes /dev/stdin
+    just _requirements '["build-system"]["requires"]' | just _lock - deploy/requirements-build.txt
+    just _requirements '["project"]["optional-dependencies"]["sbom"]' | just _lock - deploy/requirements-sbom.txt
 
-_lock source target:
-    @uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --python-platform linux \
+_requirements where:
+    @python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb")){{ where }}, sep="\n")'
+
+_lock source target *options:
+    @uv pip compile --quiet --upgrade --generate-hashes --python-version 3.11 --python-platform linux {{ options }} \
         --custom-compile-command "just lock" {{ source }} --output-file {{ target }}
     @echo {{ target }}
 

@@ -60,19 +60,22 @@ def test_whatever_is_installed_while_building_is_pinned_by_hash_or_was_built_her
         if re.search(r"pip\b.*\b(install|wheel)\b", command) and "uninstall" not in command
     ]
 
-    assert len(installs) == 4
+    assert len(installs) == 5
     assert [command for command in installs if "--require-hashes" not in command and "--no-index" not in command] == []
 
 
 def test_the_image_says_what_it_is() -> None:
     (labels,) = of_the_last_stage("LABEL")
 
-    assert re.findall(r"org\.opencontainers\.image\.(\w+)=", labels) == [
+    assert re.findall(r"org\.opencontainers\.image\.([\w.]+)=", labels) == [
         "title",
         "description",
         "licenses",
         "version",
         "revision",
+        "created",
+        "source",
+        "base.name",
     ]
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import msgspec
@@ -51,6 +52,22 @@ POD_MONITORS: Object = {
 """Stands for the kind that the Prometheus Operator brings."""
 
 
+def answer(port: int, path: str) -> str:
+    """What the program's HTTP server says; empty while there is none."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False, timeout=5).text
+    except httpx.HTTPError:
+        return ""
+
+
+class Pod(NamedTuple):
+    """What a pod of the Deployment starts with: the token of its ServiceAccount, arguments and variables."""
+
+    token: str
+    args: list[str]
+    environment: dict[str, str]
+
+
 class Replica(Container):
     """One pod's container."""
 
@@ -71,11 +88,7 @@ class Replica(Container):
         return '"acquired the lease"' in self.told
 
     def answer(self, path: str) -> str:
-        """What its HTTP server says; empty while there is none."""
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.port}{path}", trust_env=False, timeout=5).text
-        except httpx.HTTPError:
-            return ""
+        return answer(self.port, path)
 
 
 class Installation(Place):
@@ -127,13 +140,17 @@ class Installation(Place):
 
     def replica(self, folder: Path, *flags: str) -> Replica:
         """Not started yet. The flags follow those of the manifests."""
-        pod = at(self.cluster.get(f"/apis/apps/v1/namespaces/{HOME}/deployments/secrets-manager"), "spec", "template")
-        (container,) = items(pod, "spec", "containers")
-        return Replica(
-            self.cluster,
-            folder,
-            token=self.cluster.token_of(HOME, text(pod, "spec", "serviceAccountName")),
-            args=[*(str(each) for each in items(container, "args")), *flags],
+        pod = self.pod()
+        return Replica(self.cluster, folder, token=pod.token, args=[*pod.args, *flags], environment=pod.environment)
+
+    def pod(self) -> Pod:
+        template = at(
+            self.cluster.get(f"/apis/apps/v1/namespaces/{HOME}/deployments/secrets-manager"), "spec", "template"
+        )
+        (container,) = items(template, "spec", "containers")
+        return Pod(
+            token=self.cluster.token_of(HOME, text(template, "spec", "serviceAccountName")),
+            args=[str(each) for each in items(container, "args")],
             environment=self._environment(container),
         )
 

@@ -109,7 +109,7 @@ _lock source target *options:
         --custom-compile-command "just lock" {{ source }} --output-file {{ target }}
     @echo {{ target }}
 
-# Build the wheel, twice with equal hashes, and the image where podman, docker or buildah is installed
+# Build the wheel, twice with equal hashes, and the image where podman or docker is installed
 @build *tag:
     .ci/build {{ tag }}
 

@@ -59,7 +59,7 @@ coverage:
     done
     exit "$status"
 
-# Check format, lint, types, the walls between the parts, and the shell scripts
+# Check format, lint, types, the walls between the parts, the shell scripts and the documents
 check:
     ruff format --check
     ruff check
@@ -69,6 +69,7 @@ check:
     lint-imports
     shellcheck .ci/* tests/real/controlplane/require
     just --dry-run coverage 2>&1 | shellcheck -
+    pytest --quiet tests/test_documents.py
 
 # Set the format, and mend what ruff can mend safely
 format:
@@ -92,6 +93,10 @@ format:
 crd:
     secrets-manager crd >deploy/crd.yaml.new
     mv deploy/crd.yaml.new deploy/crd.yaml
+
+# Write docs/flags.md and docs/crd.md from the table of flags and the CRD's schema
+reference:
+    python -m tests.reference
 
 # Pin what the image installs and is built with, with hashes: deploy/requirements*.txt
 lock:

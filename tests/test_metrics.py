@@ -13,7 +13,7 @@ from secrets_manager.metrics import (
     VaultMetrics,
     describe_process,
 )
-from tests.readme import section
+from tests.documents import section
 
 CONFIG = VaultConfig(url="https://vault:8200", engine="kv2", max_token_ttl=300.0)
 UNKNOWN = {
@@ -185,7 +185,7 @@ def test_metrics_of_client_go_have_the_words_that_kubernetes_own_programs_serve_
     assert {each.name: each.documentation for each in registry.collect()} == WORDS_OF_COMPONENT_BASE
 
 
-def test_readme_has_each_metric_and_its_type() -> None:
+def test_documents_have_each_metric_and_its_type() -> None:
     registry = CollectorRegistry()
     describe_process(registry, version="2.0.0")
     KubeMetrics(registry, url="")
@@ -194,7 +194,7 @@ def test_readme_has_each_metric_and_its_type() -> None:
     VaultMetrics(registry, CONFIG)
     AzureMetrics(registry, AzureConfig(name="shop"))
 
-    told = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", section("Metrics"), re.MULTILINE))
+    told = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", section("docs/operations.md#metrics"), re.MULTILINE))
 
     endings = {"counter": "_total", "info": "_info"}
     families = {f"{each.name}{endings.get(each.type, '')}": each.type for each in registry.collect()}

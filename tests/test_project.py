@@ -11,13 +11,13 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from tests.readme import blocks, section
+from tests.documents import commands
 
 ROOT = Path(__file__).parents[1]
 DEMO = ".ci/setup demo && .venv/bin/secrets-manager demo"
 TEST = ".ci/setup demo,dev && .venv/bin/just test"
 
-FOLDERS = (".ci", "deploy", "src", "tests", "typings")
+FOLDERS = (".ci", "deploy", "docs", "src", "tests", "typings")
 
 
 def text_files() -> list[Path]:
@@ -51,7 +51,7 @@ def rules_of(manifest: Path) -> object:
 
 
 def test_quick_start_is_exactly_two_commands() -> None:
-    assert blocks("Quick start") == [f"{DEMO}\n", f"{TEST}\n"]
+    assert commands("README.md#quick-start") == [f"{DEMO}\n", f"{TEST}\n"]
 
 
 def test_ci_runs_the_test_command_of_the_readme_the_simulator_and_the_checks() -> None:
@@ -143,14 +143,6 @@ def test_rights_are_the_same_cluster_wide_and_in_one_namespace() -> None:
     assert rules_of(deploy / "cluster-wide" / "clusterrole.yaml") == rules_of(
         deploy / "namespaced" / "namespace-shop.yaml"
     )
-
-
-def test_readme_says_what_to_do_for_each_reason_of_a_failed_sync() -> None:
-    from secrets_manager.controller.definition import Reason  # noqa: PLC0415 - most tests here need no program
-
-    reasons = re.findall(r"^\| `(\w+)` \|", section("SecretDefinition"), re.MULTILINE)
-
-    assert reasons == [one for one in Reason if one is not Reason.SYNCED]
 
 
 def test_crd_in_deploy_is_what_the_program_prints() -> None:

@@ -7,7 +7,6 @@ import pytest
 from secrets_manager.cli.flags import parse
 from secrets_manager.cli.gosyntax import Flag
 from secrets_manager.cli.table import FLAGS
-from secrets_manager.cli.usage import readme_table
 from secrets_manager.config import (
     AzureConfig,
     Config,
@@ -18,7 +17,6 @@ from secrets_manager.config import (
     VaultConfig,
 )
 from secrets_manager.errors import UsageError
-from tests.readme import README
 
 LOGIN = {"VAULT_ROLE_ID": "the-role", "VAULT_SECRET_ID": "the-secret"}
 """What the default way to log in can't do without."""
@@ -480,9 +478,3 @@ def test_error_keeps_no_secret_in_its_chain() -> None:
 
     assert (raised.value.__cause__, raised.value.__suppress_context__) == (None, True)
     assert "hunter2" not in f"{raised.value!r} {raised.value.__context__!r}"
-
-
-def test_readme_holds_the_table_of_flags() -> None:
-    between = README.partition("<!-- flags -->\n")[2].partition("<!-- /flags -->")[0]
-
-    assert between.strip() == readme_table().strip(), f"README.md should have between its marks:\n{readme_table()}"

@@ -1,6 +1,5 @@
 """What the manifests say of each other, and the Pod Security Standard `restricted`. No cluster is needed for it."""
 
-import re
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -13,7 +12,7 @@ import yaml
 from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, text
 from tests.deploy.installation import DEPLOY
 from tests.deploy.pod_security import violations
-from tests.readme import README
+from tests.documents import blocks
 from tests.real.cluster import run_kubectl
 
 WAYS = ("cluster-wide", "namespaced")
@@ -146,11 +145,6 @@ def test_the_image_runs_as_the_user_of_the_pods() -> None:
     assert f"\nUSER {user}:{group}\n" in (DEPLOY.parent / "Dockerfile").read_text()
 
 
-def in_the_readme() -> list[str]:
-    """The kustomizations that it shows."""
-    return re.findall(r"```yaml\n(apiVersion: kustomize.*?)```", README, re.DOTALL)
-
-
 def built_beside(kustomization: str, folder: Path) -> dict[str, Object]:
     """What a user's own kustomization in a folder beside deploy/ makes, by kind."""
     shutil.copytree(DEPLOY, folder / "deploy")
@@ -161,8 +155,8 @@ def built_beside(kustomization: str, folder: Path) -> dict[str, Object]:
     return {document["kind"]: document for document in documents}
 
 
-def test_the_kustomization_in_the_readme_builds_what_it_says(tmp_path: Path) -> None:
-    by_kind = built_beside(in_the_readme()[0], tmp_path)
+def test_the_overlay_in_the_documents_builds_what_it_says(tmp_path: Path) -> None:
+    by_kind = built_beside(*blocks("docs/install.md#overlay", "yaml"), tmp_path)
 
     (container,) = items(by_kind["Deployment"], "spec", "template", "spec", "containers")
     image, tag = text(container, "image").split(":")
@@ -172,8 +166,8 @@ def test_the_kustomization_in_the_readme_builds_what_it_says(tmp_path: Path) -> 
     assert "PodMonitor" in by_kind
 
 
-def test_the_kustomization_for_key_vault_in_the_readme_builds_what_it_says(tmp_path: Path) -> None:
-    by_kind = built_beside(in_the_readme()[1], tmp_path)
+def test_the_overlay_for_key_vault_in_the_documents_builds_what_it_says(tmp_path: Path) -> None:
+    by_kind = built_beside(*blocks("docs/azure.md#in-a-cluster", "yaml"), tmp_path)
 
     pod = mapping(by_kind["Deployment"], "spec", "template")
     (container,) = items(pod, "spec", "containers")

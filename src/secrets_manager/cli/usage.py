@@ -1,10 +1,10 @@
-"""The commands and their flags as people read them: `--help` for a terminal, Markdown for the README."""
+"""The commands and their flags as `--help` prints them."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from secrets_manager.cli.gosyntax import BOOLEAN, Flag, alternatives
-from secrets_manager.cli.table import FLAGS, GROUPS, HELP
+from secrets_manager.cli.gosyntax import BOOLEAN, Flag
+from secrets_manager.cli.table import GROUPS, HELP
 from secrets_manager.cli.values import NAME, PATH
 
 Groups = Mapping[str, Iterable[Flag]]
@@ -71,23 +71,8 @@ def help_text(name: str = "run") -> str:
     return f"{INTRODUCTION}\nCommands\n{commands}\nFlags of run\n{flags}"
 
 
-def readme_table() -> str:
-    """The flags of the controller as a table of Markdown."""
-    rows = "".join(map(_row, FLAGS.values()))
-    return f"| Flag | Environment | Default | What it does |\n|---|---|---|---|\n{rows}"
-
-
 def _entry(flag: Flag) -> str:
     facts = [f"default {flag.default}"] if flag.default and flag.kind is not BOOLEAN else []
     facts += [f"environment {flag.env}"] if flag.env else []
     end = f" ({', '.join(facts)})" if facts else ""
     return f"  --{flag.name} {flag.kind.word}".rstrip() + f"\n      {flag.help}{end}\n"
-
-
-def _row(flag: Flag) -> str:
-    words = f" {alternatives([*map(_code, flag.kind.allowed)])}." if flag.kind.allowed else ""
-    return f"| `{flag.name}` | {_code(flag.env)} | {_code(flag.default)} | {flag.help}{words} |\n"
-
-
-def _code(text: str) -> str:
-    return f"`{text}`" if text else ""

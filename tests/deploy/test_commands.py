@@ -1,0 +1,83 @@
+"""The commands of the documents that install the controller, run as they stand there against the real API server."""
+
+import base64
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from secrets_manager.demo.api.documents import Object, at, mapping
+from tests.deploy.installation import APPROLE, HOME, SHOP
+from tests.documents import ROOT, commands
+from tests.real.cluster import ControlPlane
+from tests.real.shell import run_shell
+
+Run = Callable[[str], str]
+DEPLOYMENT = f"/apis/apps/v1/namespaces/{HOME}/deployments/secrets-manager"
+DEFINITION = f"/apis/secrets-manager.tuenti.io/v1alpha1/namespaces/{SHOP}/secretdefinitions/db"
+
+
+@pytest.fixture
+def run(own_control_plane: ControlPlane, tmp_path: Path) -> Run:
+    environment = {
+        "KUBECONFIG": str(own_control_plane.kubeconfig),
+        "HOME": str(tmp_path),
+        "VAULT_ROLE_ID": "the-role",
+        "VAULT_SECRET_ID": "the-secret",
+    }
+    return partial(run_shell, environment=environment, folder=ROOT)
+
+
+def given_credentials(cluster: ControlPlane) -> dict[str, str]:
+    data = mapping(cluster.get(f"/api/v1/namespaces/{HOME}/secrets/{APPROLE}"), "data")
+    return {name: base64.b64decode(str(value)).decode() for name, value in data.items()}
+
+
+def test_the_readme_installs_the_controller_with_its_credentials(own_control_plane: ControlPlane, run: Run) -> None:
+    for command in commands("README.md#install"):
+        run(command)
+
+    assert own_control_plane.find(DEPLOYMENT)
+    assert given_credentials(own_control_plane) == {"VAULT_ROLE_ID": "the-role", "VAULT_SECRET_ID": "the-secret"}
+
+
+def test_the_documents_install_both_ways_and_leave_definitions_when_they_uninstall(
+    own_control_plane: ControlPlane, run: Run
+) -> None:
+    for name in (SHOP, "argocd"):
+        own_control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    configuration: Object = {"name": "argocd-cm", "namespace": "argocd"}
+    own_control_plane.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": configuration})
+
+    for command in (
+        *commands("docs/migration.md#move"),
+        *commands("docs/install.md#the-crd"),
+        *commands("docs/install.md#the-controller"),
+        *commands("docs/install.md#credentials"),
+        *commands("docs/install.md#argo-cd"),
+    ):
+        run(command)
+    own_control_plane.kubectl("apply", "-f", "-", stdin=_A_DEFINITION)
+
+    container = at(own_control_plane.get(DEPLOYMENT), "spec", "template", "spec", "containers")
+    assert "--watch-namespaces=shop" in str(container)
+    assert given_credentials(own_control_plane) == {"VAULT_ROLE_ID": "the-role", "VAULT_SECRET_ID": "the-secret"}
+    scripts = mapping(own_control_plane.get("/api/v1/namespaces/argocd/configmaps/argocd-cm"), "data")
+    assert "resource.customizations.health.secrets-manager.tuenti.io_SecretDefinition" in scripts
+
+    (uninstall,) = commands("docs/install.md#uninstall")
+    run(uninstall)
+
+    assert own_control_plane.find(DEPLOYMENT) is None
+    assert own_control_plane.find(DEFINITION)
+
+
+_A_DEFINITION = f"""
+apiVersion: secrets-manager.tuenti.io/v1alpha1
+kind: SecretDefinition
+metadata: {{name: db, namespace: {SHOP}}}
+spec:
+  name: db
+  keysMap: {{password: {{path: secret/data/db, key: password}}}}
+"""

@@ -1,0 +1,118 @@
+"""The reference documents, made from the program's own tables:  python -m tests.reference  writes them.
+
+docs/flags.md comes from the table of flags, docs/crd.md from the CRD's schema.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import yaml
+
+from secrets_manager.cli.gosyntax import Flag, alternatives
+from secrets_manager.cli.table import GROUPS
+from secrets_manager.controller import crd
+from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, text
+from tests.documents import ROOT
+
+MADE = "<!-- Made by `just reference`; changes here are lost. -->\n"
+
+
+def flags() -> str:
+    """docs/flags.md."""
+    tables = "".join(
+        f"\n## {title}\n\n| Flag | Environment | Default | Meaning |\n|---|---|---|---|\n{''.join(map(_flag, group))}"
+        for title, group in GROUPS.items()
+    )
+    return (
+        f"{MADE}# Flags\n\n"
+        "A flag is written with one dash or two, as `--flag=value` or `--flag value`. Durations are like `300ms` or\n"
+        "`1m30s`. Where a flag has an environment variable, the variable wins.\n"
+        f"{tables}"
+    )
+
+
+def schema() -> str:
+    """docs/crd.md."""
+    manifest = _loaded()
+    names = mapping(manifest, "spec", "names")
+    (version,) = items(manifest, "spec", "versions")
+    spec, status = (mapping(version, "schema", "openAPIV3Schema", "properties", name) for name in ("spec", "status"))
+    columns = "".join(map(_column, items(version, "additionalPrinterColumns")))
+    selectable = [text(field, "jsonPath") for field in items(version, "selectableFields")]
+    return (
+        f"{MADE}# CRD\n\n"
+        f"`{text(names, 'kind')}`, `{text(manifest, 'spec', 'group')}/{text(version, 'name')}`, namespaced. "
+        f"Short name: {_list(at(names, 'shortNames'))}. Category: {_list(at(names, 'categories'))}. "
+        f"Selectable field: {_list([*selectable])}.\n\n"
+        "The manifest is [deploy/crd.yaml](../deploy/crd.yaml). [Definitions](definitions.md) has examples.\n\n"
+        f"## Spec\n\n{_table(spec, 'spec')}\n"
+        "### Rules\n\nThe API server refuses an object that breaks a rule, with its message:\n\n"
+        f"{''.join(_rules(spec, 'spec'))}\n"
+        f"## Status\n\n{_table(status, 'status')}\n"
+        f"## Columns\n\nWhat `kubectl get` prints:\n\n| Column | Source |\n|---|---|\n{columns}"
+    )
+
+
+REFERENCES: Mapping[str, Callable[[], str]] = {"docs/flags.md": flags, "docs/crd.md": schema}
+
+
+def _flag(flag: Flag) -> str:
+    values = f" {alternatives([*map(_code, flag.kind.allowed)])}." if flag.kind.allowed else ""
+    return f"| `{flag.name}` | {_code(flag.env)} | {_code(flag.default)} | {flag.help}{values} |\n"
+
+
+def _code(words: str) -> str:
+    return f"`{words}`" if words else ""
+
+
+def _loaded() -> Object:
+    document: Object = yaml.safe_load(crd.manifest())
+    return document
+
+
+def _fields(schema: Json, path: str) -> Iterator[tuple[str, Json, bool]]:
+    """The fields below a schema with their paths, each before those in it, and whether it is required."""
+    required = at(schema, "required")
+    for name, field in mapping(schema, "properties").items():
+        inner = f"{path}.{name}"
+        yield inner, field, isinstance(required, list) and name in required
+        yield from _fields(field, inner)
+        if (item := at(field, "items")) is not None:
+            yield from _fields(item, f"{inner}[]")
+        if isinstance(value := at(field, "additionalProperties"), dict):
+            yield from _fields(value, f"{inner}.KEY")
+
+
+def _table(schema: Json, path: str) -> str:
+    rows = (
+        f"| `{name}` | {_type(field)} | {'yes' if required else ''} | {text(field, 'description')} |\n"
+        for name, field, required in _fields(schema, path)
+    )
+    return f"| Field | Type | Required | Meaning |\n|---|---|---|---|\n{''.join(rows)}"
+
+
+def _type(field: Json) -> str:
+    if at(field, "x-kubernetes-int-or-string") is True:
+        return "integer or string"
+    if isinstance(at(field, "additionalProperties"), dict):
+        return "map"
+    return text(field, "format") or text(field, "type")
+
+
+def _rules(schema: Json, path: str) -> Iterator[str]:
+    for name, field in ((path, schema), *((name, field) for name, field, _ in _fields(schema, path))):
+        for rule in items(field, "x-kubernetes-validations"):
+            yield f"- `{name}`: {text(rule, 'message')}\n"
+
+
+def _column(column: Json) -> str:
+    wide = " (with `--output=wide`)" if at(column, "priority") else ""
+    return f"| {text(column, 'name')}{wide} | `{text(column, 'jsonPath')}` |\n"
+
+
+def _list(words: Json) -> str:
+    return ", ".join(f"`{word}`" for word in words) if isinstance(words, list) else ""
+
+
+if __name__ == "__main__":
+    for name, made in REFERENCES.items():
+        (ROOT / name).write_text(made())

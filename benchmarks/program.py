@@ -1,4 +1,4 @@
-"""The program that is measured, in the set-up that the README recommends, and what it has used up to now.
+"""The program that is measured, in the set-up that docs/vault.md recommends, and what it has used up to now.
 
 Any command that takes the flags of `secrets-manager` can be measured. By default it gets a kubeconfig; in a pod, which
 is a mount namespace here, it finds what a container finds there.

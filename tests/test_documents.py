@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from secrets_manager.controller.definition import Reason
 from tests.documents import ROOT, document, names, parsed, section
 from tests.reference import REFERENCES
 
@@ -93,8 +94,6 @@ def test_reference_is_what_the_program_says(name: str) -> None:
 
 
 def test_troubleshooting_has_each_reason_of_a_failed_sync() -> None:
-    from secrets_manager.controller.definition import Reason  # noqa: PLC0415 - most tests here need no program
-
     reasons = re.findall(r"^\| `(\w+)` \|", section("docs/operations.md#troubleshooting"), re.MULTILINE)
 
     assert reasons == [one for one in Reason if one is not Reason.SYNCED]

@@ -43,7 +43,7 @@ from tests.doubles.vault import VaultState, VaultTransport
 
 NAMESPACE = "shop"
 RECOMMENDED = ("secret/data/*", "secret/detailed-metadata/*")
-"""What the README lets a role do: read, and list the versions of a folder."""
+"""What docs/vault.md lets a role do: read, and list the versions of a folder."""
 READ_ONLY = RECOMMENDED[:1]
 """The same without the right to list: every source is read once a period."""
 CRD: Object = parse(msgspec.json.encode(crd.definition()))

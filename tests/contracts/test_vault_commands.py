@@ -13,6 +13,7 @@ from tests.contracts.test_vault_tokens import approle, ask
 from tests.contracts.vault import backend_of, client_of
 from tests.documents import blocks, commands
 from tests.doubles.vault_tokens import Credentials
+from tests.real.cluster import make_certificate
 from tests.real.openbao import BINARY, OpenBao
 from tests.real.shell import run_shell
 
@@ -66,11 +67,15 @@ def test_a_wrapping_token_holds_a_secret_id_of_the_role(openbao_alone: OpenBao, 
     assert isinstance(at(unwrapped, "data", "secret_id"), str)
 
 
-def test_the_kubernetes_role_is_that_of_the_manifests(openbao_alone: OpenBao, run: Run) -> None:
-    (login,) = commands("docs/vault.md#kubernetes")
+def test_the_kubernetes_role_is_that_of_the_manifests(openbao_alone: OpenBao, run: Run, tmp_path: Path) -> None:
+    make_certificate(tmp_path)
+    (tmp_path / "server.crt").rename(tmp_path / "ca.crt")
 
-    run(login)
+    for command in commands("docs/vault.md#kubernetes"):
+        run(command)
 
+    config = at(openbao_alone.request("GET", "auth/kubernetes/config"), "data")
+    assert at(config, "kubernetes_host") == "https://kubernetes.example.com:6443"
     role = at(openbao_alone.request("GET", "auth/kubernetes/role/secrets-manager"), "data")
     assert at(role, "bound_service_account_names") == ["secrets-manager"]
     assert at(role, "bound_service_account_namespaces") == ["secrets-manager"]

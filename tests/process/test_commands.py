@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from secrets_manager.controller import crd
+from secrets_manager.demo.api.documents import parse
 from tests.documents import blocks, commands
 from tests.process.running import Namespace, SecretsManager
 from tests.real.cluster import ControlPlane
@@ -49,7 +51,7 @@ def shop(own_control_plane: ControlPlane, openbao_alone: OpenBao, tmp_path: Path
     openbao_alone.write_kv("secret/data/shop/keystore", {"p12": base64.b64encode(b"\x00").decode()})
     for number in (1, 2, 3):
         openbao_alone.write_kv("secret/data/shop/api", {"account": f'{{"token": "token-{number}"}}'})
-    own_control_plane.kubectl("apply", "-f", "-", stdin=crd.manifest())
+    own_control_plane.install(parse(msgspec.json.encode(crd.definition())))
     own_control_plane.kubectl("create", "namespace", "shop")
     made = Shop(own_control_plane, openbao_alone, tmp_path)
     with SecretsManager(tmp_path, flags=(), environment=made.environment) as program:

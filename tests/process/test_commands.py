@@ -84,6 +84,8 @@ def test_the_example_of_all_fields_is_read_waited_for_listed_and_checked(shop: S
     assert shop.values("database") == {**VALUES, "keystore.p12": "\x00", "api-token": "token-3"}
     assert "condition met" in shop.run(wait)
     assert "shop-database" in shop.run(listed)
+    (events,) = commands("docs/definitions.md#events")
+    wait_until(lambda: "Synced" in shop.run(events))
     reads = partial(shop.bao.count, "GET", "secret/data/shop/db")
     before = reads()
     shop.run(sync)

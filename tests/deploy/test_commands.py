@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.demo.api.documents import Object, at, mapping
+from secrets_manager.demo.api.documents import at, mapping
 from tests.deploy.installation import APPROLE, HOME, SHOP
 from tests.documents import ROOT, commands
 from tests.real.cluster import ControlPlane
@@ -47,8 +47,7 @@ def test_the_documents_install_both_ways_and_leave_definitions_when_they_uninsta
 ) -> None:
     for name in (SHOP, "argocd"):
         own_control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    configuration: Object = {"name": "argocd-cm", "namespace": "argocd"}
-    own_control_plane.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": configuration})
+    own_control_plane.kubectl("--namespace", "argocd", "create", "configmap", "argocd-cm")
 
     for command in (
         *commands("docs/migration.md#move"),

@@ -156,7 +156,8 @@ def built_beside(kustomization: str, folder: Path) -> dict[str, Object]:
 
 
 def test_the_overlay_in_the_documents_builds_what_it_says(tmp_path: Path) -> None:
-    by_kind = built_beside(*blocks("docs/install.md#overlay", "yaml"), tmp_path)
+    (overlay,) = blocks("docs/install.md#overlay", "yaml")
+    by_kind = built_beside(overlay, tmp_path)
 
     (container,) = items(by_kind["Deployment"], "spec", "template", "spec", "containers")
     image, tag = text(container, "image").split(":")
@@ -167,7 +168,8 @@ def test_the_overlay_in_the_documents_builds_what_it_says(tmp_path: Path) -> Non
 
 
 def test_the_overlay_for_key_vault_in_the_documents_builds_what_it_says(tmp_path: Path) -> None:
-    by_kind = built_beside(*blocks("docs/azure.md#in-a-cluster", "yaml"), tmp_path)
+    (overlay,) = blocks("docs/azure.md#in-a-cluster", "yaml")
+    by_kind = built_beside(overlay, tmp_path)
 
     pod = mapping(by_kind["Deployment"], "spec", "template")
     (container,) = items(pod, "spec", "containers")

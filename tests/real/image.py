@@ -110,9 +110,9 @@ def base() -> Image:
 
 
 def build(tag: str) -> Image:
-    """From the source as it is: what has not changed is not built again."""
+    """From the source as it is: what has not changed since `.ci/base-image` is not built again."""
     done = subprocess.run(
-        [ROOT / ".ci" / "image", tag], env=_environment(), capture_output=True, text=True, check=False
+        [ROOT / ".ci" / "image", tag], env=_environment(), capture_output=True, text=True, check=False, timeout=240
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return Image(tag)

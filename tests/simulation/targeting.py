@@ -1,4 +1,4 @@
-"""Inject the pair of fault and step whose turn it is, so that a nightly run leaves none uncovered.
+"""Inject the pair of fault and step whose turn it is: each seed has one, in turn.
 
 Some steps are rare, so each has actions and settings that make the program take it.
 """

@@ -60,6 +60,7 @@ def test_marks_of_tools_have_a_prefix_and_are_not_copied(name: str) -> None:
     [
         ("example.com/team", {"example.com/team"}),
         (" example.com/team , jenkins.io/credentials-type", {"example.com/team", "jenkins.io/credentials-type"}),
+        ("example.com/team,example.com/tier", {"example.com/team", "example.com/tier"}),
         ("example.com/*", {"example.com/team", "example.com/tier"}),
         ("example.com/t*", set()),
         ("*", set()),

@@ -88,6 +88,32 @@ def test_other_words_stay_as_they_are(words: str, value: bytes) -> None:
     assert not withheld(words, value)
 
 
+LONG_VALUE = b"abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        pytest.param("denied: abcdefghijklmnop and so on", LONG_VALUE, id="its beginning"),
+        pytest.param("denied: what ends in klmnopqrstuvwxyz", LONG_VALUE, id="its end"),
+        pytest.param("denied: \ufffdcanary", b"\xffcanary", id="what is no UTF-8 replaced"),
+        pytest.param("denied: schl\\xfcssel", "schl\u00fcssel".encode(), id="a character by two hexadecimal digits"),
+        pytest.param("denied: Y2FuYXJ5LTdkMWZ4x", b"canary-7d1fx", id="base64 with a letter too many"),
+    ],
+)
+def test_part_or_form_that_tells_a_value_counts_as_the_value(words: str, value: bytes) -> None:
+    assert withheld(words, value)
+
+
+@pytest.mark.parametrize("words", ["denied: you canar", "denied: something else\u2026"])
+def test_beginning_of_a_value_tells_it_only_where_the_words_are_cut(words: str) -> None:
+    assert not withheld(words, CANARY)
+
+
+def test_reason_that_kubernetes_gives_stays() -> None:
+    assert redacted(refused("denied: canary-7d1f"), [CANARY]).reason == "Invalid"
+
+
 def test_the_kind_of_the_error_and_when_to_come_again_stay() -> None:
     error = Throttled(
         "429: canary-7d1f", code=429, reason="canary-7d1f", retry_after=7, summary="429", words="canary-7d1f"

@@ -98,6 +98,7 @@ LONG_VALUE = b"abcdefghijklmnopqrstuvwxyz"
         pytest.param("denied: what ends in klmnopqrstuvwxyz", LONG_VALUE, id="its end"),
         pytest.param("denied: \ufffdcanary", b"\xffcanary", id="what is no UTF-8 replaced"),
         pytest.param("denied: schl\\xfcssel", "schl\u00fcssel".encode(), id="a character by two hexadecimal digits"),
+        pytest.param("denied: \\143anary-7d1f", CANARY, id="a byte by three octal digits"),
         pytest.param("denied: Y2FuYXJ5LTdkMWZ4x", b"canary-7d1fx", id="base64 with a letter too many"),
     ],
 )

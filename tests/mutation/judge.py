@@ -128,7 +128,8 @@ class Judge:
     def _tests_of(self, module: Module, mutant: str) -> list[str]:
         duration = state().duration_by_test
         reaching = state().tests_by_mangled_function_name.get(mangled_name_from_mutant_name(mutant), set())
-        chosen, left = [], self._seconds
+        chosen: list[str] = []
+        left = self._seconds
         for other, took, id_ in sorted((not _is_own(module, _file_of(id_)), duration[id_], id_) for id_ in reaching):
             left -= took if other else 0.0
             if left < 0 or (other and not self._seconds):

@@ -25,7 +25,9 @@ def argued() -> dict[str, str]:
 
 def report(modules: Sequence[Module]) -> int:
     """Print the table of modules and what is to be done. Returns 1 if there is any, or the score is too low."""
-    known, met, open_ = argued(), set(), []
+    known = argued()
+    met: set[str] = set()
+    open_: list[tuple[str, str]] = []
     total: Counter[str] = Counter()
     print(f"{'module':32} {'mutants':>8} {'killed':>8} {'argued':>8} {'alive':>8} {'not run':>8} {'score':>8}")
     for module in modules:
@@ -67,4 +69,5 @@ def _score(counts: Counter[str]) -> float:
 
 def _print_row(name: str, counts: Counter[str]) -> None:
     figures = " ".join(f"{counts[key]:8}" for key in ("killed", "argued", "alive", "not run"))
-    print(f"{name:32} {counts.total():8} {figures} {_score(counts):7.1f}%")
+    score = f"{_score(counts):7.1f}%" if counts.total() > counts["not run"] else f"{'-':>8}"
+    print(f"{name:32} {counts.total():8} {figures} {score}")

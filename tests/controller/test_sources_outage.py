@@ -83,7 +83,7 @@ async def test_one_path_that_always_fails_takes_nothing_from_the_others(autojump
     sources.use(key("tls"), frozenset({TLS}))
 
     async with running(sources):
-        await trio.sleep(10 * PERIOD)
+        await trio.sleep(11 * PERIOD)
 
     assert set(Counter(read.source for read in backend.reads).values()) == {10}
     assert alarm.calls == []

@@ -36,7 +36,7 @@ async def test_each_source_is_polled_once_in_each_period(autojump_clock: MockClo
         sources.use(key(name), frozenset({DB, TLS}))
 
     async with running(sources):
-        await trio.sleep(10 * PERIOD)
+        await trio.sleep(11 * PERIOD)
 
     for source in (DB, TLS):
         times = backend.times(source)
@@ -55,6 +55,7 @@ async def test_a_period_of_its_own_is_that_of_a_source_and_of_several_the_shorte
 
     async with running(sources):
         sources.use(key("rarely"), frozenset({DB}), period=10 * PERIOD)
+        await trio.sleep(10 * PERIOD)
         assert await reads(100) == 10
         sources.use(key("usually"), frozenset({DB}))
         assert await reads(10) == 10
@@ -76,7 +77,7 @@ async def test_polls_are_spread_over_the_period_and_a_restart_does_not_move_them
         sources = idle(backend)
         sources.use(key("db"), many)
         async with running(sources):
-            await trio.sleep(PERIOD)
+            await trio.sleep(2 * PERIOD)
         return {source: at % PERIOD for source, at in backend.reads}
 
     first = await times()
@@ -95,7 +96,7 @@ async def test_source_that_a_definition_has_just_read_is_not_polled_again(autoju
 
     async with running(sources):
         sources.use(key("db"), frozenset({DB}))
-        await trio.sleep(MAX_HOLD)
+        await trio.sleep(2 * MAX_HOLD)
         turn = backend.times(DB)[0]
         await trio.sleep(turn + 2 * MAX_HOLD - 1.0 - trio.current_time())
         sources.use(key("db"), frozenset({DB}))
@@ -173,7 +174,7 @@ async def test_at_rest_nobody_is_woken(content: Document | BackendError, autojum
     sources.use(key("db"), frozenset({DB}))
 
     async with running(sources):
-        await trio.sleep(20 * PERIOD)
+        await trio.sleep(21 * PERIOD)
 
     assert (len(backend.reads), alarm.calls) == (20, [])
 
@@ -185,7 +186,7 @@ async def test_source_that_nobody_uses_is_no_longer_polled(autojump_clock: MockC
     sources.use(key("two"), frozenset({TLS}))
 
     async with running(sources):
-        await trio.sleep(2 * PERIOD)
+        await trio.sleep(3 * PERIOD)
         sources.release(key("one"))
         backend.put(DB, document(version=2))
         backend.put(TLS, document(version=2))
@@ -202,9 +203,9 @@ async def test_definition_that_moves_leaves_its_old_source(autojump_clock: MockC
     sources.use(key("db"), frozenset({DB}))
 
     async with running(sources):
-        await trio.sleep(2 * PERIOD)
-        sources.use(key("db"), frozenset({TLS}))
         await trio.sleep(3 * PERIOD)
+        sources.use(key("db"), frozenset({TLS}))
+        await trio.sleep(4 * PERIOD)
 
     assert Counter(read.source for read in backend.reads) == {DB: 2, TLS: 3}
 
@@ -219,6 +220,6 @@ async def test_source_that_is_used_again_is_polled_once_a_period_still(autojump_
             await trio.sleep(PERIOD / 100)
             sources.release(key("db"))
         sources.use(key("db"), frozenset({DB}))
-        await trio.sleep(PERIOD * 5 - trio.current_time())
+        await trio.sleep(PERIOD * 6 - trio.current_time())
 
     assert len(backend.reads) == 5

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.demo.api.documents import Object, items, parse, text
+from secrets_manager.demo.api.documents import items, parse, text
 from tests.deploy.features import MakesSecrets
 from tests.deploy.installation import HOME, Installation, answer
 from tests.kube.test_kubeconfig import write
@@ -131,7 +131,7 @@ def test_it_has_neither_pip_nor_the_demo_nor_the_package_kubernetes(image: Image
 
 
 def test_a_kubeconfig_with_a_login_plugin_is_told_what_is_missing(image: Image, tmp_path: Path) -> None:
-    plugin: Object = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "login"}}
+    plugin: dict[str, object] = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "login"}}
     file = write(tmp_path / "config", user=plugin)
 
     done = image.run("--kubeconfig=/config", options=[f"--volume={file}:/config:ro", *VAULT])

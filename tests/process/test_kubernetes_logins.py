@@ -111,7 +111,7 @@ def test_without_the_package_kubernetes_a_login_plugin_is_refused_with_the_way_o
     as_in_the_image = (
         "import sys; sys.modules['kubernetes'] = None; from secrets_manager.cli.main import main; sys.exit(main())"
     )
-    plugin: Object = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "login"}}
+    plugin: dict[str, object] = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "login"}}
     file = write(tmp_path / "config", user=plugin)
     environment = {**os.environ, "VAULT_ADDR": "http://127.0.0.1:1", "VAULT_ROLE_ID": "r", "VAULT_SECRET_ID": "s"}
     command = [sys.executable, "-c", as_in_the_image, f"--kubeconfig={file}", "--metrics-addr=127.0.0.1:0"]

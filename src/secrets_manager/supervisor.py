@@ -56,7 +56,7 @@ async def run(config: Config) -> None:
             open_backend(config, StoreMetrics(registry, config)) as backend,
         ):
             leader = elector(config, client, namespace=cluster.namespace, identity=me, random=chance, clock=utc_now)
-            kube.election(lease_name(config.controller.name), leads=lambda: leader.leads)
+            kube.election(lease_name(config.controller.name), leads=lambda: leader.is_leader)
             controller = Controller(
                 client,
                 backend,
@@ -67,7 +67,7 @@ async def run(config: Config) -> None:
                 random=chance,
                 clock=utc_now,
             )
-            liveness = Liveness(lambda: leader.expired)
+            liveness = Liveness(leader.check)
             async with trio.open_nursery() as process:
                 await process.start(serve, listener, registry, liveness, controller.watches)
                 process.start_soon(liveness.supervise, "the upkeep of the backend", backend.maintain)

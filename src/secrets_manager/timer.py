@@ -1,4 +1,4 @@
-"""Keys that are due at a time, for one task that waits for them."""
+"""Wait for keys that are due at a time."""
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -11,7 +11,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Timer(Generic[K]):
-    """Each key has at most one time on Trio's clock: the earliest that was set since it was last due."""
+    """A schedule on Trio's clock. Each key has at most one time: the earliest set since it was last due."""
 
     def __init__(self) -> None:
         self._schedule = Schedule[K]()
@@ -21,13 +21,13 @@ class Timer(Generic[K]):
         return len(self._schedule)
 
     def set(self, key: K, time: float) -> None:
-        """Let the key be due at this time, or earlier if an earlier time is set already."""
+        """Schedule the key for this time; an earlier time that is set already stays."""
         if time < self._schedule.next_time:
             self._earlier.set()
         self._schedule.set(key, time)
 
     async def due(self) -> list[K]:
-        """Wait until keys are due; take them out, in the order of their times."""
+        """Wait until keys are due, and remove them, in the order of their times."""
         await trio.lowlevel.checkpoint()
         while not (keys := self._schedule.pop_due(trio.current_time())):
             self._earlier = trio.Event()

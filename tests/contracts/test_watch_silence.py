@@ -46,7 +46,7 @@ async def test_what_happens_while_a_watch_is_silent_is_seen_by_the_next_one(
             token=control_plane.admin_token,
         )
         cluster = await find_cluster(KubeConfig(kubeconfig=str(file)))
-        async with open_client(cluster, silence=SILENCE) as client, trio.open_nursery() as nursery:
+        async with open_client(cluster, read_timeout=SILENCE) as client, trio.open_nursery() as nursery:
             watcher = Watcher(client, SECRETS, random=Random(0), namespace=namespace)
             reflector = Reflector(
                 watcher, store=Store[Named](), on_change=lambda _, new: seen.append(new.metadata.name if new else "")

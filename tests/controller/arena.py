@@ -14,7 +14,7 @@ from secrets_manager.controller.leadership import elector
 from secrets_manager.demo.api.cluster import Cluster
 from secrets_manager.demo.api.documents import Json, Object, at
 from secrets_manager.kube.client import open_client
-from secrets_manager.kube.lease import Elector, LeadershipLost, Unopposed
+from secrets_manager.kube.lease import AlwaysLeader, Elector, LeadershipLost
 from tests.doubles import faults as fault
 from tests.doubles.faults import Fault, Faults, Send
 from tests.doubles.kube_transport import DOUBLE, KubeTransport, administrator, virtual_time
@@ -63,7 +63,7 @@ class Candidate:
 
     def __init__(self, name: str, arena: "Arena", *, skew: float, work: Work, ending: float, connecting: float) -> None:
         self.name = name
-        self.elector: Elector = Unopposed()
+        self.elector: Elector = AlwaysLeader()
         self.faults = Faults(KubeTransport(arena.cluster))
         self.life = trio.CancelScope()
         self.over = trio.Event()

@@ -125,7 +125,7 @@ async def test_it_is_not_ready_while_the_first_lists_are_under_way_or_no_namespa
         scene.faults.always(NO_RIGHT)
         scene.start()
         await scene.passed(4)
-        assert scene.unsynced == ["the first list of shop is under way"]
+        assert scene.unsynced == ["the first list of shop is in progress"]
 
         await scene.passed(10)
         assert scene.unsynced == ["no namespace can be watched"]

@@ -39,7 +39,7 @@ def in_sync(scene: Scene) -> None:
         (fault.answer(503, reason="ServiceUnavailable", message="try later"), "503 ServiceUnavailable: try later"),
         (fault.lose_request(httpx.ConnectError("")), "no connection"),
         (fault.lose_request(httpx.ReadTimeout("no answer in time")), "no answer in time"),
-        (fault.rubbish(b"<html>"), "the answer is not what the API promises"),
+        (fault.rubbish(b"<html>"), "the response does not match the API"),
         (fault.answer(401, reason="Unauthorized", message="who are you?"), "401 Unauthorized: who are you?"),
     ],
     ids=["webhook", "unavailable", "no connection", "timeout", "malformed", "unauthorized"],

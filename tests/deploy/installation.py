@@ -85,7 +85,7 @@ class Replica(Container):
 
     @property
     def leads(self) -> bool:
-        return '"acquired the lease"' in self.told
+        return '"successfully acquired lease"' in self.told
 
     def answer(self, path: str) -> str:
         return answer(self.port, path)

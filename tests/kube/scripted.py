@@ -18,9 +18,9 @@ T = TypeVar("T", bound=KubeObject)
 
 
 def page(
-    items: Sequence[Thing], version: str, continue_token: str = "", refused: Sequence[ObjectKey] = ()
+    items: Sequence[Thing], version: str, continue_token: str = "", undecodable: Sequence[ObjectKey] = ()
 ) -> Page[Thing]:
-    return Page([*items], version, continue_token, [*refused])
+    return Page([*items], version, continue_token, [*undecodable])
 
 
 class Call(NamedTuple):
@@ -75,10 +75,10 @@ class ScriptedClient:
         namespace: str = "",
         label_selector: str = "",
         resource_version: str,
-        seconds: float,
+        timeout_seconds: float,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         self._note("watch", resource_version, namespace, label_selector)
-        self.seconds.append(seconds)
+        self.seconds.append(timeout_seconds)
         await trio.lowlevel.checkpoint()
         steps = next(self._watches, (FOREVER,))
         if isinstance(steps, KubeError):

@@ -2,7 +2,7 @@ from random import Random
 
 import pytest
 
-from secrets_manager.backoff import Backoff, Streak
+from secrets_manager.backoff import Backoff, BackoffManager
 
 DOUBLING = Backoff(initial=1.0, maximum=30.0, jitter=0.0)
 
@@ -31,8 +31,8 @@ def test_jitter_shortens_the_delay_by_its_share_at_most() -> None:
     assert 7.9 < max(delays) <= 8.0
 
 
-def streak() -> Streak:
-    return Streak(DOUBLING, healthy_after=120.0, random=Random(0))
+def streak() -> BackoffManager:
+    return BackoffManager(DOUBLING, reset_after=120.0, random=Random(0))
 
 
 def test_failures_in_a_row_wait_longer_and_longer() -> None:
@@ -44,7 +44,7 @@ def test_failures_in_a_row_wait_longer_and_longer() -> None:
 def test_one_hiccup_alone_waits_for_nothing_but_hiccups_in_a_row_do() -> None:
     hiccuping = streak()
 
-    assert [hiccuping.after_hiccup(now) for now in (0.0, 0.0, 1.0, 3.0)] == [0.0, 1.0, 2.0, 4.0]
+    assert [hiccuping.after_restart(now) for now in (0.0, 0.0, 1.0, 3.0)] == [0.0, 1.0, 2.0, 4.0]
 
 
 def test_two_minutes_of_health_after_the_wait_end_the_streak() -> None:

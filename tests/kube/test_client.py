@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from secrets_manager.kube.client import NO_ANSWER, KubeClient, Warn, open_client
+from secrets_manager.kube.client import NO_STATUS, KubeClient, WarningHandler, open_client
 from secrets_manager.kube.credentials import Cluster
 from secrets_manager.kube.errors import (
     ApiError,
@@ -17,14 +17,14 @@ from secrets_manager.kube.errors import (
     CredentialsError,
     Expired,
     KubeError,
-    MalformedReply,
-    Silent,
+    MalformedResponse,
+    ResponseTooLarge,
     Throttled,
-    TooLarge,
     Unauthorized,
     Unreachable,
+    WatchTimedOut,
 )
-from secrets_manager.kube.objects import LARGEST_OBJECT, ObjectKey
+from secrets_manager.kube.objects import MAX_OBJECT_BYTES, ObjectKey
 from secrets_manager.kube.page import Page
 from secrets_manager.net.client import Authorization
 from secrets_manager.net.tls import Tls, client_context
@@ -108,9 +108,9 @@ async def test_list_asks_for_a_page_and_decodes_it() -> None:
 
 async def test_reply_longer_than_any_object_can_be_is_too_large() -> None:
     whole = b'{"metadata": {"resourceVersion": "9"}}'
-    for body, fits in ((whole.ljust(LARGEST_OBJECT), True), (whole.ljust(LARGEST_OBJECT + 1), False)):
+    for body, fits in ((whole.ljust(MAX_OBJECT_BYTES), True), (whole.ljust(MAX_OBJECT_BYTES + 1), False)):
         async with client_of(Server(httpx.Response(200, stream=Stream(body)))) as client:
-            with nullcontext() if fits else pytest.raises(TooLarge, match="the response is longer than"):
+            with nullcontext() if fits else pytest.raises(ResponseTooLarge, match="the response is longer than"):
                 await client.list_page(THINGS)
 
 
@@ -182,19 +182,21 @@ async def test_call_asks_and_returns_what_the_server_has_now(
 @pytest.mark.parametrize(
     "write",
     [
-        lambda c, warn: c.create(THINGS, "ns", thing("a", version=1), warn=warn),
-        lambda c, warn: c.patch(THINGS, KEY, {"colour": "red"}, warn=warn),
+        lambda c, on_warning: c.create(THINGS, "ns", thing("a", version=1), on_warning=on_warning),
+        lambda c, on_warning: c.patch(THINGS, KEY, {"colour": "red"}, on_warning=on_warning),
     ],
     ids=["create", "patch"],
 )
-async def test_write_tells_what_the_server_warns_of(write: Callable[[KubeClient, Warn], Awaitable[Thing]]) -> None:
+async def test_write_passes_on_warnings(
+    write: Callable[[KubeClient, WarningHandler], Awaitable[Thing]],
+) -> None:
     headers = [("Warning", '299 - "one"'), ("warning", '299 - "two"')]
     server = Server(httpx.Response(200, content=msgspec.json.encode(WIRED), headers=headers))
-    told: list[str] = []
+    warnings: list[str] = []
     async with client_of(server) as client:
-        assert await write(client, told.append) == thing("a", version=1)
+        assert await write(client, warnings.append) == thing("a", version=1)
 
-    assert told == ["one", "two"]
+    assert warnings == ["one", "two"]
 
 
 @pytest.mark.parametrize(
@@ -238,7 +240,7 @@ async def read_watch(client: KubeClient) -> list[bytes]:
 
 
 async def read_watch_into(client: KubeClient, chunks: list[bytes], *, then: Exception | None = None) -> None:
-    async with client.watch(THINGS, resource_version="9", seconds=300.0) as stream:
+    async with client.watch(THINGS, resource_version="9", timeout_seconds=300.0) as stream:
         async for chunk in stream:
             chunks.append(chunk)
             if then is not None:
@@ -270,9 +272,7 @@ each_call = pytest.mark.parametrize("call", CALLS, ids=["list", "get", "create",
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-async def test_failure_of_the_transport_is_told_as_ours(
-    call: Call, raised: Exception, expected: type[KubeError]
-) -> None:
+async def test_failure_of_the_transport_is_translated(call: Call, raised: Exception, expected: type[KubeError]) -> None:
     async with client_of(Server(raised)) as client:
         with pytest.raises(expected) as caught:
             await call(client)
@@ -282,7 +282,7 @@ async def test_failure_of_the_transport_is_told_as_ours(
 
 
 @each_call
-async def test_refusal_is_told_with_its_request(call: Call) -> None:
+async def test_refusal_is_reported_with_its_request(call: Call) -> None:
     async with client_of(Server(refused(401, reason="Unauthorized", message="who?"))) as client:
         with pytest.raises(Unauthorized, match=r"/apis/example\.com/v1/.*: 401 Unauthorized: who\?"):
             await call(client)
@@ -301,7 +301,7 @@ async def test_redirect_is_not_followed(call: Call) -> None:
 )
 async def test_answer_that_is_no_object_is_malformed_and_not_repeated(call: Call, body: bytes) -> None:
     async with client_of(Server(httpx.Response(200, stream=Stream(body)))) as client:
-        with pytest.raises(MalformedReply) as caught:
+        with pytest.raises(MalformedResponse) as caught:
             await call(client)
 
     assert "hunter2" not in f"{caught.value}{caught.value.__cause__}"
@@ -311,7 +311,7 @@ async def test_answer_that_is_no_object_is_malformed_and_not_repeated(call: Call
 async def test_item_without_a_name_spoils_the_list() -> None:
     server = Server(ok({"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {}}]}))
     async with client_of(server) as client:
-        with pytest.raises(MalformedReply):
+        with pytest.raises(MalformedResponse):
             await client.list_page(THINGS)
 
 
@@ -334,7 +334,7 @@ async def test_server_that_sheds_load_is_left_alone_for_its_time_by_all_calls_bu
     async with open_client(CLUSTER, transport=httpx.MockTransport(answer)) as client:
         with pytest.raises(Throttled):
             await client.get(THINGS, KEY)
-        await client.apart().get(THINGS, KEY)
+        await client.with_own_throttle().get(THINGS, KEY)
         await client.get(THINGS, KEY)
         await client.get(THINGS, KEY)
 
@@ -355,7 +355,7 @@ async def test_those_that_a_server_has_made_wait_do_not_go_all_at_once(autojump_
         await client.get(THINGS, KEY)
 
     async def watch(client: KubeClient) -> None:
-        async with client.watch(THINGS, resource_version="9", seconds=300.0):
+        async with client.watch(THINGS, resource_version="9", timeout_seconds=300.0):
             pass
 
     async with open_client(CLUSTER, transport=httpx.MockTransport(answer)) as client:
@@ -435,7 +435,7 @@ async def test_watch_asks_for_bookmarks_and_streams_chunks_as_they_come() -> Non
     server = Server(httpx.Response(200, stream=stream))
     async with (
         client_of(server) as client,
-        client.watch(THINGS, namespace="ns", label_selector="l", resource_version="9", seconds=300.0) as chunks,
+        client.watch(THINGS, namespace="ns", label_selector="l", resource_version="9", timeout_seconds=300.0) as chunks,
     ):
         assert [chunk async for chunk in chunks] == [b"on", b"e\ntwo\n"]
 
@@ -463,7 +463,7 @@ async def test_watch_that_breaks_in_its_middle_is_unreachable() -> None:
         ) as caught:
             await read_watch_into(client, got)
 
-    assert not isinstance(caught.value, Silent)
+    assert not isinstance(caught.value, WatchTimedOut)
     assert got == [b"one\n"]
     assert stream.closed
 
@@ -472,7 +472,7 @@ async def test_watch_that_brings_nothing_for_too_long_is_silent() -> None:
     stream = Stream(b"one\n", then=httpx.ReadTimeout(""))
     got: list[bytes] = []
     async with client_of(Server(httpx.Response(200, stream=stream))) as client:
-        with pytest.raises(Silent, match=r"watch of /apis/example\.com/v1/things: nothing came for 90 s"):
+        with pytest.raises(WatchTimedOut, match=r"watch of /apis/example\.com/v1/things: no data for 90 s"):
             await read_watch_into(client, got)
 
     assert got == [b"one\n"]
@@ -520,8 +520,8 @@ async def test_watch_from_a_version_too_old_is_expired() -> None:
     [
         (httpx.Response(200, content=msgspec.json.encode(WIRED)), [("GET", "200")]),
         (refused(404), [("GET", "404")]),
-        (httpx.ConnectError("refused"), [("GET", NO_ANSWER)]),
-        (httpx.Response(200, headers={"Content-Encoding": "gzip"}), [("GET", NO_ANSWER)]),
+        (httpx.ConnectError("refused"), [("GET", NO_STATUS)]),
+        (httpx.Response(200, headers={"Content-Encoding": "gzip"}), [("GET", NO_STATUS)]),
     ],
 )
 async def test_each_call_is_counted_once_with_its_answer(
@@ -535,7 +535,7 @@ async def test_each_call_is_counted_once_with_its_answer(
             await client.get(THINGS, KEY)
         first = counted.copy()
         with suppress(KubeError):
-            await client.apart().delete(THINGS, KEY, uid="u1")
+            await client.with_own_throttle().delete(THINGS, KEY, uid="u1")
 
     assert first == codes
     assert counted[len(codes) :] == [("DELETE", code) for _, code in codes]
@@ -547,8 +547,8 @@ async def test_each_call_is_counted_once_with_its_answer(
         (httpx.Response(200, stream=Stream(b"one\n")), ["200"]),
         (httpx.Response(200, stream=Stream(b"one\n", then=httpx.ReadError("reset"))), ["200"]),
         (refused(410, reason="Expired"), ["410"]),
-        (httpx.Response(403, stream=Stream(then=httpx.ReadError("reset"))), [NO_ANSWER]),
-        (httpx.ConnectError("refused"), [NO_ANSWER]),
+        (httpx.Response(403, stream=Stream(then=httpx.ReadError("reset"))), [NO_STATUS]),
+        (httpx.ConnectError("refused"), [NO_STATUS]),
     ],
 )
 async def test_each_watch_is_counted_once_by_the_head_of_its_answer(
@@ -566,14 +566,14 @@ async def test_each_watch_is_counted_once_by_the_head_of_its_answer(
 
 @pytest.mark.parametrize("call", CALLS[1:2] + CALLS[-1:], ids=["get", "watch"])
 async def test_each_request_asks_to_be_taken_for_whom_the_login_says(call: Call) -> None:
-    told = (("Impersonate-User", "jané"), ("Impersonate-Group", "a"), ("Impersonate-Group", "b"))
+    headers = (("Impersonate-User", "jané"), ("Impersonate-Group", "a"), ("Impersonate-Group", "b"))
     server = Server(ok(WIRED))
-    cluster = msgspec.structs.replace(CLUSTER, impersonation=told)
+    cluster = msgspec.structs.replace(CLUSTER, impersonation=headers)
     async with open_client(cluster, transport=httpx.MockTransport(server.answer)) as client:
         await call(client)
 
     sent = [(name.decode().title(), value.decode()) for name, value in server.request.headers.raw]
-    assert [each for each in sent if each[0].startswith("Impersonate")] == [*told]
+    assert [each for each in sent if each[0].startswith("Impersonate")] == [*headers]
 
 
 class Basic(Authorization):

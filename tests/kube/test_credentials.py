@@ -10,10 +10,10 @@ import trio
 import trio.testing
 
 from secrets_manager.config import KubeConfig
-from secrets_manager.kube.access import Access
-from secrets_manager.kube.credentials import Login, choose, find_cluster
+from secrets_manager.kube.credentials import KubeAuthorization, choose_loader, find_cluster
 from secrets_manager.kube.errors import CredentialsError
 from secrets_manager.kube.kubeconfig import Kubeconfig
+from secrets_manager.kube.restconfig import RestConfig
 from secrets_manager.kube.serviceaccount import ServiceAccount
 from secrets_manager.net.client import HttpClient
 from secrets_manager.net.tls import Tls, client_context
@@ -64,17 +64,17 @@ def test_flag_wins_over_variable_over_pod_over_home(
     named = {name: text.format(home=home) for name, text in environ.items()}
     flagged = KubeConfig(kubeconfig=config.kubeconfig.format(home=home), context=config.context)
 
-    source = choose(flagged, environ={"HOME": str(home), **named}, service_account=account)
+    loader = choose_loader(flagged, environ={"HOME": str(home), **named}, service_account=account)
 
-    assert type(source) is expected
+    assert type(loader) is expected
 
 
 def test_without_any_credentials_the_error_names_all_places(tmp_path: Path) -> None:
     with pytest.raises(CredentialsError) as caught:
-        choose(KubeConfig(), environ={"HOME": "/nobody"}, service_account=tmp_path)
+        choose_loader(KubeConfig(), environ={"HOME": "/none"}, service_account=tmp_path)
 
     assert str(caught.value) == (
-        "no credentials for Kubernetes: no kubeconfig at /nobody/.kube/config, and no service account of a pod at "
+        "no credentials for Kubernetes: no kubeconfig at /none/.kube/config, and no service account of a pod at "
         f"{tmp_path}; name a kubeconfig by --kubeconfig or KUBECONFIG"
     )
 
@@ -101,26 +101,26 @@ async def test_namespace_is_that_of_the_variable_or_else_that_of_the_login(accou
     outside = {"HOME": str(home)}
     found = [
         await find_cluster(KubeConfig(), environ=environ, service_account=account)
-        for environ in (POD, POD | {"POD_NAMESPACE": "told"}, outside, outside | {"POD_NAMESPACE": "told"})
+        for environ in (POD, POD | {"POD_NAMESPACE": "other"}, outside, outside | {"POD_NAMESPACE": "other"})
     ]
 
-    assert [cluster.namespace for cluster in found] == ["mine", "told", "default", "told"]
+    assert [cluster.namespace for cluster in found] == ["mine", "other", "default", "other"]
 
 
 def test_address_of_version_6_stands_in_brackets(account: Path) -> None:
-    access = ServiceAccount({"KUBERNETES_SERVICE_HOST": "fd00::1"}, folder=account).look(thorough=True)
+    config = ServiceAccount({"KUBERNETES_SERVICE_HOST": "fd00::1"}, folder=account).load(refresh=True)
 
-    assert access.url == "https://[fd00::1]:443"
+    assert config.url == "https://[fd00::1]:443"
 
 
-def test_rotated_token_and_authority_are_seen_at_the_next_look(account: Path, tmp_path: Path) -> None:
-    source = ServiceAccount(POD, folder=account)
-    first = source.look(thorough=True)
+def test_rotated_token_and_authority_are_seen_at_the_next_load(account: Path, tmp_path: Path) -> None:
+    loader = ServiceAccount(POD, folder=account)
+    first = loader.load(refresh=True)
     (account / "token").write_text("second")
-    second = source.look(thorough=False)
+    second = loader.load(refresh=False)
     (account / "ca.crt").write_bytes(Authority(tmp_path, name="new").certificate.read_bytes())
-    third = source.look(thorough=False)
-    fourth = source.look(thorough=True)
+    third = loader.load(refresh=False)
+    fourth = loader.load(refresh=True)
 
     assert [each.authorization for each in (first, second, third)] == ["Bearer first", "Bearer second", "Bearer second"]
     assert second.context is first.context
@@ -128,60 +128,60 @@ def test_rotated_token_and_authority_are_seen_at_the_next_look(account: Path, tm
     assert [names_of(each) for each in (first, third)] == [["authority"], ["new"]]
 
 
-def names_of(access: Access) -> list[str]:
-    """Whom the access trusts."""
-    return [str(each["subject"][0][0][1]) for each in access.context.get_ca_certs()]
+def names_of(config: RestConfig) -> list[str]:
+    """The names of the trusted CA certificates."""
+    return [str(each["subject"][0][0][1]) for each in config.context.get_ca_certs()]
 
 
 @pytest.mark.parametrize("file", ["token", "ca.crt", "namespace"])
-def test_missing_file_of_the_service_account_is_told(file: str, account: Path) -> None:
+def test_missing_file_of_the_service_account_is_reported(file: str, account: Path) -> None:
     (account / file).unlink()
 
     with pytest.raises(CredentialsError, match="No such file or directory; the pod needs automountServiceAccountToken"):
-        ServiceAccount(POD, folder=account).look(thorough=True)
+        ServiceAccount(POD, folder=account).load(refresh=True)
 
 
-def test_empty_token_is_told(account: Path) -> None:
+def test_empty_token_is_reported(account: Path) -> None:
     (account / "token").write_text("\n")
 
     with pytest.raises(CredentialsError, match=r"token is empty: .*/token"):
-        ServiceAccount(POD, folder=account).look(thorough=True)
+        ServiceAccount(POD, folder=account).load(refresh=True)
 
 
 @pytest.mark.parametrize("token", ["hunter2\nX-Evil: 1", "hunter2é"])
-def test_token_that_is_none_is_refused_and_not_told(token: str, account: Path) -> None:
+def test_token_that_is_none_is_refused_and_not_quoted(token: str, account: Path) -> None:
     (account / "token").write_text(token)
 
     with pytest.raises(CredentialsError, match="characters that no token has") as caught:
-        ServiceAccount(POD, folder=account).look(thorough=True)
+        ServiceAccount(POD, folder=account).load(refresh=True)
 
     assert "hunter2" not in str(caught.value)
 
 
 class Tokens:
-    """A source whose n-th look brings `token n`, or fails."""
+    """A loader whose n-th load returns `token n`, or fails."""
 
     def __init__(self) -> None:
-        self.looks: list[bool] = []
+        self.loads: list[bool] = []
         self.context = client_context()
         self.fails = False
 
-    def look(self, *, thorough: bool) -> Access:
-        self.looks.append(thorough)
+    def load(self, *, refresh: bool) -> RestConfig:
+        self.loads.append(refresh)
         if self.fails:
             raise CredentialsError("the plugin failed")
-        return Access(url="", namespace="", authorization=f"token {len(self.looks)}", context=self.context)
+        return RestConfig(url="", namespace="", authorization=f"token {len(self.loads)}", context=self.context)
 
 
 FIRST = "token 0"
 
 
-def login_of(source: Tokens) -> Login:
-    access = Access(url="", namespace="", authorization=FIRST, context=source.context)
-    return Login(source, access=access, tls=Tls(client_context()))
+def login_of(loader: Tokens) -> KubeAuthorization:
+    config = RestConfig(url="", namespace="", authorization=FIRST, context=loader.context)
+    return KubeAuthorization(loader, config=config, tls=Tls(client_context()))
 
 
-def client_of(login: Login, accepted: Callable[[str], bool]) -> tuple[HttpClient, list[str]]:
+def client_of(login: KubeAuthorization, accepted: Callable[[str], bool]) -> tuple[HttpClient, list[str]]:
     seen: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -195,137 +195,139 @@ def everything(authorization: str) -> bool:
     return True
 
 
-async def test_login_looks_again_after_a_minute(mock_clock: trio.testing.MockClock) -> None:
-    source = Tokens()
-    client, seen = client_of(login_of(source), everything)
+async def test_credentials_are_reloaded_after_a_minute(mock_clock: trio.testing.MockClock) -> None:
+    loader = Tokens()
+    client, seen = client_of(login_of(loader), everything)
     for pause in (0, 59, 1, 59, 1):
         mock_clock.jump(pause)
         await client.request("GET", "/")
 
     assert seen == [FIRST, FIRST, "token 1", "token 1", "token 2"]
-    assert source.looks == [False, False]
+    assert loader.loads == [False, False]
 
 
-async def test_many_requests_share_the_look_of_their_minute(mock_clock: trio.testing.MockClock) -> None:
-    source = Tokens()
-    client, _ = client_of(login_of(source), everything)
+async def test_many_requests_share_the_load_of_their_minute(mock_clock: trio.testing.MockClock) -> None:
+    loader = Tokens()
+    client, _ = client_of(login_of(loader), everything)
     mock_clock.jump(60)
     async with trio.open_nursery() as nursery:
         for _ in range(10):
             nursery.start_soon(client.request, "GET", "/")
 
-    assert source.looks == [False]
+    assert loader.loads == [False]
 
 
 async def test_login_that_cannot_be_renewed_goes_on_with_what_it_has(
     mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = Tokens()
-    source.fails = True
-    client, seen = client_of(login_of(source), everything)
+    loader = Tokens()
+    loader.fails = True
+    client, seen = client_of(login_of(loader), everything)
     mock_clock.jump(60)
     await client.request("GET", "/")
 
     assert seen == [FIRST]
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-        "credentials can't be renewed"
+        "failed to reload credentials"
     ]
 
 
-async def test_refused_login_takes_one_thorough_look_and_tries_once_more() -> None:
-    source = Tokens()
-    client, seen = client_of(login_of(source), lambda authorization: authorization == "token 1")
+async def test_refused_login_refreshes_once_and_retries() -> None:
+    loader = Tokens()
+    client, seen = client_of(login_of(loader), lambda authorization: authorization == "token 1")
     reply = await client.request("GET", "/")
 
     assert reply.status == 200
     assert seen == [FIRST, "token 1"]
-    assert source.looks == [True]
+    assert loader.loads == [True]
 
 
 async def test_renewed_tls_context_is_that_of_the_next_connection() -> None:
-    source = Tokens()
+    loader = Tokens()
     tls = Tls(client_context())
-    access = Access(url="", namespace="", authorization=FIRST, context=tls.current)
-    client, _ = client_of(Login(source, access=access, tls=tls), lambda authorization: authorization != FIRST)
+    config = RestConfig(url="", namespace="", authorization=FIRST, context=tls.current)
+    client, _ = client_of(
+        KubeAuthorization(loader, config=config, tls=tls), lambda authorization: authorization != FIRST
+    )
     await client.request("GET", "/")
 
-    assert tls.current is source.context
+    assert tls.current is loader.context
 
 
-async def test_many_refused_requests_share_one_look() -> None:
-    source = Tokens()
-    client, seen = client_of(login_of(source), lambda authorization: authorization != FIRST)
+async def test_many_refused_requests_share_one_refresh() -> None:
+    loader = Tokens()
+    client, seen = client_of(login_of(loader), lambda authorization: authorization != FIRST)
     async with trio.open_nursery() as nursery:
         for _ in range(10):
             nursery.start_soon(client.request, "GET", "/")
 
-    assert source.looks == [True]
+    assert loader.loads == [True]
     assert sorted(seen) == [FIRST] * 10 + ["token 1"] * 10
 
 
-async def test_login_that_is_refused_for_good_looks_every_ten_seconds(mock_clock: trio.testing.MockClock) -> None:
-    source = Tokens()
-    client, _ = client_of(login_of(source), lambda authorization: False)
+async def test_login_that_is_refused_for_good_refreshes_every_ten_seconds(mock_clock: trio.testing.MockClock) -> None:
+    loader = Tokens()
+    client, _ = client_of(login_of(loader), lambda authorization: False)
     for pause in (0, 9, 1, 9):
         mock_clock.jump(pause)
         assert (await client.request("GET", "/")).status == 401
 
-    assert source.looks == [True, True]
+    assert loader.loads == [True, True]
 
 
-async def test_refused_login_that_cannot_be_renewed_is_told() -> None:
-    source = Tokens()
-    source.fails = True
-    client, _ = client_of(login_of(source), lambda authorization: False)
+async def test_refused_login_that_cannot_be_renewed_is_reported() -> None:
+    loader = Tokens()
+    loader.fails = True
+    client, _ = client_of(login_of(loader), lambda authorization: False)
     with pytest.raises(CredentialsError, match="the plugin failed"):
         await client.request("GET", "/")
 
 
 class Hanging(Tokens):
-    """A look hangs until `released`."""
+    """A load hangs until `released`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.looking = threading.Event()
         self.released = threading.Event()
 
-    def look(self, *, thorough: bool) -> Access:
+    def load(self, *, refresh: bool) -> RestConfig:
         self.looking.set()
         self.released.wait()
-        return super().look(thorough=thorough)
+        return super().load(refresh=refresh)
 
 
-async def test_look_that_hangs_is_given_up_after_a_minute(mock_clock: trio.testing.MockClock) -> None:
-    source = Hanging()
-    client, _ = client_of(login_of(source), lambda authorization: False)
+async def test_load_that_hangs_is_given_up_after_a_minute(mock_clock: trio.testing.MockClock) -> None:
+    loader = Hanging()
+    client, _ = client_of(login_of(loader), lambda authorization: False)
 
     async def jump() -> None:
-        await trio.to_thread.run_sync(source.looking.wait)
+        await trio.to_thread.run_sync(loader.looking.wait)
         mock_clock.jump(60)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(jump)
-        with pytest.raises(CredentialsError, match="takes longer than 60 s"):
+        with pytest.raises(CredentialsError, match="took longer than 60 s"):
             await client.request("GET", "/")
-    source.released.set()
+    loader.released.set()
 
 
-async def test_others_go_on_with_what_is_known_during_a_look(mock_clock: trio.testing.MockClock) -> None:
-    source = Hanging()
-    client, seen = client_of(login_of(source), everything)
+async def test_others_go_on_with_what_is_known_during_a_load(mock_clock: trio.testing.MockClock) -> None:
+    loader = Hanging()
+    client, seen = client_of(login_of(loader), everything)
     async with trio.open_nursery() as nursery:
         mock_clock.jump(60)
         nursery.start_soon(client.request, "GET", "/")
-        await trio.to_thread.run_sync(source.looking.wait)
+        await trio.to_thread.run_sync(loader.looking.wait)
         await client.request("GET", "/")
         assert seen == [FIRST]
-        source.released.set()
+        loader.released.set()
 
     assert seen == [FIRST, "token 1"]
 
 
-async def test_late_refusal_of_a_former_token_takes_no_look(mock_clock: trio.testing.MockClock) -> None:
-    source = Tokens()
+async def test_late_refusal_of_a_former_token_causes_no_refresh(mock_clock: trio.testing.MockClock) -> None:
+    loader = Tokens()
     late = trio.Event()
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -333,7 +335,7 @@ async def test_late_refusal_of_a_former_token_takes_no_look(mock_clock: trio.tes
             await late.wait()
         return httpx.Response(401 if request.headers["Authorization"] == FIRST else 200)
 
-    client = HttpClient(httpx.MockTransport(answer), base_url="https://x", authorization=login_of(source))
+    client = HttpClient(httpx.MockTransport(answer), base_url="https://x", authorization=login_of(loader))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(client.request, "GET", "/late")
         await trio.testing.wait_all_tasks_blocked()
@@ -341,4 +343,4 @@ async def test_late_refusal_of_a_former_token_takes_no_look(mock_clock: trio.tes
         mock_clock.jump(10)
         late.set()
 
-    assert source.looks == [True]
+    assert loader.loads == [True]

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from secrets_manager.kube.errors import KubeError, Unreachable
-from secrets_manager.kube.events import REMEMBERED, EventRecorder
+from secrets_manager.kube.events import CACHE_SIZE, EventRecorder
 from secrets_manager.kube.objects import KubeObject, ObjectKey, ObjectReference
 from secrets_manager.kube.resources import Resource
 from secrets_manager.kube.tokenbucket import TokenBucket
@@ -78,7 +78,7 @@ def recorder(server: EventServer) -> EventRecorder:
     )
 
 
-def tell(recorder: EventRecorder, note: str = "made", *, name: str = "db", uid: str = "u1") -> None:
+def record(recorder: EventRecorder, note: str = "made", *, name: str = "db", uid: str = "u1") -> None:
     recorder.record(reference(name, uid), type_="Normal", reason="Synced", action="Sync", note=note)
 
 
@@ -117,8 +117,8 @@ async def test_a_note_is_cut_to_the_bytes_that_the_api_takes_and_stays_text(
     server: EventServer, recorder: EventRecorder, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     await nursery.start(recorder.run)
-    tell(recorder, "ü" * 700 + "x")
-    tell(recorder, "x" + "ü" * 700)
+    record(recorder, "ü" * 700 + "x")
+    record(recorder, "x" + "ü" * 700)
     await trio.sleep(1)
 
     assert [event["note"] for event in server.created] == ["ü" * 512, "x" + "ü" * 511]
@@ -128,7 +128,7 @@ async def test_the_name_of_an_event_is_a_valid_one_for_the_longest_names(
     server: EventServer, recorder: EventRecorder, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     await nursery.start(recorder.run)
-    tell(recorder, name="n" * 235 + "." + "n" * 17)
+    record(recorder, name="n" * 235 + "." + "n" * 17)
     await trio.sleep(1)
 
     assert msgspec.convert(server.created[0]["metadata"], dict[str, str])["name"].startswith("n" * 235 + ".")
@@ -140,7 +140,7 @@ async def test_the_same_thing_again_counts_up_the_series_of_the_first_event(
 ) -> None:
     await nursery.start(recorder.run)
     for _ in range(3):
-        tell(recorder)
+        record(recorder)
         await trio.sleep(300)
 
     name = msgspec.convert(server.created[0]["metadata"], dict[str, str])["name"]
@@ -155,9 +155,9 @@ async def test_after_six_minutes_it_is_an_event_of_its_own(
     server: EventServer, recorder: EventRecorder, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     await nursery.start(recorder.run)
-    tell(recorder)
+    record(recorder)
     await trio.sleep(361)
-    tell(recorder)
+    record(recorder)
     await trio.sleep(1)
 
     assert server.counts == [None, None]
@@ -168,9 +168,9 @@ async def test_what_differs_in_object_type_reason_or_note_is_not_the_same(
     server: EventServer, recorder: EventRecorder, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     await nursery.start(recorder.run)
-    tell(recorder)
-    tell(recorder, uid="u2")
-    tell(recorder, "another note")
+    record(recorder)
+    record(recorder, uid="u2")
+    record(recorder, "another note")
     recorder.record(reference(), type_="Warning", reason="Synced", action="Sync", note="made")
     recorder.record(reference(), type_="Normal", reason="Another", action="Sync", note="made")
     await trio.sleep(1)
@@ -178,31 +178,31 @@ async def test_what_differs_in_object_type_reason_or_note_is_not_the_same(
     assert server.counts == [None] * 5
 
 
-async def test_what_happens_again_before_it_is_told_is_told_at_once_as_a_series(
+async def test_what_happens_again_before_it_is_sent_is_sent_as_a_series(
     server: EventServer, recorder: EventRecorder, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     for _ in range(3):
-        tell(recorder)
+        record(recorder)
     await nursery.start(recorder.run)
     await trio.sleep(1)
 
     assert server.counts == [3]
 
 
-async def test_what_happens_again_while_it_is_told_is_told_afterwards(
+async def test_what_happens_again_while_it_is_sent_is_sent_afterwards(
     server: EventServer, recorder: EventRecorder, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     server.latency = 5.0
     await nursery.start(recorder.run)
-    tell(recorder)
+    record(recorder)
     await trio.sleep(1)
-    tell(recorder)
+    record(recorder)
     await trio.sleep(20)
 
     assert server.counts == [None, 2]
 
 
-async def test_a_storm_is_told_at_a_bounded_rate_and_what_waits_too_long_is_dropped(
+async def test_a_storm_is_sent_at_a_bounded_rate_and_what_waits_too_long_is_dropped(
     server: EventServer,
     recorder: EventRecorder,
     nursery: trio.Nursery,
@@ -212,16 +212,16 @@ async def test_a_storm_is_told_at_a_bounded_rate_and_what_waits_too_long_is_drop
     caplog.set_level(logging.DEBUG, "secrets_manager")
     await nursery.start(recorder.run)
     for number in range(1_000):
-        tell(recorder, f"note {number}")
+        record(recorder, f"note {number}")
     await trio.sleep(60)
 
     assert server.times[:27] == [0.0] * 25 + [0.2, 0.4]
     assert (len(server.created), max(server.times)) == (75, 10.0)
-    assert [record.message for record in caplog.records] == ["events dropped, for they waited too long"]
+    assert [record.message for record in caplog.records] == ["dropped stale events"]
     assert caplog.records[0].__dict__["fields"] == {"count": 925}
     assert server.dropped == [925]
 
-    tell(recorder, "note 999")
+    record(recorder, "note 999")
     await trio.sleep(1)
     assert (len(server.created), server.patched, server.counts[-1]) == (76, [], 2)
 
@@ -230,7 +230,7 @@ async def test_what_happens_again_while_it_waits_is_fresh_again(
     server: EventServer, recorder: EventRecorder, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     for note in ("goes on", "is over", "young", "goes on"):
-        tell(recorder, note)
+        record(recorder, note)
         await trio.sleep(4)
     await nursery.start(recorder.run)
     await trio.sleep(1)
@@ -245,7 +245,7 @@ async def test_a_failure_is_dropped_and_the_next_time_is_an_event_of_its_own(
     await nursery.start(recorder.run)
     for failure in (None, Unreachable("down"), None):
         server.failures += [failure] if failure else []
-        tell(recorder)
+        record(recorder)
         await trio.sleep(1)
 
     assert server.counts == [None, None]
@@ -257,15 +257,15 @@ async def test_recording_is_bounded_in_memory_and_never_fails_though_the_server_
 ) -> None:
     server.latency = float("inf")
     await nursery.start(recorder.run)
-    for number in range(REMEMBERED + 100):
-        tell(recorder, f"note {number}")
+    for number in range(CACHE_SIZE + 100):
+        record(recorder, f"note {number}")
 
-    assert (len(recorder._ongoing), len(recorder._unsent)) == (REMEMBERED, REMEMBERED)
+    assert (len(recorder._cache), len(recorder._pending)) == (CACHE_SIZE, CACHE_SIZE)
     assert sum(server.dropped) == 100
 
 
 def test_a_token_bucket_lets_a_burst_pass_and_then_its_rate() -> None:
     bucket = TokenBucket(rate=2.0, burst=3)
 
-    assert [bucket.take(0.0) for _ in range(5)] == [0.0, 0.0, 0.0, 0.5, 1.0]
-    assert [bucket.take(100.0) for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
+    assert [bucket.reserve(0.0) for _ in range(5)] == [0.0, 0.0, 0.0, 0.5, 1.0]
+    assert [bucket.reserve(100.0) for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]

@@ -44,7 +44,7 @@ def b64(path: Path) -> str:
 
 
 def plugin(folder: Path, status: str) -> Fields:
-    """A login plugin that counts its runs in the file `runs`, and prints `status` with the count filled in."""
+    """A plugin that counts its runs in the file `runs`, and prints `status` with the count filled in."""
     script = folder / "plugin"
     script.write_text(
         f"#!{sys.executable}\n"
@@ -66,7 +66,7 @@ def credential(*, lives_for: timedelta) -> str:
 
 
 def test_token_and_address_and_namespace_are_of_the_context(tmp_path: Path) -> None:
-    access = Kubeconfig(str(write(tmp_path / "config", context={"namespace": "team"}))).look(thorough=True)
+    access = Kubeconfig(str(write(tmp_path / "config", context={"namespace": "team"}))).load(refresh=True)
 
     assert (access.url, access.namespace, access.authorization) == (URL, "team", "Bearer hunter2")
     assert (access.proxy, access.server_name) == ("", "")
@@ -79,7 +79,7 @@ def test_proxy_and_server_name_and_skipped_verification_are_of_the_cluster(tmp_p
         "tls-server-name": "api.example",
         "insecure-skip-tls-verify": True,
     }
-    access = Kubeconfig(str(write(tmp_path / "config", cluster=cluster))).look(thorough=True)
+    access = Kubeconfig(str(write(tmp_path / "config", cluster=cluster))).load(refresh=True)
 
     assert (access.proxy, access.server_name) == ("http://proxy:3128", "api.example")
     assert access.context.verify_mode == ssl.CERT_NONE
@@ -88,7 +88,7 @@ def test_proxy_and_server_name_and_skipped_verification_are_of_the_cluster(tmp_p
 def test_proxy_of_the_environment_is_not_taken_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
 
-    assert Kubeconfig(str(write(tmp_path / "config"))).look(thorough=True).proxy == ""
+    assert Kubeconfig(str(write(tmp_path / "config"))).load(refresh=True).proxy == ""
 
 
 def test_several_files_are_merged_and_paths_are_relative_to_theirs(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_several_files_are_merged_and_paths_are_relative_to_theirs(tmp_path: Pat
     (two / "token").write_text("from-file")
     paths = os.pathsep.join([str(tmp_path / "missing"), str(one / "config"), str(two / "config")])
 
-    access = Kubeconfig(paths, context="far").look(thorough=True)
+    access = Kubeconfig(paths, context="far").load(refresh=True)
 
     assert (access.url, access.authorization) == ("https://far.example", "Bearer from-file")
     assert len(access.context.get_ca_certs()) == 1
@@ -116,18 +116,18 @@ def test_several_files_are_merged_and_paths_are_relative_to_theirs(tmp_path: Pat
 
 def test_login_plugin_runs_once_while_its_token_lives(tmp_path: Path) -> None:
     user = plugin(tmp_path, credential(lives_for=timedelta(hours=1)))
-    source = Kubeconfig(str(write(tmp_path / "config", user=user)))
+    loader = Kubeconfig(str(write(tmp_path / "config", user=user)))
 
-    tokens = [source.look(thorough=thorough).authorization for thorough in (True, False, False, True)]
+    tokens = [loader.load(refresh=refresh).authorization for refresh in (True, False, False, True)]
 
     assert tokens == ["Bearer token-1", "Bearer token-1", "Bearer token-1", "Bearer token-2"]
 
 
 def test_login_plugin_runs_again_when_its_token_is_about_to_expire(tmp_path: Path) -> None:
     user = plugin(tmp_path, credential(lives_for=timedelta(minutes=1)))
-    source = Kubeconfig(str(write(tmp_path / "config", user=user)))
-    first = source.look(thorough=True).authorization
-    second = source.look(thorough=False).authorization
+    loader = Kubeconfig(str(write(tmp_path / "config", user=user)))
+    first = loader.load(refresh=True).authorization
+    second = loader.load(refresh=False).authorization
 
     assert first != second
 
@@ -137,8 +137,8 @@ def test_login_plugin_may_bring_a_client_certificate(tmp_path: Path) -> None:
     status = {"clientCertificateData": certificate.read_text(), "clientKeyData": key.read_text()}
     whole = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}
     config = write(tmp_path / "config", user=plugin(tmp_path, msgspec.json.encode(whole).decode()))
-    source = Kubeconfig(str(config))
-    first, second = source.look(thorough=True), source.look(thorough=False)
+    loader = Kubeconfig(str(config))
+    first, second = loader.load(refresh=True), loader.load(refresh=False)
 
     assert (first.authorization, second.context) == ("", first.context)
 
@@ -146,28 +146,28 @@ def test_login_plugin_may_bring_a_client_certificate(tmp_path: Path) -> None:
 def test_login_plugin_is_not_run_for_a_user_with_a_token(tmp_path: Path) -> None:
     user = plugin(tmp_path, credential(lives_for=timedelta(hours=1))) | {"token": "mine"}
 
-    assert Kubeconfig(str(write(tmp_path / "config", user=user))).look(thorough=True).authorization == "Bearer mine"
+    assert Kubeconfig(str(write(tmp_path / "config", user=user))).load(refresh=True).authorization == "Bearer mine"
     assert not (tmp_path / "runs").exists()
 
 
-def test_client_certificate_that_is_replaced_is_taken_at_the_next_look(tmp_path: Path) -> None:
+def test_client_certificate_that_is_replaced_is_taken_at_the_next_load(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     authority.issue("me")
-    source = Kubeconfig(str(write(tmp_path / "config", user={"client-certificate": "me.crt", "client-key": "me.key"})))
-    looks = [source.look(thorough=True), source.look(thorough=False)]
+    loader = Kubeconfig(str(write(tmp_path / "config", user={"client-certificate": "me.crt", "client-key": "me.key"})))
+    configs = [loader.load(refresh=True), loader.load(refresh=False)]
     authority.issue("me")
-    looks.append(source.look(thorough=False))
+    configs.append(loader.load(refresh=False))
 
-    assert [look.context is looks[0].context for look in looks] == [True, True, False]
+    assert [each.context is configs[0].context for each in configs] == [True, True, False]
 
 
 def failure(config: Path | str, *, context: str = "") -> str:
     """What is wrong with a login, without where it comes from."""
-    source = Kubeconfig(str(config), context=context)
+    loader = Kubeconfig(str(config), context=context)
     with pytest.raises(CredentialsError) as caught:
-        source.look(thorough=True)
+        loader.load(refresh=True)
     assert "hunter2" not in f"{caught.value}{caught.value.__cause__}"
-    return str(caught.value).removeprefix(f"{source} can't be used: ")
+    return str(caught.value).removeprefix(f"{loader} can't be used: ")
 
 
 EMPTY_STATUS = '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {}}'
@@ -176,25 +176,22 @@ EMPTY_STATUS = '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecC
 @pytest.mark.parametrize(
     ("printed", "why"),
     [
-        ("hunter2", "prints something else than an ExecCredential of the version that it was asked for"),
-        ('{"kind": "hunter2"}', "prints something else than an ExecCredential of the version that it was asked for"),
-        ("[]", "prints something else than an ExecCredential of the version that it was asked for"),
-        (
-            EMPTY_STATUS.replace("status", "state"),
-            "prints something else than an ExecCredential of the version that it was asked for",
-        ),
+        ("hunter2", "prints no ExecCredential of the requested version"),
+        ('{"kind": "hunter2"}', "prints no ExecCredential of the requested version"),
+        ("[]", "prints no ExecCredential of the requested version"),
+        (EMPTY_STATUS.replace("status", "state"), "prints no ExecCredential of the requested version"),
         (EMPTY_STATUS, "prints neither a token nor a client certificate with its key"),
-        (EMPTY_STATUS.replace("{}", '{"token": 7}'), "prints something else than an ExecCredential"),
+        (EMPTY_STATUS.replace("{}", '{"token": 7}'), "prints no ExecCredential"),
         (
             EMPTY_STATUS.replace("{}", '{"expirationTimestamp": "hunter2"}'),
-            "prints something else than an ExecCredential",
+            "prints no ExecCredential",
         ),
     ],
 )
-def test_login_plugin_that_prints_no_credential_is_told(printed: str, why: str, tmp_path: Path) -> None:
+def test_login_plugin_that_prints_no_credential_is_reported(printed: str, why: str, tmp_path: Path) -> None:
     config = write(tmp_path / "config", user=plugin(tmp_path, printed))
 
-    assert failure(config) == f"the login plugin ./plugin {why}"
+    assert failure(config) == f"the credential plugin ./plugin {why}"
 
 
 def failing(folder: Path, script: str, **more: object) -> Path:
@@ -210,13 +207,13 @@ def failing(folder: Path, script: str, **more: object) -> Path:
     ("script", "why"),
     [
         ("echo 'Please log in:\nazd login' >&2; exit 3", r"ends with exit code 3: Please log in:\nazd login"),
-        ("exit 1", "ends with exit code 1, and says nothing"),
+        ("exit 1", "ends with exit code 1 and no output"),
         ("printf 'word %0400d' 1 >&2; exit 1", "ends with exit code 1: word…"),
     ],
     ids=["words", "no words", "too many"],
 )
-def test_login_plugin_that_fails_is_told_in_its_own_words(script: str, why: str, tmp_path: Path) -> None:
-    assert failure(failing(tmp_path, script)) == f"the login plugin ./plugin {why}"
+def test_login_plugin_that_fails_is_reported_in_its_own_words(script: str, why: str, tmp_path: Path) -> None:
+    assert failure(failing(tmp_path, script)) == f"the credential plugin ./plugin {why}"
 
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.e30.hunter2"
@@ -235,7 +232,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.e30.hunter2"
 )
 def test_words_of_a_login_plugin_that_may_hold_a_secret_are_withheld(words: str, more: Fields, tmp_path: Path) -> None:
     assert failure(failing(tmp_path, f"echo '{words}' >&2; exit 1", **more)) == (
-        "the login plugin ./plugin ends with exit code 1; its words are withheld: they may hold a secret"
+        "the credential plugin ./plugin ends with exit code 1; its output is withheld: it may contain a secret"
     )
 
 
@@ -249,27 +246,27 @@ def test_words_of_a_login_plugin_may_name_what_is_no_secret(tmp_path: Path) -> N
     ("more", "hint"),
     [({}, "install it, or correct its path"), ({"installHint": "see https://x.example"}, "see https://x.example")],
 )
-def test_login_plugin_that_is_missing_is_told_with_what_to_do(more: Fields, hint: str, tmp_path: Path) -> None:
+def test_login_plugin_that_is_missing_is_reported_with_what_to_do(more: Fields, hint: str, tmp_path: Path) -> None:
     entry: Fields = {"apiVersion": "client.authentication.k8s.io/v1", "command": "kubelogin-that-is-none"}
     config = write(tmp_path / "config", user={"exec": entry | more})
 
-    assert failure(config) == f"the login plugin kubelogin-that-is-none is not there: {hint}"
+    assert failure(config) == f"the credential plugin kubelogin-that-is-none is not there: {hint}"
 
 
-def test_login_plugin_that_can_not_be_run_is_told(tmp_path: Path) -> None:
+def test_login_plugin_that_can_not_be_run_is_reported(tmp_path: Path) -> None:
     config = failing(tmp_path, "exit 0")
     (tmp_path / "plugin").chmod(0o600)
 
-    assert failure(config) == "the login plugin ./plugin can't be run: Permission denied"
+    assert failure(config) == "the credential plugin ./plugin can't be run: Permission denied"
 
 
-def test_login_plugin_without_an_api_version_is_told(tmp_path: Path) -> None:
+def test_login_plugin_without_an_api_version_is_reported(tmp_path: Path) -> None:
     config = write(tmp_path / "config", user={"exec": {"command": "x"}})
 
     assert failure(config) == "exec needs a command and an apiVersion, and env names with values: add them"
 
 
-NO_CONTEXT = "there is no context in it: write one, or name another file by --kubeconfig"
+NO_CONTEXT = "it has no context: add one, or choose another file with --kubeconfig"
 
 
 @pytest.mark.parametrize(
@@ -293,18 +290,18 @@ NO_CONTEXT = "there is no context in it: write one, or name another file by --ku
         (b"contexts: null", NO_CONTEXT),
     ],
 )
-def test_kubeconfig_that_is_none_is_told_without_its_content(content: bytes, why: str, tmp_path: Path) -> None:
+def test_kubeconfig_that_is_none_is_reported_without_its_content(content: bytes, why: str, tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_bytes(content)
 
     assert failure(path, context="c") == why.format(path=path)
 
 
-def test_kubeconfig_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_kubeconfig_that_is_not_there_is_reported(tmp_path: Path) -> None:
     assert failure(f"{tmp_path}/one:{tmp_path}/two") == NO_CONTEXT
 
 
-def test_kubeconfig_that_can_not_be_read_is_told(tmp_path: Path) -> None:
+def test_kubeconfig_that_can_not_be_read_is_reported(tmp_path: Path) -> None:
     assert failure(tmp_path) == f"{tmp_path} can't be read (Is a directory): let this user read it"
 
 
@@ -313,7 +310,7 @@ def test_empty_files_among_several_count_for_nothing(content: str, tmp_path: Pat
     (tmp_path / "empty").write_text(content)
     paths = os.pathsep.join([str(tmp_path / "empty"), str(write(tmp_path / "config")), str(tmp_path / "empty"), ""])
 
-    assert Kubeconfig(paths).look(thorough=True).authorization == "Bearer hunter2"
+    assert Kubeconfig(paths).load(refresh=True).authorization == "Bearer hunter2"
 
 
 def test_of_several_current_contexts_the_first_counts(tmp_path: Path) -> None:
@@ -321,10 +318,10 @@ def test_of_several_current_contexts_the_first_counts(tmp_path: Path) -> None:
     other.write_text('{"current-context": "none"}')
     paths = os.pathsep.join([str(write(tmp_path / "config")), str(other)])
 
-    assert Kubeconfig(paths).look(thorough=True).url == URL
+    assert Kubeconfig(paths).load(refresh=True).url == URL
 
 
-def test_context_that_does_not_exist_is_told_with_those_that_do(tmp_path: Path) -> None:
+def test_context_that_does_not_exist_is_reported_with_those_that_do(tmp_path: Path) -> None:
     config = write(tmp_path / "config")
 
     assert failure(config, context="far") == (
@@ -332,7 +329,7 @@ def test_context_that_does_not_exist_is_told_with_those_that_do(tmp_path: Path) 
     )
 
 
-def test_no_current_context_is_told_with_those_that_are_there(tmp_path: Path) -> None:
+def test_no_current_context_is_reported_with_those_that_are_there(tmp_path: Path) -> None:
     config = write(tmp_path / "config")
     config.write_text(config.read_text().replace('"current-context":"c"', '"current-context":""'))
 
@@ -340,7 +337,7 @@ def test_no_current_context_is_told_with_those_that_are_there(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("kind", "there"), [("user", "u"), ("cluster", "c")])
-def test_context_that_names_what_is_not_there_is_told(kind: str, there: str, tmp_path: Path) -> None:
+def test_context_that_names_what_is_not_there_is_reported(kind: str, there: str, tmp_path: Path) -> None:
     config = write(tmp_path / "config", context={kind: "none"})
 
     assert failure(config) == (
@@ -348,15 +345,15 @@ def test_context_that_names_what_is_not_there_is_told(kind: str, there: str, tmp
     )
 
 
-def test_user_without_credentials_is_told(tmp_path: Path) -> None:
+def test_user_without_credentials_is_reported(tmp_path: Path) -> None:
     assert failure(write(tmp_path / "config", user={})) == (
         "user 'u' has no credentials: give it a token, a tokenFile, a client-certificate with its client-key, "
-        "or a login plugin (exec)"
+        "or a credential plugin (exec)"
     )
 
 
 def test_context_without_a_user_is_anonymous(tmp_path: Path) -> None:
-    access = Kubeconfig(str(write(tmp_path / "config", context={"user": None}))).look(thorough=True)
+    access = Kubeconfig(str(write(tmp_path / "config", context={"user": None}))).load(refresh=True)
 
     assert access.authorization == ""
 
@@ -364,20 +361,20 @@ def test_context_without_a_user_is_anonymous(tmp_path: Path) -> None:
 def test_user_with_a_password_logs_in_with_it(tmp_path: Path) -> None:
     user: Fields = {"username": "me", "password": "pw"}
 
-    assert Kubeconfig(str(write(tmp_path / "config", user=user))).look(thorough=True).authorization == "Basic bWU6cHc="
+    assert Kubeconfig(str(write(tmp_path / "config", user=user))).load(refresh=True).authorization == "Basic bWU6cHc="
 
 
-def test_file_of_a_token_is_read_at_each_look_without_the_space_around_it(tmp_path: Path) -> None:
-    source = Kubeconfig(str(write(tmp_path / "config", user={"tokenFile": "tokens/mine", "token": "older"})))
+def test_file_of_a_token_is_read_at_each_load_without_the_space_around_it(tmp_path: Path) -> None:
+    loader = Kubeconfig(str(write(tmp_path / "config", user={"tokenFile": "tokens/mine", "token": "older"})))
     (tmp_path / "tokens").mkdir()
     (tmp_path / "tokens/mine").write_text("first\n")
-    first = source.look(thorough=True).authorization
+    first = loader.load(refresh=True).authorization
     (tmp_path / "tokens/mine").write_text(" second\r\n")
 
-    assert (first, source.look(thorough=False).authorization) == ("Bearer first", "Bearer second")
+    assert (first, loader.load(refresh=False).authorization) == ("Bearer first", "Bearer second")
 
 
-def test_file_of_a_token_that_is_missing_or_empty_is_told(tmp_path: Path) -> None:
+def test_file_of_a_token_that_is_missing_or_empty_is_reported(tmp_path: Path) -> None:
     config = write(tmp_path / "config", user={"tokenFile": "mine"})
     missing = failure(config)
     (tmp_path / "mine").write_text("\n")
@@ -410,12 +407,12 @@ def test_file_of_a_token_that_is_missing_or_empty_is_told(tmp_path: Path) -> Non
             ),
         ),
     ],
-    ids=["nobody", "null", "user", "uid and groups", "extra"],
+    ids=["no one", "null", "user", "uid and groups", "extra"],
 )
 def test_impersonation_is_sent_as_kubectl_sends_it(
     user: Fields, headers: tuple[tuple[str, str], ...], tmp_path: Path
 ) -> None:
-    access = Kubeconfig(str(write(tmp_path / "config", user={"token": "t"} | user))).look(thorough=True)
+    access = Kubeconfig(str(write(tmp_path / "config", user={"token": "t"} | user))).load(refresh=True)
 
     assert access.impersonation == headers
 
@@ -438,7 +435,7 @@ def test_impersonation_by_what_can_be_no_header_is_refused(tmp_path: Path) -> No
     [
         ({"client-certificate": "none.crt"}, {}, "{folder}/none.crt can't be read (No such file or directory)"),
         ({"client-certificate-data": "YQ=="}, {}, "a client-certificate and its client-key belong together"),
-        ({"client-certificate-data": "a"}, {}, "client-certificate-data is no base64: write it anew"),
+        ({"client-certificate-data": "a"}, {}, "client-certificate-data is not base64: replace it"),
         (
             {"client-certificate-data": "YQ==", "client-key-data": "YQ=="},
             {},
@@ -454,14 +451,14 @@ def test_certificate_that_can_not_be_used_is_named(user: Fields, cluster: Fields
     assert found.startswith(why.format(folder=tmp_path))
 
 
-def test_repr_tells_no_token(tmp_path: Path) -> None:
-    access = Kubeconfig(str(write(tmp_path / "config"))).look(thorough=True)
+def test_repr_shows_no_token(tmp_path: Path) -> None:
+    access = Kubeconfig(str(write(tmp_path / "config"))).load(refresh=True)
 
     assert access.authorization == "Bearer hunter2"
     assert repr(access) == f"Access({URL!r})"
 
 
-def test_entry_that_is_incomplete_is_told_without_its_token(tmp_path: Path) -> None:
+def test_entry_that_is_incomplete_is_reported_without_its_token(tmp_path: Path) -> None:
     entry: Fields = {"name": "oidc", "config": {"client-secret": "hunter2"}}
     config = write(tmp_path / "config", user={"auth-provider": entry})
 
@@ -477,7 +474,7 @@ def test_entry_that_is_incomplete_is_told_without_its_token(tmp_path: Path) -> N
 )
 def test_url_of_another_kind_is_refused(cluster: Fields, message: str, tmp_path: Path) -> None:
     with pytest.raises(CredentialsError, match=message) as caught:
-        Kubeconfig(str(write(tmp_path / "config", cluster=cluster))).look(thorough=True)
+        Kubeconfig(str(write(tmp_path / "config", cluster=cluster))).load(refresh=True)
 
     assert "hunter2" not in str(caught.value)
 
@@ -486,9 +483,9 @@ def test_keys_in_the_kubeconfig_are_not_written_to_a_disk(tmp_path: Path, monkey
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     certificate, key = Authority(tmp_path).issue("me")
     user: Fields = {"client-certificate-data": b64(certificate), "client-key-data": b64(key)}
-    source = Kubeconfig(str(write(tmp_path / "config", user=user)))
+    loader = Kubeconfig(str(write(tmp_path / "config", user=user)))
 
-    assert source.look(thorough=True).context is not source.look(thorough=True).context
+    assert loader.load(refresh=True).context is not loader.load(refresh=True).context
 
 
 async def serve_thing(stream: trio.SSLStream[trio.SocketStream]) -> None:

@@ -15,7 +15,7 @@ from tests.kube.things import THINGS, Thing, thing
 A, B = thing("a", version=1), thing("b", version=2)
 UNREADABLE = {"metadata": {"name": "a", "namespace": "ns", "resourceVersion": "20"}, "colour": 7}
 
-Told = list[tuple[Thing | None, Thing | None]]
+Changes = list[tuple[Thing | None, Thing | None]]
 
 
 @pytest.fixture
@@ -23,22 +23,22 @@ def store() -> Store[Thing]:
     return Store()
 
 
-def reflector_of(client: ScriptedClient, store: Store[Thing], told: Told) -> Reflector[Thing]:
+def reflector_of(client: ScriptedClient, store: Store[Thing], changes: Changes) -> Reflector[Thing]:
     watcher = Watcher(client, THINGS, random=Random(0), namespace="ns", label_selector="team=a")
-    return Reflector(watcher, store=store, on_change=lambda old, new: told.append((old, new)))
+    return Reflector(watcher, store=store, on_change=lambda old, new: changes.append((old, new)))
 
 
-async def test_the_store_follows_the_cluster_and_each_change_is_told(
+async def test_the_store_follows_the_cluster_and_each_change_is_reported(
     store: Store[Thing], nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    changed, told = thing("a", version=4, colour="blue"), Told()
+    changed, changes = thing("a", version=4, colour="blue"), Changes()
     stream = event("MODIFIED", changed) + event("DELETED", thing("b", version=5))
     client = ScriptedClient(lists=[page([A, B], "3")], watches=[[stream, FOREVER]])
 
-    await nursery.start(reflector_of(client, store, told).run)
+    await nursery.start(reflector_of(client, store, changes).run)
     await trio.sleep(1)
 
-    assert told == [(None, A), (None, B), (A, changed), (B, None)]
+    assert changes == [(None, A), (None, B), (A, changed), (B, None)]
     assert list(store) == [changed]
 
 
@@ -56,20 +56,20 @@ async def test_it_is_started_and_synced_once_the_first_full_list_is_in_the_store
     assert reflector.namespace == "ns"
 
 
-async def test_what_is_no_news_is_not_told(
+async def test_what_has_not_changed_is_not_reported(
     store: Store[Thing], nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """The echo of our own write, an event twice, and a second list of the same."""
-    own, told = thing("a", version=4, colour="blue"), Told()
+    own, changes = thing("a", version=4, colour="blue"), Changes()
     stream: list[Step] = [1.0, event("MODIFIED", own), event("MODIFIED", own), event("ERROR", {"code": 410})]
     client = ScriptedClient(lists=[page([A], "3"), page([own], "5")], watches=[stream])
 
-    await nursery.start(reflector_of(client, store, told).run)
+    await nursery.start(reflector_of(client, store, changes).run)
     store.apply(own)
     await trio.sleep(2)
 
     assert client.requests[-1] == ("watch", "5")
-    assert told == [(None, A)]
+    assert changes == [(None, A)]
     assert list(store) == [own]
 
 

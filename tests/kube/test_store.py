@@ -1,7 +1,7 @@
 import pytest
 
 from secrets_manager.kube.objects import ObjectKey
-from secrets_manager.kube.store import REMEMBERED_REMOVALS, Change, Store, is_older
+from secrets_manager.kube.store import MAX_TOMBSTONES, Change, Store, is_older
 from tests.kube.things import Thing, thing
 
 A = ObjectKey("ns", "a")
@@ -44,14 +44,14 @@ def test_versions_that_are_no_numbers_are_only_equal_or_different(store: Store[T
     assert store.remove(A, "0x") is not None
 
 
-def test_an_object_made_anew_replaces_the_old_one(store: Store[Thing]) -> None:
+def test_a_recreated_object_replaces_the_old_one(store: Store[Thing]) -> None:
     old, new = thing("a", version=1, uid="u1"), thing("a", version=3, uid="u2")
     store.apply(old)
 
     assert store.apply(new) == Change(old, new)
 
 
-def test_a_removal_is_told_once(store: Store[Thing]) -> None:
+def test_a_removal_is_reported_once(store: Store[Thing]) -> None:
     known = thing("a", version=1)
     store.apply(known)
 
@@ -60,12 +60,12 @@ def test_a_removal_is_told_once(store: Store[Thing]) -> None:
     assert (store.get(A), len(store)) == (None, 0)
 
 
-def test_an_old_removal_does_not_take_an_object_made_anew(store: Store[Thing]) -> None:
-    anew = thing("a", version=3, uid="u2")
-    store.apply(anew)
+def test_an_old_removal_does_not_take_a_recreated_object(store: Store[Thing]) -> None:
+    recreated = thing("a", version=3, uid="u2")
+    store.apply(recreated)
 
     assert store.remove(A, "2") is None
-    assert store.get(A) == anew
+    assert store.get(A) == recreated
 
 
 def test_an_object_that_leaves_the_selection_by_our_own_write_is_removed_by_its_echo(store: Store[Thing]) -> None:
@@ -102,11 +102,11 @@ def test_a_late_reply_does_not_bring_back_what_was_gone_before_it_was_ever_known
 
 
 def test_the_memory_of_removals_is_bounded(store: Store[Thing]) -> None:
-    for number in range(REMEMBERED_REMOVALS + 10):
+    for number in range(MAX_TOMBSTONES + 10):
         store.remove(ObjectKey("ns", f"n{number}"), "5")
 
-    assert len(store._removed_at) == REMEMBERED_REMOVALS
-    assert ObjectKey("ns", "n9") not in store._removed_at
+    assert len(store._tombstones) == MAX_TOMBSTONES
+    assert ObjectKey("ns", "n9") not in store._tombstones
 
 
 def test_a_removal_that_is_told_again_is_remembered_longest(store: Store[Thing]) -> None:
@@ -133,9 +133,9 @@ def test_a_full_list_tells_what_went_came_and_changed(store: Store[Thing]) -> No
     for obj in (goes, stays, changes):
         store.apply(obj)
 
-    told = store.replace([stays, changed, comes], namespace="", resource_version="7")
+    found = store.replace([stays, changed, comes], namespace="", resource_version="7")
 
-    assert told == [Change(goes, None), Change(changes, changed), Change(None, comes)]
+    assert found == [Change(goes, None), Change(changes, changed), Change(None, comes)]
     assert list(store) == [stays, changed, comes]
 
 
@@ -157,7 +157,7 @@ def test_what_is_to_be_kept_stays_though_it_is_not_in_the_list(store: Store[Thin
 
 
 def test_a_list_is_believed_even_if_its_versions_are_older(store: Store[Thing]) -> None:
-    """A server restored from a backup counts anew; so do objects that are made there afterwards."""
+    """A server restored from a backup counts from an earlier version; so do objects that are made there afterwards."""
     before, restored = thing("a", version=1_000), thing("a", version=400)
     gone = ObjectKey("ns", "gone")
     store.apply(before)
@@ -170,20 +170,20 @@ def test_a_list_is_believed_even_if_its_versions_are_older(store: Store[Thing]) 
 def test_an_index_follows_every_change(store: Store[Thing]) -> None:
     store.apply(thing("a", version=1, colour="red green"))
     store.apply(thing("b", version=2, colour="green"))
-    assert [obj.key.name for obj in store.by("colour", "green")] == ["a", "b"]
+    assert [obj.key.name for obj in store.by_index("colour", "green")] == ["a", "b"]
 
     store.apply(thing("a", version=3, colour="blue blue"))
     store.remove(ObjectKey("ns", "b"), "4")
 
-    assert (store.by("colour", "red"), store.by("colour", "green")) == ([], [])
-    assert store.by("colour", "blue") == [thing("a", version=3, colour="blue blue")]
+    assert (store.by_index("colour", "red"), store.by_index("colour", "green")) == ([], [])
+    assert store.by_index("colour", "blue") == [thing("a", version=3, colour="blue blue")]
     store.replace([], namespace="", resource_version="5")
     assert store._indices["colour"]._keys == {}
 
 
 def test_an_unknown_index_is_a_mistake_of_the_caller(store: Store[Thing]) -> None:
     with pytest.raises(KeyError):
-        store.by("size", "big")
+        store.by_index("size", "big")
 
 
 def test_the_store_may_change_while_it_is_gone_through(store: Store[Thing]) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from secrets_manager.kube.warning import warnings_in
+from secrets_manager.kube.warning import parse_warnings
 
 PEM = "tls: failed to find any PEM data in certificate input"
 
@@ -21,4 +21,4 @@ PEM = "tls: failed to find any PEM data in certificate input"
     ],
 )
 def test_what_a_server_warns_of(headers: list[str], warnings: list[str]) -> None:
-    assert warnings_in(headers) == warnings
+    assert parse_warnings(headers) == warnings

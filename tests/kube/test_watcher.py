@@ -11,10 +11,10 @@ from secrets_manager.kube.errors import (
     Forbidden,
     KubeError,
     NotFound,
-    Silent,
+    ResponseTooLarge,
     Throttled,
-    TooLarge,
     Unreachable,
+    WatchTimedOut,
 )
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.page import Page
@@ -28,14 +28,14 @@ X = ObjectKey("ns", "x")
 
 
 class Recorder:
-    """A sink that writes down what it is told."""
+    """A sink that records its events."""
 
     def __init__(self) -> None:
         self.reports: list[tuple[object, ...]] = []
         self.first_deletion = trio.Event()
 
-    def relisted(self, objects: Sequence[Thing], *, refused: Collection[ObjectKey], resource_version: str) -> None:
-        self.reports.append(("relisted", list(objects), list(refused), resource_version))
+    def relisted(self, objects: Sequence[Thing], *, undecodable: Collection[ObjectKey], resource_version: str) -> None:
+        self.reports.append(("relisted", list(objects), list(undecodable), resource_version))
 
     def applied(self, obj: Thing) -> None:
         self.reports.append(("applied", obj))
@@ -81,7 +81,7 @@ async def test_a_page_is_reported_at_once_and_all_pages_as_one_list(autojump_clo
     assert reports == [("applied", A), ("applied", B), ("relisted", [A, B, C], [X], "9")]
 
 
-async def test_a_list_whose_continue_token_expires_is_begun_anew_at_once(autojump_clock: MockClock) -> None:
+async def test_a_list_whose_continue_token_expires_is_started_over_at_once(autojump_clock: MockClock) -> None:
     client, reports = await play(lists=[page([A], "9", "more"), expired(), page([A, B], "12")])
 
     assert client.requests == [("list", ""), ("list", "more"), ("list", ""), ("watch", "12")]
@@ -89,8 +89,8 @@ async def test_a_list_whose_continue_token_expires_is_begun_anew_at_once(autojum
     assert reports == [("applied", A), ("relisted", [A, B], [], "12")]
 
 
-def too_large() -> TooLarge:
-    return TooLarge("the reply is longer than 16777216 bytes")
+def too_large() -> ResponseTooLarge:
+    return ResponseTooLarge("the reply is longer than 16777216 bytes")
 
 
 async def test_a_page_that_is_too_large_is_asked_for_with_half_as_many_and_the_next_with_one_more(
@@ -287,11 +287,11 @@ async def test_a_line_that_is_no_event_leads_to_a_new_list_after_a_while(
     assert client.pauses == [0, 0.6, 0]
 
 
-def silent() -> Silent:
-    return Silent("nothing came for 90 s")
+def silent() -> WatchTimedOut:
+    return WatchTimedOut("no data for 90 s")
 
 
-async def test_a_silent_watch_is_watched_anew_at_once_from_the_last_version(autojump_clock: MockClock) -> None:
+async def test_a_silent_watch_is_restarted_at_once_from_the_last_version(autojump_clock: MockClock) -> None:
     client, reports = await play(lists=[page([A], "9")], watches=[[bookmark(11), 90.0, silent()]])
 
     assert client.requests == [("list", ""), ("watch", "9"), ("watch", "11")]
@@ -299,7 +299,7 @@ async def test_a_silent_watch_is_watched_anew_at_once_from_the_last_version(auto
     assert reports == [("relisted", [A], [], "9")]
 
 
-async def test_watch_after_watch_that_is_silent_is_watched_anew_at_once_each_time(autojump_clock: MockClock) -> None:
+async def test_watch_after_watch_that_is_silent_is_restarted_at_once_each_time(autojump_clock: MockClock) -> None:
     client, _ = await play(lists=[page([A], "9")], watches=[[90.0, silent()]] * 5, seconds=600)
 
     assert client.pauses == [0, 90, 90, 90, 90, 90]
@@ -319,7 +319,7 @@ async def test_silence_is_no_failure_of_the_server_and_is_said_once_until_a_watc
 
     assert len(client.requests) == 5
     assert watcher.problem == ""
-    assert lines(caplog) == [(logging.INFO, "watch is silent, watching anew")] * 2
+    assert lines(caplog) == [(logging.INFO, "watch timed out, restarting")] * 2
 
 
 async def test_a_watch_that_the_server_does_not_end_is_ended_when_its_time_is_over(autojump_clock: MockClock) -> None:
@@ -366,14 +366,14 @@ async def test_a_list_that_is_refused_is_tried_again_and_said_once_for_each_reas
 
     assert client.pauses == [0.6, 1.2, 2.4, 4.8, 0]
     assert lines(caplog) == [
-        (logging.WARNING, "watch fails"),
-        (logging.WARNING, "watch fails"),
-        (logging.INFO, "watch works again"),
+        (logging.WARNING, "failed to watch"),
+        (logging.WARNING, "failed to watch"),
+        (logging.INFO, "watch recovered"),
     ]
     assert reports == [("relisted", [A], [], "9")]
 
 
-async def test_the_problem_is_told_while_there_is_one(autojump_clock: MockClock) -> None:
+async def test_the_problem_is_reported_while_there_is_one(autojump_clock: MockClock) -> None:
     client = ScriptedClient(lists=[Unreachable("no connection"), page([A], "9")])
     watcher = watcher_of(client)
     async with trio.open_nursery() as nursery:
@@ -396,7 +396,7 @@ async def test_an_object_that_cannot_be_decoded_is_left_out_and_said_once_until_
     _, reports = await play(lists=[page([A], "9", "", [X])], watches=[[*stream, FOREVER]])
 
     assert reports == [("relisted", [A], [X], "9"), ("applied", readable), ("deleted", X, "20")]
-    assert lines(caplog) == [(logging.WARNING, "object can't be decoded and is left out")] * 2
+    assert lines(caplog) == [(logging.WARNING, "failed to decode object, skipping it")] * 2
 
 
 async def test_an_object_that_is_gone_and_comes_again_unreadable_is_said_again(
@@ -404,4 +404,4 @@ async def test_an_object_that_is_gone_and_comes_again_unreadable_is_said_again(
 ) -> None:
     await play(lists=[page([], "9", "", [X]), page([], "10"), page([], "11", "", [X])], watches=[expired(), expired()])
 
-    assert lines(caplog) == [(logging.WARNING, "object can't be decoded and is left out")] * 2
+    assert lines(caplog) == [(logging.WARNING, "failed to decode object, skipping it")] * 2

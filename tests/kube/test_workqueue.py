@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from secrets_manager.backoff import Backoff
-from secrets_manager.kube.workqueue import PASSED, Item, Priority, WorkQueue
+from secrets_manager.kube.workqueue import MAX_PASSES, Item, Priority, WorkQueue
 from secrets_manager.metrics import QueueMetrics
 from secrets_manager.schedule import Schedule
 
@@ -26,7 +26,7 @@ async def take_all(queue: WorkQueue[str]) -> list[str]:
     """Take what is there now, one after the other."""
     taken: list[str] = []
     while queue:
-        async with queue.take() as (key, _):
+        async with queue.get() as (key, _):
             taken.append(key)
     return taken
 
@@ -47,7 +47,7 @@ async def test_a_key_added_twice_is_worked_on_once(queue: WorkQueue[str]) -> Non
 
 async def test_a_key_added_while_it_is_worked_on_comes_again_afterwards(queue: WorkQueue[str]) -> None:
     queue.add("a")
-    async with queue.take() as (key, _):
+    async with queue.get() as (key, _):
         queue.add(key)
         queue.add(key)
         assert repr(queue) == "<WorkQueue 0 urgent, 0 routine, 0 background, 1 in progress, 1 again, 0 delayed>"
@@ -60,7 +60,7 @@ async def test_a_hot_key_waits_behind_all_others_each_time(queue: WorkQueue[str]
         queue.add(key)
     taken: list[str] = []
     for _ in range(9):
-        async with queue.take() as (key, _):
+        async with queue.get() as (key, _):
             taken.append(key)
             queue.add("hot")  # it changes all the time
             queue.add(key)
@@ -73,7 +73,7 @@ async def test_no_key_is_given_to_two_takers_at_once(queue: WorkQueue[str], auto
     seen: list[list[str]] = []
 
     async def work() -> None:
-        async with queue.take() as (key, _):
+        async with queue.get() as (key, _):
             working.append(key)
             seen.append(sorted(working))
             await trio.sleep(1)
@@ -93,7 +93,7 @@ async def test_takers_wait_for_keys(queue: WorkQueue[str], autojump_clock: MockC
     taken: list[tuple[str, float]] = []
 
     async def work() -> None:
-        async with queue.take() as (key, _):
+        async with queue.get() as (key, _):
             taken.append((key, trio.current_time()))
 
     start = trio.current_time()
@@ -111,7 +111,7 @@ async def test_two_takers_that_are_woken_for_one_key_do_not_both_get_one(queue: 
     taken: list[str] = []
 
     async def work() -> None:
-        async with queue.take() as (key, _):
+        async with queue.get() as (key, _):
             taken.append(key)
 
     async with trio.open_nursery() as nursery:
@@ -135,25 +135,25 @@ async def test_the_priorities_go_one_before_the_other(queue: WorkQueue[str]) -> 
 async def test_routine_is_not_starved_by_urgent(queue: WorkQueue[str]) -> None:
     for key in ("r1", "r2"):
         queue.add(key, Priority.ROUTINE)
-    count = 3 * PASSED
+    count = 3 * MAX_PASSES
     for number in range(count):
         queue.add(f"u{number}")
 
     taken = await take_all(queue)
 
-    assert [taken.index("r1"), taken.index("r2")] == [PASSED, 2 * PASSED + 1]
+    assert [taken.index("r1"), taken.index("r2")] == [MAX_PASSES, 2 * MAX_PASSES + 1]
     assert [key for key in taken if key.startswith("u")] == [f"u{number}" for number in range(count)]
 
 
 async def test_background_is_starved_by_neither(queue: WorkQueue[str]) -> None:
     queue.add("background", Priority.BACKGROUND)
-    for number in range(2 * PASSED**2):
+    for number in range(2 * MAX_PASSES**2):
         queue.add(f"u{number}")
         queue.add(f"r{number}", Priority.ROUTINE)
 
     taken = await take_all(queue)
 
-    assert taken.index("background") == PASSED**2
+    assert taken.index("background") == MAX_PASSES**2
 
 
 async def test_a_routine_key_that_becomes_urgent_moves_up_and_does_not_move_back(queue: WorkQueue[str]) -> None:
@@ -168,7 +168,7 @@ async def test_a_routine_key_that_becomes_urgent_moves_up_and_does_not_move_back
 async def test_a_taker_learns_at_which_priority_the_key_waited(queue: WorkQueue[str]) -> None:
     for priority in Priority:
         queue.add(priority.name, priority)
-        async with queue.take() as item:
+        async with queue.get() as item:
             assert item == Item(priority.name, priority)
 
 
@@ -182,25 +182,25 @@ async def test_a_taker_learns_at_which_priority_the_key_waited(queue: WorkQueue[
         ([Priority.BACKGROUND, Priority.URGENT], True, True, True),
     ],
 )
-async def test_it_tells_whether_keys_wait_at_a_priority_or_a_more_urgent_one(
+async def test_has_waiting_sees_keys_at_a_priority_or_a_more_urgent_one(
     queue: WorkQueue[str], waiting: list[Priority], *, urgent: bool, routine: bool, background: bool
 ) -> None:
     for priority in waiting:
         queue.add(priority.name, priority)
 
-    assert [queue.waits_at(priority) for priority in Priority] == [urgent, routine, background]
+    assert [queue.has_waiting(priority) for priority in Priority] == [urgent, routine, background]
 
     await take_all(queue)
-    assert not queue.waits_at(Priority.BACKGROUND)
+    assert not queue.has_waiting(Priority.BACKGROUND)
 
 
 async def test_a_key_that_is_worked_on_or_delayed_does_not_wait(queue: WorkQueue[str]) -> None:
     queue.add_after("delayed", 1, Priority.URGENT)
     queue.add("a")
-    async with queue.take():
+    async with queue.get():
         queue.add("a")
-        assert not queue.waits_at(Priority.BACKGROUND)
-    assert queue.waits_at(Priority.URGENT)
+        assert not queue.has_waiting(Priority.BACKGROUND)
+    assert queue.has_waiting(Priority.URGENT)
 
 
 async def test_work_that_is_cancelled_waits_at_the_priority_at_which_it_was_taken(
@@ -208,15 +208,15 @@ async def test_work_that_is_cancelled_waits_at_the_priority_at_which_it_was_take
 ) -> None:
     queue.add("a", Priority.BACKGROUND)
     with trio.move_on_after(1):
-        async with queue.take():
+        async with queue.get():
             await trio.sleep_forever()
 
-    assert (queue.waits_at(Priority.ROUTINE), queue.waits_at(Priority.BACKGROUND)) == (False, True)
+    assert (queue.has_waiting(Priority.ROUTINE), queue.has_waiting(Priority.BACKGROUND)) == (False, True)
 
 
 async def test_a_key_added_again_keeps_the_most_urgent_priority_it_was_given(queue: WorkQueue[str]) -> None:
     queue.add("a")
-    async with queue.take() as (key, _):
+    async with queue.get() as (key, _):
         queue.add(key, Priority.URGENT)
         queue.add(key, Priority.ROUTINE)
 
@@ -226,7 +226,7 @@ async def test_a_key_added_again_keeps_the_most_urgent_priority_it_was_given(que
 async def test_work_that_is_cancelled_is_to_be_done_again(queue: WorkQueue[str], autojump_clock: MockClock) -> None:
     queue.add("a", Priority.ROUTINE)
     with trio.move_on_after(1):
-        async with queue.take():
+        async with queue.get():
             await trio.sleep_forever()
 
     assert repr(queue) == "<WorkQueue 0 urgent, 1 routine, 0 background, 0 in progress, 0 again, 0 delayed>"
@@ -235,7 +235,7 @@ async def test_work_that_is_cancelled_is_to_be_done_again(queue: WorkQueue[str],
 async def test_work_that_fails_is_to_be_done_again(queue: WorkQueue[str]) -> None:
     queue.add("a")
     with pytest.raises(ValueError, match="broken"):
-        async with queue.take():
+        async with queue.get():
             raise ValueError("broken")
 
     assert await take_all(queue) == ["a"]
@@ -245,7 +245,7 @@ async def test_a_taker_that_is_cancelled_while_it_waits_takes_nothing(
     queue: WorkQueue[str], autojump_clock: MockClock
 ) -> None:
     with trio.move_on_after(1):
-        async with queue.take():
+        async with queue.get():
             pytest.fail("there was nothing to take")
     queue.add("a")
 
@@ -256,7 +256,7 @@ async def test_a_taker_woken_and_cancelled_at_one_moment_loses_no_key(queue: Wor
     async with trio.open_nursery() as nursery:
 
         async def work() -> None:
-            async with queue.take():
+            async with queue.get():
                 await trio.sleep_forever()
 
         nursery.start_soon(work)
@@ -272,7 +272,7 @@ async def test_a_busy_taker_lets_others_have_a_turn(queue: WorkQueue[str]) -> No
 
     async def take_two(name: str) -> None:
         for _ in range(2):
-            async with queue.take():
+            async with queue.get():
                 turns.append(name)
 
     for key in "abcd":
@@ -294,7 +294,7 @@ async def test_delayed_keys_come_at_their_time(
 
     came: list[tuple[str, float]] = []
     for _ in range(3):
-        async with queue.take() as (key, _):
+        async with queue.get() as (key, _):
             came.append((key, trio.current_time() - start))
 
     assert came == [("now", 0), ("soon", 10), ("late", 50)]
@@ -308,7 +308,7 @@ async def test_the_timer_hears_of_a_key_that_comes_before_the_one_it_waits_for(
     queue.add_after("late", 50)
     await trio.sleep(5)
     queue.add_after("soon", 10)
-    async with queue.take() as (key, _):
+    async with queue.get() as (key, _):
         assert (key, trio.current_time() - start) == ("soon", 15)
 
 
@@ -333,7 +333,7 @@ async def test_a_key_waits_for_a_time_of_its_own_at_each_priority(
     queue.add_after("a", 30, Priority.BACKGROUND)
     taken: list[tuple[Item[str], float]] = []
     for _ in range(2):
-        async with queue.take() as item:
+        async with queue.get() as item:
             taken.append((item, trio.current_time() - start))
 
     assert taken == [(Item("a", Priority.BACKGROUND), 10), (Item("a", Priority.ROUTINE), 20)]
@@ -347,7 +347,7 @@ async def test_a_delayed_key_that_waits_already_at_another_priority_is_taken_onc
     queue.add_after("a", 1, Priority.BACKGROUND)
     queue.add_after("a", 2, Priority.ROUTINE)
     await trio.sleep(3)
-    async with queue.take() as item:
+    async with queue.get() as item:
         assert item == Item("a", Priority.ROUTINE)
 
     assert len(queue) == 0
@@ -363,11 +363,11 @@ async def test_the_earlier_of_two_delays_wins_and_counts_once(
         queue.add_after("a", delay)
     assert repr(queue) == "<WorkQueue 0 urgent, 0 routine, 0 background, 0 in progress, 0 again, 1 delayed>"
 
-    async with queue.take():
+    async with queue.get():
         assert trio.current_time() - start == 5
 
     with trio.move_on_after(1_000) as waiting:
-        async with queue.take():
+        async with queue.get():
             pytest.fail("came twice")
     assert waiting.cancelled_caught
 
@@ -378,12 +378,12 @@ async def test_failures_of_a_key_wait_longer_and_longer_until_it_is_forgotten(
     await nursery.start(queue.run)
     assert [queue.add_rate_limited("a") for _ in range(4)] == [1, 2, 4, 8]
     assert queue.add_rate_limited("b") == 1
-    assert (queue.failures("a"), queue.failures("b"), queue.failures("c")) == (4, 1, 0)
+    assert (queue.num_requeues("a"), queue.num_requeues("b"), queue.num_requeues("c")) == (4, 1, 0)
 
     queue.forget("a")
     queue.forget("never failed")
 
-    assert (queue.failures("a"), queue.add_rate_limited("a")) == (0, 1)
+    assert (queue.num_requeues("a"), queue.add_rate_limited("a")) == (0, 1)
 
 
 async def test_failures_at_one_priority_delay_nothing_at_another(
@@ -394,13 +394,13 @@ async def test_failures_at_one_priority_delay_nothing_at_another(
     for _ in range(4):
         queue.add_rate_limited("a", Priority.BACKGROUND)
     assert queue.add_rate_limited("a") == 1
-    assert (queue.failures("a"), queue.failures("a", Priority.BACKGROUND)) == (1, 4)
+    assert (queue.num_requeues("a"), queue.num_requeues("a", Priority.BACKGROUND)) == (1, 4)
 
     queue.forget("a")
-    assert (queue.failures("a"), queue.failures("a", Priority.BACKGROUND)) == (0, 4)
+    assert (queue.num_requeues("a"), queue.num_requeues("a", Priority.BACKGROUND)) == (0, 4)
     queue.forget("a", Priority.BACKGROUND)
-    assert queue.failures("a", Priority.BACKGROUND) == 0
-    async with queue.take() as item:
+    assert queue.num_requeues("a", Priority.BACKGROUND) == 0
+    async with queue.get() as item:
         assert (item.priority, trio.current_time() - start) == (Priority.ROUTINE, 1)
 
 
@@ -431,15 +431,15 @@ async def test_a_first_retry_comes_as_soon_as_the_backoff_says(registry: Collect
 
 
 async def test_the_age_of_the_oldest_work_is_known(queue: WorkQueue[str], autojump_clock: MockClock) -> None:
-    assert queue.oldest_in_progress() == 0
+    assert queue.longest_running() == 0
     queue.add("old")
-    async with queue.take():
+    async with queue.get():
         await trio.sleep(7)
         queue.add("young")
-        async with queue.take():
+        async with queue.get():
             await trio.sleep(2)
-            assert (queue.oldest_in_progress(), queue.all_in_progress()) == (9, 11)
-    assert (queue.oldest_in_progress(), queue.all_in_progress()) == (0, 0)
+            assert (queue.longest_running(), queue.unfinished_work()) == (9, 11)
+    assert (queue.longest_running(), queue.unfinished_work()) == (0, 0)
 
 
 async def test_the_life_of_keys_is_counted_as_client_go_counts_it(
@@ -451,14 +451,14 @@ async def test_the_life_of_keys_is_counted_as_client_go_counts_it(
     await trio.sleep(2)
     queue.add("a", Priority.URGENT)  # waits already, since two seconds
     for _ in range(2):
-        async with queue.take() as (key, _):
+        async with queue.get() as (key, _):
             await trio.sleep(3)
             if key == "b":
                 queue.add(key)
                 queue.add(key)  # comes again, but once
-    async with queue.take():
+    async with queue.get():
         queue.add_rate_limited("c")  # is added a second later
-    async with queue.take():
+    async with queue.get():
         pass
 
     def sample(name: str) -> float | None:

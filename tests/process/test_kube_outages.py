@@ -37,7 +37,7 @@ def test_a_restart_of_the_api_server_is_survived_and_what_changed_meanwhile_arri
 
         own_control_plane.apiserver.kill()
         here.write("app", k="second")
-        wait_until(lambda: "watch fails" in here.program.output.read_text())
+        wait_until(lambda: "failed to watch" in here.program.output.read_text())
         own_control_plane.start_apiserver()
         here.define("more", {"k": here.write("more", k="third") + "#k"})
 
@@ -251,7 +251,7 @@ def test_a_token_that_is_replaced_and_dies_is_replaced_in_the_program_too(
         for number in range(1, 4):
             place.write("app", k=f"value-{number}")
             place.wait_for("app", {"k": f"value-{number}"})
-        assert "tried again" not in program.output.read_text()
+        assert "retrying" not in program.output.read_text()
 
 
 def token_of_ten_minutes(cluster: ControlPlane, namespace: str, *, bound_to: str) -> str:

@@ -25,4 +25,4 @@ def test_fifty_owned_secrets_of_a_mebibyte_each_do_not_keep_the_program_from_bei
         here.define("app", {"k": here.write("app", k="first") + "#k"})
 
         here.wait_for("app", {"k": "first"})
-        assert "watch fails" not in here.program.output.read_text()
+        assert "failed to watch" not in here.program.output.read_text()

@@ -216,7 +216,7 @@ class World:
 
     async def _work(self) -> None:
         while True:
-            async with self._queue.take() as (one, _):
+            async with self._queue.get() as (one, _):
                 sources = self.uses.get(one)
                 if sources is not None:
                     results = await self._sources.documents(one, sources)

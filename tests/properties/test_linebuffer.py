@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secrets_manager.kube.errors import MalformedReply
+from secrets_manager.kube.errors import MalformedResponse
 from secrets_manager.kube.watchstream import LineBuffer
 
 TEXTS = st.lists(st.binary(max_size=12).map(lambda text: text.replace(b"\n", b"")), max_size=8)
@@ -30,14 +30,14 @@ def test_the_lines_are_the_same_however_the_stream_is_cut(texts: list[bytes], re
 def test_only_a_line_beyond_the_bound_is_refused_however_it_is_cut(
     *, length: int, sizes: list[int], ended: bool
 ) -> None:
-    buffer = LineBuffer(longest_line=20)
+    buffer = LineBuffer(max_line=20)
 
     def feed() -> None:
         for chunk in chunks_of(b"short\n" * 9 + b"x" * length + b"\n" * ended, sizes):
             buffer.feed(chunk)
 
     if length > 20:
-        with pytest.raises(MalformedReply):
+        with pytest.raises(MalformedResponse):
             feed()
     else:
         feed()

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from secrets_manager.controller.redaction import LONG, WITHHELD, redacted
-from secrets_manager.kube.refusal import LONGEST_TEXT, error_of
+from secrets_manager.kube.status import MAX_MESSAGE, error_from_status
 
 Form = Callable[[str], str]
 
@@ -67,24 +67,24 @@ sentences = st.lists(st.sampled_from(words), min_size=2, max_size=8).map(" ".joi
 def told(message: str, *data: str) -> str:
     """What is told of a refusal of a Secret that holds this data."""
     body = msgspec.json.encode({"kind": "Status", "reason": "Invalid", "message": message})
-    error = error_of(422, httpx.Headers(), body, request="PATCH /x")
+    error = error_from_status(422, httpx.Headers(), body, request="PATCH /x")
     return str(redacted(error, [value.encode() for value in data]))
 
 
 @given(before=sentences, value=values, form=forms, after=sentences)
 def test_a_message_with_a_value_in_any_form_is_withheld(before: str, value: str, form: Form, after: str) -> None:
     message = f"{before} {form(value)} {after}"
-    assume(len(message) <= LONGEST_TEXT)
+    assume(len(message) <= MAX_MESSAGE)
 
     assert told(message, value) == f"PATCH /x: 422 Invalid ({WITHHELD})"
 
 
-@given(value=long_values, form=st.just(str) | forms, length=st.integers(0, LONGEST_TEXT - 2))
+@given(value=long_values, form=st.just(str) | forms, length=st.integers(0, MAX_MESSAGE - 2))
 def test_a_value_that_is_cut_at_the_longest_text_is_not_told_by_its_beginning(
     value: str, form: Form, length: int
 ) -> None:
     head = "x" * length
-    text = told(f"{head} {form(value)} {'and so on ' * LONGEST_TEXT}", value)
+    text = told(f"{head} {form(value)} {'and so on ' * MAX_MESSAGE}", value)
 
     rest = text.removeprefix(f"PATCH /x: 422 Invalid: {head}").strip(" …")
     shown = re.sub(r"\\(U.{8}|u.{4}|x..|.)", "?", rest)  # each escape is one character of the value

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from secrets_manager.kube.errors import Expired, Forbidden, KubeError, ServerFailed, Unreachable
+from secrets_manager.kube.errors import Expired, Forbidden, KubeError, ServerError, Unreachable
 from secrets_manager.kube.objects import KubeObject, ObjectKey
 from secrets_manager.kube.page import Page
 from secrets_manager.kube.reflector import Reflector
@@ -29,7 +29,7 @@ T = TypeVar("T", bound=KubeObject)
 
 ERRORS: dict[str, KubeError] = {
     "unreachable": Unreachable("no connection"),
-    "failed": ServerFailed("trouble", code=500),
+    "failed": ServerError("trouble", code=500),
     "forbidden": Forbidden("no", code=403),
     "expired": Expired("too old", code=410),
 }
@@ -57,15 +57,15 @@ class Server:
         self.version += 1
         uid = known.metadata.uid if known else f"u{self.version}"
         self.things[name] = new = thing(name, version=self.version, colour=colour, uid=uid)
-        self._tell("MODIFIED" if known else "ADDED", new)
+        self._notify("MODIFIED" if known else "ADDED", new)
         return new
 
     def delete(self, name: str) -> None:
         if gone := self.things.pop(name, None):
             self.version += 1
-            self._tell("DELETED", thing(name, version=self.version, uid=gone.metadata.uid))
+            self._notify("DELETED", thing(name, version=self.version, uid=gone.metadata.uid))
 
-    def _tell(self, type_: str, obj: Thing) -> None:
+    def _notify(self, type_: str, obj: Thing) -> None:
         self.history.append((self.version, event(type_, obj)))
         self._changed.set()
         self._changed = trio.Event()
@@ -100,7 +100,7 @@ class Server:
         namespace: str = "",
         label_selector: str = "",
         resource_version: str,
-        seconds: float,
+        timeout_seconds: float,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         await trio.sleep(0.1)
         fault = self._next_fault()
@@ -143,7 +143,7 @@ SECONDS = st.sampled_from([0.0, 0.1, 1.0, 20.0])
 
 
 class Change(NamedTuple):
-    """Somebody puts or deletes a thing, or we write one and learn of it after the latency; then comes a pause."""
+    """Others put or delete a thing, or we write one and learn of it after the latency; then comes a pause."""
 
     kind: str
     name: str
@@ -163,19 +163,19 @@ class Cluster:
     def __init__(self, faults: list[Fault]) -> None:
         self.server = Server(faults)
         self.store = Store[Thing](indices={"colour": lambda obj: [obj.colour]})
-        self.told: dict[ObjectKey, Thing] = {}
+        self.cache: dict[ObjectKey, Thing] = {}
         watcher = Watcher(self.server, THINGS, random=Random(0))
-        self.reflector = Reflector(watcher, store=self.store, on_change=self._tell)
+        self.reflector = Reflector(watcher, store=self.store, on_change=self._notify)
 
-    def _tell(self, old: Thing | None, new: Thing | None) -> None:
+    def _notify(self, old: Thing | None, new: Thing | None) -> None:
         """Keep a copy by the changes alone; each must begin where the one before it ended."""
         some = old or new
         assert some is not None
-        assert self.told.get(some.key) == old
+        assert self.cache.get(some.key) == old
         if new:
-            self.told[new.key] = new
+            self.cache[new.key] = new
         else:
-            del self.told[some.key]
+            del self.cache[some.key]
 
     async def change(self, changes: list[Change], nursery: trio.Nursery) -> None:
         for number, (kind, name, latency, pause) in enumerate(changes):
@@ -190,7 +190,7 @@ class Cluster:
     async def _reply(self, written: Thing, latency: float) -> None:
         await trio.sleep(latency)
         if change := self.store.apply(written):
-            self._tell(*change)
+            self._notify(*change)
 
 
 @given(FAULTS, CHANGES)
@@ -205,8 +205,8 @@ def test_in_the_end_the_store_equals_the_server(faults: list[Fault], changes: li
 
         expected = {obj.key: obj for obj in cluster.server.things.values()}
         assert {obj.key: obj for obj in cluster.store} == expected
-        assert cluster.told == expected
-        assert all(cluster.store.by("colour", obj.colour) == [obj] for obj in expected.values())
+        assert cluster.cache == expected
+        assert all(cluster.store.by_index("colour", obj.colour) == [obj] for obj in expected.values())
         assert cluster.reflector.problem == ""
 
     trio.run(main, clock=MockClock(autojump_threshold=0))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from secrets_manager.kube.workqueue import PASSED, Item, Priority, WorkQueue
+from secrets_manager.kube.workqueue import MAX_PASSES, Item, Priority, WorkQueue
 from secrets_manager.metrics import QueueMetrics
 
 KEYS = st.sampled_from("abcd")
@@ -43,7 +43,7 @@ class Model:
         self.dirty[key] = min(priority, self.dirty.get(key, priority))
 
     def take(self, item: Item[str]) -> None:
-        assert self.ready.get(item.key) == item.priority, "nothing was to be done for it at that, or somebody holds it"
+        assert self.ready.get(item.key) == item.priority, "nothing was to be done for it at that, or it is processed"
         del self.dirty[item.key]
         self.in_progress.append(item)
 
@@ -66,7 +66,7 @@ class Run:
             await self.make(call)
             assert len(self.queue) == len(self.model.ready)
             most_urgent = min(self.model.ready.values(), default=None)
-            assert [self.queue.waits_at(each) for each in Priority] == [
+            assert [self.queue.has_waiting(each) for each in Priority] == [
                 most_urgent is not None and most_urgent <= each for each in Priority
             ]
         await self.finish()
@@ -89,7 +89,7 @@ class Run:
                 await self.wait(seconds)
 
     async def take(self) -> None:
-        taking = self.queue.take()
+        taking = self.queue.get()
         self.model.take(await taking.__aenter__())
         self.held.append(taking)
 
@@ -139,7 +139,7 @@ def test_each_priority_keeps_its_order_and_gets_its_share(adds: list[tuple[int, 
             queue.add(key, priority)
         taken: list[int] = []
         while queue:
-            async with queue.take() as (key, _):
+            async with queue.get() as (key, _):
                 taken.append(key)
         return taken
 
@@ -152,7 +152,7 @@ def test_each_priority_keeps_its_order_and_gets_its_share(adds: list[tuple[int, 
     for priority in Priority:
         added = list(dict.fromkeys(key for key, given in adds if given is priority and priority_of[key] is priority))
         assert [key for key in taken if priority_of[key] is priority] == added
-        longest = PASSED**priority + (
+        longest = MAX_PASSES**priority + (
             1 if priority is Priority.BACKGROUND else 0
         )  # routine's turn may come just before it
         for number, place in enumerate(

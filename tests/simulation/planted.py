@@ -27,7 +27,7 @@ from secrets_manager.controller.secret_writer import SecretWriter
 from secrets_manager.controller.source_table import Entry, SourceTable
 from secrets_manager.controller.sources import Sources
 from secrets_manager.kube import lease, store, watcher
-from secrets_manager.kube.client import Count, KubeClient, uncounted
+from secrets_manager.kube.client import KubeClient, RequestCounter, no_count
 from secrets_manager.kube.lease import LeaderElector, LeaseSpec
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.workqueue import Priority, WorkQueue
@@ -87,7 +87,7 @@ def _not_afresh(sources: Sources, key: ObjectKey, used: frozenset[Source], *, pe
 
 
 def _lost_while_in_progress(queue: WorkQueue[ObjectKey], key: ObjectKey, priority: Priority = Priority.URGENT) -> None:
-    if key not in queue._in_progress:
+    if key not in queue._processing:
         queue._put(key, priority)
 
 
@@ -131,9 +131,11 @@ def _of_what_was_read(error: Unavailable) -> Unavailable:
 _client = KubeClient.__init__
 
 
-def _patient(client: KubeClient, http: HttpClient, *, silence: float = 0.0, count: Count = uncounted) -> None:
-    del silence
-    _client(client, http, silence=inf, count=count)
+def _patient(
+    client: KubeClient, http: HttpClient, *, read_timeout: float = 0.0, count: RequestCounter = no_count
+) -> None:
+    del read_timeout
+    _client(client, http, read_timeout=inf, count=count)
 
 
 def _replaced(owner: object, name: str, by: object) -> Plant:
@@ -162,8 +164,8 @@ PLANTED: Mapping[str, Plant] = {
     "a late reply counts as news": _replaced(store, "is_older", _never_older),
     "a fight has no pace": _replaced(secret_keeper, "step", _always_writes),
     "the finalizer of the original stays": _replaced(Reconciler, "_released", _not_released),
-    "wall clocks are trusted": _replaced(LeaderElector, "_may_take", _trusts_wall_clocks),
-    "a term does not end the work": _replaced(lease, "term_until", _endless_term),
+    "wall clocks are trusted": _replaced(LeaderElector, "_can_acquire", _trusts_wall_clocks),
+    "a term does not end the work": _replaced(lease, "strict_deadline", _endless_term),
     "a token is used beyond its end": _replaced(TokenKeeper, "_living", _though_expired),
     "a changed definition is not read afresh": _replaced(Sources, "use", _not_afresh),
     "a key is lost that is added while in progress": _replaced(WorkQueue, "add", _lost_while_in_progress),

@@ -24,7 +24,7 @@ from secrets_manager.config import Config, ControllerConfig, VaultConfig
 from secrets_manager.controller.controller import Controller
 from secrets_manager.controller.leadership import elector
 from secrets_manager.kube.client import open_client
-from secrets_manager.kube.lease import Elector, LeadershipLost, Unopposed
+from secrets_manager.kube.lease import AlwaysLeader, Elector, LeadershipLost
 from secrets_manager.liveness import Liveness
 from secrets_manager.metrics import BackendMetrics, ControllerMetrics, VaultMetrics
 from tests.doubles.kube_transport import DOUBLE, virtual_time
@@ -48,7 +48,7 @@ class Replica:
         self.clock_skew = 0.0
         self.registry = CollectorRegistry()
         self.liveness = Liveness(lambda: "")
-        self.leader: Elector = Unopposed()
+        self.leader: Elector = AlwaysLeader()
         self.controller: Controller | None = None
         self.ending = True
         """Whether the process ends or has ended."""
@@ -143,7 +143,7 @@ class Replica:
                 clock=self._clock,
             )
             leader = self.leader
-            self.liveness = liveness = Liveness(lambda: leader.expired)
+            self.liveness = liveness = Liveness(leader.check)
             async with trio.open_nursery() as process:
                 process.start_soon(liveness.supervise, "the upkeep of the backend", backend.maintain)
                 process.start_soon(liveness.supervise, "the watch", controller.watches.run)

@@ -61,8 +61,8 @@ class Controller:
         self._queue = WorkQueue[ObjectKey](metrics=metrics.queue, random=random)
         metrics.queue.follow(
             depth=self._queue.__len__,
-            unfinished=self._queue.all_in_progress,
-            longest=self._queue.oldest_in_progress,
+            unfinished=self._queue.unfinished_work,
+            longest=self._queue.longest_running,
         )
         self.watches = Watches(
             client,
@@ -133,7 +133,7 @@ class Controller:
     def _secret_changed(self, old: CurrentSecret | None, new: CurrentSecret | None) -> None:
         for secret in (old, new):
             for uid in owner_of(secret) if secret is not None else ():
-                for definition in self.watches.definitions.by(BY_UID, uid):
+                for definition in self.watches.definitions.by_index(BY_UID, uid):
                     if definition.key.namespace not in self._config.exclude_namespaces:
                         self._queue.add(definition.key, Priority.URGENT)
 

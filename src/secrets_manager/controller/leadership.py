@@ -12,7 +12,7 @@ from hashlib import sha256
 from secrets_manager.config import Config, ControllerConfig
 from secrets_manager.controller.definition import GROUP
 from secrets_manager.kube.client import KubeClient
-from secrets_manager.kube.lease import Elector, LeaderElector, Unopposed
+from secrets_manager.kube.lease import AlwaysLeader, Elector, LeaderElector
 from secrets_manager.kube.objects import ObjectKey
 
 _NAME_OF_THE_ORIGINAL = "5ac9a181"
@@ -36,6 +36,6 @@ def elector(
 ) -> Elector:
     """Who decides when this process works. `namespace` is the Lease's unless the configuration names another."""
     if not config.lease.enabled:
-        return Unopposed()
+        return AlwaysLeader()
     key = ObjectKey(config.lease.namespace or namespace, lease_name(config.controller.name))
-    return LeaderElector(client.apart(), key, config.lease, identity=identity, random=random, clock=clock)
+    return LeaderElector(client.with_own_throttle(), key, config.lease, identity=identity, random=random, clock=clock)

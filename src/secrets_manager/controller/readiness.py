@@ -1,56 +1,56 @@
-"""What the watches say about being ready, one line for each namespace.
+"""Derive readiness from the informers, one line for each namespace.
 
-    pending    a first full list is under way
-    refused    it can't be had, and is tried again: no right, no such kind, no answer
-    listed     both kinds were listed once: it stays that, whatever becomes of the watches
+    pending   the first full list is in progress
+    failing   the list fails and is retried: forbidden, no such kind, no response
+    synced    both kinds were listed once; this never changes back
 
-The process is ready once nothing is pending and a namespace is listed. So one that is refused has a line, and is no
-reason to be not ready while there is another one.
+The process is ready once no namespace is pending and one is synced. A failing namespace has a line, but does not make
+the process unready while another one is synced.
 """
 
 from collections.abc import Sequence
 from typing import Protocol
 
 
-class Follower(Protocol):
-    """Follows one kind in one namespace."""
+class Informer(Protocol):
+    """An informer of one kind in one namespace."""
 
     @property
     def namespace(self) -> str: ...
 
     @property
-    def listed(self) -> bool:
+    def has_synced(self) -> bool:
         """Whether there was a full list."""
         ...
 
     @property
     def problem(self) -> str:
-        """Why the cluster's present state isn't known just now; empty while all is well."""
+        """Why the watch fails; empty while it works."""
         ...
 
 
-Followers = Sequence[Follower]
-"""Those of one namespace."""
+Informers = Sequence[Informer]
+"""The informers of a namespace."""
 
 
-def unsynced(namespaces: Sequence[Followers]) -> list[str]:
-    """Why the process is not ready, a line each; empty once it is."""
+def unsynced(namespaces: Sequence[Informers]) -> list[str]:
+    """Return why the process is not ready, one line each; empty once it is."""
     pending = [
-        f"the first list of {followers[0].namespace or 'all namespaces'} is under way"
-        for followers in namespaces
-        if not _listed(followers) and not _problems(followers)
+        f"the first list of {informers[0].namespace or 'all namespaces'} is in progress"
+        for informers in namespaces
+        if not _has_synced(informers) and not _problems(informers)
     ]
-    return pending if pending or any(map(_listed, namespaces)) else ["no namespace can be watched"]
+    return pending if pending or any(map(_has_synced, namespaces)) else ["no namespace can be watched"]
 
 
-def unwatched(namespaces: Sequence[Followers]) -> list[str]:
-    """What can't be watched just now, with the reason, a line each."""
-    return [problem for followers in namespaces for problem in _problems(followers)]
+def unwatched(namespaces: Sequence[Informers]) -> list[str]:
+    """Return what can't be watched, with the reason, one line each."""
+    return [problem for informers in namespaces for problem in _problems(informers)]
 
 
-def _listed(followers: Followers) -> bool:
-    return all(follower.listed for follower in followers)
+def _has_synced(informers: Informers) -> bool:
+    return all(informer.has_synced for informer in informers)
 
 
-def _problems(followers: Followers) -> list[str]:
-    return [follower.problem for follower in followers if follower.problem]
+def _problems(informers: Informers) -> list[str]:
+    return [informer.problem for informer in informers if informer.problem]

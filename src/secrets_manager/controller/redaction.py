@@ -20,7 +20,7 @@ from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
 from secrets_manager.kube.errors import ApiError, KubeError
-from secrets_manager.kube.refusal import REASONS
+from secrets_manager.kube.status import REASONS
 
 WITHHELD = "the server's message is withheld: it may quote a value"
 LONG, TELLING = 4, 16
@@ -48,7 +48,7 @@ _CUT = "…"
 
 def redacted(error: E, values: Iterable[bytes]) -> E:
     """The error, without the server's words where they may quote one of these values."""
-    words = error.words if isinstance(error, ApiError) else str(error)
+    words = error.server_message if isinstance(error, ApiError) else str(error)
     if not may_quote(words, values):
         return error
     if not isinstance(error, ApiError):

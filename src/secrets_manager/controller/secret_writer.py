@@ -20,7 +20,7 @@ from secrets_manager.controller.ownership import OF_DEFINITION, Claim, claim, de
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.redaction import WITHHELD, may_quote, redacted
 from secrets_manager.controller.secret import SECRETS, CurrentSecret
-from secrets_manager.kube.client import KubeClient, Warn
+from secrets_manager.kube.client import KubeClient, WarningHandler
 from secrets_manager.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, KubeError, NotFound
 from secrets_manager.kube.objects import KubeObject, ObjectKey
 from secrets_manager.kube.resources import Resource
@@ -100,7 +100,7 @@ class SecretWriter:
         The one that it had last is read where the store lacks it: others may have taken its label away.
         Raises: KubeError where a retry can help.
         """
-        owned = self._secrets.by(OF_DEFINITION, str(definition.key))
+        owned = self._secrets.by_index(OF_DEFINITION, str(definition.key))
         former = ObjectKey(definition.metadata.namespace, definition.status.secret_name)
         if former.name not in ("", desired.name) and all(secret.key != former for secret in owned):
             found = await self._look(definition, former)
@@ -135,7 +135,7 @@ class SecretWriter:
                 before = decision.current
             warnings: list[str] = []
             try:
-                current, wrote = await self._perform(decision, warn=warnings.append), True
+                current, wrote = await self._perform(decision, on_warning=warnings.append), True
                 if current is not None:
                     return Reply(current, right, wrote, _told(warnings, desired))
             except (AlreadyExists, Conflict):
@@ -150,13 +150,17 @@ class SecretWriter:
             decision = following
         raise Overtaken(f"Secret {key.name}: others change it faster than it can be written")
 
-    async def _perform(self, decision: Create | Patch | Delete, *, warn: Warn | None = None) -> CurrentSecret | None:
+    async def _perform(
+        self, decision: Create | Patch | Delete, *, on_warning: WarningHandler | None = None
+    ) -> CurrentSecret | None:
         """One write; what stands there after it."""
         match decision:
             case Create(secret):
-                return self._made(await self._client.create(SECRETS, secret.metadata.namespace, secret, warn=warn))
+                return self._made(
+                    await self._client.create(SECRETS, secret.metadata.namespace, secret, on_warning=on_warning)
+                )
             case Patch(current, body):
-                return self._made(await self._client.patch(SECRETS, current.key, body, warn=warn))
+                return self._made(await self._client.patch(SECRETS, current.key, body, on_warning=on_warning))
             case Delete(current):
                 meta = current.metadata
                 await self._client.delete(SECRETS, current.key, uid=meta.uid, resource_version=meta.resource_version)

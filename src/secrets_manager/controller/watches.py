@@ -48,7 +48,7 @@ class Watches:
             )
             self._reflectors.append(pair)
             for reflector in pair:
-                metrics.watch(reflector.kind, reflector.namespace, up=reflector.up)
+                metrics.watch(reflector.kind, reflector.namespace, up=reflector.is_up)
 
     async def run(self) -> None:
         """Follow the cluster until cancelled. Nothing is written, so a standby does it too."""

@@ -42,11 +42,11 @@ class Worker:
     async def run(self) -> NoReturn:
         """Take names and work on them until cancelled."""
         while True:
-            async with self._queue.take() as (key, priority):
+            async with self._queue.get() as (key, priority):
                 has_waited = priority is STATUS or self._statuses.is_pending(key)
                 if priority is not STATUS:
                     await self._guard("reconcile", key, Priority.ROUTINE, self._reconcile)
-                if has_waited or not self._queue.waits_at(Priority.ROUTINE):
+                if has_waited or not self._queue.has_waiting(Priority.ROUTINE):
                     await self._guard("status write", key, STATUS, self._write_status)
                 elif self._statuses.is_pending(key):
                     self._queue.add(key, STATUS)

@@ -1,13 +1,11 @@
-"""The requests to the Kubernetes API that this program makes, each with its answer decoded or its failure translated.
+"""A client for the Kubernetes API: typed requests, decoded responses, translated errors.
 
-One method is one request; nothing is repeated here, for only the caller knows whether that is safe. Whatever fails
-is a KubeError that names method and path, never a body. Responses are read whole, within a deadline; a watch streams
-for minutes, and is judged by the silence between two chunks.
-An API server sends a bookmark about once a minute, so a watch that brings nothing for longer has lost its connection.
+One method is one request. Nothing is retried here: only the caller knows whether that is safe. Every failure is a
+KubeError that names method and path, never a body. Responses are read whole, within a deadline. A watch streams for
+minutes and has a read timeout: an API server sends a bookmark about once a minute, so silence means a lost connection.
 
-A server that sheds load (Priority and Fairness) says so in front of its API, with 429 and no Status: that is meant for
-the whole client, so no request is made before the time that it asks for, and then they go one by one (kube/hold.py). A
-429 with a Status speaks of one request alone.
+API Priority and Fairness rejects a request with 429 and no Status. This holds for the whole client: it sends nothing
+until the Retry-After has passed, then paces its requests (kube/throttle.py). A 429 with a Status concerns one request.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -20,15 +18,22 @@ import msgspec
 import trio
 
 from secrets_manager.kube.credentials import Cluster
-from secrets_manager.kube.errors import ApiError, MalformedReply, Silent, Throttled, TooLarge, Unreachable
-from secrets_manager.kube.hold import Hold
-from secrets_manager.kube.objects import LARGEST_OBJECT, KubeObject, ObjectKey, Wire
+from secrets_manager.kube.errors import (
+    ApiError,
+    MalformedResponse,
+    ResponseTooLarge,
+    Throttled,
+    Unreachable,
+    WatchTimedOut,
+)
+from secrets_manager.kube.objects import MAX_OBJECT_BYTES, KubeObject, ObjectKey, Wire
 from secrets_manager.kube.page import Page, decode_page
-from secrets_manager.kube.refusal import error_of
 from secrets_manager.kube.resources import Resource
-from secrets_manager.kube.warning import warnings_in
+from secrets_manager.kube.status import error_from_status
+from secrets_manager.kube.throttle import Throttle
+from secrets_manager.kube.warning import parse_warnings
+from secrets_manager.net import errors as http_errors
 from secrets_manager.net.client import HttpClient, Response
-from secrets_manager.net.errors import HttpError, MalformedResponse, ResponseTooLarge, TimedOut
 from secrets_manager.net.transport import Transport
 
 T = TypeVar("T", bound=KubeObject)
@@ -37,23 +42,23 @@ FIELD_MANAGER = "secrets-manager"
 USER_AGENT = f"secrets-manager/{version('secrets-manager')}"
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
-SILENCE = 90.0
-"""Seconds without a byte after which a watch is given up: one and a half times what lies between two bookmarks."""
-LARGEST_REFUSAL = 1024 * 1024
-"""Bytes that are read of an answer that denies a watch."""
-NO_ANSWER = "<error>"
-"""client-go's word in place of a status."""
+WATCH_READ_TIMEOUT = 90.0
+"""Seconds without a byte after which a watch fails: one and a half times the interval of bookmarks."""
+MAX_ERROR_BODY = 1024 * 1024
+"""Bytes that are read of the response to a failed watch."""
+NO_STATUS = "<error>"
+"""client-go's label value for a request without a response."""
 
-Count = Callable[[str, str], None]
-"""Called for each request with its method, and its status or NO_ANSWER. Sent again with a new token, it stays one."""
-
-
-def uncounted(method: str, code: str) -> None:
-    """For whom nobody counts."""
+RequestCounter = Callable[[str, str], None]
+"""Called once for each request, with its method and its status or NO_STATUS."""
 
 
-Warn = Callable[[str], None]
-"""Is called with each warning of an answer; see kube/warning.py."""
+def no_count(method: str, code: str) -> None:
+    """Count nothing."""
+
+
+WarningHandler = Callable[[str], None]
+"""Called with each warning of a response; see kube/warning.py."""
 
 
 class _Preconditions(Wire, frozen=True):
@@ -69,7 +74,7 @@ class _DeleteOptions(Wire, frozen=True, omit_defaults=False):
 
 
 class _Kind(Wire, frozen=True):
-    """What the answer to a deletion has at least, be it the object or a Status."""
+    """The response to a deletion: the object or a Status."""
 
     kind: str
 
@@ -78,23 +83,25 @@ _kind_decoder = msgspec.json.Decoder(_Kind)
 
 
 class KubeClient:
-    """Speaks with one API server.
+    """A client of one API server. Every method raises KubeError; see kube/errors.py.
 
-    `silence` is in seconds: how long a watch may bring nothing. `count` is called when an answer has begun, or there
-    will be none.
-
-    Raises: KubeError, from every method; see kube/errors.py for what each kind means.
+    Args:
+        http: Sends the requests.
+        read_timeout: Seconds that a watch may receive nothing.
+        count: Called when the head of a response has come, or the request has failed.
     """
 
-    def __init__(self, http: HttpClient, *, silence: float = SILENCE, count: Count = uncounted) -> None:
+    def __init__(
+        self, http: HttpClient, *, read_timeout: float = WATCH_READ_TIMEOUT, count: RequestCounter = no_count
+    ) -> None:
         self._http = http
-        self._silence = silence
+        self._read_timeout = read_timeout
         self._count = count
-        self._hold = Hold()
+        self._throttle = Throttle()
 
-    def apart(self) -> "KubeClient":
-        """The same, for calls that don't wait when the others are told to."""
-        return KubeClient(self._http, silence=self._silence, count=self._count)
+    def with_own_throttle(self) -> "KubeClient":
+        """Return a client that does not wait while this one is throttled."""
+        return KubeClient(self._http, read_timeout=self._read_timeout, count=self._count)
 
     async def list_page(
         self,
@@ -105,15 +112,17 @@ class KubeClient:
         limit: int = 500,
         continue_token: str = "",
     ) -> Page[T]:
-        """Read the first page of a list, or the next one by the former's `continue_token`: all from one snapshot.
+        """Return the first page of a list, or the page after `continue_token`, of the same snapshot.
 
-        Raises: Expired for a token that is too old: begin anew. TooLarge: ask for fewer, by the same token.
+        Raises:
+            Expired: The token is too old: start the list over.
+            ResponseTooLarge: Retry with a smaller `limit` and the same token.
         """
         path = resource.path(namespace)
         query = {"limit": str(limit), "labelSelector": label_selector, "continue": continue_token}
-        answer = await self._call("GET", path, query=query)
-        with _decoding(f"GET {path}"):
-            return await decode_page(resource, answer.body)
+        response = await self._request("GET", path, query=query)
+        with _translating_decode_errors(f"GET {path}"):
+            return await decode_page(resource, response.body)
 
     @asynccontextmanager
     async def watch(
@@ -123,31 +132,34 @@ class KubeClient:
         namespace: str = "",
         label_selector: str = "",
         resource_version: str,
-        seconds: float,
+        timeout_seconds: float,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Stream what happens after `resource_version`, for about so many seconds: one JSON object a line.
+        """Stream the events after `resource_version`: one JSON object per line, in chunks of any size.
 
-        The chunks are cut anywhere. What fails while they are read is raised inside the block, and leaves it as a
-        KubeError. Raises: Expired for a version that is too old: list again. Silent if nothing comes for too long.
+        The server ends the stream after about `timeout_seconds`. Errors while reading are raised inside the block.
+
+        Raises:
+            Expired: The version is too old: list again.
+            WatchTimedOut: Nothing came within the read timeout.
         """
         path = resource.path(namespace)
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
-            "timeoutSeconds": f"{seconds:.0f}",
+            "timeoutSeconds": f"{timeout_seconds:.0f}",
             "resourceVersion": resource_version,
             "labelSelector": label_selector,
         }
-        await self._turn()
-        with _reaching(f"watch of {path}"):
+        await self._throttle_request()
+        with _translating_http_errors(f"watch of {path}"):
             async with self._stream(path, query) as chunks:
                 try:
                     yield chunks
-                except TimedOut:
-                    raise Silent(f"watch of {path}: nothing came for {self._silence:g} s") from None
+                except http_errors.TimedOut:
+                    raise WatchTimedOut(f"watch of {path}: no data for {self._read_timeout:g} s") from None
 
     async def get(self, resource: Resource[T], key: ObjectKey) -> T:
-        return await self._call_for(resource, "GET", resource.path(key.namespace, key.name))
+        return await self._request_object(resource, "GET", resource.path(key.namespace, key.name))
 
     async def create(
         self,
@@ -155,14 +167,22 @@ class KubeClient:
         namespace: str,
         body: msgspec.Struct | Mapping[str, object],
         *,
-        warn: Warn | None = None,
+        on_warning: WarningHandler | None = None,
     ) -> T:
-        """Make the object that `body` is. Raises: AlreadyExists; also after a reply that was lost."""
-        return await self._call_for(resource, "POST", resource.path(namespace), body=body, warn=warn)
+        """Create an object.
+
+        Raises:
+            AlreadyExists: Also when an earlier attempt succeeded and its response was lost.
+        """
+        return await self._request_object(resource, "POST", resource.path(namespace), body=body, on_warning=on_warning)
 
     async def replace(self, resource: Resource[T], key: ObjectKey, body: msgspec.Struct) -> T:
-        """Put `body` in the place of what is there. Raises: Conflict if that is not at the body's resourceVersion."""
-        return await self._call_for(resource, "PUT", resource.path(key.namespace, key.name), body=body)
+        """Replace an object.
+
+        Raises:
+            Conflict: The object is not at the resourceVersion of `body`.
+        """
+        return await self._request_object(resource, "PUT", resource.path(key.namespace, key.name), body=body)
 
     async def patch(
         self,
@@ -171,27 +191,32 @@ class KubeClient:
         body: msgspec.Struct | Mapping[str, object],
         *,
         subresource: str = "",
-        warn: Warn | None = None,
+        on_warning: WarningHandler | None = None,
     ) -> T:
-        """Merge `body` into what is there (RFC 7396): null takes a field away, a list is replaced whole.
+        """Apply a JSON merge patch (RFC 7396): null removes a field, a list is replaced whole.
 
-        Raises: Conflict if the body has a `metadata.resourceVersion` and the object is at another one.
+        Raises:
+            Conflict: `body` has a `metadata.resourceVersion`, and the object is at another one.
         """
         path = resource.path(key.namespace, key.name, subresource)
-        return await self._call_for(resource, "PATCH", path, body=body, content_type=MERGE_PATCH, warn=warn)
+        return await self._request_object(
+            resource, "PATCH", path, body=body, content_type=MERGE_PATCH, on_warning=on_warning
+        )
 
     async def delete(self, resource: Resource[T], key: ObjectKey, *, uid: str, resource_version: str = "") -> None:
-        """Delete the object if it is still that one, and still at that version if one is given; what it owns follows.
+        """Delete an object with uid and, if given, resourceVersion as preconditions. Its dependents follow.
 
-        Raises: Conflict if it is not; NotFound if there is none.
+        Raises:
+            Conflict: A precondition failed.
+            NotFound: There is no such object.
         """
         options = _DeleteOptions(preconditions=_Preconditions(uid=uid, resource_version=resource_version))
         path = resource.path(key.namespace, key.name)
-        answer = await self._call("DELETE", path, content=msgspec.json.encode(options))
-        with _decoding(f"DELETE {path}"):
-            _kind_decoder.decode(answer.body)
+        response = await self._request("DELETE", path, content=msgspec.json.encode(options))
+        with _translating_decode_errors(f"DELETE {path}"):
+            _kind_decoder.decode(response.body)
 
-    async def _call_for(
+    async def _request_object(
         self,
         resource: Resource[T],
         method: str,
@@ -199,18 +224,18 @@ class KubeClient:
         *,
         body: msgspec.Struct | Mapping[str, object] | None = None,
         content_type: str = JSON,
-        warn: Warn | None = None,
+        on_warning: WarningHandler | None = None,
     ) -> T:
         content = b"" if body is None else msgspec.json.encode(body)
         query = {"fieldManager": FIELD_MANAGER} if content else {}
-        answer = await self._call(method, path, query=query, content=content, content_type=content_type)
-        if warn is not None:
-            for warning in warnings_in(answer.headers.get_list("Warning")):
-                warn(warning)
-        with _decoding(f"{method} {path}"):
-            return resource.decode(answer.body)
+        response = await self._request(method, path, query=query, content=content, content_type=content_type)
+        if on_warning is not None:
+            for warning in parse_warnings(response.headers.get_list("Warning")):
+                on_warning(warning)
+        with _translating_decode_errors(f"{method} {path}"):
+            return resource.decode(response.body)
 
-    async def _call(
+    async def _request(
         self,
         method: str,
         path: str,
@@ -220,76 +245,82 @@ class KubeClient:
         content_type: str = JSON,
     ) -> Response:
         headers = {"Content-Type": content_type} if content else {}
-        await self._turn()
-        with _reaching(f"{method} {path}"), self._counting(method):
-            answer = await self._http.request(method, path, query=_given(query or {}), content=content, headers=headers)
-        self._count(method, str(answer.status))
-        if not answer.is_success:
-            raise self._noted(error_of(answer.status, answer.headers, answer.body, request=f"{method} {path}"))
-        return answer
+        await self._throttle_request()
+        with _translating_http_errors(f"{method} {path}"), self._count_failures(method):
+            response = await self._http.request(
+                method, path, query=_without_empty(query or {}), content=content, headers=headers
+            )
+        self._count(method, str(response.status))
+        if not response.is_success:
+            raise self._note_throttling(
+                error_from_status(response.status, response.headers, response.body, request=f"{method} {path}")
+            )
+        return response
 
-    async def _turn(self) -> None:
-        """Wait while the server sheds load, and then for a turn."""
-        turn = self._hold.turn(trio.current_time())
-        while trio.current_time() < turn:
-            await trio.sleep_until(turn)
-            if self._hold.overtaken(turn):
-                turn = self._hold.turn(trio.current_time())
+    async def _throttle_request(self) -> None:
+        """Wait until the throttle lets the request go."""
+        slot = self._throttle.reserve(trio.current_time())
+        while trio.current_time() < slot:
+            await trio.sleep_until(slot)
+            if self._throttle.is_stale(slot):
+                slot = self._throttle.reserve(trio.current_time())
 
-    def _noted(self, error: ApiError) -> ApiError:
-        """The error, of which the requests to come know if it concerns them too."""
+    def _note_throttling(self, error: ApiError) -> ApiError:
+        """Throttle later requests if the error concerns the whole client. Returns the error."""
         if isinstance(error, Throttled) and not error.reason:
-            self._hold.shed(trio.current_time(), retry_after=error.retry_after)
+            self._throttle.back_off(trio.current_time(), retry_after=error.retry_after)
         return error
 
     @contextmanager
-    def _counting(self, method: str) -> Iterator[None]:
-        """Count a request that gets no answer."""
+    def _count_failures(self, method: str) -> Iterator[None]:
+        """Count a request that gets no response."""
         try:
             yield
-        except HttpError:
-            self._count(method, NO_ANSWER)
+        except http_errors.HttpError:
+            self._count(method, NO_STATUS)
             raise
 
     @asynccontextmanager
     async def _stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Send a request, and wait for the head of its answer, which comes at once when all is well."""
+        """Send a watch request and wait for the head of its response."""
         async with AsyncExitStack() as stack:
-            with self._counting("GET"):
-                answer = await stack.enter_async_context(
-                    self._http.stream("GET", path, query=_given(query), silence=self._silence)
+            with self._count_failures("GET"):
+                response = await stack.enter_async_context(
+                    self._http.stream("GET", path, query=_without_empty(query), silence=self._read_timeout)
                 )
-                body = b"" if answer.is_success else await answer.read(max_body=LARGEST_REFUSAL)
-            self._count("GET", str(answer.status))
-            if not answer.is_success:
-                raise self._noted(error_of(answer.status, answer.headers, body, request=f"watch of {path}"))
-            yield answer.chunks
+                body = b"" if response.is_success else await response.read(max_body=MAX_ERROR_BODY)
+            self._count("GET", str(response.status))
+            if not response.is_success:
+                raise self._note_throttling(
+                    error_from_status(response.status, response.headers, body, request=f"watch of {path}")
+                )
+            yield response.chunks
 
 
-def _given(query: Mapping[str, str]) -> dict[str, str]:
+def _without_empty(query: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in query.items() if value}
 
 
 @contextmanager
-def _reaching(request: str) -> Iterator[None]:
-    """Translate what the HTTP client raises."""
+def _translating_http_errors(request: str) -> Iterator[None]:
+    """Translate errors of the HTTP client."""
     try:
         yield
-    except ResponseTooLarge as error:
-        raise TooLarge(f"{request}: {error}") from None
-    except MalformedResponse as error:
-        raise MalformedReply(f"{request}: {error}") from None
-    except HttpError as error:
+    except http_errors.ResponseTooLarge as error:
+        raise ResponseTooLarge(f"{request}: {error}") from None
+    except http_errors.MalformedResponse as error:
+        raise MalformedResponse(f"{request}: {error}") from None
+    except http_errors.HttpError as error:
         raise Unreachable(f"{request}: {error}") from None
 
 
 @contextmanager
-def _decoding(request: str) -> Iterator[None]:
-    """Translate what msgspec raises, without its text: the body may hold a Secret."""
+def _translating_decode_errors(request: str) -> Iterator[None]:
+    """Translate errors of msgspec, without their text: the body may hold a Secret."""
     try:
         yield
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise MalformedReply(f"{request}: the answer is not what the API promises") from None
+        raise MalformedResponse(f"{request}: the response does not match the API") from None
 
 
 @asynccontextmanager
@@ -297,22 +328,29 @@ async def open_client(
     cluster: Cluster,
     *,
     transport: httpx.AsyncBaseTransport | None = None,
-    timeout: float = 10.0,  # noqa: ASYNC109 - it is httpx's, in seconds, for connecting and for each wait for bytes
-    silence: float = SILENCE,
-    count: Count = uncounted,
+    timeout: float = 10.0,  # noqa: ASYNC109 - httpx's timeout
+    read_timeout: float = WATCH_READ_TIMEOUT,
+    count: RequestCounter = no_count,
 ) -> AsyncIterator[KubeClient]:
-    """Open a client for the length of the block. `transport` leads to something else than the network.
+    """Open a client for the length of the block.
 
-    No response comes compressed. Of lists gzip would cost the server twice its CPU (measured on Kubernetes 1.37); a
-    watch with gzip comes in several members, of which httpx decodes the first alone.
+    No response is compressed: for lists gzip doubles the CPU of the server (measured on Kubernetes 1.37), and of a
+    watch, which comes in several gzip members, httpx decodes the first alone.
+
+    Args:
+        cluster: The API server.
+        transport: Replaces the network.
+        timeout: Seconds to connect, and for each read.
+        read_timeout: Seconds that a watch may receive nothing.
+        count: Called once for each request.
     """
     http = HttpClient(
         transport or Transport(tls=cluster.tls, proxy=cluster.proxy),
         base_url=cluster.url,
         headers=[("Accept", JSON), ("User-Agent", USER_AGENT), *cluster.impersonation],
         timeout=timeout,
-        max_body=LARGEST_OBJECT,
+        max_body=MAX_OBJECT_BYTES,
         authorization=cluster.auth,
     )
     async with aclosing(http):
-        yield KubeClient(http, silence=silence, count=count)
+        yield KubeClient(http, read_timeout=read_timeout, count=count)

@@ -1,8 +1,7 @@
-"""Finds the Kubernetes API as kubectl does, and keeps a client logged in there.
+"""Find the API server as kubectl does, and keep its credentials fresh.
 
-Looking at credentials blocks, so it happens in a thread. What a look brought is used from then on: its token for the
-next request, its TLS context for the next connection. Tokens and certificates rotate, so there is another look each
-minute, and a thorough one when the server answers 401.
+Loading blocks, so it runs in a thread. The loaded token serves the next request, the TLS context the next connection.
+Tokens and certificates rotate, so they are reloaded each minute, and refreshed when the server responds with 401.
 """
 
 import logging
@@ -15,25 +14,25 @@ import msgspec
 import trio
 
 from secrets_manager.config import KubeConfig
-from secrets_manager.kube.access import Access, Source, kubeconfig_files
 from secrets_manager.kube.errors import CredentialsError
-from secrets_manager.kube.serviceaccount import SERVICE_ACCOUNT, ServiceAccount, in_pod
+from secrets_manager.kube.restconfig import ConfigLoader, RestConfig, kubeconfig_files
+from secrets_manager.kube.serviceaccount import SERVICE_ACCOUNT, ServiceAccount, in_cluster
 from secrets_manager.net.client import Authorization
 from secrets_manager.net.proxy import proxy_for
 from secrets_manager.net.tls import Tls
 
-LOOK_AGAIN_AFTER = 60.0
-"""Seconds. A service account's token may live for as little as ten minutes, and is replaced well before its end."""
-THOROUGH_AFTER = 10.0
-"""Seconds between two thorough looks, however many requests are refused: each may run a login plugin."""
-LOOK_WITHIN = 60.0
-"""Seconds for one look. A login plugin that hangs is left behind in its thread."""
+RELOAD_INTERVAL = 60.0
+"""Seconds. A service account token may live for ten minutes only, and is rotated well before it expires."""
+MIN_REFRESH_INTERVAL = 10.0
+"""Seconds between two refreshes, however many requests are unauthorized: each may run a credential plugin."""
+LOAD_TIMEOUT = 60.0
+"""Seconds. A credential plugin that hangs is abandoned in its thread."""
 
 log = logging.getLogger(__name__)
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
-    """An API server, and what a client needs to talk to it. `namespace` is the process's own."""
+    """An API server, and what a client needs to connect. `namespace` is that of this process."""
 
     url: str
     namespace: str
@@ -41,7 +40,7 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     auth: Authorization | None = None
     proxy: str = ""
     impersonation: tuple[tuple[str, str], ...] = ()
-    """Headers that go with each request, and ask the API server to take us for somebody else."""
+    """Impersonation headers, sent with each request."""
 
     def __repr__(self) -> str:
         return f"Cluster({self.url!r})"
@@ -50,32 +49,34 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
 async def find_cluster(
     config: KubeConfig, *, environ: Mapping[str, str] = os.environ, service_account: Path = SERVICE_ACCOUNT
 ) -> Cluster:
-    """Choose the credentials, and take the first look at them.
+    """Choose the credentials and load them. The variable POD_NAMESPACE wins over the namespace of the context.
 
-    The namespace is that of the variable POD_NAMESPACE, or else the login's own.
-    Raises: CredentialsError.
+    Raises:
+        CredentialsError: There are no usable credentials.
     """
-    source = choose(config, environ=environ, service_account=service_account)
-    access = await _look(source, thorough=True)
-    tls = Tls(access.context, server_name=access.server_name)
+    loader = choose_loader(config, environ=environ, service_account=service_account)
+    config = await _load(loader, refresh=True)
+    tls = Tls(config.context, server_name=config.server_name)
     return Cluster(
-        url=access.url,
-        namespace=environ.get("POD_NAMESPACE") or access.namespace,
+        url=config.url,
+        namespace=environ.get("POD_NAMESPACE") or config.namespace,
         tls=tls,
-        auth=Login(source, access=access, tls=tls),
-        proxy=access.proxy or proxy_for(access.url, environ=environ),
-        impersonation=access.impersonation,
+        auth=KubeAuthorization(loader, config=config, tls=tls),
+        proxy=config.proxy or proxy_for(config.url, environ=environ),
+        impersonation=config.impersonation,
     )
 
 
-def choose(config: KubeConfig, *, environ: Mapping[str, str], service_account: Path = SERVICE_ACCOUNT) -> Source:
-    """A flag wins over KUBECONFIG, this over a pod's service account, and this over ~/.kube/config.
+def choose_loader(
+    config: KubeConfig, *, environ: Mapping[str, str], service_account: Path = SERVICE_ACCOUNT
+) -> ConfigLoader:
+    """Choose by precedence: the flag, KUBECONFIG, the service account of the pod, ~/.kube/config.
 
-    What reads a kubeconfig is imported only for one: it is of no use in a pod.
-    Raises: CredentialsError where none of them is there.
+    Raises:
+        CredentialsError: None of them exists.
     """
     named = config.kubeconfig or environ.get("KUBECONFIG", "")
-    if not named and not config.context and in_pod(environ, folder=service_account):
+    if not named and not config.context and in_cluster(environ, folder=service_account):
         return ServiceAccount(environ, folder=service_account)
     paths = named or f"{environ.get('HOME', '~')}/.kube/config"
     if not any(map(os.path.lexists, kubeconfig_files(paths))):
@@ -83,50 +84,53 @@ def choose(config: KubeConfig, *, environ: Mapping[str, str], service_account: P
             f"no credentials for Kubernetes: no kubeconfig at {paths}, and no service account of a pod at "
             f"{service_account}; name a kubeconfig by --kubeconfig or KUBECONFIG"
         )
-    from secrets_manager.kube.kubeconfig import Kubeconfig  # noqa: PLC0415 - with YAML, for one alone
+    from secrets_manager.kube.kubeconfig import Kubeconfig  # noqa: PLC0415 - with YAML, of no use in a pod
 
     return Kubeconfig(paths, context=config.context)
 
 
-class Login(Authorization):
-    """Puts the present token on each request, and looks for another one when it is old or refused."""
+class KubeAuthorization(Authorization):
+    """Authorizes requests with the current token, and reloads it when it is old or rejected."""
 
-    def __init__(self, source: Source, *, access: Access, tls: Tls) -> None:
-        self._source = source
-        self._access = access
+    def __init__(self, loader: ConfigLoader, *, config: RestConfig, tls: Tls) -> None:
+        self._loader = loader
+        self._config = config
         self._tls = tls
         self._lock = trio.Lock()
-        self._looked_at = trio.current_time()
-        self._thorough_at = -math.inf
+        self._loaded_at = trio.current_time()
+        self._refreshed_at = -math.inf
 
     async def present(self) -> str:
-        await self._renew_if_old()
-        return self._access.authorization
+        await self._reload_if_old()
+        return self._config.authorization
 
     async def renewed(self, refused: str) -> str:
         async with self._lock:
-            if self._access.authorization == refused and trio.current_time() - self._thorough_at >= THOROUGH_AFTER:
-                self._looked_at = self._thorough_at = trio.current_time()
-                self._use(await _look(self._source, thorough=True))
-        return self._access.authorization
+            if (
+                self._config.authorization == refused
+                and trio.current_time() - self._refreshed_at >= MIN_REFRESH_INTERVAL
+            ):
+                self._loaded_at = self._refreshed_at = trio.current_time()
+                self._set(await _load(self._loader, refresh=True))
+        return self._config.authorization
 
-    async def _renew_if_old(self) -> None:
-        """Other requests go on with what is known meanwhile."""
-        if trio.current_time() - self._looked_at < LOOK_AGAIN_AFTER:
+    async def _reload_if_old(self) -> None:
+        """Reload the credentials; concurrent requests use the current ones meanwhile."""
+        if trio.current_time() - self._loaded_at < RELOAD_INTERVAL:
             return
-        self._looked_at = trio.current_time()
+        self._loaded_at = trio.current_time()
         async with self._lock:
             try:
-                self._use(await _look(self._source, thorough=False))
-            except CredentialsError as error:  # what is known may do for a while: the server is to judge
-                log.warning("credentials can't be renewed", extra={"fields": {"error": str(error)}})
+                self._set(await _load(self._loader, refresh=False))
+            except CredentialsError as error:  # the current ones may still be valid
+                log.warning("failed to reload credentials", extra={"fields": {"error": str(error)}})
 
-    def _use(self, access: Access) -> None:
-        self._access = access
-        self._tls.current = access.context
+    def _set(self, config: RestConfig) -> None:
+        self._config = config
+        self._tls.current = config.context
 
 
-async def _look(source: Source, *, thorough: bool) -> Access:
-    with trio.move_on_after(LOOK_WITHIN):
-        return await trio.to_thread.run_sync(lambda: source.look(thorough=thorough), abandon_on_cancel=True)
-    raise CredentialsError(f"the login to Kubernetes takes longer than {LOOK_WITHIN:g} s")
+async def _load(loader: ConfigLoader, *, refresh: bool) -> RestConfig:
+    with trio.move_on_after(LOAD_TIMEOUT):
+        return await trio.to_thread.run_sync(lambda: loader.load(refresh=refresh), abandon_on_cancel=True)
+    raise CredentialsError(f"loading the Kubernetes credentials took longer than {LOAD_TIMEOUT:g} s")

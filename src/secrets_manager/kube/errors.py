@@ -1,55 +1,60 @@
-"""What a request to the Kubernetes API can end with.
+"""Errors of requests to the Kubernetes API.
 
 KubeError
-├── Unreachable       no answer in time: a read can be repeated; a write may have happened or not
-│   └── Silent          a watch brought no byte for too long: watch on from the last version
-├── MalformedReply    an answer that is not what the API promises
-│   └── TooLarge        an answer of more bytes than are read: ask for less
-├── CredentialsError  no usable kubeconfig, service account or login plugin
-└── ApiError          the server said no, with a Status
-    ├── Unauthorized    401  the credentials were renewed once already and are refused still
-    ├── Forbidden       403  RBAC, quota, an admission webhook, a namespace that terminates
-    ├── NotFound        404  no such object, namespace or kind
-    ├── AlreadyExists   409  create: an object of this name is there
-    ├── Conflict        409  the resourceVersion or uid is not the current one: read again
-    ├── Expired         410  the resourceVersion or continue token is too old: list again
-    ├── Invalid         4xx  the object itself is refused (400, 413, 422): the same write won't pass
-    ├── Throttled       429  wait for `retry_after`
-    └── ServerFailed    5xx  the server's own trouble
+├── Unreachable          no response in time: a read can be retried; a write may have happened
+│   └── WatchTimedOut    a watch received nothing within its read timeout: watch on from the last version
+├── MalformedResponse    a response that does not match the API
+│   └── ResponseTooLarge a response longer than the bound: ask for less
+├── CredentialsError     no usable kubeconfig, service account or credential plugin
+└── ApiError             an error status
+    ├── Unauthorized     401  rejected again after a refresh of the credentials
+    ├── Forbidden        403  RBAC, quota, an admission webhook, a terminating namespace
+    ├── NotFound         404  no such object, namespace or kind
+    ├── AlreadyExists    409  create: the name is taken
+    ├── Conflict         409  the resourceVersion or uid is not the current one: read again
+    ├── Expired          410  the resourceVersion or continue token is too old: list again
+    ├── Invalid          4xx  the object is rejected (400, 413, 422): a retry can't succeed
+    ├── Throttled        429  wait for `retry_after`
+    └── ServerError      5xx  a failure of the server
 """
 
 from secrets_manager.errors import SecretsManagerError
 
 
 class KubeError(SecretsManagerError):
-    """A request to the Kubernetes API did not bring what was asked for."""
+    """A request to the Kubernetes API failed."""
 
 
 class Unreachable(KubeError):
-    """No answer: no connection, a timeout, a cut reply. A write may have happened all the same."""
+    """No connection, a timeout, or a truncated response. A write may have happened."""
 
 
-class Silent(Unreachable):
-    """A watch brought nothing for too long. Its connection may be dead, and the server well."""
+class WatchTimedOut(Unreachable):
+    """A watch received nothing within its read timeout. The connection may be dead while the server is up."""
 
 
-class MalformedReply(KubeError):
-    """The server's answer can't be read as what the API promises."""
+class MalformedResponse(KubeError):
+    """The response does not match the API."""
 
 
-class TooLarge(MalformedReply):
-    """The answer is longer than any object can be. Half a page may be short enough."""
+class ResponseTooLarge(MalformedResponse):
+    """The response is longer than any object can be. A smaller page may fit."""
 
 
 class CredentialsError(KubeError):
-    """There is no way to log in; the message names the file or plugin and the next step."""
+    """No usable credentials. The message names the file or plugin and the next step."""
 
 
 class ApiError(KubeError):
-    """The server answered with a Status that is not a success.
+    """The server responded with an error status.
 
-    `retry_after` is in seconds, where the server gave one. `words` is what the server, or a webhook behind it, put in
-    words of its own, as it came; `summary` is the message without them.
+    Args:
+        message: The whole text.
+        code: The HTTP status code.
+        reason: The reason of the Status.
+        retry_after: Seconds, where the server gave them.
+        summary: The message without `server_message`.
+        server_message: The text of the server, or of a webhook behind it, unchanged.
     """
 
     def __init__(
@@ -60,14 +65,14 @@ class ApiError(KubeError):
         reason: str = "",
         retry_after: float | None = None,
         summary: str = "",
-        words: str = "",
+        server_message: str = "",
     ) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.retry_after = retry_after
         self.summary = summary or message
-        self.words = words
+        self.server_message = server_message
 
 
 class Unauthorized(ApiError):
@@ -102,5 +107,5 @@ class Throttled(ApiError):
     pass
 
 
-class ServerFailed(ApiError):
+class ServerError(ApiError):
     pass

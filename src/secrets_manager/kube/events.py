@@ -1,8 +1,7 @@
-"""Tells users by Events what happened to their objects (events.k8s.io/v1), as well as can be and never in the way.
+"""Record Events (events.k8s.io/v1) about objects, best effort: client-go's EventRecorder and its broadcaster.
 
-To record is instant and can't fail. One task sends what was recorded, at a bounded rate. What waits too long is
-dropped, for an Event is worth something while it is fresh, and in a storm the API server has better things to do. The
-same thing again within some minutes doesn't make another Event: it counts up the series of the first.
+Recording never blocks and never fails. One task sends what was recorded, at a bounded rate, and drops what has waited
+too long. An Event that repeats within some minutes is not created again: the count of its series is patched.
 """
 
 import logging
@@ -26,17 +25,17 @@ T = TypeVar("T", bound=KubeObject)
 EventType = Literal["Normal", "Warning"]
 
 BURST, RATE = 25, 5.0
-"""Events that may be sent at once, and per second in the long run."""
-FRESH = 10.0
-"""Seconds within which an Event is sent or not at all."""
-SERIES = 360.0
-"""Seconds within which the same thing again counts as going on."""
-REMEMBERED = 1_024
-"""So many different things are kept in mind at most: the longest ago is forgotten first."""
-LONGEST_NOTE = 1_024
-LONGEST_NAME = 253
-LONGEST_INSTANCE = 128
-"""The API's bounds: bytes of a note, characters of an object's name, characters of reportingInstance."""
+"""Events: the burst, and the rate per second."""
+MAX_EVENT_AGE = 10.0
+"""Seconds after which an unsent Event is dropped."""
+SERIES_WINDOW = 360.0
+"""Seconds within which a repeated Event joins the series; client-go's finishTime."""
+CACHE_SIZE = 1_024
+"""Distinct Events in the cache; the least recently observed one is evicted."""
+MAX_NOTE_BYTES = 1_024
+MAX_NAME_LENGTH = 253
+MAX_INSTANCE_LENGTH = 128
+"""Limits of the API: bytes of a note, characters of a name, characters of reportingInstance."""
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ class EventSeries(Wire, frozen=True):
 
 
 class Event(Wire, frozen=True):
-    """An Event of events.k8s.io/v1, in the fields that are sent."""
+    """An Event of events.k8s.io/v1, with the fields that are sent."""
 
     api_version: str
     kind: str
@@ -64,7 +63,7 @@ class Event(Wire, frozen=True):
 
 
 class EventPatch(Wire, frozen=True):
-    """What changes in an Event when the same thing happens again."""
+    """The patch for a repeated Event."""
 
     series: EventSeries
 
@@ -73,16 +72,22 @@ EVENTS = Resource("events.k8s.io", "v1", "events", "Event", msgspec.json.Decoder
 
 
 class EventWriter(Protocol):
-    """What the recorder needs of KubeClient. Both raise KubeError and nothing else."""
+    """The part of KubeClient that the recorder uses. Both methods raise KubeError only."""
 
     async def create(self, resource: Resource[T], namespace: str, body: msgspec.Struct) -> T: ...
     async def patch(self, resource: Resource[T], key: ObjectKey, body: msgspec.Struct) -> T: ...
 
 
 class EventRecorder:
-    """Collects Events and sends them while `run` is running.
+    """Records Events, and sends them while `run` is running.
 
-    `now` tells the wall clock, with its time zone. `dropped` is told how many were not sent and won't be.
+    Args:
+        client: Sends the Events.
+        controller: The reportingController.
+        instance: The reportingInstance.
+        now: Returns the wall clock time, with its time zone.
+        random: For the names of Events.
+        dropped: Called with the number of Events that are dropped.
     """
 
     def __init__(
@@ -98,68 +103,68 @@ class EventRecorder:
         self._client = client
         self._dropped = dropped
         self._controller = controller
-        self._instance = instance[:LONGEST_INSTANCE]
+        self._instance = instance[:MAX_INSTANCE_LENGTH]
         self._now = now
         self._random = random
-        self._ongoing: OrderedDict[_Sameness, _Happening] = OrderedDict()
-        self._unsent: OrderedDict[_Sameness, _Happening] = OrderedDict()  # both: what last happened, comes last
+        self._cache: OrderedDict[_EventKey, _CachedEvent] = OrderedDict()
+        self._pending: OrderedDict[_EventKey, _CachedEvent] = OrderedDict()  # both ordered by the last observation
         self._bucket = TokenBucket(rate=RATE, burst=BURST)
-        self._recorded = trio.Event()
+        self._has_pending = trio.Event()
 
     def record(self, regarding: ObjectReference, *, type_: EventType, reason: str, action: str, note: str) -> None:
-        """Have it told that this happened to an object, now. Never waits, never fails."""
-        note = _cut_note(note)
-        sameness = _Sameness(regarding.uid, type_, reason, note)
-        happening = self._ongoing.pop(sameness, None)
-        if happening is None or trio.current_time() - happening.last > SERIES:
-            happening = _Happening(self._event(regarding, type_, reason, action, note))
-        happening.again(self._now())
-        self._ongoing[sameness] = happening
-        self._unsent.pop(sameness, None)
-        self._unsent[sameness] = happening
-        self._recorded.set()
-        if len(self._ongoing) > REMEMBERED:
-            forgotten, _ = self._ongoing.popitem(last=False)
-            if self._unsent.pop(forgotten, None):
+        """Record an Event about an object. Never blocks, never fails."""
+        note = _truncate_note(note)
+        key = _EventKey(regarding.uid, type_, reason, note)
+        cached = self._cache.pop(key, None)
+        if cached is None or trio.current_time() - cached.last_observed > SERIES_WINDOW:
+            cached = _CachedEvent(self._event(regarding, type_, reason, action, note))
+        cached.observe(self._now())
+        self._cache[key] = cached
+        self._pending.pop(key, None)
+        self._pending[key] = cached
+        self._has_pending.set()
+        if len(self._cache) > CACHE_SIZE:
+            evicted, _ = self._cache.popitem(last=False)
+            if self._pending.pop(evicted, None):
                 self._dropped(1)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
-        """Send what was recorded, until cancelled. What is unsent then, is lost."""
+        """Send recorded Events until cancelled. Unsent ones are lost then."""
         task_status.started()
         while True:
-            if not self._unsent:
-                self._recorded = trio.Event()
-                await self._recorded.wait()
-            await trio.sleep(self._bucket.take(trio.current_time()))
+            if not self._pending:
+                self._has_pending = trio.Event()
+                await self._has_pending.wait()
+            await trio.sleep(self._bucket.reserve(trio.current_time()))
             self._drop_stale()
-            if self._unsent:
-                sameness, happening = self._unsent.popitem(last=False)
-                await self._send(sameness, happening)
+            if self._pending:
+                key, cached = self._pending.popitem(last=False)
+                await self._send(key, cached)
 
     def _drop_stale(self) -> None:
         now = trio.current_time()
-        stale = list(takewhile(lambda sameness: now - self._unsent[sameness].last > FRESH, self._unsent))
-        for sameness in stale:
-            del self._unsent[sameness]
+        stale = list(takewhile(lambda key: now - self._pending[key].last_observed > MAX_EVENT_AGE, self._pending))
+        for key in stale:
+            del self._pending[key]
         if stale:
             self._dropped(len(stale))
-            log.debug("events dropped, for they waited too long", extra={"fields": {"count": len(stale)}})
+            log.debug("dropped stale events", extra={"fields": {"count": len(stale)}})
 
-    async def _send(self, sameness: "_Sameness", happening: "_Happening") -> None:
-        event = happening.event
+    async def _send(self, key: "_EventKey", cached: "_CachedEvent") -> None:
+        event = cached.event
         try:
-            if happening.told:
-                await self._client.patch(EVENTS, event.metadata.key, EventPatch(series=happening.series))
+            if cached.is_created:
+                await self._client.patch(EVENTS, event.metadata.key, EventPatch(series=cached.series))
             else:
-                series = happening.series if happening.count > 1 else None  # the API takes no series of one
+                series = cached.series if cached.count > 1 else None  # the API takes no series of one
                 body = msgspec.structs.replace(event, series=series)
                 await self._client.create(EVENTS, event.metadata.namespace, body)
-            happening.told = True
+            cached.is_created = True
         except KubeError as error:
-            self._ongoing.pop(sameness, None)  # the next time makes an Event of its own
+            self._cache.pop(key, None)  # the next one creates a new Event
             self._dropped(1)
             fields = {"namespace": event.regarding.namespace, "name": event.regarding.name, "error": str(error)}
-            log.debug("event not sent", extra={"fields": fields})
+            log.debug("failed to send event", extra={"fields": fields})
 
     def _event(self, regarding: ObjectReference, type_: EventType, reason: str, action: str, note: str) -> Event:
         return Event(
@@ -178,11 +183,11 @@ class EventRecorder:
 
     def _name(self, regarding: str) -> str:
         suffix = f".{self._random.getrandbits(64):016x}"
-        return regarding[: LONGEST_NAME - len(suffix)].rstrip("-.") + suffix
+        return regarding[: MAX_NAME_LENGTH - len(suffix)].rstrip("-.") + suffix
 
 
-class _Sameness(NamedTuple):
-    """What two happenings must have in common to be the same thing again."""
+class _EventKey(NamedTuple):
+    """Events with equal keys form a series."""
 
     uid: str
     type: str
@@ -190,25 +195,25 @@ class _Sameness(NamedTuple):
     note: str
 
 
-class _Happening:
-    """One thing that happens to one object, once or again and again."""
+class _CachedEvent:
+    """An Event, and how often it was observed."""
 
     def __init__(self, event: Event) -> None:
         self.event = event
         self.count = 0
-        self.last = 0.0
-        self.told = False
-        self._last_observed = ""
+        self.last_observed = 0.0
+        self.is_created = False
+        self._last_observed_time = ""
 
-    def again(self, now: datetime) -> None:
+    def observe(self, now: datetime) -> None:
         self.count += 1
-        self.last = trio.current_time()
-        self._last_observed = micro_time(now)
+        self.last_observed = trio.current_time()
+        self._last_observed_time = micro_time(now)
 
     @property
     def series(self) -> EventSeries:
-        return EventSeries(count=self.count, last_observed_time=self._last_observed)
+        return EventSeries(count=self.count, last_observed_time=self._last_observed_time)
 
 
-def _cut_note(note: str) -> str:
-    return note.encode()[:LONGEST_NOTE].decode(errors="ignore")
+def _truncate_note(note: str) -> str:
+    return note.encode()[:MAX_NOTE_BYTES].decode(errors="ignore")

@@ -1,19 +1,17 @@
 """Leader election on a Lease, by the algorithm of client-go's leaderelection.go.
 
-Other machines' clocks are not trusted: a lease is judged by the time, on our own monotonic clock, since its record last
-changed. There is no fencing: two writers are kept apart by time, and by the resourceVersion that every write carries.
+Clocks of other machines are not trusted: a lease expires by the local monotonic clock, since its record was last
+observed to change. There is no fencing: two leaders are kept apart by time, and by the resourceVersion of every write.
 
-    we ask to renew ──┬── the record changes ────────────── others see it change
-    term starts anew  │                                     their wait starts anew
-                      └─ renew_deadline ─> the term ends      └─ duration ─> they take it
+    leader sends renewal ──┬── record changes ────────────────── candidate observes it
+                           └─ renew_deadline ─> leader stops       └─ duration ─> candidate acquires
 
-So the term is counted from before the request that renews, and it is a cancel scope around the work (kube/term.py). The
-lease is released after the work has ended, since the work runs inside of `run`.
+So the deadline counts from before the request that renews, and it cancels the controller (kube/deadline.py), which runs
+inside `run`. The lease is released after the controller has stopped.
 
-The leader renews by one write at the version that its last one left. Where that fails, it reads the lease, and writes
-again. Each write has half of `renew_deadline`, and so has the leader's read; a candidate's read has all of `duration`.
-A request that is given up takes its connection with it, and the next one has to connect first. So on a slow road a
-candidate needs the time to connect and to read at once; from then on the connection is there.
+The leader renews with one write at the version of its last write. If that fails, it reads the lease and writes again.
+Each write has half of `renew_deadline`, and so has the leader's read; a candidate's read has `duration`. A request that
+times out loses its connection, so a candidate on a slow network needs time to connect and to read in one request.
 """
 
 import logging
@@ -32,23 +30,23 @@ import trio
 from secrets_manager.config import JITTER, LeaseConfig
 from secrets_manager.errors import SecretsManagerError
 from secrets_manager.kube.client import KubeClient
+from secrets_manager.kube.deadline import strict_deadline
 from secrets_manager.kube.errors import AlreadyExists, Conflict, KubeError, NotFound, Unreachable
 from secrets_manager.kube.objects import ObjectKey, ObjectMeta, Wire, micro_time
 from secrets_manager.kube.resources import Resource
-from secrets_manager.kube.term import term_until
 
 log = logging.getLogger(__name__)
 
-RELEASE_PAUSE = 0.1
-"""Seconds between two tries to release the lease."""
+RELEASE_RETRY_INTERVAL = 0.1
+"""Seconds between two attempts to release the lease."""
 
 
 class LeadershipLost(SecretsManagerError):
-    """The lease could not be renewed in time; the work was cancelled, and the process must end."""
+    """The lease was not renewed in time. The controller was cancelled, and the process must exit."""
 
 
 class LeaseSpec(Wire, frozen=True):
-    """The record that candidates read; times are MicroTime, for people only."""
+    """The record of the leader. The times are MicroTime, and are not used for decisions."""
 
     holder_identity: str = ""
     lease_duration_seconds: int = 0
@@ -66,54 +64,53 @@ class Lease(Wire, frozen=True):
 
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", msgspec.json.Decoder(Lease).decode)
 NO_LEASE = Lease(api_version=LEASES.api_version, kind=LEASES.kind, metadata=ObjectMeta())
-"""What a read finds where there is none: an empty record, and no version."""
+"""Stands for a Lease that does not exist: an empty record without a version."""
 
 
 class Elector(Protocol):
-    """Decides when the work may run."""
+    """Decides when the controller runs."""
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work while in office.
+        """Run `work` while this process is the leader.
 
-        Raises: LeadershipLost, and what the work raises; possibly in an ExceptionGroup.
+        Raises:
+            LeadershipLost: The lease was not renewed. This, and what `work` raises, may come in an ExceptionGroup.
         """
         ...
 
     @property
-    def leads(self) -> bool:
-        """Whether the work goes on."""
+    def is_leader(self) -> bool:
+        """Whether this process is the leader."""
         ...
 
-    @property
-    def expired(self) -> str:
-        """Why /healthz must fail: the lease has expired, and the work goes on; else empty. client-go's `Check`."""
+    def check(self) -> str:
+        """Return an error if the lease has expired while `work` still runs, else an empty text; client-go's Check."""
         ...
 
 
-class Unopposed:
-    """The elector of a process that has no rivals."""
+class AlwaysLeader:
+    """The elector without leader election."""
 
     def __init__(self) -> None:
-        self._working = False
+        self._leading = False
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        self._working = True
+        self._leading = True
         try:
             await work()
         finally:
-            self._working = False
+            self._leading = False
 
     @property
-    def leads(self) -> bool:
-        return self._working
+    def is_leader(self) -> bool:
+        return self._leading
 
-    @property
-    def expired(self) -> str:
+    def check(self) -> str:
         return ""
 
 
 class LeaderElector:
-    """One candidate for one lease. `clock` gives the wall time for the record."""
+    """A candidate for a lease. `clock` returns the wall clock time for the record."""
 
     def __init__(
         self,
@@ -131,108 +128,111 @@ class LeaderElector:
         self._identity = identity
         self._random = random
         self._clock = clock
-        self._observed = LeaseSpec()
-        self._observed_at = -math.inf
-        self._known: Lease | None = None
-        """The lease as our last write left it; None while that is uncertain."""
+        self._observed_record = LeaseSpec()
+        self._observed_time = -math.inf
+        self._last_written: Lease | None = None
+        """The response to our last write; None while its outcome is unknown."""
         self._renewed_at = -math.inf
-        self._working = False
-        self._told_of = ""
+        self._leading = False
+        self._reported_leader = ""
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Wait for the lease, work while it is held, release it when the work has ended."""
+        """Acquire the lease, run `work` and renew the lease, then release it."""
         await self._acquire()
-        log.info("acquired the lease", extra={"fields": self._fields()})
-        with term_until(self._term_end) as term:
+        log.info("successfully acquired lease", extra={"fields": self._fields()})
+        with strict_deadline(self._renew_by) as leadership:
             try:
-                self._working = True
-                async with trio.open_nursery() as leading:
-                    leading.start_soon(self._renew, term)
+                self._leading = True
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._renew, leadership)
                     await work()
-                    leading.cancel_scope.cancel("the work is done")
+                    nursery.cancel_scope.cancel("work returned")
             finally:
-                self._working = False
+                self._leading = False
                 with trio.move_on_after(self._config.renew_deadline / 2, shield=True) as releasing:
                     await self._release()
                 if releasing.cancelled_caught:
-                    log.warning("the lease was not released", extra={"fields": self._fields()})
-        if term.cancelled_caught:
-            raise LeadershipLost(f"the lease {self._key} could not be renewed in {self._config.renew_deadline:g} s")
+                    log.warning("failed to release lease", extra={"fields": self._fields()})
+        if leadership.cancelled_caught:
+            raise LeadershipLost(
+                f"leader election lost: failed to renew lease {self._key} within {self._config.renew_deadline:g} s"
+            )
 
     @property
-    def leads(self) -> bool:
-        return self._working
+    def is_leader(self) -> bool:
+        return self._leading
 
-    @property
-    def expired(self) -> str:
-        if self._working and trio.current_time() >= self._renewed_at + self._config.duration:
-            return f"the lease {self._key} has expired, and the work goes on"
+    def check(self) -> str:
+        if self._leading and trio.current_time() >= self._renewed_at + self._config.duration:
+            return f"lease {self._key} expired, but the controller still runs"
         return ""
 
     async def _acquire(self) -> None:
-        log.info("waiting for the lease", extra={"fields": self._fields()})
-        while not await self._attempt(self._config.duration):
+        log.info("attempting to acquire leader lease", extra={"fields": self._fields()})
+        while not await self._try_acquire_or_renew(self._config.duration):
             now, pause = trio.current_time(), self._config.retry_period * self._random.uniform(1, JITTER)
-            await trio.sleep_until(self._free_at if now < self._free_at < now + pause else now + pause)
+            await trio.sleep_until(self._lease_expiry if now < self._lease_expiry < now + pause else now + pause)
 
-    async def _renew(self, term: trio.CancelScope) -> None:
-        """Write every retry period; where a request takes longer than that, as soon as it is answered."""
-        began = self._renewed_at
+    async def _renew(self, leadership: trio.CancelScope) -> None:
+        """Renew every retry period, or as soon as a longer request has ended."""
+        started = self._renewed_at
         while True:
-            await trio.sleep_until(began + self._config.retry_period)
-            began = trio.current_time()
-            if await self._attempt(self._config.renew_deadline / 2):
-                term.deadline = self._term_end
-            elif self._observed.holder_identity not in ("", self._identity):
-                raise LeadershipLost(f"the lease {self._key} was taken by {self._observed.holder_identity}")
+            await trio.sleep_until(started + self._config.retry_period)
+            started = trio.current_time()
+            if await self._try_acquire_or_renew(self._config.renew_deadline / 2):
+                leadership.deadline = self._renew_by
+            elif self._observed_record.holder_identity not in ("", self._identity):
+                raise LeadershipLost(
+                    f"leader election lost: lease {self._key} was taken by {self._observed_record.holder_identity}"
+                )
 
-    async def _attempt(self, patience: float) -> bool:
-        """Take or renew the lease: at the version that is known or, failing that, at the one that is read.
+    async def _try_acquire_or_renew(self, read_timeout: float) -> bool:
+        """Acquire or renew the lease: at the version of our last write or else at the one that is read.
 
-        `patience` is the time that the read has.
+        `read_timeout` is in seconds.
         """
-        if self._known is not None and await self._claim(self._known):
+        if self._last_written is not None and await self._update(self._last_written):
             return True
-        lease = await self._read(patience)
-        return lease is not None and self._may_take(lease.spec) and await self._claim(lease)
+        lease = await self._read(read_timeout)
+        return lease is not None and self._can_acquire(lease.spec) and await self._update(lease)
 
-    async def _read(self, patience: float) -> Lease | None:
-        """The lease as it is, without a version if there is none. None: that can't be learnt now."""
+    async def _read(self, read_timeout: float) -> Lease | None:
+        """Get the lease: NO_LEASE if it does not exist, None if the request failed."""
         try:
-            with _answered_within(patience):
+            with _request_timeout(read_timeout):
                 lease = await self._client.get(LEASES, self._key)
         except NotFound:
             return NO_LEASE
         except KubeError as error:
-            self._warn(error)
+            self._log_error(error)
             return None
         self._observe(lease)
         return lease
 
-    async def _claim(self, lease: Lease) -> bool:
-        """Write our record. The term is counted from before the request."""
-        began = trio.current_time()
-        if not await self._write(lease, self._record(lease)):
+    async def _update(self, lease: Lease) -> bool:
+        """Write our record. The deadline counts from before the request."""
+        started = trio.current_time()
+        if not await self._write(lease, self._next_record(lease)):
             return False
-        self._renewed_at = began
+        self._renewed_at = started
         return True
 
     async def _write(self, lease: Lease, record: LeaseSpec | dict[str, object]) -> bool:
-        """Write a record into the lease if it is still at this version."""
-        self._known = None
+        """Write a record if the lease is still at this version. Returns whether that succeeded."""
+        self._last_written = None
         try:
-            with _answered_within(self._config.renew_deadline / 2):
-                self._known = await self._put(lease.metadata.resource_version, record)
+            with _request_timeout(self._config.renew_deadline / 2):
+                self._last_written = await self._patch_or_create(lease.metadata.resource_version, record)
         except (AlreadyExists, Conflict, NotFound):
             return False
         except KubeError as error:
-            self._warn(error)
+            self._log_error(error)
             return False
-        self._observe(self._known)
+        self._observe(self._last_written)
         return True
 
-    async def _put(self, version: str, record: LeaseSpec | dict[str, object]) -> Lease:
-        """One request. A merge patch keeps fields that we don't know, and never makes a lease that is gone."""
+    async def _patch_or_create(self, version: str, record: LeaseSpec | dict[str, object]) -> Lease:
+        """Send one request. A merge patch keeps unknown fields, and does not recreate a deleted lease."""
         if version:
             patch = {"metadata": {"resourceVersion": version}, "spec": record}
             return await self._client.patch(LEASES, self._key, patch)
@@ -245,26 +245,26 @@ class LeaderElector:
         return await self._client.create(LEASES, self._key.namespace, new)
 
     def _observe(self, lease: Lease) -> None:
-        if self._observed != lease.spec:
-            self._observed, self._observed_at = lease.spec, trio.current_time()
-        holder, known = lease.spec.holder_identity, self._told_of
-        self._told_of = holder
+        if self._observed_record != lease.spec:
+            self._observed_record, self._observed_time = lease.spec, trio.current_time()
+        holder, known = lease.spec.holder_identity, self._reported_leader
+        self._reported_leader = holder
         if holder not in ("", known, self._identity):
-            log.info("the lease is held", extra={"fields": {**self._fields(), "holder": holder}})
+            log.info("new leader elected", extra={"fields": {**self._fields(), "holder": holder}})
 
     @property
-    def _free_at(self) -> float:
-        """When the lease may be taken from whoever holds it, unless its record changes before."""
-        return self._observed_at + self._observed.lease_duration_seconds
+    def _lease_expiry(self) -> float:
+        """When the lease expires, unless its record changes before."""
+        return self._observed_time + self._observed_record.lease_duration_seconds
 
     @property
-    def _term_end(self) -> float:
+    def _renew_by(self) -> float:
         return self._renewed_at + self._config.renew_deadline
 
-    def _may_take(self, spec: LeaseSpec) -> bool:
-        return spec.holder_identity in ("", self._identity) or trio.current_time() >= self._free_at
+    def _can_acquire(self, spec: LeaseSpec) -> bool:
+        return spec.holder_identity in ("", self._identity) or trio.current_time() >= self._lease_expiry
 
-    def _record(self, lease: Lease) -> LeaseSpec:
+    def _next_record(self, lease: Lease) -> LeaseSpec:
         before, now = lease.spec, micro_time(self._clock())
         ours, new = before.holder_identity == self._identity, not lease.metadata.resource_version
         return LeaseSpec(
@@ -276,37 +276,37 @@ class LeaderElector:
         )
 
     async def _release(self) -> None:
-        """Give the lease up while its record names us: again, where a renewal that was cut off landed meanwhile.
+        """Release the lease, and retry while its record names us: a cancelled renewal may still arrive.
 
         A lease that can't be read is left to expire.
         """
-        lease = self._known or await self._read(math.inf)
+        lease = self._last_written or await self._read(math.inf)
         while lease is not None and lease.spec.holder_identity == self._identity:
-            if await self._write(lease, self._vacancy()):
-                log.info("released the lease", extra={"fields": self._fields()})
+            if await self._write(lease, self._released_record()):
+                log.info("released lease", extra={"fields": self._fields()})
                 return
-            await trio.sleep(RELEASE_PAUSE)
+            await trio.sleep(RELEASE_RETRY_INTERVAL)
             lease = await self._read(math.inf)
 
-    def _vacancy(self) -> dict[str, object]:
-        """The record that client-go leaves: with an empty holder, which a struct would leave out."""
+    def _released_record(self) -> dict[str, object]:
+        """Return the record that client-go leaves. A struct would omit the empty holder."""
         return {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": micro_time(self._clock())}
 
-    def _warn(self, error: KubeError) -> None:
-        log.warning("the lease can't be reached", extra={"fields": {**self._fields(), "error": str(error)}})
+    def _log_error(self, error: KubeError) -> None:
+        log.warning("failed to acquire or renew lease", extra={"fields": {**self._fields(), "error": str(error)}})
 
     def _fields(self) -> dict[str, str]:
         return {"lease": str(self._key), "identity": self._identity}
 
 
 def identity() -> str:
-    """A name that no other process bears: host name and a random part, as client-go's users make it."""
+    """Return a unique identity: host name and a random part, as users of client-go make it."""
     return f"{socket.gethostname()}_{secrets.token_hex(8)}"
 
 
 @contextmanager
-def _answered_within(seconds: float) -> Iterator[None]:
-    """Raises: Unreachable."""
+def _request_timeout(seconds: float) -> Iterator[None]:
+    """Raises: Unreachable on timeout."""
     with trio.move_on_after(seconds) as scope:
         yield
     if scope.cancelled_caught:

@@ -1,16 +1,16 @@
-"""Kubernetes' own objects, reduced to the fields that this program uses."""
+"""Kubernetes types, with the fields that this program uses."""
 
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 import msgspec
 
-LARGEST_OBJECT = 16 * 1024 * 1024
-"""Bytes of JSON. etcd takes objects of 1.5 MiB by default; JSON may need six times that for what it must escape."""
+MAX_OBJECT_BYTES = 16 * 1024 * 1024
+"""Bytes of JSON. etcd takes objects of 1.5 MiB by default; escaping in JSON may need six times that."""
 
 
 class ObjectKey(NamedTuple):
-    """What identifies an object of one kind: the only thing that travels on a work queue."""
+    """Namespace and name of an object: client-go's ObjectName, the key of stores and queues."""
 
     namespace: str
     name: str
@@ -20,7 +20,7 @@ class ObjectKey(NamedTuple):
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """The form of everything that is sent to or read from the API: camelCase, defaults left out."""
+    """The JSON form of the API: camelCase, defaults omitted."""
 
 
 class OwnerReference(Wire, frozen=True):
@@ -51,14 +51,14 @@ class ObjectMeta(Wire, frozen=True):
 
 
 class KubeObject(Protocol):
-    """Whatever has metadata can be listed, watched and stored."""
+    """Any object with metadata."""
 
     @property
     def metadata(self) -> ObjectMeta: ...
 
 
 class ObjectReference(Wire, frozen=True):
-    """Names the object that an Event is about."""
+    """A reference to the object that an Event regards."""
 
     api_version: str
     kind: str
@@ -69,7 +69,7 @@ class ObjectReference(Wire, frozen=True):
 
 
 def without_nulls(content: object) -> object:
-    """The same without the fields that are null, at any depth: Kubernetes takes them for left out."""
+    """Return the content without null fields, at any depth: to Kubernetes null means absent."""
     if isinstance(content, list):
         return [without_nulls(item) for item in content]
     if isinstance(content, dict):
@@ -78,5 +78,5 @@ def without_nulls(content: object) -> object:
 
 
 def micro_time(moment: datetime) -> str:
-    """A moment as the API's MicroTime, which Events and Leases bear."""
+    """Format a time as MicroTime, which Events and Leases use."""
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"

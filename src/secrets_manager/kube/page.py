@@ -1,4 +1,4 @@
-"""A page of a list, decoded item by item: one that can't be read costs only itself."""
+"""Decode a page of a list item by item, so that one bad item does not fail the others."""
 
 from typing import Generic, NamedTuple, TypeVar
 
@@ -10,17 +10,17 @@ from secrets_manager.kube.resources import Resource
 
 T = TypeVar("T", bound=KubeObject)
 
-ITEMS_AT_A_TIME = 50
-"""So many items of a list are decoded before others have a turn: well under a millisecond."""
+CHECKPOINT_EVERY = 50
+"""Items decoded between two checkpoints: well under a millisecond."""
 
 
 class Page(NamedTuple, Generic[T]):
-    """Part of a list; all of it if `continue_token` is empty. `refused` are there as well, but can't be decoded."""
+    """A page; the last one if `continue_token` is empty. `undecodable` are items that exist but can't be decoded."""
 
     items: list[T]
     resource_version: str
     continue_token: str
-    refused: list[ObjectKey]
+    undecodable: list[ObjectKey]
 
 
 class _Metadata(Wire, frozen=True):
@@ -47,15 +47,19 @@ _named_decoder = msgspec.json.Decoder(_Named)
 
 
 async def decode_page(resource: Resource[T], body: bytes) -> Page[T]:
-    """Raises: msgspec.MsgspecError or UnicodeDecodeError, for a list that is none or an item without a name."""
+    """Decode a page.
+
+    Raises:
+        msgspec.MsgspecError, UnicodeDecodeError: The body is not a list, or an item has no name.
+    """
     listed = _list_decoder.decode(body)
     page = Page[T]([], listed.metadata.resource_version, listed.metadata.continue_token, [])
     for number, raw in enumerate(listed.items or ()):
-        if number % ITEMS_AT_A_TIME == 0:
+        if number % CHECKPOINT_EVERY == 0:
             await trio.lowlevel.checkpoint()
         try:
             page.items.append(resource.decode(raw))
         except (msgspec.MsgspecError, UnicodeDecodeError):
             name = _named_decoder.decode(raw).metadata
-            page.refused.append(ObjectKey(name.namespace, name.name))
+            page.undecodable.append(ObjectKey(name.namespace, name.name))
     return page

@@ -1,6 +1,6 @@
-"""Logins that a kubeconfig leaves to a program beside it (`exec`), or to an older `auth-provider`.
+"""Credential plugins of a kubeconfig (`exec`), and the older `auth-provider`.
 
-The `kubernetes` package runs them. What a program says of its failure is passed on, unless a secret may be among it.
+The `kubernetes` package runs them. The output of a failed plugin is quoted, unless it may contain a secret.
 """
 
 import re
@@ -13,29 +13,29 @@ from kubernetes.config import ConfigException
 from kubernetes.config.exec_provider import ExecProvider
 from kubernetes.config.kube_config import ConfigNode, KubeConfigLoader
 
-from secrets_manager.kube.access import Credential
 from secrets_manager.kube.errors import CredentialsError
-from secrets_manager.kube.refusal import one_line
+from secrets_manager.kube.restconfig import Credential
+from secrets_manager.kube.status import one_line
 
-RENEWED_BEFORE = timedelta(minutes=5)
-"""So long before a credential expires the program is run again."""
+EXPIRY_MARGIN = timedelta(minutes=5)
+"""The plugin runs again this long before its credential expires."""
 
-_SECRETIVE = re.compile(r"(?i)secret|token|passw|key|credential")
+_SECRET_NAME = re.compile(r"(?i)secret|token|passw|key|credential")
 _TOKEN = re.compile(r"eyJ[\w-]{8,}|(?i:bearer|basic) [\w.~+/=-]{16,}")
 _EXIT = re.compile(r"exec: process returned (-?\d+)(?:\. (.*))?", re.DOTALL)
 
 
-class Variable(msgspec.Struct, frozen=True):
+class EnvVar(msgspec.Struct, frozen=True):
     name: str
     value: str = ""
 
 
 class Exec(msgspec.Struct, frozen=True, rename="camel"):
-    """The program of an `exec` entry, as far as it is needed to tell of its failure."""
+    """An `exec` entry, with the fields that error messages need."""
 
     command: str
     args: Sequence[str] = ()
-    env: Sequence[Variable] = ()
+    env: Sequence[EnvVar] = ()
     install_hint: str = ""
 
     def __repr__(self) -> str:
@@ -49,11 +49,11 @@ class _Status(msgspec.Struct, frozen=True, rename="camel"):
     expiration_timestamp: datetime | None = None
 
 
-class Plugin:
-    """The program that an `exec` entry names. It runs when its last credential is about to expire."""
+class ExecPlugin:
+    """Runs the plugin of an `exec` entry when its last credential is about to expire."""
 
     def __init__(self, entry: Mapping[str, object], *, folder: str, cluster: Mapping[str, object]) -> None:
-        """Raises: CredentialsError for an entry that is incomplete."""
+        """Raises: CredentialsError for an incomplete entry."""
         try:
             self._exec = msgspec.convert(entry, Exec)
             self._provider = ExecProvider(ConfigNode("exec", entry), folder, ConfigNode("cluster", cluster))
@@ -65,8 +65,8 @@ class Plugin:
         self._expires: datetime | None = None
 
     def credential(self) -> Credential:
-        """Raises: CredentialsError with the program's words."""
-        if self._credential is None or (self._expires and self._expires - RENEWED_BEFORE <= datetime.now(UTC)):
+        """Raises: CredentialsError with the output of the plugin."""
+        if self._credential is None or (self._expires and self._expires - EXPIRY_MARGIN <= datetime.now(UTC)):
             status = self._run()
             pem = (
                 f"{status.client_certificate_data}\n{status.client_key_data}" if status.client_certificate_data else ""
@@ -79,36 +79,36 @@ class Plugin:
         try:
             status = msgspec.convert(self._provider.run(), _Status)
         except ConfigException as error:
-            raise self._failure(self._reason(str(error))) from None
+            raise self._error(self._exit_reason(str(error))) from None
         except FileNotFoundError:
             hint = one_line(self._exec.install_hint) or "install it, or correct its path"
-            raise self._failure(f"is not there: {hint}") from None
+            raise self._error(f"is not there: {hint}") from None
         except OSError as error:
-            raise self._failure(f"can't be run: {error.strerror}") from None
+            raise self._error(f"can't be run: {error.strerror}") from None
         except (msgspec.ValidationError, LookupError, TypeError, AttributeError, ValueError):
-            raise self._failure("prints something else than an ExecCredential") from None
+            raise self._error("prints no ExecCredential") from None
         if not status.token and not (status.client_certificate_data and status.client_key_data):
-            raise self._failure("prints neither a token nor a client certificate with its key")
+            raise self._error("prints neither a token nor a client certificate with its key")
         return status
 
-    def _reason(self, text: str) -> str:
-        """What the package tells of a failure."""
+    def _exit_reason(self, text: str) -> str:
+        """Describe a failure that the package reports."""
         ended = _EXIT.fullmatch(text)
         if ended is None:
-            return "prints something else than an ExecCredential of the version that it was asked for"
+            return "prints no ExecCredential of the requested version"
         code, words = ended[1], (ended[2] or "").strip()
         if not words:
-            return f"ends with exit code {code}, and says nothing"
-        if _TOKEN.search(words) or any(secret in words for secret in _secrets(self._exec)):
-            return f"ends with exit code {code}; its words are withheld: they may hold a secret"
+            return f"ends with exit code {code} and no output"
+        if _TOKEN.search(words) or any(secret in words for secret in _possible_secrets(self._exec)):
+            return f"ends with exit code {code}; its output is withheld: it may contain a secret"
         return f"ends with exit code {code}: {one_line(words)}"
 
-    def _failure(self, what: str) -> CredentialsError:
-        return CredentialsError(f"the login plugin {one_line(self._exec.command)} {what}")
+    def _error(self, what: str) -> CredentialsError:
+        return CredentialsError(f"the credential plugin {one_line(self._exec.command)} {what}")
 
 
-class Provider:
-    """An `auth-provider` of the kinds that the package knows: it renews a token that is about to expire."""
+class AuthProvider:
+    """An `auth-provider` that the package supports: it renews a token that is about to expire."""
 
     def __init__(self, entry: Mapping[str, object]) -> None:
         config = {
@@ -133,9 +133,9 @@ class Provider:
         return Credential(token or "")
 
 
-def _secrets(program: Exec) -> Iterator[str]:
-    """What of its arguments and variables may be secret, by their names."""
+def _possible_secrets(program: Exec) -> Iterator[str]:
+    """Yield the values of arguments and variables whose names sound secret."""
     named = [(each.name, each.value) for each in program.env]
     named += [(flag, value) for flag, _, value in (each.partition("=") for each in program.args) if value]
     named += [(flag, value) for flag, value in zip(program.args, program.args[1:], strict=False) if flag[:1] == "-"]
-    return (value for name, value in named if value and _SECRETIVE.search(name))
+    return (value for name, value in named if value and _SECRET_NAME.search(name))

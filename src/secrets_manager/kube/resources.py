@@ -1,4 +1,4 @@
-"""A kind of object: its address in the API and its decoder, in one value, so that they can't disagree."""
+"""A kind of object: its path in the API and its decoder."""
 
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
@@ -14,8 +14,8 @@ T = TypeVar("T", bound=KubeObject)
 class Resource(NamedTuple, Generic[T]):
     """One kind, as `GET /apis` lists it. The core group is the empty string.
 
-    `decode` turns the JSON of one object into what this program keeps of it.
-    Raises: msgspec.MsgspecError for JSON that is not such an object, UnicodeDecodeError for what is no UTF-8.
+    `decode` decodes the JSON of one object. It raises msgspec.MsgspecError for JSON that is not such an object, and
+    UnicodeDecodeError for what is not UTF-8.
     """
 
     group: str
@@ -29,7 +29,7 @@ class Resource(NamedTuple, Generic[T]):
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """The URL's path; an empty namespace addresses all of them, an empty name the collection."""
+        """Return the URL's path. An empty namespace means all namespaces, an empty name the collection."""
         root = f"/apis/{self.group}" if self.group else "/api"
         parts = [root, self.version]
         if namespace:

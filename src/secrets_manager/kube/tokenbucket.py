@@ -1,10 +1,10 @@
-"""A limit on how often something is done: short bursts are free, the long run is bounded."""
+"""A rate limiter that allows bursts."""
 
 
 class TokenBucket:
     """Holds up to `burst` tokens and gains `rate` tokens a second. It starts full.
 
-    Times are seconds of any clock that never goes back.
+    Times are seconds of a monotonic clock.
     """
 
     def __init__(self, *, rate: float, burst: int) -> None:
@@ -13,8 +13,8 @@ class TokenBucket:
         self._tokens = float(burst)
         self._last = 0.0
 
-    def take(self, now: float) -> float:
-        """Take a token, on credit if there is none. Returns the seconds to wait until it is earned."""
+    def reserve(self, now: float) -> float:
+        """Take a token, on credit if there is none. Returns the seconds to wait before acting."""
         self._tokens = min(self._burst, self._tokens + (now - self._last) * self._rate) - 1.0
         self._last = now
         return max(0.0, -self._tokens / self._rate)

@@ -1,30 +1,31 @@
-"""What comes over the wire during a watch: one JSON object a line, cut into chunks anywhere.
+"""Decode the stream of a watch: one JSON object per line, in chunks of any size.
 
-The event's frame is decoded apart from the object in it, so that one object that can't be read costs only itself, and
-what remains of it, its metadata, still says which object that is and how far the watch has come.
+The event is decoded apart from its object. So an object that can't be decoded does not fail the watch, and its metadata
+still gives its key and version.
 """
 
 from http import HTTPStatus
 
 import msgspec
 
-from secrets_manager.kube.errors import ApiError, MalformedReply
-from secrets_manager.kube.objects import LARGEST_OBJECT, ObjectMeta, Wire
-from secrets_manager.kube.refusal import error_of
+from secrets_manager.kube.errors import ApiError, MalformedResponse
+from secrets_manager.kube.objects import MAX_OBJECT_BYTES, ObjectMeta, Wire
+from secrets_manager.kube.status import error_from_status
 
 
 class LineBuffer:
-    """Joins chunks of bytes and cuts them into lines, in linear time. What has no newline yet is kept."""
+    """Splits chunks into lines, in linear time. An incomplete line is kept."""
 
-    def __init__(self, *, longest_line: int = LARGEST_OBJECT) -> None:
-        self._longest_line = longest_line
+    def __init__(self, *, max_line: int = MAX_OBJECT_BYTES) -> None:
+        self._max_line = max_line
         self._pieces: list[bytes] = []
         self._size = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Take in a chunk; return the lines that it completes, without their newlines, and none that are empty.
+        """Return the lines that a chunk completes, without newlines and empty lines.
 
-        Raises: MalformedReply if a line is longer than allowed.
+        Raises:
+            MalformedResponse: A line is longer than allowed.
         """
         *complete, rest = chunk.split(b"\n")
         if complete:
@@ -32,13 +33,13 @@ class LineBuffer:
             self._pieces, self._size = [], 0
         self._pieces.append(rest)
         self._size += len(rest)
-        if max(self._size, *map(len, complete), 0) > self._longest_line:
-            raise MalformedReply("a line of the watch is longer than any object can be")
+        if max(self._size, *map(len, complete), 0) > self._max_line:
+            raise MalformedResponse("a line of the watch is longer than any object can be")
         return [line for line in complete if line]
 
 
 class Envelope(Wire, frozen=True):
-    """What every object has, and all that a bookmark has."""
+    """The part that every object has, and all of a bookmark."""
 
     metadata: ObjectMeta
 
@@ -59,47 +60,47 @@ class Bookmark(msgspec.Struct, frozen=True, tag_field="type", tag="BOOKMARK"):
     object: Envelope
 
 
-class Failed(msgspec.Struct, frozen=True, tag_field="type", tag="ERROR"):
+class ErrorEvent(msgspec.Struct, frozen=True, tag_field="type", tag="ERROR"):
     object: msgspec.Raw
 
 
-WatchEvent = Added | Modified | Deleted | Bookmark | Failed
+WatchEvent = Added | Modified | Deleted | Bookmark | ErrorEvent
 
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError)
-"""What decoding may raise: the latter for bytes that are not UTF-8."""
+DECODE_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError)
+"""Errors of decoding; the second one for bytes that are not UTF-8."""
 
 
-class _Refusal(Wire, frozen=True):
+class _Status(Wire, frozen=True):
     code: int = 0
     reason: str = ""
 
 
 _event: msgspec.json.Decoder[WatchEvent] = msgspec.json.Decoder(WatchEvent)
 _envelope = msgspec.json.Decoder(Envelope)
-_refusal = msgspec.json.Decoder(_Refusal)
+_status = msgspec.json.Decoder(_Status)
 
 
 def decode_event(line: bytes) -> WatchEvent:
-    """Read one line. Raises: MalformedReply, without the line's text, for it may hold a value."""
+    """Decode a line. Raises: MalformedResponse, without the line: it may contain a value."""
     try:
         return _event.decode(line)
-    except UNREADABLE:
-        raise MalformedReply("a line of the watch is not a watch event") from None
+    except DECODE_ERRORS:
+        raise MalformedResponse("a line of the watch is not a watch event") from None
 
 
 def decode_metadata(raw: msgspec.Raw) -> ObjectMeta:
-    """Read no more of an object than its metadata. Raises: MalformedReply."""
+    """Decode only the metadata of an object. Raises: MalformedResponse."""
     try:
         return _envelope.decode(raw).metadata
-    except UNREADABLE:
-        raise MalformedReply("an object of the watch has no metadata") from None
+    except DECODE_ERRORS:
+        raise MalformedResponse("an object of the watch has no metadata") from None
 
 
-def failure_of(raw: msgspec.Raw) -> ApiError:
-    """Translate the Status of an ERROR event: it tells what HTTP's own status can't once the stream runs."""
+def error_from_event(raw: msgspec.Raw) -> ApiError:
+    """Translate the Status of an ERROR event."""
     try:
-        refusal = _refusal.decode(raw)
-    except UNREADABLE:
-        refusal = _Refusal()
-    code = HTTPStatus.GONE if refusal.reason in ("Expired", "Gone") else refusal.code
-    return error_of(code, {}, bytes(raw), request="watch")
+        status = _status.decode(raw)
+    except DECODE_ERRORS:
+        status = _Status()
+    code = HTTPStatus.GONE if status.reason in ("Expired", "Gone") else status.code
+    return error_from_status(code, {}, bytes(raw), request="watch")

@@ -35,7 +35,7 @@ from secrets_manager.backends.vault.token import (
     renewed,
     until_due,
 )
-from secrets_manager.backoff import Backoff, Streak
+from secrets_manager.backoff import Backoff, BackoffManager
 from secrets_manager.config import VaultConfig
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class TokenKeeper:
         self._metrics = metrics
         self._logins = Patience(random)
         self._questions = Patience(random)
-        self._trials = Streak(TRIALS, healthy_after=TRIALS.maximum, random=random)
+        self._trials = BackoffManager(TRIALS, reset_after=TRIALS.maximum, random=random)
         self._next_trial = 0.0
         self._lock = trio.Lock()
         self._token: Token | None = None

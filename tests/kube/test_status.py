@@ -10,11 +10,11 @@ from secrets_manager.kube.errors import (
     Forbidden,
     Invalid,
     NotFound,
-    ServerFailed,
+    ServerError,
     Throttled,
     Unauthorized,
 )
-from secrets_manager.kube.refusal import error_of
+from secrets_manager.kube.status import error_from_status
 
 NO_HEADERS = httpx.Headers()
 
@@ -32,7 +32,7 @@ def status(**fields: object) -> bytes:
         (403, "Forbidden", Forbidden),
         (404, "NotFound", NotFound),
         (405, "MethodNotAllowed", Invalid),
-        (408, "", ServerFailed),
+        (408, "", ServerError),
         (409, "Conflict", Conflict),
         (409, "AlreadyExists", AlreadyExists),
         (410, "Expired", Expired),
@@ -40,14 +40,14 @@ def status(**fields: object) -> bytes:
         (415, "UnsupportedMediaType", Invalid),
         (422, "Invalid", Invalid),
         (429, "TooManyRequests", Throttled),
-        (500, "InternalError", ServerFailed),
-        (503, "ServiceUnavailable", ServerFailed),
-        (504, "Timeout", ServerFailed),
-        (599, "", ServerFailed),
+        (500, "InternalError", ServerError),
+        (503, "ServiceUnavailable", ServerError),
+        (504, "Timeout", ServerError),
+        (599, "", ServerError),
     ],
 )
 def test_code_and_reason_decide_the_kind(code: int, reason: str, expected: type[ApiError]) -> None:
-    error = error_of(code, NO_HEADERS, status(reason=reason, message="why"))
+    error = error_from_status(code, NO_HEADERS, status(reason=reason, message="why"))
 
     assert type(error) is expected
     assert (error.code, error.reason) == (code, reason)
@@ -56,19 +56,19 @@ def test_code_and_reason_decide_the_kind(code: int, reason: str, expected: type[
 def test_text_names_request_code_reason_and_message() -> None:
     body = status(reason="Conflict", message="the object has been modified")
 
-    error = error_of(409, NO_HEADERS, body, request="PUT /api/v1/x")
+    error = error_from_status(409, NO_HEADERS, body, request="PUT /api/v1/x")
 
     assert str(error) == "PUT /api/v1/x: 409 Conflict: the object has been modified"
 
 
-def test_causes_are_told_where_they_say_something_else() -> None:
+def test_causes_are_reported_where_they_say_something_else() -> None:
     causes = [
         {"reason": "FieldValueInvalid", "message": "must be lower case", "field": "metadata.name"},
         {"reason": "NamespaceTerminating", "field": "metadata.namespace"},
     ]
     body = status(reason="Forbidden", message="it must be lower case", details={"causes": causes})
 
-    assert str(error_of(403, NO_HEADERS, body)) == "403 Forbidden: it must be lower case; NamespaceTerminating"
+    assert str(error_from_status(403, NO_HEADERS, body)) == "403 Forbidden: it must be lower case; NamespaceTerminating"
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_causes_are_told_where_they_say_something_else() -> None:
     ],
 )
 def test_body_that_is_no_status_is_not_repeated(body: bytes) -> None:
-    error = error_of(404, NO_HEADERS, body)
+    error = error_from_status(404, NO_HEADERS, body)
 
     assert (type(error), str(error), error.reason) == (NotFound, "404 Not Found", "")
 
 
 def test_words_stay_on_one_line() -> None:
-    error = error_of(500, NO_HEADERS, status(reason="x\ny", message="a\n\x1b\u2028b"))
+    error = error_from_status(500, NO_HEADERS, status(reason="x\ny", message="a\n\x1b\u2028b"))
 
     assert str(error) == "500 Internal Server Error: x\\ny: a\\n\\x1b\\u2028b"
 
@@ -97,19 +97,19 @@ def test_words_stay_on_one_line() -> None:
 def test_words_are_cut_between_two_of_them() -> None:
     message = "short " * 40 + "hunter2" * 10
 
-    error = error_of(500, NO_HEADERS, status(reason="InternalError", message=message))
+    error = error_from_status(500, NO_HEADERS, status(reason="InternalError", message=message))
 
     assert str(error) == f"500 InternalError: {'short ' * 39}short…"
 
 
-def test_what_the_server_says_in_its_own_words_is_told_apart() -> None:
-    error = error_of(400, NO_HEADERS, status(reason="hunter2", message="no\nway"), request="PUT /x")
+def test_what_the_server_says_in_its_own_words_is_kept_apart() -> None:
+    error = error_from_status(400, NO_HEADERS, status(reason="hunter2", message="no\nway"), request="PUT /x")
 
-    assert (error.summary, error.words) == ("PUT /x: 400 Bad Request", "hunter2: no\nway")
+    assert (error.summary, error.server_message) == ("PUT /x: 400 Bad Request", "hunter2: no\nway")
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "expected"),
     [
         (
             'illegal base64 data, error found in #10 byte of ...|{"a":"hunter2"}|...',
@@ -121,12 +121,12 @@ def test_what_the_server_says_in_its_own_words_is_told_apart() -> None:
         ),
     ],
 )
-def test_what_the_server_quotes_of_an_object_is_left_out(message: str, told: str) -> None:
+def test_what_the_server_quotes_of_an_object_is_left_out(message: str, expected: str) -> None:
     causes = [{"message": message.rpartition("patch: ")[2]}]
 
-    error = error_of(400, NO_HEADERS, status(reason="BadRequest", message=message, details={"causes": causes}))
+    error = error_from_status(400, NO_HEADERS, status(reason="BadRequest", message=message, details={"causes": causes}))
 
-    assert str(error) == told
+    assert str(error) == expected
 
 
 @pytest.mark.parametrize(
@@ -145,6 +145,6 @@ def test_what_the_server_quotes_of_an_object_is_left_out(message: str, told: str
 def test_retry_after_is_of_the_header_or_else_of_the_details(
     headers: dict[str, str], details: dict[str, int], expected: float | None
 ) -> None:
-    error = error_of(429, httpx.Headers(headers), status(details=details))
+    error = error_from_status(429, httpx.Headers(headers), status(details=details))
 
     assert error.retry_after == expected

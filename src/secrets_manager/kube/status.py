@@ -1,7 +1,7 @@
-"""What the API server means by an answer that is no success.
+"""Translate an error response of the API server into an ApiError.
 
-By status code and by fields of the Status in the body, never by wording. A body that is no Status (a proxy's page)
-is not repeated; what is repeated is bounded, and stays on one line.
+By status code and the fields of the Status in the body, never by wording. A body that is not a Status (a proxy's page)
+is not quoted. What is quoted is bounded and stays on one line.
 """
 
 import re
@@ -20,19 +20,19 @@ from secrets_manager.kube.errors import (
     Forbidden,
     Invalid,
     NotFound,
-    ServerFailed,
+    ServerError,
     Throttled,
     Unauthorized,
 )
 from secrets_manager.kube.objects import Wire
 
-LONGEST_TEXT = 256
-"""Characters of the server's words that are repeated."""
-LONGEST_WAIT = 3600.0
-"""Seconds. A server that asks for more is taken for confused."""
-EXCERPTS = (", error found in #", 'Invalid value: "{')
-"""Where a server begins to quote what it was sent: in the first form (before 1.23) a piece of a body that can't be
-read, in the second the whole object that a patch would lead to, a Secret's values included."""
+MAX_MESSAGE = 256
+"""Characters of the server's message that are quoted."""
+MAX_RETRY_AFTER = 3600.0
+"""Seconds. A longer Retry-After is cut to this."""
+QUOTE_MARKERS = (", error found in #", 'Invalid value: "{')
+"""Where a server starts to quote the request: a part of a body that can't be decoded (before 1.23), or the whole object
+that a patch would result in, with a Secret's values."""
 
 REASONS = frozenset(
     {
@@ -57,13 +57,13 @@ REASONS = frozenset(
         "UnsupportedMediaType",
     }
 )
-"""The reasons that Kubernetes itself gives. Any other one is free text of a webhook."""
+"""The reasons of Kubernetes. Any other one is free text of a webhook."""
 
 BY_CODE: Mapping[int, type[ApiError]] = {
     HTTPStatus.UNAUTHORIZED: Unauthorized,
     HTTPStatus.FORBIDDEN: Forbidden,
     HTTPStatus.NOT_FOUND: NotFound,
-    HTTPStatus.REQUEST_TIMEOUT: ServerFailed,
+    HTTPStatus.REQUEST_TIMEOUT: ServerError,
     HTTPStatus.CONFLICT: Conflict,
     HTTPStatus.GONE: Expired,
     HTTPStatus.TOO_MANY_REQUESTS: Throttled,
@@ -91,28 +91,28 @@ _NO_STATUS = _Status(kind="Status")
 _decoder = msgspec.json.Decoder(_Status)
 
 
-def error_of(status_code: int, headers: Mapping[str, str], body: bytes, *, request: str = "") -> ApiError:
-    """Translate an answer that is no success. `headers` ignore case; `request` begins the error's text."""
+def error_from_status(status_code: int, headers: Mapping[str, str], body: bytes, *, request: str = "") -> ApiError:
+    """Translate an error response. `headers` must ignore case; `request` starts the error's message."""
     status = _decode(body)
     details = status.details or _Details()
     usual = responses.get(status_code, "")
     known, unknown = (status.reason, "") if status.reason in REASONS else (usual, status.reason)
-    message = _cut("; ".join(_words(status.message, details.causes or ())))
-    summary = _joined(request, f"{status_code} {known}".rstrip())
-    words = _joined(_cut(unknown), message)
+    message = _truncate("; ".join(_messages(status.message, details.causes or ())))
+    summary = _join(request, f"{status_code} {known}".rstrip())
+    server_message = _join(_truncate(unknown), message)
     return _type_of(status_code, status.reason)(
-        _on_one_line(_joined(summary, words)),
+        _escape(_join(summary, server_message)),
         code=status_code,
         reason=status.reason,
         retry_after=_retry_after(headers.get("Retry-After", ""), details.retry_after_seconds),
         summary=summary,
-        words=words,
+        server_message=server_message,
     )
 
 
 def one_line(text: str) -> str:
-    """The server's words, bounded, with nothing in them that could break a line of a log."""
-    return _on_one_line(_cut(text))
+    """Return the text truncated, and escaped so that it stays on one line."""
+    return _escape(_truncate(text))
 
 
 def _type_of(code: int, reason: str) -> type[ApiError]:
@@ -121,7 +121,7 @@ def _type_of(code: int, reason: str) -> type[ApiError]:
     if code in BY_CODE:
         return BY_CODE[code]
     if code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return ServerFailed
+        return ServerError
     return Invalid if code >= HTTPStatus.BAD_REQUEST else ApiError
 
 
@@ -132,39 +132,39 @@ def _decode(body: bytes) -> _Status:
         return _NO_STATUS
 
 
-def _words(message: str, causes: tuple[_Cause, ...]) -> list[str]:
-    """The message, and those of the causes that say something else."""
-    words = [_without_excerpt(message)] if message else []
+def _messages(message: str, causes: tuple[_Cause, ...]) -> list[str]:
+    """Return the message, and those of the causes that it does not contain."""
+    server_message = [_without_quote(message)] if message else []
     for cause in causes:
-        said = _without_excerpt(cause.message or cause.reason)
-        if said and not any(said in each for each in words):
-            words.append(said)
-    return words
+        said = _without_quote(cause.message or cause.reason)
+        if said and not any(said in each for each in server_message):
+            server_message.append(said)
+    return server_message
 
 
-def _without_excerpt(text: str) -> str:
-    for mark in EXCERPTS:
+def _without_quote(text: str) -> str:
+    for mark in QUOTE_MARKERS:
         text = text.partition(mark)[0]
     return text.rstrip()
 
 
-def _cut(text: str) -> str:
-    """A word that would be cut in two is left out: half of a value tells too much of it, and can't be recognized."""
-    if len(text) <= LONGEST_TEXT:
+def _truncate(text: str) -> str:
+    """Truncate at white space: half of a value reveals it, and can't be recognized."""
+    if len(text) <= MAX_MESSAGE:
         return text
-    whole_words = re.match(r"(?s).*\s", text[:LONGEST_TEXT])
+    whole_words = re.match(r"(?s).*\s", text[:MAX_MESSAGE])
     return f"{whole_words[0].rstrip() if whole_words else ''}…"
 
 
-def _joined(*parts: str) -> str:
+def _join(*parts: str) -> str:
     return ": ".join(filter(None, parts))
 
 
-def _on_one_line(text: str) -> str:
+def _escape(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _retry_after(text: str, seconds: float) -> float | None:
-    """The header wins. Its other form, a date, is not used by Kubernetes."""
+    """Return the seconds; the header wins. Kubernetes does not use the form with a date."""
     wanted = float(text) if text.isascii() and text.isdecimal() else seconds
-    return min(wanted, LONGEST_WAIT) if wanted > 0 else None
+    return min(wanted, MAX_RETRY_AFTER) if wanted > 0 else None

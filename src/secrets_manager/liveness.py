@@ -1,22 +1,26 @@
-"""What /healthz judges: whether only a restart can help.
+"""What /healthz checks: whether a restart would help.
 
-Three things, and no others: the event loop turns, or there is no answer at all; every supervised task is there; and no
-work goes on after the lease has expired. Never the age of work, and never a server: a store that is slow or down is as
-slow after a restart, and what is old shows in metrics.
+It fails in three cases only: the event loop is blocked, so there is no response; a supervised task has ended; the
+process still acts as leader after its lease expired. Neither the age of work nor a server that is down makes it fail:
+a restart repairs neither, and both show in metrics.
 """
 
 from collections.abc import Awaitable, Callable
 
 
 class Liveness:
-    """`expired` tells why the lease forbids the work that goes on; it is empty while all is well."""
+    """Health of the process.
 
-    def __init__(self, expired: Callable[[], str]) -> None:
-        self._expired = expired
+    Args:
+        check_lease: Returns why the process must not act as leader any more; empty while it may.
+    """
+
+    def __init__(self, check_lease: Callable[[], str]) -> None:
+        self._check_lease = check_lease
         self._ended: list[str] = []
 
     async def supervise(self, name: str, task: Callable[[], Awaitable[None]]) -> None:
-        """Run a task that must not end before the process does."""
+        """Run a task that must not end before the process."""
         try:
             await task()
         finally:
@@ -24,6 +28,6 @@ class Liveness:
 
     @property
     def failures(self) -> list[str]:
-        """Why a restart is needed, a line each; none while all is well."""
-        expired = self._expired()
-        return [f"{name} has ended" for name in self._ended] + ([expired] if expired else [])
+        """Why a restart is needed, one line each; empty while healthy."""
+        lease_failure = self._check_lease()
+        return [f"{name} has ended" for name in self._ended] + ([lease_failure] if lease_failure else [])

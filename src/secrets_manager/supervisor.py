@@ -3,51 +3,60 @@
     process             lives longest
     ├── server          /metrics, /healthz, /readyz
     ├── backend         keeps its token valid
-    ├── watch           a reflector for each namespace and kind keeps the stores equal to the cluster
-    └── term            one term of office
-        ├── signals     SIGTERM or SIGINT ends the term
-        └── elector     waits for the lease, works while it is held, releases it
-            └── work
-                ├── sources    a timer, pollers, listers and a prober of the secret store
-                ├── queue      its timer
-                ├── events     their sender
+    ├── watches         a reflector for each namespace and kind
+    └── election
+        ├── signals     SIGTERM or SIGINT cancels the election
+        └── elector     acquires the lease, renews it, releases it
+            └── controller
+                ├── sources    timer, pollers, listers and prober of the secret store
+                ├── queue      timer of delayed keys
+                ├── events     sender
                 └── workers
 
-A standby has all but the work: taking over costs no login and no list.
+A standby runs everything but the controller, so a takeover needs no login and no list.
 """
 
 import logging
 import random
 import signal
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import version
 
 import trio
 from prometheus_client import CollectorRegistry
 
 from secrets_manager.backends.opening import open_backend
-from secrets_manager.config import Config
+from secrets_manager.config import Config, ControllerConfig
 from secrets_manager.controller.controller import Controller
-from secrets_manager.controller.leadership import elector, lease_name
-from secrets_manager.kube.client import open_client
+from secrets_manager.controller.definition import GROUP
+from secrets_manager.kube.client import KubeClient, open_client
 from secrets_manager.kube.credentials import find_cluster
-from secrets_manager.kube.lease import identity
+from secrets_manager.kube.lease import AlwaysLeader, Elector, LeaderElector, identity
+from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.liveness import Liveness
 from secrets_manager.metrics import BackendMetrics, ControllerMetrics, KubeMetrics, StoreMetrics, describe_process
 from secrets_manager.server import listen, serve
+
+ORIGINAL_LEASE_PREFIX = "5ac9a181"
+"""Prefix of the Go original's Lease: old and new exclude each other during a migration."""
 
 log = logging.getLogger(__name__)
 
 
 async def run(config: Config) -> None:
-    """Run until a signal, or until something ends the process.
+    """Run until a signal or a failure.
 
-    Raises: UsageError, StartError, and whatever made the process end; possibly in an ExceptionGroup.
+    Raises:
+        UsageError, StartError: A wrong configuration.
+        LeadershipLost: The lease was lost.
+        ExceptionGroup: Of these, or of an unexpected error.
     """
     registry = CollectorRegistry()
     describe_process(registry, version=version("secrets-manager"))
-    me, chance = identity(), random.Random()  # noqa: S311 - spreads load, keeps no secret
+    me, rng = identity(), random.Random()  # noqa: S311 - for jitter, not for secrets
     cluster = await find_cluster(config.kube)
     kube = KubeMetrics(registry, url=cluster.url)
     with listen(config.metrics_addr) as listener:
@@ -55,7 +64,7 @@ async def run(config: Config) -> None:
             open_client(cluster, count=kube.request) as client,
             open_backend(config, StoreMetrics(registry, config)) as backend,
         ):
-            leader = elector(config, client, namespace=cluster.namespace, identity=me, random=chance, clock=utc_now)
+            leader = new_elector(config, client, namespace=cluster.namespace, identity=me, random=rng, clock=utc_now)
             kube.election(lease_name(config.controller.name), leads=lambda: leader.is_leader)
             controller = Controller(
                 client,
@@ -64,21 +73,44 @@ async def run(config: Config) -> None:
                 ControllerMetrics(registry),
                 BackendMetrics(registry),
                 identity=me,
-                random=chance,
+                random=rng,
                 clock=utc_now,
             )
             liveness = Liveness(leader.check)
             async with trio.open_nursery() as process:
                 await process.start(serve, listener, registry, liveness, controller.watches)
-                process.start_soon(liveness.supervise, "the upkeep of the backend", backend.maintain)
-                process.start_soon(liveness.supervise, "the watch", controller.watches.run)
-                async with trio.open_nursery() as term:
-                    await term.start(cancel_on_signal, term.cancel_scope)
-                    await leader.run(partial(liveness.supervise, "the work", controller.work))
-                    term.cancel_scope.cancel("the controller returned")
-                log.info("the workers have stopped")
-                process.cancel_scope.cancel("the term is over")
-    log.info("the server has stopped")
+                process.start_soon(liveness.supervise, "backend maintenance", backend.maintain)
+                process.start_soon(liveness.supervise, "watch", controller.watches.run)
+                async with trio.open_nursery() as election:
+                    await election.start(cancel_on_signal, election.cancel_scope)
+                    await leader.run(partial(liveness.supervise, "controller", controller.work))
+                    election.cancel_scope.cancel("the controller returned")
+                log.info("workers stopped")
+                process.cancel_scope.cancel("the election ended")
+    log.info("server stopped")
+
+
+def new_elector(
+    config: Config,
+    client: KubeClient,
+    *,
+    namespace: str,
+    identity: str,
+    random: random.Random,
+    clock: Callable[[], datetime],
+) -> Elector:
+    """Return the elector of this process. `namespace` is the Lease's unless the configuration names another."""
+    if not config.lease.enabled:
+        return AlwaysLeader()
+    key = ObjectKey(config.lease.namespace or namespace, lease_name(config.controller.name))
+    return LeaderElector(client.with_own_throttle(), key, config.lease, identity=identity, random=random, clock=clock)
+
+
+def lease_name(controller_name: str) -> str:
+    """Return the name of the Lease for this `controller-name`, so that two installations don't block each other."""
+    default = controller_name == ControllerConfig().name
+    prefix = ORIGINAL_LEASE_PREFIX if default else sha256(controller_name.encode()).hexdigest()[:8]
+    return f"{prefix}.{GROUP}"
 
 
 def utc_now() -> datetime:
@@ -88,7 +120,7 @@ def utc_now() -> datetime:
 async def cancel_on_signal(
     scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """End the scope at the first SIGTERM or SIGINT; a second one then meets the default handler and kills."""
+    """Cancel the scope at the first SIGTERM or SIGINT. A second one kills the process."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for signum in signals:

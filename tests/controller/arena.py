@@ -10,11 +10,11 @@ import httpx
 import trio
 
 from secrets_manager.config import Config, LeaseConfig
-from secrets_manager.controller.leadership import elector
 from secrets_manager.demo.api.cluster import Cluster
 from secrets_manager.demo.api.documents import Json, Object, at
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.lease import AlwaysLeader, Elector, LeadershipLost
+from secrets_manager.supervisor import new_elector
 from tests.doubles import faults as fault
 from tests.doubles.faults import Fault, Faults, Send
 from tests.doubles.kube_transport import DOUBLE, KubeTransport, administrator, virtual_time
@@ -83,7 +83,7 @@ class Candidate:
 
     async def run(self) -> None:
         async with open_client(DOUBLE, transport=Connection(self.faults, self._connecting)) as client:
-            self.elector = elector(
+            self.elector = new_elector(
                 Config(lease=LEASE),
                 client,
                 namespace="default",

@@ -8,7 +8,6 @@ import trio
 from trio.testing import MockClock
 
 from secrets_manager.config import Config, ControllerConfig, LeaseConfig
-from secrets_manager.controller.leadership import elector, lease_name
 from secrets_manager.demo.api.cluster import Cluster
 from secrets_manager.demo.api.documents import at
 from secrets_manager.kube.client import open_client
@@ -29,7 +28,7 @@ async def test_the_lease_is_where_the_configuration_says(autojump_clock: MockClo
     cluster = Cluster(now=virtual_time)
     config = Config(lease=LeaseConfig(enabled=True, namespace="kube-system"))
     async with open_client(DOUBLE, transport=KubeTransport(cluster)) as client:
-        leader = elector(config, client, namespace="default", identity="one", random=Random(0), clock=virtual_time)
+        leader = new_elector(config, client, namespace="default", identity="one", random=Random(0), clock=virtual_time)
         await leader.run(trio.lowlevel.checkpoint)
 
     leases = administrator(cluster).list("/apis/coordination.k8s.io/v1/leases")
@@ -44,7 +43,9 @@ async def test_two_installations_of_different_names_in_one_namespace_both_work(a
     async def live(name: str) -> None:
         config = Config(lease=LEASE, controller=ControllerConfig(name=name))
         async with open_client(DOUBLE, transport=KubeTransport(cluster)) as client:
-            leader = elector(config, client, namespace="default", identity=name, random=Random(0), clock=virtual_time)
+            leader = new_elector(
+                config, client, namespace="default", identity=name, random=Random(0), clock=virtual_time
+            )
             await leader.run(lambda: work(name))
 
     async def work(name: str) -> None:
@@ -64,7 +65,9 @@ async def test_without_an_election_the_work_begins_at_once_and_no_lease_is_asked
     faults = Faults(KubeTransport(Cluster(now=virtual_time)))
     async with open_client(DOUBLE, transport=faults) as client:
         done = trio.Event()
-        leader = elector(Config(), client, namespace="default", identity="one", random=Random(0), clock=virtual_time)
+        leader = new_elector(
+            Config(), client, namespace="default", identity="one", random=Random(0), clock=virtual_time
+        )
 
         async def work() -> None:
             assert leader.is_leader

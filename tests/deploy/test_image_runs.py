@@ -138,7 +138,7 @@ def test_a_kubeconfig_with_a_login_plugin_is_told_what_is_missing(image: Image, 
 
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "a login plugin (exec or auth-provider) needs the Python package kubernetes" in line
+    assert "a credential plugin (exec or auth-provider) needs the Python package kubernetes" in line
 
 
 def test_its_list_of_packages_is_what_is_installed(image: Image) -> None:

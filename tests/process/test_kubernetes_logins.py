@@ -119,5 +119,5 @@ def test_without_the_package_kubernetes_a_login_plugin_is_refused_with_the_way_o
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     assert done.returncode == 2
-    assert "a login plugin (exec or auth-provider) needs the Python package kubernetes" in done.stderr
+    assert "a credential plugin (exec or auth-provider) needs the Python package kubernetes" in done.stderr
     assert "Traceback" not in done.stderr

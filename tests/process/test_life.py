@@ -117,7 +117,7 @@ def test_sigterm_ends_it_within_two_seconds_workers_first(
         assert code == 0
         assert took < 2
         messages = re.findall(r'"msg": ?"([^"]*)"', here.program.output.read_text())
-        assert messages[-3:] == ["stopping", "the workers have stopped", "the server has stopped"]
+        assert messages[-3:] == ["stopping", "workers stopped", "server stopped"]
 
 
 def test_metrics_tell_which_version_runs_whether_it_leads_and_what_it_asks_kubernetes_for(

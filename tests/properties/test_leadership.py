@@ -17,7 +17,6 @@ from trio.abc import Instrument
 from trio.testing import MockClock
 
 from secrets_manager.config import JITTER, Config
-from secrets_manager.controller.leadership import elector
 from secrets_manager.controller.secret import SECRETS
 from secrets_manager.demo.api.cluster import Cluster
 from secrets_manager.demo.api.documents import Object, parse, text
@@ -25,6 +24,7 @@ from secrets_manager.demo.api.requests import Reply
 from secrets_manager.kube.client import KubeClient, open_client
 from secrets_manager.kube.lease import LeadershipLost
 from secrets_manager.kube.objects import ObjectKey
+from secrets_manager.supervisor import new_elector
 from tests.controller.arena import LEASE, OFFLINE, PATH, Arena, Candidate, arena
 from tests.doubles import faults as fault
 from tests.doubles.faults import Fault
@@ -109,7 +109,7 @@ def test_never_do_two_work_at_once_and_in_the_end_one_does(
     lives = count()
 
     def revive(here: Arena, candidates: dict[str, Candidate]) -> None:
-        """Kubernetes starts a process anew that has ended."""
+        """Kubernetes restarts a process that has ended."""
         for name, off in zip(NAMES, (skew, 0.0), strict=True):
             if name not in candidates or candidates[name].over.is_set():
                 candidates[name] = here.enter(f"{name}-{next(lives)}", skew=off, ending=ENDING)
@@ -205,7 +205,7 @@ class Paused:
                 for _ in range(4):
                     nursery.start_soon(self._write, client)
 
-        leader = elector(
+        leader = new_elector(
             Config(lease=LEASE),
             client,
             namespace="default",

@@ -22,11 +22,11 @@ from secrets_manager.backends.vault.engine import engine_of
 from secrets_manager.backends.vault.keeper import TokenKeeper
 from secrets_manager.config import Config, ControllerConfig, VaultConfig
 from secrets_manager.controller.controller import Controller
-from secrets_manager.controller.leadership import elector
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.lease import AlwaysLeader, Elector, LeadershipLost
 from secrets_manager.liveness import Liveness
 from secrets_manager.metrics import BackendMetrics, ControllerMetrics, VaultMetrics
+from secrets_manager.supervisor import new_elector
 from tests.doubles.kube_transport import DOUBLE, virtual_time
 from tests.simulation.network import Link
 from tests.simulation.pausing import REPLICA
@@ -129,7 +129,7 @@ class Replica:
             open_client(DOUBLE, transport=Link(self._simulation, self, to_vault=False)) as client,
             self._backend(config.vault, random) as backend,
         ):
-            self.leader = elector(
+            self.leader = new_elector(
                 config, client, namespace="default", identity=self.identity, random=random, clock=self._clock
             )
             self.controller = controller = Controller(
@@ -145,10 +145,10 @@ class Replica:
             leader = self.leader
             self.liveness = liveness = Liveness(leader.check)
             async with trio.open_nursery() as process:
-                process.start_soon(liveness.supervise, "the upkeep of the backend", backend.maintain)
-                process.start_soon(liveness.supervise, "the watch", controller.watches.run)
+                process.start_soon(liveness.supervise, "backend maintenance", backend.maintain)
+                process.start_soon(liveness.supervise, "watch", controller.watches.run)
                 with self._term:
-                    await leader.run(partial(liveness.supervise, "the work", controller.work))
+                    await leader.run(partial(liveness.supervise, "controller", controller.work))
                 process.cancel_scope.cancel()
 
     @asynccontextmanager

@@ -13,7 +13,7 @@ from hashlib import blake2b
 import msgspec
 
 from secrets_manager.backends.base import Document
-from secrets_manager.controller.decision import whole
+from secrets_manager.controller.decision import new_secret
 from secrets_manager.controller.definition import DataSource, InvalidSpec, SecretDefinition, Spec, Status
 from secrets_manager.controller.desired import Desired
 from secrets_manager.controller.secret import CurrentSecret, Secret, digest
@@ -80,7 +80,7 @@ def secret_definition(
     )
 
 
-def wish(data: Mapping[str, str] | None = None, *, name: str = "db", type_: str = "Opaque") -> Desired:
+def desired_secret(data: Mapping[str, str] | None = None, *, name: str = "db", type_: str = "Opaque") -> Desired:
     """What `desired.desired` makes, from text."""
     values = _bytes({"pw": "hunter2"} if data is None else data)
     return Desired(name=name, type=type_, data=values, digest=digest(values))
@@ -132,7 +132,7 @@ def synced_secret(
     """The Secret as this controller left it for the definition, with foreign marks and owners beside its own."""
     wanted = definition.spec
     assert isinstance(wanted, Spec)
-    made = whole(definition, wish(data, name=wanted.name, type_=wanted.secret_type), now=NOW)
+    made = new_secret(definition, desired_secret(data, name=wanted.name, type_=wanted.secret_type), now=NOW)
     metadata = msgspec.structs.replace(
         made.metadata,
         uid=f"uid-of-secret-{wanted.name}",

@@ -83,7 +83,7 @@ async def run(config: Config) -> None:
                 process.start_soon(liveness.supervise, "watch", controller.watches.run)
                 async with trio.open_nursery() as election:
                     await election.start(cancel_on_signal, election.cancel_scope)
-                    await leader.run(partial(liveness.supervise, "controller", controller.work))
+                    await leader.run(partial(liveness.supervise, "controller", controller.run))
                     election.cancel_scope.cancel("the controller returned")
                 log.info("workers stopped")
                 process.cancel_scope.cancel("the election ended")

@@ -120,7 +120,7 @@ class Candidate:
         await self.over.wait()
 
     def slow_road(self, there: float, back: float) -> Fault:
-        """A fault that makes requests and replies slow; what was sent arrives even when nobody waits for it."""
+        """A fault that makes requests and replies slow; what was sent arrives even when no one waits for it."""
         return travelling(there, back, nursery=self._arena.nursery)
 
     def _time(self) -> datetime:
@@ -139,7 +139,7 @@ class Arena:
     def enter(
         self, name: str, *, skew: float = 0.0, work: Work = None, ending: float = 0.0, connecting: float = 0.0
     ) -> Candidate:
-        """Let a candidate live, which works until `done` unless told otherwise.
+        """Start a candidate, which works until `done`, or runs `work`.
 
         In seconds: by how much its clock is off, how long its work takes to end, and each connection to come about.
         """
@@ -157,7 +157,7 @@ class Arena:
 
     @property
     def has_one_leader(self) -> bool:
-        """Somebody works, alone and as the record says."""
+        """One candidate works, alone and as the record says."""
         return bool(self.workers) and self.workers == [self.lease("holderIdentity")]
 
     def lease(self, *path: str) -> Json:

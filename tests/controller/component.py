@@ -7,7 +7,7 @@
         assert scene.values("app") == {"pw": "hunter-1"}
 
 Only the two ends of the wires are doubles: client, watcher, queue, token and all in between are the product's. When the
-block ends, everything that the program told anybody is searched for what it must not tell, and everything that it
+block ends, all output of the program is searched for values and credentials, and everything that it
 wrote is held against what it must never do.
 """
 
@@ -81,8 +81,8 @@ class ProgramsDoor(Cluster):
         return answer
 
 
-class Told(logging.Handler):
-    """Every line that is logged, from DEBUG on, with all that is attached to it."""
+class LogRecorder(logging.Handler):
+    """Records each log line, from DEBUG on, with its fields."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -112,7 +112,7 @@ class Scene:
         self.vault = VaultState()
         self.life = trio.CancelScope()
         self.registry, self._liveness = CollectorRegistry(), Liveness(lambda: "")
-        self.told = Told()
+        self.log = LogRecorder()
         self.canaries: set[str] = set()
         self.violations: list[str] = []
         self._judged_until = 0
@@ -162,7 +162,7 @@ class Scene:
                 )
                 await process.start(bao.maintain)
                 process.start_soon(self._liveness.supervise, "the watch", controller.watches.run)
-                process.start_soon(self._liveness.supervise, "the work", controller.work)
+                process.start_soon(self._liveness.supervise, "the work", controller.run)
         over.set()
 
     def answer(self, path: str) -> server.Reply:
@@ -272,7 +272,7 @@ class Scene:
         """Change a Secret by hand."""
         self.user.patch(secret_path(name), change)
 
-    def somebodys_secret(self, name: str, *, data: Mapping[str, str] | None = None, **metadata: Json) -> Object:
+    def foreign_secret(self, name: str, *, data: Mapping[str, str] | None = None, **metadata: Json) -> Object:
         """Make a Secret by hand."""
         about: Object = {"name": name, "namespace": NAMESPACE, **metadata}
         content: Object = {key: base64.b64encode(value.encode()).decode() for key, value in (data or {}).items()}
@@ -309,7 +309,7 @@ class Scene:
         return [(text(each, "reason"), text(each, "regarding", "name")) for each in ordered]
 
     def event_series(self, name: str) -> dict[str, int]:
-        """How often each reason was told of an object: the same thing again is counted, not told anew."""
+        """The count of each reason of an object's Events: a repeated Event is counted, not created again."""
         listed = self.user.list(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")
         about = [each for each in listed if text(each, "regarding", "name") == name]
         return {text(each, "reason"): number(each, "series", "count") or 1 for each in about}
@@ -355,7 +355,7 @@ class Scene:
     def leaks(self) -> list[str]:
         """Log lines, metrics, and writes to anything but Secrets that hold a value, a token or a login."""
         samples = [sample for family in self.registry.collect() for sample in family.samples]
-        lines = [*self.told.lines, *(str(sample.labels) for sample in samples)]
+        lines = [*self.log.lines, *(str(sample.labels) for sample in samples)]
         changes = [write.change for write in self.door.writes if write.kind != "secrets"]
         lines += [msgspec.json.encode(change.after).decode() for change in changes]
         hidden = {*self.canaries, "canary-"}
@@ -371,19 +371,19 @@ async def running(
     seed: int = 0,
     readable: tuple[str, ...] = RECOMMENDED,
 ) -> AsyncIterator[Scene]:
-    """A scene, whose program lives already unless it is told not to; `readable` is what Vault lets it read and list."""
+    """A scene, whose program is started unless `alive` is false; `readable` is what Vault lets it read and list."""
     root = logging.getLogger()
     level = root.level
     async with trio.open_nursery() as nursery:
         scene = Scene(nursery, config or ControllerConfig(), crd=crd, seed=seed, readable=readable)
-        root.addHandler(scene.told)
+        root.addHandler(scene.log)
         root.setLevel(logging.DEBUG)
         try:
             if alive:
                 scene.start()
             yield scene
         finally:
-            root.removeHandler(scene.told)
+            root.removeHandler(scene.log)
             root.setLevel(level)
             nursery.cancel_scope.cancel()
     assert scene.leaks() == []

@@ -1,6 +1,6 @@
 """What the program must never do to a Secret, judged by the server's own history after the fact.
 
-Each rule looks at one write of the program and at the cluster as it was just before it; none asks the program's code.
+Each rule checks one write of the program and at the cluster as it was just before it; none asks the program's code.
 """
 
 from collections.abc import Iterable

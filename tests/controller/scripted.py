@@ -1,4 +1,4 @@
-"""A secret store that says what the test told it to, and what one needs to watch how it is asked."""
+"""A scripted secret store, which records its requests."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -62,7 +62,7 @@ Content: TypeAlias = Document | Exception
 
 
 class ScriptedBackend:
-    """Answers each path as told, after `takes` seconds, and remembers when it was asked."""
+    """Serves the scripted content of each path after `takes` seconds, and records the reads."""
 
     def __init__(self, takes: float = 0.0) -> None:
         self.takes = takes
@@ -122,7 +122,7 @@ class ScriptedBackend:
         return tuple(path.split("/"))
 
     async def markers(self, folder: Folder) -> Mapping[str, str]:
-        """What is told of a folder is what was put there, unless the test has put a listing of its own."""
+        """Return the contents of a folder, or the listing that the test has scripted."""
         self.listings.append(Listing(folder.path, trio.current_time()))
         shown = self.listed.get(folder.path) or self.shown(folder.path)
         self.listings_under_way += 1

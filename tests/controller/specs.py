@@ -1,4 +1,4 @@
-"""Specs that can be, and specs that can't with what is told of them."""
+"""Valid specs, and invalid ones with their messages."""
 
 from secrets_manager.controller.definition import Spec
 from tests.gen import data_source, spec
@@ -114,7 +114,7 @@ BAD = [
     ),
     (spec(keys={"pw": data_source(PLACE, encoding="Text")}), "key pw: encoding 'Text' is unknown: use text or base64"),
 ]
-"""Each with one fault, which the API server tells by itself."""
+"""Each with one fault, which the API server finds."""
 
 LATE = [
     (
@@ -123,7 +123,7 @@ LATE = [
     ),
     (spec(refresh="0000001ms"), "spec.refreshInterval 0000001ms is too little: it is 1s at least"),
 ]
-"""What only the controller tells, for the API server could not judge it without a rule that may fail."""
+"""Faults that only the controller finds: a rule of the API server could fail to evaluate."""
 
 SEVERAL = spec(
     "Bad_Name",

@@ -1,4 +1,4 @@
-"""Others who change the Secret after us or within our own writes: how often it is written, and what is told."""
+"""Others who change the Secret after us or within our own writes: how often it is written, and what is reported."""
 
 import base64
 import gc
@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from secrets_manager.config import ControllerConfig
 from secrets_manager.controller.secret import OWNER
-from secrets_manager.controller.secret_keeper import _Known
+from secrets_manager.controller.secret_syncer import _LastSync
 from secrets_manager.demo.api.documents import Object, mapping
 from tests.controller.component import Scene, running, secret_path
 from tests.doubles import faults as fault
@@ -61,7 +61,7 @@ changes = pytest.mark.parametrize(("change", "field"), CHANGES.values(), ids=CHA
 
 
 @changes
-async def test_an_admission_that_changes_each_write_is_told_and_costs_a_write_a_minute(
+async def test_an_admission_that_changes_each_write_is_reported_and_costs_a_write_a_minute(
     change: Object, field: str, autojump_clock: MockClock
 ) -> None:
     async with running(config=RARELY) as scene:
@@ -131,7 +131,7 @@ async def test_a_changed_definition_goes_past_the_slow_pace(autojump_clock: Mock
 
 
 @changes
-async def test_a_controller_that_puts_its_own_back_is_told_and_costs_a_write_a_minute(
+async def test_a_controller_that_puts_its_own_back_is_reported_and_costs_a_write_a_minute(
     change: Object, field: str, autojump_clock: MockClock
 ) -> None:
     async with running(config=RARELY) as scene:
@@ -145,7 +145,7 @@ async def test_a_controller_that_puts_its_own_back_is_told_and_costs_a_write_a_m
         assert (attempts(scene) - before, fighter.times) == (2, 3)
         assert scene.reason("app") == "SecretContended"
         assert scene.message("app") == (
-            f"Secret app: somebody changes {field} after each write: let only one of the two manage it. "
+            f"Secret app: another manager changes {field} after each write: let only one of the two manage it. "
             "Meanwhile it is written once a minute"
         )
         statuses = len(scene.writes_to_definitions())
@@ -161,7 +161,7 @@ async def test_a_controller_that_puts_its_own_back_is_told_and_costs_a_write_a_m
         assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1 "}, "Synced")
 
 
-async def test_a_controller_that_writes_something_else_each_time_is_told_too(autojump_clock: MockClock) -> None:
+async def test_a_controller_that_writes_something_else_each_time_is_reported_too(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         in_sync(scene)
         await scene.settled()
@@ -186,7 +186,7 @@ async def test_the_manager_is_named(autojump_clock: MockClock) -> None:
         assert "manager reloader changes data.pw after each write" in scene.message("app")
 
 
-async def test_a_secret_that_is_deleted_again_and_again_is_told(autojump_clock: MockClock) -> None:
+async def test_a_secret_that_is_deleted_again_and_again_is_reported(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         in_sync(scene)
         await scene.settled()
@@ -196,7 +196,7 @@ async def test_a_secret_that_is_deleted_again_and_again_is_told(autojump_clock: 
                 scene.user.delete(secret_path("app"))
             await scene.passed(0.1)
         assert attempts(scene) - before == 2
-        assert "somebody deletes it after each write" in scene.message("app")
+        assert "it is deleted after each write" in scene.message("app")
 
         await scene.passed(61)
         assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1 "}, "SecretContended")
@@ -239,14 +239,14 @@ async def test_the_message_follows_the_field_that_is_contested(autojump_clock: M
         in_sync(scene)
         await scene.settled()
         await contested(scene, {"metadata": {"labels": {MANAGED_BY: "Helm"}}})
-        assert f"somebody changes metadata.labels[{MANAGED_BY}]" in scene.message("app")
+        assert f"another manager changes metadata.labels[{MANAGED_BY}]" in scene.message("app")
 
         scene.edit("app", {"metadata": {"labels": {MANAGED_BY: "secrets-manager"}}, "data": {"more": encoded("x")}})
         await scene.passed(1)
-        assert "somebody changes data.more" in scene.message("app")
+        assert "another manager changes data.more" in scene.message("app")
 
 
-async def test_who_works_against_us_is_asked_anew_in_a_new_contest(autojump_clock: MockClock) -> None:
+async def test_who_works_against_us_is_read_again_in_a_new_contention(autojump_clock: MockClock) -> None:
     change: Object = {"data": {"more": encoded("x")}}
     async with running(config=RARELY) as scene:
         scene.faults.always(fault.admission(change), when=to_a_secret)
@@ -258,10 +258,10 @@ async def test_who_works_against_us_is_asked_anew_in_a_new_contest(autojump_cloc
         assert scene.reason("app") == "Synced"
 
         await contested(scene, change)
-        assert "somebody changes data.more" in scene.message("app")
+        assert "another manager changes data.more" in scene.message("app")
 
 
-async def test_another_secret_begins_without_a_contest(autojump_clock: MockClock) -> None:
+async def test_another_secret_begins_without_contention(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         in_sync(scene)
         await scene.settled()
@@ -272,8 +272,8 @@ async def test_another_secret_begins_without_a_contest(autojump_clock: MockClock
         assert scene.reason("app") == "Synced"
 
 
-async def test_a_definition_made_anew_begins_without_a_contest(autojump_clock: MockClock) -> None:
-    """Made anew while no watch listens, so that nothing is heard of the end of the first one."""
+async def test_a_recreated_definition_begins_without_contention(autojump_clock: MockClock) -> None:
+    """Recreated while no watch listens, so that nothing is heard of the end of the first one."""
     async with running(config=RARELY) as scene:
         in_sync(scene)
         await scene.settled()
@@ -308,6 +308,6 @@ async def contested(scene: Scene, change: Object) -> None:
     assert scene.reason("app") == "SecretContended"
 
 
-def all_known() -> list[_Known]:
+def all_known() -> list[_LastSync]:
     gc.collect()
-    return [each for each in gc.get_objects() if isinstance(each, _Known)]
+    return [each for each in gc.get_objects() if isinstance(each, _LastSync)]

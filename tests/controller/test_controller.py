@@ -62,7 +62,7 @@ async def test_a_path_that_many_use_is_read_once_a_period(autojump_clock: MockCl
         assert scene.vault.count("GET", "secret/data/shared") - before == 600 / ControllerConfig().reconcile_period
 
 
-async def test_a_definition_may_have_its_own_period_and_a_wrong_one_is_told(autojump_clock: MockClock) -> None:
+async def test_a_definition_may_have_its_own_period_and_a_wrong_one_is_reported(autojump_clock: MockClock) -> None:
     async with running(config=ControllerConfig(reconcile_period=3600)) as scene:
         scene.write("app", password="hunter-1")
         scene.define("app", pw="app#password")
@@ -203,7 +203,7 @@ async def test_a_new_name_that_is_taken_leaves_the_old_secret_alone(autojump_clo
     async with running() as scene:
         scene.write("app", password="hunter-1")
         scene.define("app", pw="app#password")
-        scene.somebodys_secret("taken")
+        scene.foreign_secret("taken")
         await scene.settled()
 
         scene.change("app", name="taken")
@@ -213,7 +213,7 @@ async def test_a_new_name_that_is_taken_leaves_the_old_secret_alone(autojump_clo
         assert (scene.values("app"), scene.values("taken")) == ({"pw": "hunter-1"}, {})
 
 
-async def test_a_new_type_makes_the_secret_anew(autojump_clock: MockClock) -> None:
+async def test_a_new_type_recreates_the_secret(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="hunter-1")
         scene.define("app", password="app#password")
@@ -228,7 +228,7 @@ async def test_a_new_type_makes_the_secret_anew(autojump_clock: MockClock) -> No
         assert scene.values("app") == {"password": "hunter-1"}
 
 
-async def test_an_immutable_secret_is_made_anew_only_when_its_data_changes(autojump_clock: MockClock) -> None:
+async def test_an_immutable_secret_is_recreated_only_when_its_data_changes(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="hunter-1")
         scene.define("app", pw="app#password")
@@ -248,7 +248,7 @@ async def test_an_immutable_secret_is_made_anew_only_when_its_data_changes(autoj
 
 async def test_a_foreign_secret_is_untouched_until_the_user_gives_it_away(autojump_clock: MockClock) -> None:
     async with running() as scene:
-        theirs = scene.somebodys_secret("app", data={"token": "theirs"}, labels={"theirs": "yes"})
+        theirs = scene.foreign_secret("app", data={"token": "theirs"}, labels={"theirs": "yes"})
         scene.write("app", password="hunter-1")
         scene.define("app", pw="app#password")
         await scene.passed(600)
@@ -266,7 +266,7 @@ async def test_a_foreign_secret_is_untouched_until_the_user_gives_it_away(autoju
 
 async def test_a_foreign_secret_that_goes_makes_room_within_the_longest_backoff(autojump_clock: MockClock) -> None:
     async with running() as scene:
-        scene.somebodys_secret("app")
+        scene.foreign_secret("app")
         scene.write("app", password="hunter-1")
         scene.define("app", pw="app#password")
         await scene.passed(600)
@@ -279,7 +279,7 @@ async def test_a_foreign_secret_that_goes_makes_room_within_the_longest_backoff(
 
 async def test_a_secret_of_the_original_is_taken_over_and_its_finalizer_released(autojump_clock: MockClock) -> None:
     async with running() as scene:
-        before = scene.somebodys_secret("app", data={"pw": "hunter-0"}, labels=MADE_BY_THE_ORIGINAL)
+        before = scene.foreign_secret("app", data={"pw": "hunter-0"}, labels=MADE_BY_THE_ORIGINAL)
         scene.write("app", password="hunter-1")
         scene.define("app", pw="app#password", finalizers=(FINALIZER, "theirs/stays"))
         await scene.settled()
@@ -291,7 +291,7 @@ async def test_a_secret_of_the_original_is_taken_over_and_its_finalizer_released
 
 async def test_the_finalizer_of_the_original_stays_while_the_secret_has_no_owner(autojump_clock: MockClock) -> None:
     async with running() as scene:
-        scene.somebodys_secret("app", data={"pw": "hunter-0"}, labels=MADE_BY_THE_ORIGINAL)
+        scene.foreign_secret("app", data={"pw": "hunter-0"}, labels=MADE_BY_THE_ORIGINAL)
         scene.define("app", pw="missing#password", finalizers=(FINALIZER,))
         await scene.settled()
 
@@ -301,7 +301,7 @@ async def test_the_finalizer_of_the_original_stays_while_the_secret_has_no_owner
 
 async def test_the_finalizer_of_the_original_is_honoured_on_a_definition_that_goes(autojump_clock: MockClock) -> None:
     async with running(alive=False) as scene:
-        scene.somebodys_secret("app", data={"pw": "hunter-0"}, labels=MADE_BY_THE_ORIGINAL)
+        scene.foreign_secret("app", data={"pw": "hunter-0"}, labels=MADE_BY_THE_ORIGINAL)
         scene.define("app", pw="app#password", finalizers=(FINALIZER,))
         scene.delete("app")
 
@@ -313,7 +313,7 @@ async def test_the_finalizer_of_the_original_is_honoured_on_a_definition_that_go
 
 async def test_the_finalizer_of_the_original_takes_no_foreign_secret_along(autojump_clock: MockClock) -> None:
     async with running(alive=False) as scene:
-        theirs = scene.somebodys_secret("app")
+        theirs = scene.foreign_secret("app")
         scene.define("app", pw="app#password", finalizers=(FINALIZER,))
         scene.delete("app")
 
@@ -324,7 +324,7 @@ async def test_the_finalizer_of_the_original_takes_no_foreign_secret_along(autoj
         assert scene.user.find(definition_path("app")) is None
 
 
-async def test_a_deleted_definition_takes_its_secret_along_and_nobody_of_us_lifts_a_hand(
+async def test_a_deleted_definition_takes_its_secret_along_without_any_request_of_ours(
     autojump_clock: MockClock,
 ) -> None:
     async with running() as scene:
@@ -340,7 +340,7 @@ async def test_a_deleted_definition_takes_its_secret_along_and_nobody_of_us_lift
         assert scene.writes() == []
 
 
-async def test_a_definition_made_anew_takes_over_the_secret_of_the_one_before(autojump_clock: MockClock) -> None:
+async def test_a_recreated_definition_takes_over_the_secret_of_the_one_before(autojump_clock: MockClock) -> None:
     """Kubernetes' garbage collector is late here: the Secret still names an owner that is gone."""
     async with running() as scene:
         scene.write("app", password="hunter-1")
@@ -379,26 +379,26 @@ async def test_two_definitions_of_one_secret_and_the_second_gets_it_when_the_fir
         assert (scene.values("app"), scene.reason("second")) == ({"pw": "hunter-2"}, "Synced")
 
 
-async def test_what_the_queue_has_done_is_told(autojump_clock: MockClock) -> None:
+async def test_what_the_queue_has_done_is_reported(autojump_clock: MockClock) -> None:
     async with running(config=ControllerConfig(reconcile_period=600)) as scene:
         scene.write("app", password="hunter-1")
         scene.define("app", pw="app#password")
-        scene.somebodys_secret("taken")
+        scene.foreign_secret("taken")
         scene.define("taken", pw="app#password")
         await scene.passed(60)
 
-        told = {
+        samples = {
             (sample.name, sample.labels.get("name")): sample.value
             for family in scene.registry.collect()
             for sample in family.samples
         }
         queue = "secretdefinition"
-        assert told["workqueue_depth", queue] == told["workqueue_unfinished_work_seconds", queue] == 0
-        assert told["workqueue_retries_total", queue] > 5
-        assert told["workqueue_adds_total", queue] == told["workqueue_queue_duration_seconds_count", queue]
-        assert told["workqueue_adds_total", queue] == told["workqueue_work_duration_seconds_count", queue]
-        reconciles = told["secrets_manager_controller_reconcile_duration_seconds_count", None]
-        assert told["workqueue_retries_total", queue] < reconciles <= told["workqueue_adds_total", queue]
+        assert samples["workqueue_depth", queue] == samples["workqueue_unfinished_work_seconds", queue] == 0
+        assert samples["workqueue_retries_total", queue] > 5
+        assert samples["workqueue_adds_total", queue] == samples["workqueue_queue_duration_seconds_count", queue]
+        assert samples["workqueue_adds_total", queue] == samples["workqueue_work_duration_seconds_count", queue]
+        reconciles = samples["secrets_manager_controller_reconcile_duration_seconds_count", None]
+        assert samples["workqueue_retries_total", queue] < reconciles <= samples["workqueue_adds_total", queue]
 
 
 async def test_a_request_that_is_throttled_is_not_made_again_before_its_time(autojump_clock: MockClock) -> None:

@@ -1,4 +1,4 @@
-"""Secrets that look like a definition's and bear another name: what it once wrote goes, what others made stays."""
+"""Secrets that resemble a definition's under another name: what it once wrote goes, what others made stays."""
 
 import pytest
 from trio.testing import MockClock
@@ -27,12 +27,12 @@ def copy(scene: Scene, name: str, new_name: str) -> None:
 
 
 def notes(scene: Scene) -> list[str]:
-    """What Events told of Secrets that are left alone."""
+    """Notes of the Events about Secrets that are left alone."""
     listed = scene.user.list(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")
     return [text(each, "note") for each in listed if text(each, "reason") == "SecretLeftAlone"]
 
 
-async def test_a_copy_by_hand_is_left_alone_and_told_once(autojump_clock: MockClock) -> None:
+async def test_a_copy_by_hand_is_left_alone_and_reported_once(autojump_clock: MockClock) -> None:
     async with running() as scene:
         in_sync(scene)
         await scene.settled(CALM)
@@ -46,8 +46,8 @@ async def test_a_copy_by_hand_is_left_alone_and_told_once(autojump_clock: MockCl
         assert (scene.values("app"), scene.secret("backup")) == ({"pw": "hunter-2"}, made)
         (note,) = notes(scene)
         assert note == (
-            "Secret backup has the label and the owner of this definition, but was made by somebody else: it is left "
-            "alone. It goes with the definition: remove its ownerReferences to keep it"
+            "Secret backup has the label and the owner of this definition, but was created by others: it is left "
+            "alone. It is deleted with the definition: remove its ownerReferences to keep it"
         )
         assert scene.event_series("app")["SecretLeftAlone"] == 1
 
@@ -86,11 +86,11 @@ DEATHS = {"before": fault.kill_before, "after": fault.kill_after}
 
 
 @pytest.mark.parametrize("kill", DEATHS.values(), ids=DEATHS)
-@pytest.mark.parametrize("request_", ["create", "look", "delete", "status"])
+@pytest.mark.parametrize("request_", ["create", "get", "delete", "status"])
 async def test_a_rename_during_which_the_process_dies_and_another_one_before_the_next_leave_nothing_behind(
     request_: str, kill: fault.Killer, autojump_clock: MockClock
 ) -> None:
-    number = ["create", "look", "delete", "status"].index(request_) + 1
+    number = ["create", "get", "delete", "status"].index(request_) + 1
     async with running(config=RARELY) as scene:
         in_sync(scene)
         await scene.settled(CALM)
@@ -105,7 +105,7 @@ async def test_a_rename_during_which_the_process_dies_and_another_one_before_the
         assert notes(scene) == []
 
 
-@pytest.mark.parametrize("status", ["told", "not told"])
+@pytest.mark.parametrize("status", ["recorded", "not recorded"])
 async def test_what_an_older_version_wrote_goes_after_a_rename_also_without_a_name_in_the_status(
     status: str, autojump_clock: MockClock
 ) -> None:
@@ -114,7 +114,7 @@ async def test_what_an_older_version_wrote_goes_after_a_rename_also_without_a_na
         await scene.settled(CALM)
         await scene.stop()
         scene.edit("app", {"metadata": {"annotations": {NAME: None}}})
-        if status == "not told":
+        if status == "not recorded":
             scene.user.patch(f"{definition_path('app')}/status", {"status": {"secretName": None}})
         scene.change("app", name="renamed")
         scene.start()

@@ -61,13 +61,13 @@ def retype(scene: Scene) -> None:
 
 
 def adopt(scene: Scene) -> None:
-    scene.somebodys_secret("app", data={"token": "theirs"}, labels={"theirs": "yes"}, annotations={"their/note": "x"})
+    scene.foreign_secret("app", data={"token": "theirs"}, labels={"theirs": "yes"}, annotations={"their/note": "x"})
     scene.write("app", password="hunter-1", user="user-1")
     scene.define("app", annotations={"secrets-manager.tuenti.io/adopt": "true"}, password="app#password")
 
 
 def inherit(scene: Scene) -> None:
-    scene.somebodys_secret(
+    scene.foreign_secret(
         "app", data={"password": "hunter-0"}, labels={"app.kubernetes.io/managed-by": "secrets-manager"}
     )
     scene.write("app", password="hunter-1")
@@ -75,16 +75,16 @@ def inherit(scene: Scene) -> None:
 
 
 def delete(scene: Scene) -> None:
-    scene.somebodys_secret(
+    scene.foreign_secret(
         "app", data={"password": "hunter-0"}, labels={"app.kubernetes.io/managed-by": "secrets-manager"}
     )
-    scene.somebodys_secret("theirs")
+    scene.foreign_secret("theirs")
     scene.define("app", finalizers=(FINALIZER,), password="app#password")
     scene.delete("app")
 
 
 def refuse(scene: Scene) -> None:
-    scene.somebodys_secret("app", data={"token": "theirs"})
+    scene.foreign_secret("app", data={"token": "theirs"})
     scene.write("app", password="hunter-1")
     scene.define("app", password="app#password")
 
@@ -194,7 +194,7 @@ async def test_any_list_may_show_an_earlier_state(scenario: Scenario, autojump_c
 async def test_a_new_leader_that_sees_an_old_definition_deletes_nothing_of_what_the_one_before_it_made(
     again: Step, name: str, autojump_clock: MockClock
 ) -> None:
-    """Its watch may lead to an API server that is behind the one that the other leader was told by."""
+    """Its watch may lead to an API server that is behind the one of the other leader."""
     async with running(config=RARELY) as scene:
         in_sync(scene)
         await scene.settled(CALM)

@@ -46,7 +46,7 @@ def test_yaml_says_what_the_object_says() -> None:
     assert loaded() == definition()
 
 
-def test_yaml_tells_that_it_is_made() -> None:
+def test_yaml_says_that_it_is_generated() -> None:
     assert manifest().splitlines()[0] == (
         "# Made by `secrets-manager crd` from the program's own types; changes here are lost."
     )

@@ -3,13 +3,21 @@ import base64
 import msgspec
 import pytest
 
-from secrets_manager.controller.decision import Create, Delete, Others, Patch, decide, lacking, others
+from secrets_manager.controller.decision import (
+    Create,
+    Delete,
+    OtherSecrets,
+    Patch,
+    decide,
+    differing_fields,
+    other_secrets,
+)
 from secrets_manager.controller.definition import Reason, Status
 from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import CurrentSecret, Secret
 from secrets_manager.kube.objects import ObjectMeta, OwnerReference
-from tests.gen import LATER, NOW, current_secret, owner, secret_definition, synced_secret, wish
+from tests.gen import LATER, NOW, current_secret, desired_secret, owner, secret_definition, synced_secret
 
 CANARY = "canary-7d1f"
 DB = secret_definition("db")
@@ -42,7 +50,7 @@ def deleted(secret: CurrentSecret) -> CurrentSecret:
 def test_secret_that_is_missing_is_created_with_all_its_marks() -> None:
     definition = secret_definition("db", secret="db-secret", labels={"team": "shop"})
 
-    assert decide(definition, wish({"pw": "x"}, name="db-secret"), None, now=NOW) == Create(
+    assert decide(definition, desired_secret({"pw": "x"}, name="db-secret"), None, now=NOW) == Create(
         Secret(
             api_version="v1",
             metadata=ObjectMeta(
@@ -73,13 +81,13 @@ def test_secret_that_is_missing_is_created_with_all_its_marks() -> None:
     ],
 )
 def test_at_rest_nothing_is_done(secret: CurrentSecret) -> None:
-    assert decide(DB, wish(), secret, now=LATER) is None
+    assert decide(DB, desired_secret(), secret, now=LATER) is None
 
 
 def test_changed_values_are_patched_and_keys_that_went_are_removed() -> None:
     current = synced_secret(DB, {"pw": "old", "gone": "old"})
 
-    assert decide(DB, wish({"pw": "new", "more": "new"}), current, now=LATER) == Patch(
+    assert decide(DB, desired_secret({"pw": "new", "more": "new"}), current, now=LATER) == Patch(
         current,
         {
             "metadata": {"resourceVersion": "1", "annotations": UPDATED},
@@ -94,7 +102,7 @@ def test_changed_labels_and_annotations_are_patched_without_sending_values() -> 
     after = secret_definition("db", labels={"team": "web"})
     current = synced_secret(before, labels={"foreign": "1"})
 
-    assert decide(after, wish(), current, now=LATER) == Patch(
+    assert decide(after, desired_secret(), current, now=LATER) == Patch(
         current,
         {
             "metadata": {
@@ -107,21 +115,21 @@ def test_changed_labels_and_annotations_are_patched_without_sending_values() -> 
     )
 
 
-def test_marks_that_somebody_removed_come_back() -> None:
+def test_marks_that_others_removed_are_restored() -> None:
     secret = synced_secret(DB)
     current = changed(secret, msgspec.structs.replace(secret.metadata, labels={}))
 
-    assert decide(DB, wish(), current, now=LATER) == Patch(
+    assert decide(DB, desired_secret(), current, now=LATER) == Patch(
         current,
         {"metadata": {"resourceVersion": "1", "labels": OWN_LABELS, "annotations": UPDATED}},
         Claim.OWNED,
     )
 
 
-def test_owner_that_somebody_removed_comes_back() -> None:
+def test_owner_that_others_removed_are_restored() -> None:
     current = without_owners(synced_secret(DB))
 
-    assert decide(DB, wish(), current, now=LATER) == Patch(
+    assert decide(DB, desired_secret(), current, now=LATER) == Patch(
         current,
         {"metadata": {"resourceVersion": "1", "annotations": UPDATED, "ownerReferences": (OURS,)}},
         Claim.OWNED,
@@ -131,7 +139,7 @@ def test_owner_that_somebody_removed_comes_back() -> None:
 def test_earlier_definition_of_the_same_name_is_replaced_as_owner_and_others_stay() -> None:
     current = synced_secret(secret_definition("db", uid="its-predecessor"), owners=(owner(),))
 
-    assert decide(DB, wish(), current, now=LATER) == Patch(
+    assert decide(DB, desired_secret(), current, now=LATER) == Patch(
         current,
         {
             "metadata": {
@@ -149,7 +157,7 @@ def test_owner_of_a_like_named_kind_in_another_group_stays() -> None:
     namesake = owner("db", kind="SecretDefinition", api_version="example.org/v1")
     current = current_secret(data={"pw": "hunter2"}, owners=(namesake,))
 
-    decision = decide(ADOPTING, wish(), current, now=LATER)
+    decision = decide(ADOPTING, desired_secret(), current, now=LATER)
 
     assert decision == Patch(
         current,
@@ -170,7 +178,7 @@ def test_owner_of_a_like_named_kind_in_another_group_stays() -> None:
     [
         (
             current_secret(data={"pw": "hunter2"}, labels={"app.kubernetes.io/managed-by": "secrets-manager"}),
-            Claim.INHERITED,
+            Claim.LEGACY,
         ),
         (current_secret(data={"pw": "hunter2"}, labels={"app.kubernetes.io/managed-by": "Helm"}), Claim.ADOPTED),
     ],
@@ -180,7 +188,7 @@ def test_secret_that_is_taken_over_gets_our_marks_even_if_its_data_is_right(
 ) -> None:
     labels = {name: text for name, text in OWN_LABELS.items() if current.metadata.labels.get(name) != text}
 
-    assert decide(ADOPTING, wish(), current, now=LATER) == Patch(
+    assert decide(ADOPTING, desired_secret(), current, now=LATER) == Patch(
         current,
         {
             "metadata": {
@@ -195,15 +203,15 @@ def test_secret_that_is_taken_over_gets_our_marks_even_if_its_data_is_right(
 
 
 def test_a_secret_that_is_being_deleted_is_waited_for() -> None:
-    assert decide(DB, wish(), deleted(synced_secret(DB, {"pw": "old"})), now=LATER) == Problem(
-        Reason.SECRET_REJECTED, "Secret db is being deleted by somebody: it is made again once it is gone"
+    assert decide(DB, desired_secret(), deleted(synced_secret(DB, {"pw": "old"})), now=LATER) == Problem(
+        Reason.SECRET_REJECTED, "Secret db is being deleted: it is created again once it is gone"
     )
 
 
 def test_what_is_foreign_on_a_secret_moves_over_to_the_one_that_takes_its_place() -> None:
     before = synced_secret(DB, labels={"x": "1"}, annotations={"y": "2"}, owners=(owner(),))
 
-    created = decide(DB, wish(), None, now=LATER, before=before)
+    created = decide(DB, desired_secret(), None, now=LATER, before=before)
 
     assert isinstance(created, Create)
     assert created.secret.metadata.labels["x"] == "1"
@@ -214,15 +222,15 @@ def test_what_is_foreign_on_a_secret_moves_over_to_the_one_that_takes_its_place(
 @pytest.mark.parametrize(
     "current",
     [
-        pytest.param(current_secret(data={"pw": "hunter2"}), id="nobody's"),
-        pytest.param(current_secret(type_="kubernetes.io/tls"), id="nobody's, of another type"),
+        pytest.param(current_secret(data={"pw": "hunter2"}), id="without an owner"),
+        pytest.param(current_secret(type_="kubernetes.io/tls"), id="without an owner, of another type"),
         pytest.param(current_secret(owners=(owner(controller=True),)), id="another controller's"),
         pytest.param(synced_secret(secret_definition("web", secret="db")), id="another definition's"),
-        pytest.param(deleted(current_secret()), id="nobody's, being deleted"),
+        pytest.param(deleted(current_secret()), id="without an owner, being deleted"),
     ],
 )
 def test_secret_that_is_not_ours_is_left_alone(current: CurrentSecret) -> None:
-    decision = decide(DB, wish(), current, now=NOW)
+    decision = decide(DB, desired_secret(), current, now=NOW)
 
     assert isinstance(decision, Problem)
     assert decision.reason is Reason.SECRET_NOT_OWNED
@@ -235,26 +243,26 @@ def test_secret_that_is_not_ours_is_left_alone(current: CurrentSecret) -> None:
         pytest.param(synced_secret(DB, {"pw": "old"}, immutable=True), id="immutable, and its data differs"),
     ],
 )
-def test_what_the_api_would_not_let_us_change_is_made_anew(current: CurrentSecret) -> None:
-    assert decide(DB, wish(), current, now=NOW) == Delete(current)
+def test_what_the_api_would_not_let_us_change_is_recreated(current: CurrentSecret) -> None:
+    assert decide(DB, desired_secret(), current, now=NOW) == Delete(current)
 
 
-def test_secret_of_the_original_that_is_made_anew_is_deleted_by_the_right_of_an_heir() -> None:
+def test_secret_of_the_original_that_is_recreated_is_deleted_by_its_legacy_claim() -> None:
     current = current_secret(type_="kubernetes.io/tls", labels={"app.kubernetes.io/managed-by": "secrets-manager"})
 
-    assert decide(DB, wish(), current, now=NOW) == Delete(current, Claim.INHERITED)
+    assert decide(DB, desired_secret(), current, now=NOW) == Delete(current, Claim.LEGACY)
 
 
 def test_marks_of_an_immutable_secret_are_patched() -> None:
     current = without_owners(synced_secret(DB, immutable=True))
 
-    assert isinstance(decide(DB, wish(), current, now=NOW), Patch)
+    assert isinstance(decide(DB, desired_secret(), current, now=NOW), Patch)
 
 
 def test_patch_is_what_the_api_reads_as_a_merge_patch() -> None:
     current = current_secret(data={"gone": "x"}, labels={"app.kubernetes.io/managed-by": "secrets-manager"})
 
-    decision = decide(DB, wish({"pw": "hunter2"}), current, now=NOW)
+    decision = decide(DB, desired_secret({"pw": "hunter2"}), current, now=NOW)
 
     assert isinstance(decision, Patch)
     assert msgspec.json.decode(msgspec.json.encode(decision.body)) == {
@@ -303,8 +311,10 @@ LABELLED = secret_definition("db", labels={"team": "shop"}, annotations={"note":
         ),
     ],
 )
-def test_what_a_secret_lacks_is_told_by_its_fields(current: CurrentSecret | None, fields: set[tuple[str, ...]]) -> None:
-    assert lacking(LABELLED, wish(), current) == fields
+def test_what_a_secret_lacks_is_reported_by_its_fields(
+    current: CurrentSecret | None, fields: set[tuple[str, ...]]
+) -> None:
+    assert differing_fields(LABELLED, desired_secret(), current) == fields
 
 
 def renamed(name: str, metadata: ObjectMeta) -> ObjectMeta:
@@ -312,7 +322,7 @@ def renamed(name: str, metadata: ObjectMeta) -> ObjectMeta:
 
 
 def of_an_older_version(secret: CurrentSecret) -> CurrentSecret:
-    """The Secret, as it was before Secrets told the name that they were written under."""
+    """The Secret, as it was before the name was recorded on Secrets."""
     kept = {name: text for name, text in secret.metadata.annotations.items() if name != NAME}
     return changed(secret, msgspec.structs.replace(secret.metadata, annotations=kept))
 
@@ -322,16 +332,18 @@ OLDER = synced_secret(secret_definition("db", secret="older"))
 
 
 @pytest.mark.parametrize("status", [Status(), Status(secret_name="old"), Status(secret_name="db")])
-def test_secrets_under_names_that_are_wanted_no_more_go_whatever_the_status_has_come_to_tell(status: Status) -> None:
+def test_secrets_under_names_that_are_wanted_no_more_go_whatever_the_status_says(status: Status) -> None:
     definition = secret_definition("db", status=status)
 
-    assert others(definition, wish(), [synced_secret(DB), OLD, OLDER]) == Others([Delete(OLD), Delete(OLDER)], [])
+    assert other_secrets(definition, desired_secret(), [synced_secret(DB), OLD, OLDER]) == OtherSecrets(
+        [Delete(OLD), Delete(OLDER)], []
+    )
 
 
 def test_a_secret_of_an_earlier_definition_of_the_same_name_goes_under_another_name_too() -> None:
     left = synced_secret(secret_definition("db", secret="old", uid="its-predecessor"))
 
-    assert others(DB, wish(), [left]) == Others([Delete(left)], [])
+    assert other_secrets(DB, desired_secret(), [left]) == OtherSecrets([Delete(left)], [])
 
 
 @pytest.mark.parametrize("status", [Status(), Status(secret_name="db"), Status(secret_name="copy")])
@@ -340,19 +352,19 @@ def test_a_copy_under_another_name_is_left_alone(status: Status, uid: str) -> No
     secret = synced_secret(secret_definition("db", uid=uid))
     copy = changed(secret, renamed("copy", secret.metadata))
 
-    assert others(secret_definition("db", status=status), wish(), [secret, copy]) == Others([], [copy])
+    assert other_secrets(secret_definition("db", status=status), desired_secret(), [secret, copy]) == OtherSecrets(
+        [], [copy]
+    )
 
 
 @pytest.mark.parametrize(
     ("status", "goes"), [(Status(), True), (Status(secret_name="old"), True), (Status(secret_name="db"), False)]
 )
-def test_of_what_an_older_version_wrote_the_status_tells_the_name_if_it_tells_any(
-    status: Status, *, goes: bool
-) -> None:
+def test_of_what_an_older_version_wrote_the_status_has_the_name_if_any(status: Status, *, goes: bool) -> None:
     old = of_an_older_version(OLD)
-    expected = Others([Delete(old)], []) if goes else Others([], [old])
+    expected = OtherSecrets([Delete(old)], []) if goes else OtherSecrets([], [old])
 
-    assert others(secret_definition("db", status=status), wish(), [old]) == expected
+    assert other_secrets(secret_definition("db", status=status), desired_secret(), [old]) == expected
 
 
 @pytest.mark.parametrize(
@@ -363,7 +375,7 @@ def test_of_what_an_older_version_wrote_the_status_tells_the_name_if_it_tells_an
     ],
 )
 def test_the_wanted_secret_and_one_that_goes_already_are_none_of_the_others(secret: CurrentSecret) -> None:
-    assert others(DB, wish(), [secret]) == Others([], [])
+    assert other_secrets(DB, desired_secret(), [secret]) == OtherSecrets([], [])
 
 
 @pytest.mark.parametrize(
@@ -373,5 +385,5 @@ def test_the_wanted_secret_and_one_that_goes_already_are_none_of_the_others(secr
         (synced_secret(DB, {"pw": f"old {CANARY}"}), "Patch(shop/db, ['data', 'metadata'])"),
     ],
 )
-def test_repr_tells_no_value(current: CurrentSecret | None, text: str) -> None:
-    assert repr(decide(DB, wish({"pw": CANARY}), current, now=NOW)) == text
+def test_repr_shows_no_value(current: CurrentSecret | None, text: str) -> None:
+    assert repr(decide(DB, desired_secret({"pw": CANARY}), current, now=NOW)) == text

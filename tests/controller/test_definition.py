@@ -105,7 +105,7 @@ def test_object_of_the_api_is_read_whole() -> None:
         ),
     ],
 )
-def test_spec_that_is_none_is_told_and_costs_nobody_else(spec: str, message: str) -> None:
+def test_spec_that_is_none_is_reported_and_affects_no_other(spec: str, message: str) -> None:
     raw = f'{{"metadata": {{"name": "db"}}, "spec": {spec}}}'.encode()
 
     invalid = decode(raw).spec
@@ -203,7 +203,7 @@ def test_type_is_opaque_unless_said(written: str, meant: str) -> None:
 @pytest.mark.parametrize(
     ("status", "in_sync"),
     [
-        pytest.param(Status(), False, id="never looked at"),
+        pytest.param(Status(), False, id="never reconciled"),
         pytest.param(ready("False", 2), False, id="failed"),
         pytest.param(ready("Unknown", 2), False, id="unknown"),
         pytest.param(ready("True", 1), False, id="synced, then changed"),
@@ -211,7 +211,7 @@ def test_type_is_opaque_unless_said(written: str, meant: str) -> None:
         pytest.param(
             Status(conditions=(Condition(type="Approved", status="True"),), observed_generation=2),
             False,
-            id="somebody else's condition",
+            id="a foreign condition",
         ),
     ],
 )
@@ -227,14 +227,14 @@ def test_in_sync_speaks_of_the_present_spec(status: Status, *, in_sync: bool) ->
         pytest.param(secret_definition(generation=5), id="generation"),
     ],
 )
-def test_bookkeeping_changes_no_wish(other: SecretDefinition) -> None:
-    assert secret_definition().wants_the_same_as(other)
+def test_system_metadata_changes_no_equivalence(other: SecretDefinition) -> None:
+    assert secret_definition().is_equivalent_to(other)
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        pytest.param(secret_definition(uid="another"), id="made anew"),
+        pytest.param(secret_definition(uid="another"), id="recreated"),
         pytest.param(secret_definition(secret="other"), id="name"),
         pytest.param(secret_definition(type_="kubernetes.io/tls"), id="type"),
         pytest.param(secret_definition(keys={"pw": "secret/data/other#password"}), id="path"),
@@ -244,9 +244,9 @@ def test_bookkeeping_changes_no_wish(other: SecretDefinition) -> None:
         pytest.param(secret_definition(wants=InvalidSpec("broken")), id="invalid"),
         pytest.param(secret_definition(labels={"team": "shop"}), id="label"),
         pytest.param(secret_definition(annotations={"note": "x"}), id="annotation, so force-sync and adopt too"),
-        pytest.param(secret_definition(finalizers=("somebody.example/f",)), id="finalizer"),
+        pytest.param(secret_definition(finalizers=("other.example/f",)), id="finalizer"),
         pytest.param(secret_definition(deletion_timestamp="2026-02-03T04:05:06Z"), id="deletion"),
     ],
 )
-def test_wish_changes_with(other: SecretDefinition) -> None:
-    assert not secret_definition().wants_the_same_as(other)
+def test_equivalence_ends_with(other: SecretDefinition) -> None:
+    assert not secret_definition().is_equivalent_to(other)

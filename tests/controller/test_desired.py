@@ -11,7 +11,7 @@ from secrets_manager.backends.base import (
 )
 from secrets_manager.controller.definition import Reason
 from secrets_manager.controller.desired import Desired, Documents, desired, resolve
-from secrets_manager.controller.problem import Problem, problem_of, summary
+from secrets_manager.controller.problem import Problem, read_problem, summarize
 from secrets_manager.controller.secret import digest
 from tests.gen import data_source, document, spec
 
@@ -105,7 +105,7 @@ def test_problem_names_the_key_the_path_and_the_next_step(found: Document | Back
         ("rot13", "encoding 'rot13' is unknown: use text or base64"),
     ],
 )
-def test_value_in_another_encoding_is_a_problem_that_does_not_tell_it(encoding: str, message: str) -> None:
+def test_value_in_another_encoding_is_a_problem_that_does_not_contain_it(encoding: str, message: str) -> None:
     wanted = spec(keys={"pw": data_source("secret/data/db#password", encoding=encoding)})
 
     assert resolve(wanted, at_db({"password": CANARY})) == {
@@ -150,13 +150,17 @@ def test_property_is_decoded_like_a_whole_value() -> None:
     [
         (f'{{"other": "{CANARY}"}}', Reason.SOURCE_NOT_FOUND, ", property 'user' does not exist: write it"),
         ('{"user": null}', Reason.SOURCE_INVALID, ", property 'user' is null: give it a value"),
-        (CANARY, Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
-        (f'["{CANARY}"]', Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
-        ('{"user": "\\ud800"}', Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
-        ('{"user": "\ud800"}', Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
-        ("", Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
-        ('{"user": ' + "[" * 100_000, Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
-        ("[" * 100_000, Reason.SOURCE_INVALID, " is no JSON object: write one, or remove property: user"),
+        (CANARY, Reason.SOURCE_INVALID, " is not a JSON object: write one, or remove property: user"),
+        (f'["{CANARY}"]', Reason.SOURCE_INVALID, " is not a JSON object: write one, or remove property: user"),
+        ('{"user": "\\ud800"}', Reason.SOURCE_INVALID, " is not a JSON object: write one, or remove property: user"),
+        ('{"user": "\ud800"}', Reason.SOURCE_INVALID, " is not a JSON object: write one, or remove property: user"),
+        ("", Reason.SOURCE_INVALID, " is not a JSON object: write one, or remove property: user"),
+        (
+            '{"user": ' + "[" * 100_000,
+            Reason.SOURCE_INVALID,
+            " is not a JSON object: write one, or remove property: user",
+        ),
+        ("[" * 100_000, Reason.SOURCE_INVALID, " is not a JSON object: write one, or remove property: user"),
     ],
     ids=[
         "no such field",
@@ -214,7 +218,7 @@ def test_several_problems_are_one_with_the_first_keys_reason() -> None:
     )
 
 
-def test_values_that_kubernetes_would_refuse_are_told_before_it_does() -> None:
+def test_values_that_kubernetes_would_refuse_are_reported_before_it_does() -> None:
     wanted = spec(type_="kubernetes.io/dockerconfigjson", keys={".dockerconfigjson": "secret/data/db#config"})
 
     assert desired(wanted, {".dockerconfigjson": CANARY.encode()}) == Problem(
@@ -223,18 +227,18 @@ def test_values_that_kubernetes_would_refuse_are_told_before_it_does() -> None:
     )
 
 
-def test_repr_tells_no_value() -> None:
+def test_repr_shows_no_value() -> None:
     made = desired(spec(), {"pw": CANARY.encode()})
 
     assert repr(made) == "Desired('db', type='Opaque', keys=['pw'])"
 
 
 def test_one_problem_is_its_own_summary() -> None:
-    problem = problem_of(SourceForbidden("not allowed"), key="pw")
+    problem = read_problem(SourceForbidden("not allowed"), key="pw")
 
-    assert summary([problem]) == problem == Problem(Reason.SOURCE_FORBIDDEN, "key pw: not allowed")
+    assert summarize([problem]) == problem == Problem(Reason.SOURCE_FORBIDDEN, "key pw: not allowed")
 
 
 @pytest.mark.parametrize("error", [Unavailable, SourceNotFound, SourceForbidden, SourceMalformed])
 def test_every_failure_of_a_read_has_a_reason(error: type[BackendError]) -> None:
-    assert problem_of(error("why"), key="pw").message == "key pw: why"
+    assert read_problem(error("why"), key="pw").message == "key pw: why"

@@ -33,7 +33,7 @@ def test_base64_is_decoded_whatever_wraps_it(text: str, value: bytes) -> None:
 @pytest.mark.parametrize(
     "text", ["YQ", "YQ=", "YQ==YQ==", "=YQ=", "YW Jj", "Y-_j", "YWJj!", "pässwörd", "{}", f"{CANARY}-is-not-base64"]
 )
-def test_what_is_not_base64_is_an_error_that_does_not_tell_it(text: str) -> None:
+def test_what_is_not_base64_is_an_error_that_does_not_contain_it(text: str) -> None:
     with pytest.raises(EncodingError) as failure:
         decode(text, "base64")
 
@@ -41,7 +41,7 @@ def test_what_is_not_base64_is_an_error_that_does_not_tell_it(text: str) -> None
     assert failure.value.__suppress_context__
 
 
-def test_half_a_character_is_an_error_that_does_not_tell_the_value() -> None:
+def test_half_a_character_is_an_error_that_does_not_contain_the_value() -> None:
     with pytest.raises(EncodingError) as failure:
         decode(f"{CANARY}\ud800", "text")
 

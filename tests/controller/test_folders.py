@@ -35,8 +35,8 @@ async def in_use(
     sources = idle(backend, wake=alarm, period=PERIOD, list_period=1.0, concurrency=concurrency)
     for source in many:
         backend.put(source, document({"password": "first"}))
-        sources.use(user(source), frozenset({source}))
-        await sources.documents(user(source), frozenset({source}))
+        sources.subscribe(user(source), frozenset({source}))
+        await sources.read(user(source), frozenset({source}))
     backend.reads.clear()
     return sources
 
@@ -63,12 +63,12 @@ async def test_folder_is_listed_once_all_its_sources_have_been_read(autojump_clo
     backend = ScriptedBackend()
     sources = await in_use(backend)
     late = Source(f"{FOLDER}/late")
-    sources.use(user(late), frozenset({late}))
+    sources.subscribe(user(late), frozenset({late}))
 
     async with running(sources):
         await trio.sleep(10)
         assert backend.listings == []
-        await sources.documents(user(late), frozenset({late}))
+        await sources.read(user(late), frozenset({late}))
         await trio.sleep(1.0)
         assert len(backend.listings) == 1
 
@@ -77,8 +77,8 @@ async def test_folder_is_listed_though_its_last_source_was_left_before_it_was_re
     backend = ScriptedBackend()
     sources = await in_use(backend)
     late = Source(f"{FOLDER}/late")
-    sources.use(user(late), frozenset({late}))
-    sources.release(user(late))
+    sources.subscribe(user(late), frozenset({late}))
+    sources.unsubscribe(user(late))
 
     async with running(sources):
         await trio.sleep(3.0)
@@ -89,7 +89,7 @@ async def test_folder_whose_sources_take_long_to_be_read_is_listed_once_a_period
     backend = ScriptedBackend(takes=10 * PERIOD)
     sources = idle(backend, period=PERIOD, list_period=1.0, concurrency=30)
     for source in MANY:
-        sources.use(user(source), frozenset({source}))
+        sources.subscribe(user(source), frozenset({source}))
 
     async with running(sources):
         await trio.sleep(5 * PERIOD)
@@ -110,9 +110,7 @@ async def test_change_wakes_its_users_within_the_period_of_listings(autojump_clo
 
         assert alarm.take() == [{user(ONE)}]
         assert [read.source for read in backend.reads] == [ONE]
-        assert await sources.documents(user(ONE), frozenset({ONE})) == {
-            ONE: document({"password": "second"}, version=2)
-        }
+        assert await sources.read(user(ONE), frozenset({ONE})) == {ONE: document({"password": "second"}, version=2)}
 
 
 async def test_source_that_goes_and_comes_again_wakes_its_users_both_times(autojump_clock: MockClock) -> None:
@@ -139,8 +137,8 @@ async def test_source_that_fails_though_it_is_listed_is_read_once_a_period(autoj
     backend.put(ONE, SourceForbidden("not allowed"))
     backend.listed[FOLDER] = {source.path.rpartition("/")[2]: document({"password": "first"}).marker for source in MANY}
     await trio.sleep(1)
-    sources.use(user(ONE), frozenset({ONE}))
-    await sources.documents(user(ONE), frozenset({ONE}))
+    sources.subscribe(user(ONE), frozenset({ONE}))
+    await sources.read(user(ONE), frozenset({ONE}))
 
     async with running(sources):
         await trio.sleep(2 * PERIOD)
@@ -226,8 +224,8 @@ async def test_listing_is_one_of_the_requests_that_may_be_under_way(autojump_clo
     async with running(sources):
         await trio.sleep(2)
         assert backend.listings_under_way == 1
-        sources.use(user(other), frozenset({other}))
-        await sources.documents(user(other), frozenset({other}))
+        sources.subscribe(user(other), frozenset({other}))
+        await sources.read(user(other), frozenset({other}))
 
     assert backend.times(other) == pytest.approx([backend.listings[0].at + 5])
 
@@ -244,8 +242,8 @@ async def test_source_that_was_read_while_its_folder_was_listed_is_not_read_agai
         await trio.sleep(backend.listings[-1].at + PERIOD + 4 + 1 - trio.current_time())
         assert backend.listings_under_way == 1
         backend.put(ONE, document({"password": "second"}, version=2))
-        sources.use(user(ONE), frozenset({ONE}))
-        await sources.documents(user(ONE), frozenset({ONE}))
+        sources.subscribe(user(ONE), frozenset({ONE}))
+        await sources.read(user(ONE), frozenset({ONE}))
         backend.reads.clear()
         await trio.sleep(4)
 
@@ -383,8 +381,8 @@ async def test_second_source_of_a_folder_makes_it_worth_a_listing(autojump_clock
 
     async with running(sources):
         await trio.sleep(5 * PERIOD)
-        sources.use(user(second), frozenset({second}))
-        await sources.documents(user(second), frozenset({second}))
+        sources.subscribe(user(second), frozenset({second}))
+        await sources.read(user(second), frozenset({second}))
         await trio.sleep(2)
 
     assert [listing.folder for listing in backend.listings] == [FOLDER]
@@ -397,14 +395,14 @@ async def test_folder_is_left_in_peace_when_its_last_user_goes(autojump_clock: M
     async with running(sources):
         await trio.sleep(2 * PERIOD)
         for source in MANY - {ONE}:
-            sources.release(user(source))
+            sources.unsubscribe(user(source))
         await trio.sleep(PERIOD)
         backend.listings.clear()
         backend.reads.clear()
         await trio.sleep(PERIOD)
         assert (backend.listings, len(backend.times(ONE))) == ([], 1)
 
-        sources.release(user(ONE))
+        sources.unsubscribe(user(ONE))
         backend.reads.clear()
         await trio.sleep(5 * PERIOD)
         assert (backend.listings, backend.reads) == ([], [])
@@ -413,7 +411,7 @@ async def test_folder_is_left_in_peace_when_its_last_user_goes(autojump_clock: M
 async def test_period_of_zero_lists_nothing(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     sources = idle(backend, period=PERIOD, list_period=0.0)
-    sources.use(key("all"), MANY)
+    sources.subscribe(key("all"), MANY)
 
     async with running(sources):
         await trio.sleep(5 * PERIOD)
@@ -426,7 +424,7 @@ async def test_version_that_is_pinned_is_read_once_a_period(autojump_clock: Mock
     pinned = Source(ONE.path, "1")
     sources = await in_use(backend)
     backend.put(pinned, document({"password": "old"}))
-    sources.use(key("pinned"), frozenset({pinned}))
+    sources.subscribe(key("pinned"), frozenset({pinned}))
 
     async with running(sources):
         await trio.sleep(2 * PERIOD)
@@ -436,12 +434,12 @@ async def test_version_that_is_pinned_is_read_once_a_period(autojump_clock: Mock
     assert [read.source for read in backend.reads] == [pinned] * 3
 
 
-async def test_listing_that_tells_less_than_a_read_is_compared_with_what_it_tells(autojump_clock: MockClock) -> None:
+async def test_listing_that_shows_less_than_a_read_is_compared_with_what_it_shows(autojump_clock: MockClock) -> None:
     """Key Vault lists times of change and no versions."""
     backend = ScriptedBackend()
     sources = await in_use(backend)
-    told = Document(values={"password": "first"}, marker="a-version", version="a-version", listed="a-time")
-    backend.put(ONE, told)
+    document = Document(values={"password": "first"}, marker="a-version", version="a-version", listed="a-time")
+    backend.put(ONE, document)
 
     async with running(sources):
         await trio.sleep(2 * PERIOD)
@@ -456,8 +454,8 @@ async def test_sources_are_polled_within_a_period_of_the_listing_that_failed(aut
     sources = idle(backend, period=5.0, list_period=1.0)
     for source in MANY:
         backend.put(source, document({"password": "first"}))
-        sources.use(user(source), frozenset({source}))
-        await sources.documents(user(source), frozenset({source}))
+        sources.subscribe(user(source), frozenset({source}))
+        await sources.read(user(source), frozenset({source}))
 
     async with running(sources):
         await trio.sleep(600)

@@ -10,7 +10,7 @@ from secrets_manager.controller.health import Down, Health, Probing, Up
 from secrets_manager.controller.read_policy import ReadPolicy
 
 A, B, C, D = (Source(f"secret/data/{name}") for name in "abcd")
-POLICY = ReadPolicy(suspects=3, probe=Backoff(initial=1.0, maximum=8.0, jitter=0.0))
+POLICY = ReadPolicy(failure_threshold=3, probe=Backoff(initial=1.0, maximum=8.0, jitter=0.0))
 SEALED = Unavailable.of_store("Vault is sealed")
 DOWN = Down(SEALED, probe_at=10.0)
 PROBING = Probing(DOWN)
@@ -53,12 +53,12 @@ def test_where_fewer_sources_are_in_use_all_of_them_suffice(in_use: int, suspect
     assert isinstance(failed(Up(), *[A, B, C][:suspects], in_use=in_use), Down)
 
 
-def test_what_others_are_told_has_no_word_of_the_request_that_failed() -> None:
+def test_what_is_reported_to_others_has_no_word_of_the_request_that_failed() -> None:
     error = RateLimited("Vault limits requests: secret/data/tenant-b/db", store="Vault limits requests")
 
-    told = health.error_of(failed(Up(), A, B, C, error=error))
+    reported = health.current_error(failed(Up(), A, B, C, error=error))
 
-    assert (type(told), str(told)) == (RateLimited, "Vault limits requests")
+    assert (type(reported), str(reported)) == (RateLimited, "Vault limits requests")
 
 
 @pytest.mark.parametrize(("now", "after"), [(9.9, DOWN), (10.0, PROBING), (50.0, PROBING)])
@@ -81,10 +81,10 @@ def test_each_probe_that_fails_makes_the_pause_before_the_next_longer() -> None:
     assert pauses == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
 
 
-def test_probe_that_fails_for_another_reason_tells_the_new_one() -> None:
+def test_probe_that_fails_for_another_reason_reports_the_new_one() -> None:
     newest = Unavailable.of_store("Vault did not answer in time")
 
-    assert str(health.error_of(failed(PROBING, A, error=newest, probe=True))) == "Vault did not answer in time"
+    assert str(health.current_error(failed(PROBING, A, error=newest, probe=True))) == "Vault did not answer in time"
 
 
 @pytest.mark.parametrize("before", [DOWN, PROBING])
@@ -117,7 +117,7 @@ def test_probe_without_a_result_leaves_the_turn_to_the_next_read() -> None:
 
 
 @pytest.mark.parametrize("before", [Up(), DOWN])
-def test_probe_without_a_result_changes_nothing_once_another_read_has_told(before: Health) -> None:
+def test_probe_without_a_result_changes_nothing_once_another_read_has_completed(before: Health) -> None:
     assert health.probe_ended(before, now=12.0) is before
 
 
@@ -130,7 +130,7 @@ def test_store_gets_the_rest_that_it_asks_for(retry_after: float | None, pause: 
 
 
 def test_store_that_asks_for_no_rest_is_probed_after_the_shortest_pause() -> None:
-    quick = ReadPolicy(suspects=1, probe=Backoff(initial=0.25, maximum=8.0, jitter=0.0))
+    quick = ReadPolicy(failure_threshold=1, probe=Backoff(initial=0.25, maximum=8.0, jitter=0.0))
 
     after = health.failed(Up(), A, SEALED, probe=False, in_use=1, now=10.0, policy=quick, random=Random(0))
 
@@ -142,7 +142,7 @@ def test_store_that_asks_for_no_rest_is_probed_after_the_shortest_pause() -> Non
     [(Up(), 10.0, None), (DOWN, 9.9, SEALED), (DOWN, 10.0, None), (PROBING, 50.0, SEALED)],
 )
 def test_only_the_probe_may_ask_a_store_that_is_down(state: Health, now: float, refused: Unavailable | None) -> None:
-    assert health.refusal(state, now=now) is refused
+    assert health.rejection(state, now=now) is refused
 
 
 @pytest.mark.parametrize(
@@ -151,4 +151,4 @@ def test_only_the_probe_may_ask_a_store_that_is_down(state: Health, now: float, 
 def test_there_is_a_known_error_and_a_time_for_the_probe_while_the_store_is_down(
     state: Health, error: Unavailable | None, probe_at: float
 ) -> None:
-    assert (health.error_of(state), health.probe_at(state)) == (error, probe_at)
+    assert (health.current_error(state), health.probe_at(state)) == (error, probe_at)

@@ -20,11 +20,11 @@ def in_sync(scene: Scene) -> None:
     scene.define("app", pw="app#password")
 
 
-async def test_a_crd_that_is_deleted_takes_all_along_and_nobody_of_us_lifts_a_hand(autojump_clock: MockClock) -> None:
+async def test_a_crd_that_is_deleted_takes_all_along_without_any_request_of_ours(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="hunter-1")
         scene.define("app", pw="app#password")
-        scene.somebodys_secret("theirs")
+        scene.foreign_secret("theirs")
         await scene.settled()
         del scene.door.writes[:]
 
@@ -47,7 +47,7 @@ async def test_a_crd_that_comes_after_the_start_is_found(autojump_clock: MockClo
         assert scene.values("app") == {"pw": "hunter-1"}
 
 
-async def test_a_crd_that_is_deleted_and_made_anew_is_found_and_its_definitions_make_their_secrets_again(
+async def test_a_crd_that_is_deleted_and_recreated_is_found_and_its_definitions_make_their_secrets_again(
     autojump_clock: MockClock,
 ) -> None:
     async with running(config=RARELY) as scene:
@@ -58,7 +58,7 @@ async def test_a_crd_that_is_deleted_and_made_anew_is_found_and_its_definitions_
         scene.user.delete(CRD_PATH)
         await scene.passed(120)
         assert scene.writes() == []
-        assert [line for line in scene.told.lines if "404" in line and "secretdefinitions" in line] != []
+        assert [line for line in scene.log.lines if "404" in line and "secretdefinitions" in line] != []
 
         scene.install()
         scene.define("app", pw="app#password")
@@ -114,7 +114,7 @@ async def test_watches_that_fall_silent_are_noticed_within_100_seconds(autojump_
         await scene.passed(100)
         assert (scene.values("app"), scene.values("more")) == ({"pw": "hunter-1"}, {"pw": "hunter-3"})
         assert sorted(call.path for call in scene.faults.calls[before:] if call.path in WATCHED) == WATCHED
-        assert not [line for line in scene.told.lines if line.startswith("WARNING")]
+        assert not [line for line in scene.log.lines if line.startswith("WARNING")]
 
 
 async def test_at_rest_kubernetes_is_asked_for_the_renewal_of_watches_alone(autojump_clock: MockClock) -> None:
@@ -149,7 +149,7 @@ DENIED = 'admission webhook "guard.example.com" denied the request: not today'
 
 
 @pytest.mark.parametrize(
-    ("refusal", "told"),
+    ("refusal", "expected"),
     [
         (fault.answer(403, reason="Forbidden", message=DENIED), f"403 Forbidden: {DENIED}"),
         (fault.answer(400, reason="BadRequest", message=DENIED), f"400 BadRequest: {DENIED}"),
@@ -158,7 +158,7 @@ DENIED = 'admission webhook "guard.example.com" denied the request: not today'
     ids=["403", "400", "422"],
 )
 async def test_a_webhook_that_refuses_is_quoted_and_asked_again_now_and_then(
-    refusal: fault.Fault, told: str, autojump_clock: MockClock
+    refusal: fault.Fault, expected: str, autojump_clock: MockClock
 ) -> None:
     posts = fault.on_path(ends="/secrets")
     async with running(config=RARELY) as scene:
@@ -166,7 +166,7 @@ async def test_a_webhook_that_refuses_is_quoted_and_asked_again_now_and_then(
         in_sync(scene)
         await scene.passed(3600)
         assert scene.reason("app") == "SecretRejected"
-        assert scene.message("app").endswith(told)
+        assert scene.message("app").endswith(expected)
         assert 3600 / 60 <= scene.faults.count(lambda call: call == ("POST", secret_path("").rstrip("/"))) < 150
 
         scene.faults.heal()

@@ -15,7 +15,7 @@ async def test_owned_secrets_of_a_mebibyte_each_do_not_keep_the_program_from_bei
     async with running(alive=False) as scene:
         for number in range(14):
             owner = {"secrets-manager.tuenti.io/owner": "some-uid"}
-            scene.somebodys_secret(f"large-{number}", data={"k": "x" * MIB}, labels={**owner})
+            scene.foreign_secret(f"large-{number}", data={"k": "x" * MIB}, labels={**owner})
         scene.write("app", password="hunter-1")
         scene.define("app", pw="app#password")
         scene.start()

@@ -11,7 +11,8 @@ from secrets_manager.config import Config, ControllerConfig, LeaseConfig
 from secrets_manager.demo.api.cluster import Cluster
 from secrets_manager.demo.api.documents import at
 from secrets_manager.kube.client import open_client
-from secrets_manager.kube.lease import LeaderElector, Unopposed
+from secrets_manager.kube.lease import AlwaysLeader, LeaderElector
+from secrets_manager.supervisor import lease_name, new_elector
 from tests.controller.arena import LEASE, OFFLINE, PATH, arena
 from tests.doubles import faults as fault
 from tests.doubles.faults import Call, Fault, Faults, Send
@@ -221,7 +222,7 @@ async def test_a_candidate_that_is_slow_to_connect_and_to_be_answered_gets_the_l
         assert (two.at_work, len(two.terms)) == (True, 1)
 
 
-async def test_work_that_goes_on_after_the_lease_has_expired_is_told(autojump_clock: MockClock) -> None:
+async def test_work_that_goes_on_after_the_lease_has_expired_is_reported(autojump_clock: MockClock) -> None:
     async with arena() as here:
         one = here.enter("one", ending=60.0)
         await here.until_at_work(one)
@@ -273,7 +274,7 @@ async def test_a_standby_takes_the_lease_at_the_moment_at_which_it_may(autojump_
         await one.kill()
         await trio.sleep(2 * LEASE.retry_period)
         assert isinstance(two.elector, LeaderElector)
-        free_at = two.elector._free_at
+        free_at = two.elector._lease_expiry
 
         await here.until_at_work(two)
 
@@ -286,7 +287,7 @@ NO_RENEWAL: dict[str, Fault] = {
     "the server fails": fault.answer(500),
     "the client is throttled": fault.answer(429, headers={"Retry-After": "1"}),
     "the right was taken away": fault.answer(403, reason="Forbidden"),
-    "somebody else is always faster": fault.answer(409, reason="Conflict"),
+    "others are always faster": fault.answer(409, reason="Conflict"),
 }
 
 
@@ -334,7 +335,7 @@ async def test_a_process_that_was_stopped_for_long_does_not_take_one_more_step(a
 async def test_a_process_that_is_stopped_between_two_steps_of_a_batch_does_not_take_the_second(
     autojump_clock: MockClock,
 ) -> None:
-    """Trio looks at the clock before a batch of steps. Its sockets send at once unless their task is cancelled."""
+    """Trio checks the clock before a batch of steps. Its sockets send at once unless their task is cancelled."""
     batch, sent = trio.Event(), list[float]()
 
     async def send() -> None:
@@ -358,7 +359,7 @@ async def test_a_process_that_is_stopped_between_two_steps_of_a_batch_does_not_t
         assert "failed to renew lease" in one.lost
 
 
-async def test_trouble_that_passes_before_the_deadline_disturbs_nobody(autojump_clock: MockClock) -> None:
+async def test_trouble_that_passes_before_the_deadline_disturbs_no_one(autojump_clock: MockClock) -> None:
     async with arena() as here:
         one = here.enter("one")
         await here.until_at_work(one)
@@ -372,7 +373,7 @@ async def test_trouble_that_passes_before_the_deadline_disturbs_nobody(autojump_
         assert (one.at_work, len(one.terms), two.terms) == (True, 1, [])
 
 
-async def test_renewals_whose_replies_are_lost_count_for_nothing_but_harm_nobody(autojump_clock: MockClock) -> None:
+async def test_renewals_whose_replies_are_lost_count_for_nothing_but_do_no_harm(autojump_clock: MockClock) -> None:
     async with arena() as here:
         one = here.enter("one")
         await here.until_at_work(one)
@@ -396,7 +397,7 @@ async def test_the_clocks_of_others_are_not_trusted(skew: float, autojump_clock:
         assert LEASE.duration - LEASE.retry_period <= await here.until_at_work(two)
 
 
-async def test_a_lease_that_was_given_to_somebody_else_ends_the_work_at_the_next_look(
+async def test_a_lease_that_was_given_to_others_ends_the_work_at_the_next_renewal(
     autojump_clock: MockClock,
 ) -> None:
     async with arena() as here:
@@ -410,7 +411,7 @@ async def test_a_lease_that_was_given_to_somebody_else_ends_the_work_at_the_next
         assert here.lease("holderIdentity") == "an administrator's choice"
 
 
-async def test_a_lease_that_somebody_deletes_is_made_anew_by_its_holder(autojump_clock: MockClock) -> None:
+async def test_a_lease_that_is_deleted_is_recreated_by_its_holder(autojump_clock: MockClock) -> None:
     async with arena() as here:
         one = here.enter("one")
         await here.until_at_work(one)

@@ -6,33 +6,37 @@ import pytest
 
 from secrets_manager.backoff import Backoff
 from secrets_manager.controller import listing
-from secrets_manager.controller.listing import Folder, Members
+from secrets_manager.controller.listing import FolderState, MemberStats
 from secrets_manager.controller.read_policy import ReadPolicy
 
 POLICY = ReadPolicy(
     period=60.0,
     list_period=1.0,
     list_share=1 / 20,
-    list_credit=5.0,
+    list_burst=5.0,
     list_retry=Backoff(initial=60.0, maximum=3600.0, jitter=0.0),
 )
-WAITING = Folder(due=100.0, listed_at=90.0, covered_until=160.0)
+WAITING = FolderState(due=100.0, listed_at=90.0, covered_until=160.0)
 LISTING = msgspec.structs.replace(WAITING, due=inf, listing=True)
 
 
-def members(count: int = 20, *, unread: bool = False) -> Members:
+def members(count: int = 20, *, unread: bool = False) -> MemberStats:
     """All of them confirmed by each listing."""
-    return Members(count=count, unread=unread, polls=count / 60, saved=count / 60)
+    return MemberStats(count=count, unread=unread, polls=count / 60, saved=count / 60)
 
 
 TWENTY = members()
 
 
-def due(folder: Folder = WAITING, of: Members = TWENTY, *, store_down: bool = False, now: float = 100.0) -> Folder:
+def due(
+    folder: FolderState = WAITING, of: MemberStats = TWENTY, *, store_down: bool = False, now: float = 100.0
+) -> FolderState:
     return listing.due(folder, of, store_down=store_down, now=now, policy=POLICY)
 
 
-def listed(folder: Folder = LISTING, of: Members = TWENTY, *, began_at: float = 100.0, now: float = 100.0) -> Folder:
+def listed(
+    folder: FolderState = LISTING, of: MemberStats = TWENTY, *, began_at: float = 100.0, now: float = 100.0
+) -> FolderState:
     return listing.listed(folder, of, began_at=began_at, now=now, policy=POLICY)
 
 
@@ -40,11 +44,11 @@ def listed(folder: Folder = LISTING, of: Members = TWENTY, *, began_at: float = 
 
 
 def test_first_source_of_a_folder_lets_it_rest() -> None:
-    assert listing.joined(Folder(), 1, now=10.0, policy=POLICY, random=Random(0)) == Folder()
+    assert listing.joined(FolderState(), 1, now=10.0, policy=POLICY, random=Random(0)) == FolderState()
 
 
 def test_second_one_makes_it_wait_a_moment_for_others() -> None:
-    folder = listing.joined(Folder(), 2, now=10.0, policy=POLICY, random=Random(0))
+    folder = listing.joined(FolderState(), 2, now=10.0, policy=POLICY, random=Random(0))
 
     assert 11.0 <= folder.due <= 12.0
     assert (folder.listing, folder.listed_at, folder.covered_until) == (False, 10.0, -inf)
@@ -52,14 +56,16 @@ def test_second_one_makes_it_wait_a_moment_for_others() -> None:
 
 def test_folders_wait_one_to_two_periods_so_that_a_start_brings_no_burst_of_listings() -> None:
     policy = msgspec.structs.replace(POLICY, list_period=4.0)
-    waits = [listing.joined(Folder(), 2, now=10.0, policy=policy, random=Random(seed)).due - 10.0 for seed in range(50)]
+    waits = [
+        listing.joined(FolderState(), 2, now=10.0, policy=policy, random=Random(seed)).due - 10.0 for seed in range(50)
+    ]
 
     assert 4.0 <= min(waits) < 4.5
     assert 7.5 < max(waits) <= 8.0
 
 
 @pytest.mark.parametrize("folder", [WAITING, LISTING])
-def test_others_that_join_move_nothing(folder: Folder) -> None:
+def test_others_that_join_move_nothing(folder: FolderState) -> None:
     assert listing.joined(folder, 3, now=99.0, policy=POLICY, random=Random(0)) is folder
 
 
@@ -71,13 +77,13 @@ def test_folder_whose_time_has_come_is_listed() -> None:
 
 
 @pytest.mark.parametrize("folder", [WAITING, LISTING])
-def test_folder_is_not_listed_before_its_time_nor_twice_at_once(folder: Folder) -> None:
+def test_folder_is_not_listed_before_its_time_nor_twice_at_once(folder: FolderState) -> None:
     assert due(folder, now=99.9) is folder
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_folder_of_a_single_source_is_idle(count: int) -> None:
-    assert due(of=members(count)) == Folder()
+    assert due(of=members(count)) == FolderState()
 
 
 def test_folder_of_two_sources_is_listed() -> None:
@@ -93,7 +99,7 @@ def test_folder_of_a_store_that_is_down_waits_a_period_and_covers_nothing() -> N
 @pytest.mark.parametrize(
     ("listed_at", "next_due"),
     [
-        pytest.param(90.0, 101.0, id="looks again soon"),
+        pytest.param(90.0, 101.0, id="lists again soon"),
         pytest.param(40.5, 100.5, id="a period after the last listing at the latest"),
         pytest.param(40.0, inf, id="is listed once a period all the same"),
     ],
@@ -130,13 +136,13 @@ def test_large_folder_is_listed_at_the_shortest_period_and_with_others_at_one_mo
     ],
 )
 def test_polls_that_are_made_all_the_same_earn_no_listing(polls: float, saved: float, rest: float) -> None:
-    some = Members(count=3, unread=False, polls=polls, saved=saved)
+    some = MemberStats(count=3, unread=False, polls=polls, saved=saved)
 
     assert listed(of=some).due == pytest.approx(100.0 + rest)
 
 
 def test_listings_take_a_twentieth_of_the_time_once_the_credit_is_spent() -> None:
-    folder = listing.joined(Folder(), 2, now=98.0, policy=POLICY, random=Random(0))
+    folder = listing.joined(FolderState(), 2, now=98.0, policy=POLICY, random=Random(0))
     rests, now = [], 100.0
     for _ in range(4):
         folder = listed(folder, members(600), began_at=now, now=now + 0.5)

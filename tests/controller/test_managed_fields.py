@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from secrets_manager.controller.managed_fields import ManagedFields, Path, last_manager
+from secrets_manager.controller.managed_fields import FieldPath, ManagedFields, last_manager
 
 SERVED = b"""[
     {"manager": "secrets-manager", "operation": "Update", "apiVersion": "v1", "time": "2026-02-03T04:05:09Z",
@@ -36,10 +36,10 @@ ENTRIES = msgspec.json.decode(SERVED, type=list[ManagedFields])
         (("type",), "odd"),
     ],
 )
-def test_the_last_manager_of_a_field_but_ourselves(path: Path, manager: str) -> None:
-    assert last_manager(ENTRIES, path, but="secrets-manager") == manager
+def test_the_last_manager_of_a_field_but_ourselves(path: FieldPath, manager: str) -> None:
+    assert last_manager(ENTRIES, path, exclude="secrets-manager") == manager
 
 
 @pytest.mark.parametrize("path", [("data", "tls.key"), ("metadata", "ownerReferences"), ("type",)])
-def test_our_own_fields(path: Path) -> None:
-    assert last_manager(ENTRIES, path, but="nobody") in ("secrets-manager", "odd")
+def test_our_own_fields(path: FieldPath) -> None:
+    assert last_manager(ENTRIES, path, exclude="kubectl") in ("secrets-manager", "odd")

@@ -1,6 +1,6 @@
 import pytest
 
-from secrets_manager.controller.metadata import Marks, difference, wanted
+from secrets_manager.controller.metadata import Metadata, desired_metadata, metadata_diff
 from secrets_manager.kube.objects import ObjectMeta
 from tests.gen import NOW, secret_definition
 
@@ -15,13 +15,13 @@ def on_secret(labels: dict[str, str], annotations: dict[str, str]) -> ObjectMeta
 
 
 def test_secret_says_whose_it_is() -> None:
-    assert wanted(secret_definition()) == Marks(OWN_LABELS, {})
+    assert desired_metadata(secret_definition()) == Metadata(OWN_LABELS, {})
 
 
 def test_names_without_a_prefix_are_copied_and_recorded() -> None:
     definition = secret_definition(labels={"team": "shop", "tier.of-shop": "1"}, annotations={"note": "kept"})
 
-    assert wanted(definition) == Marks(
+    assert desired_metadata(definition) == Metadata(
         labels={"team": "shop", "tier.of-shop": "1", **OWN_LABELS},
         annotations={"note": "kept", COPIED: "team,tier.of-shop;note"},
     )
@@ -52,7 +52,7 @@ MARKS_OF_TOOLS = [
 
 @pytest.mark.parametrize("name", MARKS_OF_TOOLS)
 def test_marks_of_tools_have_a_prefix_and_are_not_copied(name: str) -> None:
-    assert wanted(secret_definition(labels={name: "x"}, annotations={name: "x"})) == Marks(OWN_LABELS, {})
+    assert desired_metadata(secret_definition(labels={name: "x"}, annotations={name: "x"})) == Metadata(OWN_LABELS, {})
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_names_with_a_prefix_are_copied_where_the_definition_lists_them(listed: 
     labels = dict.fromkeys(names, "x")
     definition = secret_definition(labels=labels, annotations=labels | {COPY: listed})
 
-    labels, annotations = wanted(definition)
+    labels, annotations = desired_metadata(definition)
 
     assert labels == dict.fromkeys(copied, "x") | OWN_LABELS
     assert annotations.keys() - {COPIED} == copied
@@ -84,7 +84,7 @@ def test_names_with_a_prefix_are_copied_where_the_definition_lists_them(listed: 
 def test_nothing_is_copied_where_the_definition_says_so() -> None:
     definition = secret_definition(labels={"team": "shop"}, annotations={"note": "kept", COPY: "false"})
 
-    assert wanted(definition) == Marks(OWN_LABELS, {})
+    assert desired_metadata(definition) == Metadata(OWN_LABELS, {})
 
 
 @pytest.mark.parametrize("name", ["owner", "adopt", "force-sync", "copy", "copied", "lastUpdateTime"])
@@ -92,68 +92,68 @@ def test_own_words_are_not_copied_even_where_they_are_listed(name: str) -> None:
     own = f"secrets-manager.tuenti.io/{name}"
     annotations = {own: "x"} | {COPY: f"secrets-manager.tuenti.io/*,{MANAGED_BY}"}
 
-    assert wanted(secret_definition(labels={own: "x", MANAGED_BY: "Helm"}, annotations=annotations)) == Marks(
-        OWN_LABELS, {}
-    )
+    assert desired_metadata(
+        secret_definition(labels={own: "x", MANAGED_BY: "Helm"}, annotations=annotations)
+    ) == Metadata(OWN_LABELS, {})
 
 
 @pytest.mark.parametrize("name", ["team", "applyset.kubernetes.io/part-of"])
 def test_what_was_copied_is_taken_off_when_it_is_copied_no_more(name: str) -> None:
     """By an annotation that came later, or by an earlier version of this program."""
-    wish = wanted(secret_definition(labels={name: "x"}, annotations={COPY: "false"}))
+    desired = desired_metadata(secret_definition(labels={name: "x"}, annotations={COPY: "false"}))
 
-    assert difference(on_secret({**OWN_LABELS, name: "x"}, {COPIED: f"{name};"}), wish) == (
+    assert metadata_diff(on_secret({**OWN_LABELS, name: "x"}, {COPIED: f"{name};"}), desired) == (
         {name: None},
         {COPIED: None},
     )
 
 
 @pytest.mark.parametrize(
-    ("current", "wish", "labels", "annotations"),
+    ("current", "desired", "labels", "annotations"),
     [
-        pytest.param(on_secret({"a": "1"}, {"b": "2"}), Marks({"a": "1"}, {"b": "2"}), {}, {}, id="equal"),
-        pytest.param(on_secret({}, {}), Marks({"a": "1"}, {"b": "2"}), {"a": "1"}, {"b": "2"}, id="missing"),
+        pytest.param(on_secret({"a": "1"}, {"b": "2"}), Metadata({"a": "1"}, {"b": "2"}), {}, {}, id="equal"),
+        pytest.param(on_secret({}, {}), Metadata({"a": "1"}, {"b": "2"}), {"a": "1"}, {"b": "2"}, id="missing"),
         pytest.param(
-            on_secret({"a": "0"}, {"b": "0"}), Marks({"a": "1"}, {"b": "2"}), {"a": "1"}, {"b": "2"}, id="different"
+            on_secret({"a": "0"}, {"b": "0"}), Metadata({"a": "1"}, {"b": "2"}), {"a": "1"}, {"b": "2"}, id="different"
         ),
-        pytest.param(on_secret({"x": "1"}, {"y": "2"}), Marks({}, {}), {}, {}, id="foreign"),
+        pytest.param(on_secret({"x": "1"}, {"y": "2"}), Metadata({}, {}), {}, {}, id="foreign"),
         pytest.param(
             on_secret({"a": "1", "x": "1"}, {"b": "2", "y": "2", COPIED: "a;b"}),
-            Marks({}, {}),
+            Metadata({}, {}),
             {"a": None},
             {"b": None, COPIED: None},
             id="copied once, wanted no more",
         ),
         pytest.param(
             on_secret({"a": "1", "c": "3"}, {COPIED: "a,c;"}),
-            Marks({"c": "3"}, {COPIED: "c;"}),
+            Metadata({"c": "3"}, {COPIED: "c;"}),
             {"a": None},
             {COPIED: "c;"},
             id="one of two",
         ),
         pytest.param(
-            on_secret({}, {COPIED: "a;b"}), Marks({}, {}), {}, {COPIED: None}, id="copied once, removed by somebody"
+            on_secret({}, {COPIED: "a;b"}), Metadata({}, {}), {}, {COPIED: None}, id="copied once, removed by others"
         ),
         pytest.param(
             on_secret({"b": "1"}, {"a": "2", COPIED: "a;b"}),
-            Marks({}, {}),
+            Metadata({}, {}),
             {},
             {COPIED: None},
             id="a label is no annotation",
         ),
         pytest.param(
-            on_secret({"a": "1"}, {COPIED: ";;,,  nonsense"}), Marks({}, {}), {}, {COPIED: None}, id="spoilt record"
+            on_secret({"a": "1"}, {COPIED: ";;,,  nonsense"}), Metadata({}, {}), {}, {COPIED: None}, id="spoilt record"
         ),
         pytest.param(
             on_secret(OWN_LABELS, {"secrets-manager.tuenti.io/lastUpdateTime": NOW, COPIED: ",".join(OWN_LABELS)}),
-            Marks({}, {}),
+            Metadata({}, {}),
             {},
             {COPIED: None},
             id="record that names our own marks",
         ),
         pytest.param(
             on_secret({}, {"secrets-manager.tuenti.io/lastUpdateTime": NOW}),
-            Marks({}, {}),
+            Metadata({}, {}),
             {},
             {},
             id="time of the write",
@@ -161,6 +161,6 @@ def test_what_was_copied_is_taken_off_when_it_is_copied_no_more(name: str) -> No
     ],
 )
 def test_difference_is_what_a_merge_patch_must_say(
-    current: ObjectMeta, wish: Marks, labels: dict[str, str | None], annotations: dict[str, str | None]
+    current: ObjectMeta, desired: Metadata, labels: dict[str, str | None], annotations: dict[str, str | None]
 ) -> None:
-    assert difference(current, wish) == (labels, annotations)
+    assert metadata_diff(current, desired) == (labels, annotations)

@@ -39,7 +39,7 @@ async def test_an_excluded_namespace_is_left_alone(autojump_clock: MockClock) ->
         assert at(scene.user.get(definition_path("app", namespace="other")), "status") == at(excluded, "status")
 
 
-async def test_only_the_watched_namespaces_are_looked_at(autojump_clock: MockClock) -> None:
+async def test_only_the_watched_namespaces_are_read(autojump_clock: MockClock) -> None:
     async with running(config=ControllerConfig(watch_namespaces=("other", "not-yet-there"))) as scene:
         scene.write("app", password="hunter-1")
         scene.define("app", pw="app#password")
@@ -75,7 +75,7 @@ async def test_an_excluded_namespace_is_not_touched_in_any_way(autojump_clock: M
         assert scene.user.get(path) == before
         assert scene.writes() == []
         assert scene.vault.count("GET", "secret/data/app") == 0
-        assert [line for line in scene.told.lines if "other" in line and "HTTP" not in line] == []
+        assert [line for line in scene.log.lines if "other" in line and "HTTP" not in line] == []
 
 
 async def test_all_namespaces_take_one_list_and_one_watch_of_each_kind(autojump_clock: MockClock) -> None:
@@ -106,7 +106,7 @@ async def test_a_namespace_without_its_role_is_named_and_costs_no_other_and_is_p
         assert scene.unsynced == []
         assert scene.unwatched == [f"can't watch secrets in other: {refusal}"]
         assert (scene.watch_up("shop"), scene.watch_up("other")) == ((1, 1), (0, 0))
-        warnings = [line for line in scene.told.lines if line.startswith("WARNING")]
+        warnings = [line for line in scene.log.lines if line.startswith("WARNING")]
         assert len(warnings) == 1
         assert refusal in warnings[0]
 
@@ -153,7 +153,7 @@ async def test_a_cluster_wide_program_without_its_cluster_role_is_not_ready(auto
         assert (scene.unsynced, scene.watch_up("")) == ([], (1, 1))
 
 
-async def test_an_outage_after_the_first_lists_is_told_and_leaves_it_ready(autojump_clock: MockClock) -> None:
+async def test_an_outage_after_the_first_lists_is_reported_and_leaves_it_ready(autojump_clock: MockClock) -> None:
     async with running() as scene:
         await scene.settled()
         scene.faults.always(fault.lose_request())
@@ -194,7 +194,7 @@ async def test_a_right_that_is_taken_away_while_it_runs_deletes_nothing_and_cost
 
 
 async def test_a_namespace_that_does_not_exist_yet_is_worked_for_as_soon_as_it_does(autojump_clock: MockClock) -> None:
-    """An API server answers an empty list for it, and a silent watch: nothing tells it from an empty one."""
+    """An API server returns an empty list for it, and a watch without events, as for an empty namespace."""
     async with running(config=ControllerConfig(watch_namespaces=("new",))) as scene:
         scene.write("app", password="hunter-1")
         await scene.passed(600)

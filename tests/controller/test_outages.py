@@ -58,7 +58,7 @@ async def test_sync_goes_on_after_reads_were_forced_while_the_store_was_sealed(a
 
 @pytest.mark.parametrize("readable", [RECOMMENDED, READ_ONLY], ids=["listed", "read one by one"])
 @pytest.mark.parametrize("count", [1, 2, 3])
-async def test_backend_up_tells_an_outage_however_few_sources_are_in_use(
+async def test_backend_up_shows_an_outage_however_few_sources_are_in_use(
     count: int, readable: tuple[str, ...], autojump_clock: MockClock
 ) -> None:
     async with running(readable=readable) as scene:
@@ -73,7 +73,7 @@ async def test_backend_up_tells_an_outage_however_few_sources_are_in_use(
         assert scene.sample("secrets_manager_backend_up") == 1.0
 
 
-async def test_others_are_told_of_an_outage_without_the_paths_that_it_was_noticed_by(
+async def test_others_are_reported_of_an_outage_without_the_paths_that_it_was_noticed_by(
     autojump_clock: MockClock,
 ) -> None:
     async with running(readable=READ_ONLY) as scene:
@@ -87,10 +87,10 @@ async def test_others_are_told_of_an_outage_without_the_paths_that_it_was_notice
             ours = [scene.definition(f"app-{number}") for number in range(3)]
             theirs = [scene.user.get(definition_path(f"db-{number}", namespace="other")) for number in range(3)]
 
-        told_us, told_them = {ready_message(each) for each in ours}, {ready_message(each) for each in theirs}
-        assert [message for message in told_us if "limits the rate of requests (429)" not in message] == []
-        assert [message for message in told_us if "tenant-b" in message] == []
-        assert [message for message in told_them if "shop" in message] == []
+        our_messages, their_messages = ({ready_message(each) for each in side} for side in (ours, theirs))
+        assert [message for message in our_messages if "limits the rate of requests (429)" not in message] == []
+        assert [message for message in our_messages if "tenant-b" in message] == []
+        assert [message for message in their_messages if "shop" in message] == []
 
 
 def ready_message(definition: Object) -> str:
@@ -98,7 +98,7 @@ def ready_message(definition: Object) -> str:
     return next(text(each, "message") for each in conditions if text(each, "type") == "Ready")
 
 
-async def test_reads_that_fail_are_told_also_while_listings_are_answered(autojump_clock: MockClock) -> None:
+async def test_reads_that_fail_are_reported_also_while_listings_are_answered(autojump_clock: MockClock) -> None:
     async with running() as scene:
         names = define_many(scene, 20)
         await scene.settled()

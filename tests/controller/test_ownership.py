@@ -23,7 +23,7 @@ def with_owners(secret: CurrentSecret, *owners: OwnerReference) -> CurrentSecret
 
 
 @pytest.mark.parametrize(
-    ("secret", "right"),
+    ("secret", "expected"),
     [
         pytest.param(OURS, Claim.OWNED, id="owned"),
         pytest.param(synced_secret(DB, owners=(owner(),)), Claim.OWNED, id="owned beside others"),
@@ -38,13 +38,13 @@ def with_owners(secret: CurrentSecret, *owners: OwnerReference) -> CurrentSecret
             Claim.OWNED,
             id="owned at another version of the API",
         ),
-        pytest.param(current_secret(labels=ORIGINALS), Claim.INHERITED, id="the original's, by label"),
+        pytest.param(current_secret(labels=ORIGINALS), Claim.LEGACY, id="the original's, by label"),
         pytest.param(
             current_secret(annotations={"secrets-manager.tuenti.io/lastUpdateTime": NOW}),
-            Claim.INHERITED,
+            Claim.LEGACY,
             id="the original's, by annotation, where a user's label won",
         ),
-        pytest.param(current_secret(), Claim.NONE, id="somebody else's"),
+        pytest.param(current_secret(), Claim.NONE, id="of others"),
         pytest.param(current_secret(labels={"app.kubernetes.io/managed-by": "Helm"}), Claim.NONE, id="Helm's"),
         pytest.param(synced_secret(secret_definition("web", secret="db")), Claim.NONE, id="another definition's"),
         pytest.param(
@@ -64,15 +64,15 @@ def with_owners(secret: CurrentSecret, *owners: OwnerReference) -> CurrentSecret
         ),
     ],
 )
-def test_right_of_a_definition_to_a_secret(secret: CurrentSecret, right: Claim) -> None:
-    assert claim(DB, secret) is right
+def test_claim_of_a_definition_to_a_secret(secret: CurrentSecret, expected: Claim) -> None:
+    assert claim(DB, secret) is expected
 
 
 @pytest.mark.parametrize(
-    ("secret", "right"),
+    ("secret", "expected"),
     [
         pytest.param(OURS, Claim.OWNED, id="owned anyway"),
-        pytest.param(current_secret(), Claim.ADOPTED, id="nobody's"),
+        pytest.param(current_secret(), Claim.ADOPTED, id="without an owner"),
         pytest.param(current_secret(owners=(owner(),)), Claim.ADOPTED, id="has an owner that does not manage it"),
         pytest.param(current_secret(owners=(owner(controller=True),)), Claim.NONE, id="another controller's"),
         pytest.param(
@@ -80,8 +80,8 @@ def test_right_of_a_definition_to_a_secret(secret: CurrentSecret, right: Claim) 
         ),
     ],
 )
-def test_adopt_takes_over_what_no_other_controller_manages(secret: CurrentSecret, right: Claim) -> None:
-    assert claim(secret_definition("db", annotations={ADOPT: "true"}), secret) is right
+def test_adopt_takes_over_what_no_other_controller_manages(secret: CurrentSecret, expected: Claim) -> None:
+    assert claim(secret_definition("db", annotations={ADOPT: "true"}), secret) is expected
 
 
 @pytest.mark.parametrize("word", ["", "false", "True", "yes", "1"])
@@ -96,11 +96,11 @@ def test_label_of_a_definition_that_is_gone_gives_no_ownership() -> None:
 @pytest.mark.parametrize(
     ("written_as", "status", "copied"),
     [
-        pytest.param("db", Status(secret_name="other"), False, id="tells its own name"),
-        pytest.param("other", Status(secret_name="db"), True, id="tells another name"),
-        pytest.param(None, Status(), False, id="tells none, and no status does"),
-        pytest.param(None, Status(secret_name="db"), False, id="tells none, and the status tells this one"),
-        pytest.param(None, Status(secret_name="other"), True, id="tells none, and the status tells another one"),
+        pytest.param("db", Status(secret_name="other"), False, id="its own name"),
+        pytest.param("other", Status(secret_name="db"), True, id="another name"),
+        pytest.param(None, Status(), False, id="no name, and none in the status"),
+        pytest.param(None, Status(secret_name="db"), False, id="no name, and this one in the status"),
+        pytest.param(None, Status(secret_name="other"), True, id="no name, and another one in the status"),
     ],
 )
 def test_copy_is_known_by_the_name_that_it_was_written_under(

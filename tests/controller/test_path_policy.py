@@ -31,7 +31,7 @@ def segments(path: str) -> tuple[str, ...]:
 
 def allowed(path: str, *patterns: str, namespace: str = "shop") -> bool:
     made = spec(keys={"pw": f"{path}#password"})
-    found = PathPolicy(patterns, segments).admitted(secret_definition(namespace=namespace, wants=made))
+    found = PathPolicy(patterns, segments).admit(secret_definition(namespace=namespace, wants=made))
     if found != made:
         assert isinstance(found, Problem)
         assert found.reason is Reason.PATH_NOT_ALLOWED
@@ -91,15 +91,15 @@ def test_one_path_that_is_not_allowed_is_enough_and_named_with_what_would_be() -
     keys = {"a": "secret/data/shop/db#a", "b": "secret/data/other/db#b"}
     definition = secret_definition(namespace="shop", wants=spec(keys=keys))
 
-    assert PathPolicy(OWN, segments).admitted(definition) == Problem(
+    assert PathPolicy(OWN, segments).admit(definition) == Problem(
         Reason.PATH_NOT_ALLOWED,
         "key b: path secret/data/other/db is not allowed to namespace shop: "
         "use one of secret/data/{namespace}/*, secret/data/+/shared",
     )
 
 
-def test_definition_that_can_not_be_is_told_so_first() -> None:
-    found = PathPolicy(OWN, segments).admitted(secret_definition(wants=spec(keys={})))
+def test_definition_that_can_not_be_is_reported_first() -> None:
+    found = PathPolicy(OWN, segments).admit(secret_definition(wants=spec(keys={})))
 
     assert isinstance(found, Problem)
     assert found.reason is Reason.DEFINITION_INVALID
@@ -109,17 +109,17 @@ def test_definition_that_can_not_be_is_told_so_first() -> None:
 @pytest.mark.parametrize("path", REFUSED)
 def test_path_that_can_not_be_taken_apart_is_allowed_by_no_pattern(path: str, patterns: tuple[str, ...]) -> None:
     made = spec(keys={"pw": DataSource(path=path, key="password")})
-    found = PathPolicy(patterns, segments).admitted(secret_definition(wants=made))
+    found = PathPolicy(patterns, segments).admit(secret_definition(wants=made))
 
     with pytest.raises(SourceMalformed) as caught:
         segments(path)
     assert found == Problem(Reason.SOURCE_INVALID, f"key pw: {caught.value}")
 
 
-def test_several_paths_that_can_not_be_are_told_by_the_first_and_their_number() -> None:
+def test_several_paths_that_can_not_be_are_reported_by_the_first_and_their_number() -> None:
     keys = {"a": "secret/data/other/db#a", "b": "secret/../x#b", "c": "sys/x#c"}
 
-    assert PathPolicy(OWN, segments).admitted(secret_definition(wants=spec(keys=keys))) == Problem(
+    assert PathPolicy(OWN, segments).admit(secret_definition(wants=spec(keys=keys))) == Problem(
         Reason.SOURCE_INVALID,
         "key b: path 'secret/../x' has a segment . or ..: write the path as it is without them "
         "(and 1 more of its keys)",

@@ -1,26 +1,30 @@
 import pytest
 
-from secrets_manager.controller.redaction import WITHHELD, redacted
+from secrets_manager.controller.redaction import WITHHELD, redact
 from secrets_manager.kube.errors import ApiError, Conflict, Invalid, KubeError, Throttled, Unreachable
 
 CANARY = b"canary-7d1f"
 BASE64 = "Y2FuYXJ5LTdkMWY="
 
 
-def refused(words: str) -> Invalid:
+def refused(message: str) -> Invalid:
     return Invalid(
-        f"PATCH /x: 422 Invalid: {words}", code=422, reason="Invalid", summary="PATCH /x: 422 Invalid", words=words
+        f"PATCH /x: 422 Invalid: {message}",
+        code=422,
+        reason="Invalid",
+        summary="PATCH /x: 422 Invalid",
+        server_message=message,
     )
 
 
-def withheld(words: str, *values: bytes) -> bool:
-    told = str(redacted(refused(words), values))
-    assert told in (f"PATCH /x: 422 Invalid: {words}", f"PATCH /x: 422 Invalid ({WITHHELD})")
-    return WITHHELD in told
+def withheld(message: str, *values: bytes) -> bool:
+    redacted = str(redact(refused(message), values))
+    assert redacted in (f"PATCH /x: 422 Invalid: {message}", f"PATCH /x: 422 Invalid ({WITHHELD})")
+    return WITHHELD in redacted
 
 
 @pytest.mark.parametrize(
-    "words",
+    "message",
     [
         f"denied: {CANARY.decode()}",
         f"denied: xx{CANARY.decode()}xx",
@@ -33,12 +37,12 @@ def withheld(words: str, *values: bytes) -> bool:
         "denied: canary…",
     ],
 )
-def test_words_with_a_value_are_withheld_as_a_whole(words: str) -> None:
-    assert withheld(words, b"other", CANARY)
+def test_words_with_a_value_are_withheld_as_a_whole(message: str) -> None:
+    assert withheld(message, b"other", CANARY)
 
 
 @pytest.mark.parametrize(
-    "words",
+    "message",
     [
         'denied: {"pw":"b2xk"}',
         'denied: {"pw": 1}',
@@ -49,12 +53,12 @@ def test_words_with_a_value_are_withheld_as_a_whole(words: str) -> None:
         "denied: data:\n  pw: b2xk",
     ],
 )
-def test_words_with_an_object_are_withheld_whatever_it_holds(words: str) -> None:
-    assert withheld(words)
+def test_words_with_an_object_are_withheld_whatever_it_holds(message: str) -> None:
+    assert withheld(message)
 
 
 @pytest.mark.parametrize(
-    "words",
+    "message",
     [
         'denied: pw is "1"',
         "denied: pw='1'",
@@ -66,12 +70,12 @@ def test_words_with_an_object_are_withheld_whatever_it_holds(words: str) -> None
         "denied: 1 is too short",
     ],
 )
-def test_words_with_a_short_value_that_is_set_off_are_withheld(words: str) -> None:
-    assert withheld(words, b"1")
+def test_words_with_a_short_value_that_is_set_off_are_withheld(message: str) -> None:
+    assert withheld(message, b"1")
 
 
 @pytest.mark.parametrize(
-    ("words", "value"),
+    ("message", "value"),
     [
         ("may not use /api/v1/ at 127.0.0.1:443, by 1 of 11 rules", b"1"),
         ('failed calling webhook "a.example.com": Post "https://a:443/v?timeout=10s": connection refused', b"443"),
@@ -84,8 +88,8 @@ def test_words_with_a_short_value_that_is_set_off_are_withheld(words: str) -> No
         ("can you say anything?", CANARY),
     ],
 )
-def test_other_words_stay_as_they_are(words: str, value: bytes) -> None:
-    assert not withheld(words, value)
+def test_other_words_stay_as_they_are(message: str, value: bytes) -> None:
+    assert not withheld(message, value)
 
 
 LONG_VALUE = b"abcdefghijklmnopqrstuvwxyz"
@@ -112,17 +116,17 @@ def test_beginning_of_a_value_tells_it_only_where_the_words_are_cut(words: str) 
 
 
 def test_reason_that_kubernetes_gives_stays() -> None:
-    assert redacted(refused("denied: canary-7d1f"), [CANARY]).reason == "Invalid"
+    assert redact(refused("denied: canary-7d1f"), [CANARY]).reason == "Invalid"
 
 
 def test_the_kind_of_the_error_and_when_to_come_again_stay() -> None:
     error = Throttled(
-        "429: canary-7d1f", code=429, reason="canary-7d1f", retry_after=7, summary="429", words="canary-7d1f"
+        "429: canary-7d1f", code=429, reason="canary-7d1f", retry_after=7, summary="429", server_message="canary-7d1f"
     )
 
-    told = redacted(error, [CANARY])
+    redacted = redact(error, [CANARY])
 
-    assert (type(told), str(told), told.code, told.reason, told.retry_after) == (
+    assert (type(redacted), str(redacted), redacted.code, redacted.reason, redacted.retry_after) == (
         Throttled,
         f"429 ({WITHHELD})",
         429,
@@ -132,13 +136,13 @@ def test_the_kind_of_the_error_and_when_to_come_again_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "redacted"),
     [
-        (Unreachable("PATCH /x: illegal header b'canary-7d1f'"), "no answer that can be shown: it may quote a value"),
+        (Unreachable("PATCH /x: illegal header b'canary-7d1f'"), "the response is withheld: it may contain a value"),
         (Unreachable("PATCH /x: connection refused"), "PATCH /x: connection refused"),
         (Conflict("changed meanwhile", code=409), "changed meanwhile"),
         (ApiError("418", code=418), "418"),
     ],
 )
-def test_what_a_server_sent_in_place_of_words_is_looked_through_as_well(error: KubeError, told: str) -> None:
-    assert str(redacted(error, [CANARY])) == told
+def test_what_a_server_sent_in_place_of_words_is_searched_as_well(error: KubeError, redacted: str) -> None:
+    assert str(redact(error, [CANARY])) == redacted

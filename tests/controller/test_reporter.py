@@ -1,4 +1,4 @@
-"""What users and operators see: status, Events, metrics, log lines. Each is told once, and nothing is told at rest."""
+"""What users and operators see: status, Events, metrics, log lines. Each is reported once, and nothing at rest."""
 
 import base64
 
@@ -77,7 +77,7 @@ async def test_a_restart_finds_all_as_it_should_be_and_writes_nothing(autojump_c
         assert scene.cluster.storage.revision == revision
 
 
-async def test_a_problem_is_told_once_and_again_when_its_reason_changes(autojump_clock: MockClock) -> None:
+async def test_a_problem_is_reported_once_and_again_when_its_reason_changes(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.define("app", pw="app#password")
         await scene.passed(900)
@@ -93,12 +93,12 @@ async def test_a_problem_is_told_once_and_again_when_its_reason_changes(autojump
         scene.write("app", password="hunter-1")
         await scene.settled()
         assert scene.events() == [("SyncFailed", "app"), ("SyncFailed", "app"), ("Synced", "app")]
-        warnings = [line for line in scene.told.lines if line.startswith("WARNING")]
+        warnings = [line for line in scene.log.lines if line.startswith("WARNING")]
         assert len(warnings) == 2
         assert all("sync failed" in line for line in warnings)
 
 
-async def test_a_recovery_without_a_write_is_told_by_an_event_of_its_own(autojump_clock: MockClock) -> None:
+async def test_a_recovery_without_a_write_is_reported_by_an_event_of_its_own(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="hunter-1")
         scene.define("app", pw="app#password")
@@ -112,7 +112,7 @@ async def test_a_recovery_without_a_write_is_told_by_an_event_of_its_own(autojum
         assert scene.events() == [("Synced", "app"), ("SyncFailed", "app"), ("SyncRecovered", "app")]
 
 
-async def test_a_recovery_is_told_by_the_process_that_comes_after_the_failure(autojump_clock: MockClock) -> None:
+async def test_a_recovery_is_reported_by_the_process_that_comes_after_the_failure(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="hunter-1")
         scene.define("app", pw="app#password")
@@ -131,7 +131,7 @@ async def test_a_recovery_is_told_by_the_process_that_comes_after_the_failure(au
 async def test_what_waits_for_an_edit_is_stalled_until_it_is_edited(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="hunter-1")
-        scene.somebodys_secret("app")
+        scene.foreign_secret("app")
         scene.define("app", pw="app#password")
         await scene.settled()
         ready, stalled = items(scene.definition("app"), "status", "conditions")
@@ -168,10 +168,10 @@ async def test_a_failure_says_since_when_and_leaves_what_the_secret_was_made_fro
         assert scene.values("app") == {"pw": "hunter-1"}
 
 
-async def test_events_tell_the_manner_of_each_write(autojump_clock: MockClock) -> None:
+async def test_events_report_the_kind_of_each_write(autojump_clock: MockClock) -> None:
     async with running() as scene:
-        scene.somebodys_secret("adopted", data={"k": "theirs"})
-        scene.somebodys_secret("retyped", data={"k": "theirs"})
+        scene.foreign_secret("adopted", data={"k": "theirs"})
+        scene.foreign_secret("retyped", data={"k": "theirs"})
         for name in ("app", "adopted", "retyped"):
             scene.write(name, password="hunter-1")
         scene.define("app", pw="app#password")
@@ -339,7 +339,7 @@ async def test_a_definition_that_stays_as_it_is_fails_again_and_again_for_its_al
     paths = ControllerConfig(allowed_paths=("secret/data/+",))
     async with running(config=paths) as scene:
         scene.write("app", password="hunter-1")
-        scene.somebodys_secret("app")
+        scene.foreign_secret("app")
         scene.define_as_it_is("app", {"name": "app", "keysMap": keys_map(**keys)})
         await scene.settled()
         assert scene.reason("app") == reason
@@ -402,7 +402,7 @@ async def test_a_definition_that_goes_while_it_is_worked_on_leaves_no_metrics(au
 
 async def test_a_read_of_a_secret_that_fails_is_counted(autojump_clock: MockClock) -> None:
     async with running() as scene:
-        scene.somebodys_secret("app")
+        scene.foreign_secret("app")
         scene.write("app", password="hunter-1")
         scene.faults.next(fault.answer(500), when=fault.on_path(ends="/secrets/app"))
         scene.define("app", pw="app#password")
@@ -421,24 +421,26 @@ async def test_the_crd_of_the_original_has_no_status_and_that_is_said_once(autoj
         await scene.settled()
 
         assert (scene.values("one"), scene.values("two")) == ({"pw": "hunter-2"}, {"pw": "hunter-1"})
-        assert [line for line in scene.told.lines if line.startswith("WARNING")] == [
-            "WARNING the installed CRD has no status: apply the output of `secrets-manager crd` {}"
+        assert [line for line in scene.log.lines if line.startswith("WARNING")] == [
+            "WARNING the installed CRD has no status subresource: apply the output of `secrets-manager crd` {}"
         ]
 
 
-async def test_without_a_status_a_problem_is_still_told_once_however_often_it_is_met(autojump_clock: MockClock) -> None:
+async def test_without_a_status_a_problem_is_still_reported_once_however_often_it_is_met(
+    autojump_clock: MockClock,
+) -> None:
     async with running(crd=without_status(CRD)) as scene:
         scene.write("app", password="hunter-1")
-        scene.somebodys_secret("app")
+        scene.foreign_secret("app")
         scene.define("app", pw="app#password")
         await scene.passed(600)
-        assert [line.split()[:3] for line in scene.told.lines if "sync" in line] == [["WARNING", "sync", "failed"]]
+        assert [line.split()[:3] for line in scene.log.lines if "sync" in line] == [["WARNING", "sync", "failed"]]
         assert [reason for reason, *_ in scene.events()] == ["SyncFailed"]
 
         scene.annotate("app", adopt="true")
         await scene.settled()
 
-        assert [line.split()[:3] for line in scene.told.lines if "sync" in line][1:] == [["INFO", "in", "sync"]]
+        assert [line.split()[:3] for line in scene.log.lines if "sync" in line][1:] == [["INFO", "in", "sync"]]
 
 
 async def test_a_definition_that_goes_before_its_status_is_written_is_no_old_crd(autojump_clock: MockClock) -> None:
@@ -454,10 +456,10 @@ async def test_a_definition_that_goes_before_its_status_is_written_is_no_old_crd
         scene.define("app", pw="app#password")
         await scene.settled()
 
-        assert [line for line in scene.told.lines if line.startswith("WARNING")] == []
+        assert [line for line in scene.log.lines if line.startswith("WARNING")] == []
 
 
-async def test_what_kubernetes_refuses_is_told_in_its_own_words(autojump_clock: MockClock) -> None:
+async def test_what_kubernetes_refuses_is_reported_in_its_own_words(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="hunter-1")
         refusal = fault.answer(403, reason="Forbidden", message="exceeded quota: one too many")

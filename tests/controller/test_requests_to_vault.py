@@ -45,7 +45,7 @@ async def test_change_arrives_within_little_more_than_a_second(autojump_clock: M
         assert scene.values("app-3") == {"pw": "hunter-new"}
 
 
-async def test_deleted_secret_is_told_and_its_values_stay(autojump_clock: MockClock) -> None:
+async def test_deleted_secret_is_reported_and_its_values_stay(autojump_clock: MockClock) -> None:
     async with running() as scene:
         many(scene)
         await scene.settled()
@@ -123,7 +123,7 @@ async def test_versions_of_one_path_may_be_mixed_in_one_secret(autojump_clock: M
 
 
 @pytest.mark.parametrize("readable", [RECOMMENDED, READ_ONLY], ids=["listed", "read one by one"])
-async def test_outage_is_told_by_conditions_and_a_metric_and_changes_no_secret(
+async def test_outage_is_reported_by_conditions_and_a_metric_and_changes_no_secret(
     readable: tuple[str, ...], autojump_clock: MockClock
 ) -> None:
     async with running(readable=readable) as scene:

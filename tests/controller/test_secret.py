@@ -71,7 +71,7 @@ def test_what_was_written_reads_back_equal() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{}", f'{{"metadata": {{}}, "data": {{"pw": "!{CANARY}"}}}}'.encode()])
-def test_what_is_no_secret_is_an_error_that_tells_no_value(raw: bytes) -> None:
+def test_what_is_no_secret_is_an_error_that_shows_no_value(raw: bytes) -> None:
     with pytest.raises(msgspec.MsgspecError) as failure:
         decode(raw)
 
@@ -100,11 +100,11 @@ def test_digests_differ_where_anything_differs() -> None:
     assert len({digest(data) for data in different}) == len(different)
 
 
-def test_no_repr_tells_a_value() -> None:
+def test_no_repr_shows_a_value() -> None:
     raw = msgspec.json.encode(SECRET)
 
     assert repr(SECRET) == "Secret(shop/db, type='Opaque', keys=['pw'])"
-    assert [told for told in (CANARY, "Y2FuYXJ5LTdkMWY=") if told in repr(decode(raw))] == []
+    assert [text for text in (CANARY, "Y2FuYXJ5LTdkMWY=") if text in repr(decode(raw))] == []
 
 
 @pytest.mark.parametrize(

@@ -19,14 +19,14 @@ from secrets_manager.kube.objects import ObjectKey
 from tests.controller.scripted import ANY, DB, PERIOD, TLS, Alarm, Read, ScriptedBackend, idle, key, running
 from tests.gen import document
 
-MAX_HOLD = ReadPolicy().hold
+MAX_CACHE_TTL = ReadPolicy().cache_ttl
 
 
 def held_result(sources: Sources) -> Document | BackendError | None:
     """What is in memory of the last read of DB."""
     entry = sources._table.get(DB)
     assert entry is not None
-    return entry.result
+    return entry.cached
 
 
 async def test_source_is_read_once_for_all_who_ask_at_one_moment(autojump_clock: MockClock) -> None:
@@ -36,10 +36,10 @@ async def test_source_is_read_once_for_all_who_ask_at_one_moment(autojump_clock:
     got: list[Document | BackendError] = []
 
     async def ask(one: ObjectKey) -> None:
-        got.append((await sources.documents(one, frozenset({DB})))[DB])
+        got.append((await sources.read(one, frozenset({DB})))[DB])
 
     for one in keys:
-        sources.use(one, frozenset({DB}))
+        sources.subscribe(one, frozenset({DB}))
     async with trio.open_nursery() as nursery:
         for one in keys:
             nursery.start_soon(ask, one)
@@ -50,20 +50,20 @@ async def test_source_is_read_once_for_all_who_ask_at_one_moment(autojump_clock:
 
 
 async def test_read_that_waits_long_for_its_turn_serves_who_asked_before_it_began(autojump_clock: MockClock) -> None:
-    backend = ScriptedBackend(takes=2 * MAX_HOLD)
+    backend = ScriptedBackend(takes=2 * MAX_CACHE_TTL)
     sources = idle(backend, concurrency=1)
     for number, source in enumerate((TLS, DB, DB)):
-        sources.use(key(f"db-{number}"), frozenset({source}))
+        sources.subscribe(key(f"db-{number}"), frozenset({source}))
 
     async def ask(number: int, source: Source, at: float) -> None:
         await trio.sleep_until(at)
-        await sources.documents(key(f"db-{number}"), frozenset({source}))
+        await sources.read(key(f"db-{number}"), frozenset({source}))
 
     async with trio.open_nursery() as nursery:
-        for number, (source, at) in enumerate([(TLS, 0.0), (DB, 0.1), (DB, 1.9 * MAX_HOLD)]):
+        for number, (source, at) in enumerate([(TLS, 0.0), (DB, 0.1), (DB, 1.9 * MAX_CACHE_TTL)]):
             nursery.start_soon(ask, number, source, at)
 
-    assert backend.reads == [Read(TLS, 0.0), Read(DB, 2 * MAX_HOLD)]
+    assert backend.reads == [Read(TLS, 0.0), Read(DB, 2 * MAX_CACHE_TTL)]
 
 
 async def test_definitions_that_share_a_path_get_the_same_version_even_if_it_changes_between(
@@ -74,11 +74,11 @@ async def test_definitions_that_share_a_path_get_the_same_version_even_if_it_cha
     first = document(version=1)
     backend.put(DB, first)
     for name in ("one", "two"):
-        sources.use(key(name), frozenset({DB}))
+        sources.subscribe(key(name), frozenset({DB}))
 
-    one = await sources.documents(key("one"), frozenset({DB}))
+    one = await sources.read(key("one"), frozenset({DB}))
     backend.put(DB, document(version=2))
-    two = await sources.documents(key("two"), frozenset({DB}))
+    two = await sources.read(key("two"), frozenset({DB}))
 
     assert one == two == {DB: first}
 
@@ -87,9 +87,9 @@ async def test_sources_of_one_definition_are_read_side_by_side(autojump_clock: M
     backend = ScriptedBackend(takes=1.0)
     sources = idle(backend)
     backend.put(TLS, document({"crt": "PEM"}))
-    sources.use(key("db"), frozenset({DB, TLS}))
+    sources.subscribe(key("db"), frozenset({DB, TLS}))
 
-    assert await sources.documents(key("db"), frozenset({DB, TLS})) == {DB: ANY, TLS: document({"crt": "PEM"})}
+    assert await sources.read(key("db"), frozenset({DB, TLS})) == {DB: ANY, TLS: document({"crt": "PEM"})}
     assert trio.current_time() == 1.0
 
 
@@ -98,38 +98,38 @@ async def test_failed_read_is_a_result_beside_the_good_ones(autojump_clock: Mock
     sources = idle(backend)
     error = SourceForbidden("not allowed")
     backend.put(TLS, error)
-    sources.use(key("db"), frozenset({DB, TLS}))
+    sources.subscribe(key("db"), frozenset({DB, TLS}))
 
-    assert await sources.documents(key("db"), frozenset({DB, TLS})) == {DB: ANY, TLS: error}
+    assert await sources.read(key("db"), frozenset({DB, TLS})) == {DB: ANY, TLS: error}
 
 
 async def test_changed_definition_reads_afresh(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     sources = idle(backend)
-    sources.use(key("db"), frozenset({DB}))
-    await sources.documents(key("db"), frozenset({DB}))
+    sources.subscribe(key("db"), frozenset({DB}))
+    await sources.read(key("db"), frozenset({DB}))
     newer = document(version=2)
     backend.put(DB, newer)
     await trio.sleep(1.0)
 
-    sources.use(key("db"), frozenset({DB}))
+    sources.subscribe(key("db"), frozenset({DB}))
 
-    assert await sources.documents(key("db"), frozenset({DB})) == {DB: newer}
+    assert await sources.read(key("db"), frozenset({DB})) == {DB: newer}
 
 
 async def test_read_that_began_before_the_change_does_not_serve_it(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend(takes=2.0)
     sources = idle(backend)
     newer = document(version=2)
-    sources.use(key("one"), frozenset({DB}))
-    sources.use(key("two"), frozenset({DB}))
+    sources.subscribe(key("one"), frozenset({DB}))
+    sources.subscribe(key("two"), frozenset({DB}))
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(sources.documents, key("one"), frozenset({DB}))
+        nursery.start_soon(sources.read, key("one"), frozenset({DB}))
         await trio.sleep(1.0)
         backend.put(DB, newer)
-        sources.use(key("two"), frozenset({DB}))
-        documents = await sources.documents(key("two"), frozenset({DB}))
+        sources.subscribe(key("two"), frozenset({DB}))
+        documents = await sources.read(key("two"), frozenset({DB}))
 
     assert documents == {DB: newer}
 
@@ -137,36 +137,36 @@ async def test_read_that_began_before_the_change_does_not_serve_it(autojump_cloc
 async def test_cancelled_read_leaves_nothing_that_passes_for_fresh(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     sources = idle(backend)
-    sources.use(key("db"), frozenset({DB}))
-    await sources.documents(key("db"), frozenset({DB}))
+    sources.subscribe(key("db"), frozenset({DB}))
+    await sources.read(key("db"), frozenset({DB}))
     await trio.sleep(1.0)
     newer = document(version=2)
     backend.put(DB, newer)
-    sources.use(key("db"), frozenset({DB}))
+    sources.subscribe(key("db"), frozenset({DB}))
 
     backend.takes = inf
     with trio.move_on_after(1.0):
-        await sources.documents(key("db"), frozenset({DB}))
+        await sources.read(key("db"), frozenset({DB}))
     backend.takes = 0.0
 
     with trio.fail_after(10.0):
-        assert await sources.documents(key("db"), frozenset({DB})) == {DB: newer}
+        assert await sources.read(key("db"), frozenset({DB})) == {DB: newer}
 
 
-async def test_cancelled_read_keeps_nobody_waiting(autojump_clock: MockClock) -> None:
+async def test_cancelled_read_keeps_no_other_waiting(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend(takes=inf)
     sources = idle(backend)
-    sources.use(key("one"), frozenset({DB}))
-    sources.use(key("two"), frozenset({DB}))
+    sources.subscribe(key("one"), frozenset({DB}))
+    sources.subscribe(key("two"), frozenset({DB}))
     got: list[dict[Source, Document | BackendError]] = []
 
     async def give_up_after_a_second() -> None:
         with trio.move_on_after(1.0):
-            await sources.documents(key("one"), frozenset({DB}))
+            await sources.read(key("one"), frozenset({DB}))
         backend.takes = 0.0
 
     async def wait() -> None:
-        got.append(await sources.documents(key("two"), frozenset({DB})))
+        got.append(await sources.read(key("two"), frozenset({DB})))
 
     with trio.fail_after(10.0):
         async with trio.open_nursery() as nursery:
@@ -177,28 +177,30 @@ async def test_cancelled_read_keeps_nobody_waiting(autojump_clock: MockClock) ->
     assert got == [{DB: ANY}]
 
 
-@pytest.mark.parametrize(("period", "hold"), [(5.0, 5.0), (600.0, MAX_HOLD)])
-async def test_values_serve_others_for_a_moment_only(period: float, hold: float, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(("period", "cache_ttl"), [(5.0, 5.0), (600.0, MAX_CACHE_TTL)])
+async def test_values_serve_others_for_a_moment_only(
+    period: float, cache_ttl: float, autojump_clock: MockClock
+) -> None:
     backend = ScriptedBackend()
     sources = idle(backend, period=period)
-    sources.use(key("db"), frozenset({DB}))
+    sources.subscribe(key("db"), frozenset({DB}))
 
-    for pause in (0.0, hold, 0.5):
+    for pause in (0.0, cache_ttl, 0.5):
         await trio.sleep(pause)
-        await sources.documents(key("db"), frozenset({DB}))
+        await sources.read(key("db"), frozenset({DB}))
 
-    assert backend.times(DB) == [0.0, hold + 0.5]
+    assert backend.times(DB) == [0.0, cache_ttl + 0.5]
 
 
 async def test_values_are_dropped_after_that_moment(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     sources = idle(backend, period=1000 * PERIOD)
-    sources.use(key("db"), frozenset({DB}))
+    sources.subscribe(key("db"), frozenset({DB}))
 
     async with running(sources):
-        await sources.documents(key("db"), frozenset({DB}))
+        await sources.read(key("db"), frozenset({DB}))
         held = held_result(sources)
-        await trio.sleep(2 * MAX_HOLD + 1.0)
+        await trio.sleep(2 * MAX_CACHE_TTL + 1.0)
 
         assert (held, held_result(sources)) == (ANY, None)
 
@@ -206,13 +208,13 @@ async def test_values_are_dropped_after_that_moment(autojump_clock: MockClock) -
 async def test_definition_that_went_meanwhile_can_finish_its_last_reconcile(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     sources = idle(backend)
-    sources.use(key("db"), frozenset({DB}))
-    sources.release(key("db"))
-    sources.release(key("db"))
+    sources.subscribe(key("db"), frozenset({DB}))
+    sources.unsubscribe(key("db"))
+    sources.unsubscribe(key("db"))
 
     backend.forgotten.clear()
 
-    assert await sources.documents(key("db"), frozenset({DB})) == {DB: ANY}
+    assert await sources.read(key("db"), frozenset({DB})) == {DB: ANY}
     assert len(sources._table) == 0
     assert backend.forgotten == [DB.path]
 
@@ -222,15 +224,15 @@ async def test_path_is_forgotten_when_its_last_use_and_its_last_read_are_over(au
     backend = ScriptedBackend(takes=1.0)
     pinned = Source(DB.path, "1")
     sources = idle(backend)
-    sources.use(key("one"), frozenset({DB}))
-    sources.use(key("two"), frozenset({pinned}))
-    sources.release(key("one"))
+    sources.subscribe(key("one"), frozenset({DB}))
+    sources.subscribe(key("two"), frozenset({pinned}))
+    sources.unsubscribe(key("one"))
     assert backend.forgotten == []
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(sources.documents, key("two"), frozenset({pinned}))
+        nursery.start_soon(sources.read, key("two"), frozenset({pinned}))
         await trio.sleep(0.5)
-        sources.release(key("two"))
+        sources.unsubscribe(key("two"))
         backend.forgotten.clear()
     assert backend.forgotten == [DB.path]
 
@@ -242,9 +244,9 @@ async def test_exception_that_no_backend_promises_costs_one_source_and_is_tried_
     backend, alarm = ScriptedBackend(), Alarm()
     sources = idle(backend, wake=alarm)
     backend.put(TLS, content)
-    sources.use(key("db"), frozenset({DB, TLS}))
+    sources.subscribe(key("db"), frozenset({DB, TLS}))
 
-    results = await sources.documents(key("db"), frozenset({DB, TLS}))
+    results = await sources.read(key("db"), frozenset({DB, TLS}))
     assert (results[DB], type(results[TLS])) == (ANY, SourceMalformed)
 
     async with running(sources):
@@ -269,8 +271,8 @@ async def test_exception_on_the_way_of_a_change_costs_one_poll_and_the_next_one_
         alarm(keys)
 
     sources = idle(backend, wake=wake)
-    sources.use(key("db"), frozenset({DB, TLS}))
-    await sources.documents(key("db"), frozenset({DB, TLS}))
+    sources.subscribe(key("db"), frozenset({DB, TLS}))
+    await sources.read(key("db"), frozenset({DB, TLS}))
     backend.put(DB, document(version=2))
 
     async with running(sources):
@@ -289,8 +291,8 @@ async def test_exception_on_the_way_of_a_change_costs_one_poll_and_the_next_one_
 async def test_exception_on_the_way_of_a_listing_costs_one_listing(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     sources = idle(backend, list_period=1.0)
-    sources.use(key("db"), frozenset({DB, TLS}))
-    await sources.documents(key("db"), frozenset({DB, TLS}))
+    sources.subscribe(key("db"), frozenset({DB, TLS}))
+    await sources.read(key("db"), frozenset({DB, TLS}))
     backend.listed["secret/data"] = OddListing()
 
     async with running(sources):
@@ -306,7 +308,7 @@ async def test_exception_on_the_way_of_a_listing_costs_one_listing(autojump_cloc
 
 
 class OddListing(dict[str, str]):
-    """Fails only once it is looked into."""
+    """Fails only once it is read."""
 
     def __bool__(self) -> bool:
         return True
@@ -321,13 +323,13 @@ async def test_definition_that_waits_for_a_poll_gets_what_it_brings_though_nothi
     backend = ScriptedBackend(takes=1.0)
     sources = idle(backend)
     for name in ("one", "two"):
-        sources.use(key(name), frozenset({DB}))
-    await sources.documents(key("one"), frozenset({DB}))
+        sources.subscribe(key(name), frozenset({DB}))
+    await sources.read(key("one"), frozenset({DB}))
 
     async with running(sources):
         while backend.under_way == 0:  # noqa: ASYNC110 - virtual time
             await trio.sleep(0.25)
         reads = len(backend.reads)
 
-        assert await sources.documents(key("two"), frozenset({DB})) == {DB: ANY}
+        assert await sources.read(key("two"), frozenset({DB})) == {DB: ANY}
         assert len(backend.reads) == reads

@@ -20,7 +20,7 @@ async def test_store_that_is_down_gets_fewer_requests_and_one_at_a_time(autojump
     backend = ScriptedBackend()
     sources = idle(backend, period=5.0)
     for one, source in forty().items():
-        sources.use(one, frozenset({source}))
+        sources.subscribe(one, frozenset({source}))
 
     async with running(sources):
         await trio.sleep(60.0)
@@ -43,7 +43,7 @@ async def test_all_learn_at_once_that_the_store_is_down_and_within_a_period_that
     backend, alarm = ScriptedBackend(), Alarm()
     sources = idle(backend, wake=alarm, period=5.0)
     for one, source in forty().items():
-        sources.use(one, frozenset({source}))
+        sources.subscribe(one, frozenset({source}))
 
     async with running(sources):
         await trio.sleep(60.0)
@@ -64,11 +64,11 @@ async def test_read_during_an_outage_fails_at_once_with_the_known_reason(autojum
     sources = idle(backend)
     backend.down = Unavailable("Vault is sealed: shop/db", store="Vault is sealed", retry_after=30.0)
     used = frozenset(forty().values())
-    sources.use(key("db"), used)
-    await sources.documents(key("db"), frozenset(sorted(used, key=str)[:3]))
+    sources.subscribe(key("db"), used)
+    await sources.read(key("db"), frozenset(sorted(used, key=str)[:3]))
     before = len(backend.reads)
 
-    results = await sources.documents(key("db"), used)
+    results = await sources.read(key("db"), used)
 
     assert Counter(map(str, results.values())) == {"Vault is sealed: shop/db": 3, "Vault is sealed": 37}
     assert len(backend.reads) == before
@@ -79,8 +79,8 @@ async def test_one_path_that_always_fails_takes_nothing_from_the_others(autojump
     sources = idle(backend, wake=alarm)
     backend.put(TLS, Unavailable("no answer for this path"))
     for one, source in forty().items():
-        sources.use(one, frozenset({source}))
-    sources.use(key("tls"), frozenset({TLS}))
+        sources.subscribe(one, frozenset({source}))
+    sources.subscribe(key("tls"), frozenset({TLS}))
 
     async with running(sources):
         await trio.sleep(11 * PERIOD)
@@ -96,11 +96,11 @@ async def test_refusals_are_answers_so_that_many_of_them_are_no_outage(autojump_
     for source in failing:
         backend.put(source, Unavailable("no answer for this path"))
     backend.put(DB, SourceForbidden("not allowed"))
-    sources.use(key("db"), frozenset([DB, *failing]))
+    sources.subscribe(key("db"), frozenset([DB, *failing]))
 
     for source in failing:
-        await sources.documents(key("db"), frozenset({source}))
+        await sources.read(key("db"), frozenset({source}))
         await trio.sleep(2 * PERIOD)  # what is known of it is too old by then
-        await sources.documents(key("db"), frozenset({DB}))
+        await sources.read(key("db"), frozenset({DB}))
 
     assert Counter(read.source for read in backend.reads) == dict.fromkeys(failing, 1) | {DB: len(failing)}

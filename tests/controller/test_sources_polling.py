@@ -13,15 +13,15 @@ from secrets_manager.backends.base import (
     SourceNotFound,
 )
 from secrets_manager.controller.read_policy import ReadPolicy
-from secrets_manager.controller.reading import next_slot, place_of
+from secrets_manager.controller.reading import next_slot, offset_of
 from tests.controller.scripted import ANY, DB, PERIOD, TLS, Alarm, ScriptedBackend, idle, key, running
 from tests.gen import document
 
-MAX_HOLD = ReadPolicy().hold
+MAX_CACHE_TTL = ReadPolicy().cache_ttl
 
 
 def test_slots_are_a_period_apart_whatever_rounding_does() -> None:
-    place = place_of(DB, slots=50)
+    place = offset_of(DB, slots=50)
     slots = [next_slot(place, PERIOD, 0.0)]
     for _ in range(1000):
         slots.append(next_slot(place, PERIOD, slots[-1]))
@@ -33,7 +33,7 @@ async def test_each_source_is_polled_once_in_each_period(autojump_clock: MockClo
     backend = ScriptedBackend()
     sources = idle(backend)
     for name in ("one", "two", "three"):
-        sources.use(key(name), frozenset({DB, TLS}))
+        sources.subscribe(key(name), frozenset({DB, TLS}))
 
     async with running(sources):
         await trio.sleep(11 * PERIOD)
@@ -54,17 +54,17 @@ async def test_a_period_of_its_own_is_that_of_a_source_and_of_several_the_shorte
         return len(backend.times(DB)) - before
 
     async with running(sources):
-        sources.use(key("rarely"), frozenset({DB}), period=10 * PERIOD)
+        sources.subscribe(key("rarely"), frozenset({DB}), period=10 * PERIOD)
         await trio.sleep(10 * PERIOD)
         assert await reads(100) == 10
-        sources.use(key("usually"), frozenset({DB}))
+        sources.subscribe(key("usually"), frozenset({DB}))
         assert await reads(10) == 10
-        sources.use(key("often"), frozenset({DB}), period=PERIOD / 10)
+        sources.subscribe(key("often"), frozenset({DB}), period=PERIOD / 10)
         assert await reads(10) == 100
-        sources.use(key("often"), frozenset({DB}), period=PERIOD / 2)
+        sources.subscribe(key("often"), frozenset({DB}), period=PERIOD / 2)
         await trio.sleep(PERIOD)
         assert await reads(10) == 20
-        sources.release(key("often"))
+        sources.unsubscribe(key("often"))
         await trio.sleep(PERIOD)
         assert await reads(10) == 10
 
@@ -75,7 +75,7 @@ async def test_polls_are_spread_over_the_period_and_a_restart_does_not_move_them
     async def times() -> dict[Source, float]:
         backend = ScriptedBackend()
         sources = idle(backend)
-        sources.use(key("db"), many)
+        sources.subscribe(key("db"), many)
         async with running(sources):
             await trio.sleep(2 * PERIOD)
         return {source: at % PERIOD for source, at in backend.reads}
@@ -92,26 +92,26 @@ async def test_polls_are_spread_over_the_period_and_a_restart_does_not_move_them
 
 async def test_source_that_a_definition_has_just_read_is_not_polled_again(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
-    sources = idle(backend, period=MAX_HOLD)
+    sources = idle(backend, period=MAX_CACHE_TTL)
 
     async with running(sources):
-        sources.use(key("db"), frozenset({DB}))
-        await trio.sleep(2 * MAX_HOLD)
+        sources.subscribe(key("db"), frozenset({DB}))
+        await trio.sleep(2 * MAX_CACHE_TTL)
         turn = backend.times(DB)[0]
-        await trio.sleep(turn + 2 * MAX_HOLD - 1.0 - trio.current_time())
-        sources.use(key("db"), frozenset({DB}))
-        await sources.documents(key("db"), frozenset({DB}))
+        await trio.sleep(turn + 2 * MAX_CACHE_TTL - 1.0 - trio.current_time())
+        sources.subscribe(key("db"), frozenset({DB}))
+        await sources.read(key("db"), frozenset({DB}))
         await trio.sleep(2.0)
 
-    assert backend.times(DB) == pytest.approx([turn, turn + MAX_HOLD, turn + 2 * MAX_HOLD - 1.0])
+    assert backend.times(DB) == pytest.approx([turn, turn + MAX_CACHE_TTL, turn + 2 * MAX_CACHE_TTL - 1.0])
 
 
 async def test_users_of_a_source_that_changed_are_woken(autojump_clock: MockClock) -> None:
     backend, alarm = ScriptedBackend(), Alarm()
     sources = idle(backend, wake=alarm)
-    sources.use(key("one"), frozenset({DB}))
-    sources.use(key("two"), frozenset({DB, TLS}))
-    sources.use(key("three"), frozenset({TLS}))
+    sources.subscribe(key("one"), frozenset({DB}))
+    sources.subscribe(key("two"), frozenset({DB, TLS}))
+    sources.subscribe(key("three"), frozenset({TLS}))
 
     async with running(sources):
         await trio.sleep(2 * PERIOD)
@@ -125,14 +125,14 @@ async def test_users_of_a_source_that_changed_are_woken(autojump_clock: MockCloc
 async def test_change_that_a_definition_finds_itself_wakes_the_others_too(autojump_clock: MockClock) -> None:
     backend, alarm = ScriptedBackend(), Alarm()
     sources = idle(backend, wake=alarm)
-    sources.use(key("one"), frozenset({DB}))
-    sources.use(key("two"), frozenset({DB}))
-    await sources.documents(key("one"), frozenset({DB}))
+    sources.subscribe(key("one"), frozenset({DB}))
+    sources.subscribe(key("two"), frozenset({DB}))
+    await sources.read(key("one"), frozenset({DB}))
     backend.put(DB, document(version=2))
     await trio.sleep(1.0)
 
-    sources.use(key("two"), frozenset({DB}))
-    await sources.documents(key("two"), frozenset({DB}))
+    sources.subscribe(key("two"), frozenset({DB}))
+    await sources.read(key("two"), frozenset({DB}))
 
     assert alarm.take() == [{key("one"), key("two")}]
 
@@ -156,7 +156,7 @@ async def test_users_are_woken_when_what_a_read_brings_changes(
     backend, alarm = ScriptedBackend(), Alarm()
     sources = idle(backend, wake=alarm)
     backend.put(DB, before)
-    sources.use(key("db"), frozenset({DB}))
+    sources.subscribe(key("db"), frozenset({DB}))
 
     async with running(sources):
         await trio.sleep(2 * PERIOD)
@@ -167,11 +167,11 @@ async def test_users_are_woken_when_what_a_read_brings_changes(
 
 
 @pytest.mark.parametrize("content", [ANY, SourceNotFound("gone"), SourceForbidden("not allowed")])
-async def test_at_rest_nobody_is_woken(content: Document | BackendError, autojump_clock: MockClock) -> None:
+async def test_at_rest_no_definition_is_woken(content: Document | BackendError, autojump_clock: MockClock) -> None:
     backend, alarm = ScriptedBackend(), Alarm()
     sources = idle(backend, wake=alarm)
     backend.put(DB, content)
-    sources.use(key("db"), frozenset({DB}))
+    sources.subscribe(key("db"), frozenset({DB}))
 
     async with running(sources):
         await trio.sleep(21 * PERIOD)
@@ -179,15 +179,15 @@ async def test_at_rest_nobody_is_woken(content: Document | BackendError, autojum
     assert (len(backend.reads), alarm.calls) == (20, [])
 
 
-async def test_source_that_nobody_uses_is_no_longer_polled(autojump_clock: MockClock) -> None:
+async def test_unused_source_is_no_longer_polled(autojump_clock: MockClock) -> None:
     backend, alarm = ScriptedBackend(), Alarm()
     sources = idle(backend, wake=alarm)
-    sources.use(key("one"), frozenset({DB, TLS}))
-    sources.use(key("two"), frozenset({TLS}))
+    sources.subscribe(key("one"), frozenset({DB, TLS}))
+    sources.subscribe(key("two"), frozenset({TLS}))
 
     async with running(sources):
         await trio.sleep(3 * PERIOD)
-        sources.release(key("one"))
+        sources.unsubscribe(key("one"))
         backend.put(DB, document(version=2))
         backend.put(TLS, document(version=2))
         await trio.sleep(3 * PERIOD)
@@ -200,11 +200,11 @@ async def test_source_that_nobody_uses_is_no_longer_polled(autojump_clock: MockC
 async def test_definition_that_moves_leaves_its_old_source(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     sources = idle(backend)
-    sources.use(key("db"), frozenset({DB}))
+    sources.subscribe(key("db"), frozenset({DB}))
 
     async with running(sources):
         await trio.sleep(3 * PERIOD)
-        sources.use(key("db"), frozenset({TLS}))
+        sources.subscribe(key("db"), frozenset({TLS}))
         await trio.sleep(4 * PERIOD)
 
     assert Counter(read.source for read in backend.reads) == {DB: 2, TLS: 3}
@@ -216,10 +216,10 @@ async def test_source_that_is_used_again_is_polled_once_a_period_still(autojump_
 
     async with running(sources):
         for _ in range(5):
-            sources.use(key("db"), frozenset({DB}))
+            sources.subscribe(key("db"), frozenset({DB}))
             await trio.sleep(PERIOD / 100)
-            sources.release(key("db"))
-        sources.use(key("db"), frozenset({DB}))
+            sources.unsubscribe(key("db"))
+        sources.subscribe(key("db"), frozenset({DB}))
         await trio.sleep(PERIOD * 6 - trio.current_time())
 
     assert len(backend.reads) == 5

@@ -4,13 +4,13 @@ import pytest
 from secrets_manager.backends.base import Source
 from secrets_manager.controller.definition import Condition, Reason, SourceStatus, Status
 from secrets_manager.controller.problem import Problem
-from secrets_manager.controller.status import InSync, Outcome, Result, next_status, result_of
+from secrets_manager.controller.status import InSync, Outcome, SyncState, next_state, next_status
 from tests.gen import LATER, NOW, secret_definition
 
 FIRST_SYNC = InSync("db", {Source("secret/data/db"): 3, Source("kv1/app"): None}, wrote=True)
 AT_REST = FIRST_SYNC._replace(wrote=False)
 PROBLEM = Problem(Reason.SOURCE_FORBIDDEN, "key pw: not allowed")
-FOREIGN = Condition(type="Approved", status="True", reason="Somebody", last_transition_time=NOW)
+FOREIGN = Condition(type="Approved", status="True", reason="Approved", last_transition_time=NOW)
 
 SYNCED = Status(
     conditions=(
@@ -41,10 +41,10 @@ FAILED = (NOT_READY, msgspec.structs.replace(NOT_READY, type="Reconciling", stat
 
 def after(status: Status, *outcomes: Outcome, generation: int = 1, now: str = LATER) -> Status:
     """The status after these outcomes in one process, each of which was written."""
-    result: Result | None = None
+    result: SyncState | None = None
     for outcome in outcomes:
         definition = secret_definition(status=status, generation=generation)
-        result = result_of(definition, outcome, before=result, now=now)
+        result = next_state(definition, outcome, before=result, now=now)
         status = next_status(definition, result)
     return status
 
@@ -77,7 +77,7 @@ def ready_message(status: Status) -> str:
     return status.ready.message
 
 
-def test_what_kubernetes_warns_of_is_told_until_the_next_write() -> None:
+def test_what_kubernetes_warns_of_is_reported_until_the_next_write() -> None:
     warned = after(SYNCED, FIRST_SYNC._replace(warning=PEM))
 
     assert ready_message(warned) == f"Secret db is in sync, and Kubernetes warns: {PEM}"
@@ -98,16 +98,16 @@ def test_secret_that_is_found_equal_before_there_is_a_status_comes_without_a_war
     assert ready_message(after(Status(), AT_REST)) == "Secret db is in sync"
 
 
-def test_result_of_a_definition_that_was_made_anew_knows_nothing_of_the_one_before() -> None:
-    before = result_of(secret_definition(uid="its-predecessor"), FIRST_SYNC, before=None, now=NOW)
+def test_result_of_a_definition_that_was_recreated_knows_nothing_of_the_one_before() -> None:
+    before = next_state(secret_definition(uid="its-predecessor"), FIRST_SYNC, before=None, now=NOW)
 
-    after_that = result_of(secret_definition(), PROBLEM, before=before, now=LATER)
+    after_that = next_state(secret_definition(), PROBLEM, before=before, now=LATER)
 
     assert (after_that.synced, after_that.synced_at) == (None, "")
     assert next_status(secret_definition(), after_that).secret_name == ""
 
 
-def test_what_was_warned_of_another_secret_is_not_told() -> None:
+def test_what_was_warned_of_another_secret_is_not_reported() -> None:
     warned = after(SYNCED, FIRST_SYNC._replace(warning=PEM))
     renamed = AT_REST._replace(secret_name="db-2")
 
@@ -133,7 +133,7 @@ def test_new_generation_with_equal_content_counts_as_a_sync() -> None:
     )
 
 
-def test_write_that_only_the_secret_tells_of_counts_as_a_sync() -> None:
+def test_write_that_only_the_secret_records_counts_as_a_sync() -> None:
     assert after(SYNCED, AT_REST._replace(written_at=LATER)) == msgspec.structs.replace(SYNCED, last_sync_time=LATER)
 
 
@@ -156,7 +156,7 @@ def test_another_failure_changes_reason_and_message_and_not_since_when() -> None
 
 
 @pytest.mark.parametrize("reason", [each for each in Reason if each is not Reason.SYNCED])
-def test_one_condition_tells_whether_a_new_try_can_help(reason: Reason) -> None:
+def test_one_condition_says_whether_a_new_try_can_help(reason: Reason) -> None:
     ready, beside = after(SYNCED, Problem(reason, "why")).conditions
 
     stays = {Reason.DEFINITION_INVALID, Reason.PATH_NOT_ALLOWED, Reason.SECRET_NOT_OWNED}

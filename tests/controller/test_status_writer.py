@@ -24,11 +24,11 @@ on_status = fault.on_path(ends="/status")
 def held(seconds: float) -> fault.Fault:
     """Let the request reach the server only after so many seconds."""
 
-    async def hold(request: httpx.Request, send: fault.Send) -> httpx.Response:
+    async def cache_ttl(request: httpx.Request, send: fault.Send) -> httpx.Response:
         await trio.sleep(seconds)
         return await send(request)
 
-    return hold
+    return cache_ttl
 
 
 def overloaded(seconds: int) -> fault.Fault:
@@ -105,7 +105,7 @@ async def test_write_that_the_server_gets_long_after_the_client_gave_up_does_not
         assert scene.reason("app") == "Synced"
 
 
-# What a write did not tell is told by the next
+# What a write did not report is reported by the next
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ async def test_write_that_the_server_gets_long_after_the_client_gave_up_does_not
         pytest.param(fault.twice, id="request twice"),
     ],
 )
-async def test_time_of_a_write_to_the_secret_is_told_though_the_first_attempt_to_tell_it_failed(
+async def test_time_of_a_write_to_the_secret_is_reported_though_the_first_attempt_to_write_it_failed(
     trouble: fault.Fault, autojump_clock: MockClock
 ) -> None:
     async with running() as scene:
@@ -164,7 +164,7 @@ async def test_change_by_another_at_the_same_moment_does_not_make_it_forget_that
     ],
     ids=["conditions removed", "another condition", "other facts"],
 )
-async def test_status_that_somebody_overwrites_is_put_right(wrong: Object, autojump_clock: MockClock) -> None:
+async def test_status_that_others_overwrite_is_repaired(wrong: Object, autojump_clock: MockClock) -> None:
     async with running() as scene:
         await in_sync(scene)
         before = at(scene.definition("app"), "status")
@@ -192,7 +192,7 @@ async def test_who_overwrites_a_status_all_the_time_costs_a_write_a_second(autoj
         assert scene.reason("app") == "Synced"
 
 
-async def test_definition_made_anew_does_not_get_the_status_of_the_one_before(autojump_clock: MockClock) -> None:
+async def test_recreated_definition_does_not_get_the_status_of_the_one_before(autojump_clock: MockClock) -> None:
     async with running() as scene:
         await in_sync(scene)
         scene.faults.always(fault.late(3), when=fault.is_watch)
@@ -210,7 +210,7 @@ async def test_metric_of_the_last_sync_does_not_speak_of_status_writes(autojump_
         await in_sync(scene)
 
         assert (scene.metric("last_sync_status", "app"), scene.metric("sync_errors_total", "app")) == (1, 0)
-        (task,) = {text_of_task(line) for line in scene.told.lines if "tried again" in line}
+        (task,) = {text_of_task(line) for line in scene.log.lines if "retrying" in line}
         assert task == "status write"
 
 
@@ -254,7 +254,7 @@ async def test_status_and_secret_of_one_definition_are_never_written_at_once(aut
         assert len(scene.writes_to_definitions()) > 20
 
 
-async def test_status_of_what_changes_all_the_time_is_told_all_the_same(autojump_clock: MockClock) -> None:
+async def test_status_of_what_changes_all_the_time_is_reported_all_the_same(autojump_clock: MockClock) -> None:
     """There is one worker, and never a moment in which no Secret waits for it."""
     names = [f"app-{number}" for number in range(3)]
     async with running(config=ControllerConfig(workers=1)) as scene:
@@ -263,15 +263,15 @@ async def test_status_of_what_changes_all_the_time_is_told_all_the_same(autojump
             scene.define(name, pw=f"{name}#password")
         await scene.settled()
         scene.faults.always(held(0.1), when=fault.is_write)
-        told: dict[str, set[str]] = {name: set() for name in names}
+        times: dict[str, set[str]] = {name: set() for name in names}
         for number in range(150):
             scene.write(names[number % 3], password=f"hunter-{number}")
             scene.annotate(names[number % 3], **{"force-sync": str(number)})
             await scene.passed(0.11)  # out of step with the writes, or each would meet the same edit
             for name in names:
-                told[name].add(text(scene.definition(name), "status", "lastSyncTime"))
+                times[name].add(text(scene.definition(name), "status", "lastSyncTime"))
 
-        assert min(map(len, told.values())) > 8
+        assert min(map(len, times.values())) > 8
         await scene.settled()
         assert [scene.values(name) for name in names] == [{"pw": f"hunter-{number}"} for number in (147, 148, 149)]
 

@@ -22,7 +22,7 @@ from secrets_manager.backends.base import (
 )
 from secrets_manager.backoff import Backoff
 from secrets_manager.controller.read_policy import ReadPolicy
-from secrets_manager.controller.reading import Result
+from secrets_manager.controller.reading import ReadResult
 from secrets_manager.controller.store_reader import Listing, StoreReader
 from tests.controller.scripted import ANY, ScriptedBackend
 
@@ -36,14 +36,17 @@ SLOW = Unavailable.of_store("Vault did not answer in time")
 def reader(backend: ScriptedBackend, *, concurrency: int = 8) -> StoreReader:
     """Without chance: probes after 1, 2, 4, 8, 8 seconds."""
     policy = ReadPolicy(
-        concurrency=concurrency, suspects=3, probe=Backoff(initial=1.0, maximum=8.0, jitter=0.0), list_period=1.0
+        concurrency=concurrency,
+        failure_threshold=3,
+        probe=Backoff(initial=1.0, maximum=8.0, jitter=0.0),
+        list_period=1.0,
     )
     return StoreReader(backend, policy, in_use=lambda: 40, random=Random(0), metrics=backend.metrics)
 
 
-async def read_all(subject: StoreReader, *sources: Source) -> list[Result]:
+async def read_all(subject: StoreReader, *sources: Source) -> list[ReadResult]:
     """What these reads bring that begin at one moment."""
-    results: dict[Source, Result] = {}
+    results: dict[Source, ReadResult] = {}
 
     async def read(source: Source) -> None:
         results[source] = await subject.read(source)
@@ -63,7 +66,7 @@ async def down(backend: ScriptedBackend, *, error: Unavailable = SEALED, concurr
     return subject
 
 
-async def stop_and_read(subject: StoreReader, until: float, source: Source) -> Result:
+async def stop_and_read(subject: StoreReader, until: float, source: Source) -> ReadResult:
     await trio.sleep_until(until)
     return await subject.read(source)
 
@@ -366,7 +369,7 @@ async def test_without_sources_nothing_is_known_of_the_store(autojump_clock: Moc
     assert (subject.error, backend.metrics.up) == (None, True)
 
 
-async def test_beginning_and_end_of_an_outage_are_told_once(
+async def test_beginning_and_end_of_an_outage_are_reported_once(
     caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -384,8 +387,8 @@ async def test_beginning_and_end_of_an_outage_are_told_once(
     await read_all(subject, *PATHS)
 
     assert [(record.levelname, record.getMessage(), vars(record).get("fields")) for record in caplog.records] == [
-        ("WARNING", "the backend is unavailable", {"error": "Vault is sealed"}),
-        ("INFO", "the backend answers again", None),
+        ("WARNING", "backend unavailable", {"error": "Vault is sealed"}),
+        ("INFO", "backend recovered", None),
     ]
 
 
@@ -408,7 +411,7 @@ async def test_exception_that_no_backend_promises_costs_one_read_and_is_logged_a
     (record,) = caplog.records
     assert (record.levelname, record.getMessage(), vars(record).get("fields")) == (
         "ERROR",
-        "failed unexpectedly, tried again",
+        "unexpected error, retrying",
         {"task": "read", "path": "secret/data/a"},
     )
     assert record.exc_info
@@ -439,7 +442,7 @@ async def test_folder_whose_listing_is_no_listing_can_not_be_listed(autojump_clo
         await reader(backend).list(FOLDER)
 
 
-async def test_listing_tells_when_it_was_asked_for(autojump_clock: MockClock) -> None:
+async def test_listing_has_the_time_of_its_request(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend(takes=5.0)
     backend.listing_takes = 3.0
     backend.put(A, ANY)

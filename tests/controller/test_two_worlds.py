@@ -80,5 +80,5 @@ async def test_all_is_right_again_soon_after_both_worlds_were_in_trouble(
         assert len(worlds.scene.faults.calls) == called
         assert worlds.asked_of_vault() - asked <= SOURCES * (QUIET / PERIOD + 1)
 
-        assert worlds.told_to_others() == []
+        assert worlds.leaks_to_others() == []
         assert worlds.oldest_item <= kube.longest

@@ -16,7 +16,7 @@ def is_post_of_app(request: httpx.Request) -> bool:
 
 def traces(scene: Scene) -> list[str]:
     """Of each unexpected exception, the task that met it."""
-    lines = [line for line in scene.told.lines if line.startswith("ERROR failed unexpectedly")]
+    lines = [line for line in scene.log.lines if line.startswith("ERROR unexpected error")]
     assert all("Traceback" in line and "ValueError: odd" in line for line in lines)
     return [line.partition("'task': '")[2].partition("'")[0] for line in lines]
 

@@ -2,7 +2,7 @@ import pytest
 
 from secrets_manager.controller.definition import InvalidSpec, Reason, Spec
 from secrets_manager.controller.problem import Problem
-from secrets_manager.controller.validation import MAX_SECRET_BYTES, check_data, checked
+from secrets_manager.controller.validation import MAX_SECRET_BYTES, validate_data, validate_spec
 from tests.controller.specs import BAD, FAULTS_OF_SEVERAL, GOOD, KEY_RULE, LATE, PLACE, SEVERAL
 from tests.gen import spec
 
@@ -11,28 +11,30 @@ CANARY = "canary-7d1f"
 
 @pytest.mark.parametrize("good", GOOD)
 def test_what_kubernetes_takes_passes_as_it_is(good: Spec) -> None:
-    assert checked(good) is good
+    assert validate_spec(good) is good
 
 
 @pytest.mark.parametrize(
     ("bad", "message"), [*BAD, *LATE, (InvalidSpec("spec can't be read: why"), "spec can't be read: why")]
 )
-def test_what_kubernetes_would_refuse_is_told_without_reading_anything(bad: Spec | InvalidSpec, message: str) -> None:
-    assert checked(bad) == Problem(Reason.DEFINITION_INVALID, message)
+def test_what_kubernetes_would_refuse_is_reported_without_reading_anything(
+    bad: Spec | InvalidSpec, message: str
+) -> None:
+    assert validate_spec(bad) == Problem(Reason.DEFINITION_INVALID, message)
 
 
-def test_all_faults_are_told_at_once() -> None:
-    assert checked(SEVERAL) == Problem(Reason.DEFINITION_INVALID, "; ".join(FAULTS_OF_SEVERAL))
+def test_all_faults_are_reported_at_once() -> None:
+    assert validate_spec(SEVERAL) == Problem(Reason.DEFINITION_INVALID, "; ".join(FAULTS_OF_SEVERAL))
 
 
 def test_all_bad_keys_are_named_up_to_ten() -> None:
     two, many = spec(keys={"a b": PLACE, "c/d": PLACE}), spec(keys={f"k {number:02}": PLACE for number in range(12)})
 
-    assert checked(two) == Problem(
+    assert validate_spec(two) == Problem(
         Reason.DEFINITION_INVALID, f"spec.keysMap: 'a b', 'c/d' can't be a key of a Secret: {KEY_RULE}"
     )
     ten = ", ".join(f"'k {number:02}'" for number in range(10))
-    assert checked(many) == Problem(
+    assert validate_spec(many) == Problem(
         Reason.DEFINITION_INVALID, f"spec.keysMap: {ten} and 2 more can't be a key of a Secret: {KEY_RULE}"
     )
 
@@ -43,19 +45,19 @@ def test_all_bad_keys_are_named_up_to_ten() -> None:
         ("Opaque", {"pw": b""}),
         ("Opaque", {"pw": b"x" * MAX_SECRET_BYTES}),
         ("Opaque", {"a": b"x" * (MAX_SECRET_BYTES - 1), "b": b"x"}),
-        ("kubernetes.io/tls", {"tls.crt": b"not looked into", "tls.key": b""}),
+        ("kubernetes.io/tls", {"tls.crt": b"not checked", "tls.key": b""}),
         ("kubernetes.io/dockercfg", {".dockercfg": b'{"registry": {"auth": "x"}}'}),
         ("kubernetes.io/dockerconfigjson", {".dockerconfigjson": b" {} "}),
     ],
 )
 def test_data_that_fits_is_no_problem(secret_type: str, data: dict[str, bytes]) -> None:
-    assert check_data(secret_type, data) is None
+    assert validate_data(secret_type, data) is None
 
 
-def test_data_that_is_too_large_is_told_by_its_size() -> None:
+def test_data_that_is_too_large_is_reported_by_its_size() -> None:
     data = {"a": CANARY.encode() + b"x" * (MAX_SECRET_BYTES - len(CANARY)), "b": b"y"}
 
-    assert check_data("Opaque", data) == Problem(
+    assert validate_data("Opaque", data) == Problem(
         Reason.SECRET_REJECTED,
         "the values are 1048577 bytes together, and a Secret holds 1048576: split it into several",
     )
@@ -75,7 +77,7 @@ def test_data_that_is_too_large_is_told_by_its_size() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["dockercfg", "dockerconfigjson"])
-def test_docker_configuration_that_is_no_json_object_is_told_but_not_shown(kind: str, value: bytes) -> None:
-    assert check_data(f"kubernetes.io/{kind}", {f".{kind}": value}) == Problem(
+def test_docker_configuration_that_is_no_json_object_is_reported_but_not_shown(kind: str, value: bytes) -> None:
+    assert validate_data(f"kubernetes.io/{kind}", {f".{kind}": value}) == Problem(
         Reason.SECRET_REJECTED, f"key .{kind}: type kubernetes.io/{kind} needs a JSON object there"
     )

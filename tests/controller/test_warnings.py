@@ -1,4 +1,4 @@
-"""What the API server warns of beside its answer to a write of a Secret is told in the condition."""
+"""Warnings of the API server in the response to a write of a Secret are in the condition."""
 
 import pytest
 from trio.testing import MockClock
@@ -10,7 +10,7 @@ PEM = "tls: failed to find any PEM data in certificate input"
 IN_SYNC = "Secret app is in sync"
 
 
-async def test_a_warning_is_told_until_the_next_write_also_by_the_next_process(autojump_clock: MockClock) -> None:
+async def test_a_warning_is_reported_until_the_next_write_also_by_the_next_process(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.faults.next(fault.warned(PEM, "more"), when=fault.on_path(ends="/secrets"), times=3)
         scene.write("app", password="hunter-1")

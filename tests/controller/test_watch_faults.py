@@ -175,7 +175,7 @@ def remove(scene: Scene) -> None:
     scene.delete("other")
 
 
-def make_anew(scene: Scene) -> None:
+def recreate(scene: Scene) -> None:
     scene.delete("app")
     scene.define("app", pw="other#password")
 
@@ -184,7 +184,7 @@ def place(path: str) -> Object:
     return {"path": f"secret/data/{path}", "key": "password"}
 
 
-HAPPENINGS: list[Step] = [rename, retype, define, edit, remove, make_anew]
+HAPPENINGS: list[Step] = [rename, retype, define, edit, remove, recreate]
 
 
 async def course(happening: Step, *, number: int = 0, spoil: Spoil = twice) -> tuple[Object, int]:
@@ -223,7 +223,7 @@ async def test_any_line_of_a_watch_may_be_spoilt(happening: Step, spoil: Spoil, 
 async def test_what_happens_while_no_watch_listens_is_found_by_a_list(
     happening: Step, autojump_clock: MockClock
 ) -> None:
-    """The history is compacted meanwhile, so that no watch can tell of it."""
+    """The history is compacted meanwhile, so that no watch can report it."""
     expected, _ = await unspoilt_course(happening)
     async with running(config=ControllerConfig(reconcile_period=600)) as scene:
         two_in_sync(scene)
@@ -246,7 +246,7 @@ async def test_a_list_of_which_only_the_first_page_can_be_had_deletes_nothing(au
         scene.door.writes.clear()
         scene.faults.always(fault.answer(500), when=lambda request: "continue" in request.url.params)
         for number in range(501):
-            scene.somebodys_secret(f"s-{number:03}", labels={"secrets-manager.tuenti.io/owner": "nobody"})
+            scene.foreign_secret(f"s-{number:03}", labels={"secrets-manager.tuenti.io/owner": "no-uid"})
         scene.cluster.compact()
         scene.cluster.end_watches()
         await scene.passed(300)

@@ -1,4 +1,4 @@
-"""Writes of the Secret that fail, between an in-memory Kubernetes and an in-memory Vault: what is told, and when."""
+"""Writes of the Secret that fail, between in-memory Kubernetes and Vault: what is reported, and when."""
 
 import base64
 import json
@@ -60,7 +60,7 @@ async def test_a_new_definition_whose_secret_can_not_be_written_says_so(
         assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1"}, "Synced")
 
 
-async def test_a_changed_value_that_can_not_be_written_is_told(autojump_clock: MockClock) -> None:
+async def test_a_changed_value_that_can_not_be_written_is_reported(autojump_clock: MockClock) -> None:
     async with running() as scene:
         in_sync(scene)
         await scene.settled()
@@ -75,7 +75,7 @@ async def test_a_changed_value_that_can_not_be_written_is_told(autojump_clock: M
         assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-2"}, "Synced")
 
 
-async def test_a_deleted_secret_that_can_not_be_made_again_is_told(autojump_clock: MockClock) -> None:
+async def test_a_deleted_secret_that_can_not_be_made_again_is_reported(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         in_sync(scene)
         await scene.settled()
@@ -126,7 +126,7 @@ async def test_failures_count_only_in_a_row(autojump_clock: MockClock) -> None:
 async def test_a_read_that_fails_while_writing_counts_too(autojump_clock: MockClock) -> None:
     """A Secret of this name is there, and the watch does not show it: the answer to the creation is a conflict."""
     async with running(config=RARELY) as scene:
-        scene.somebodys_secret("app")
+        scene.foreign_secret("app")
         scene.faults.always(fault.answer(504, reason="Timeout"), when=fault.on_path(ends="/secrets/app"))
         in_sync(scene)
         await scene.passed(3)
@@ -153,7 +153,7 @@ async def test_no_write_is_tried_before_the_server_asked_for_it(autojump_clock: 
         assert scene.reason("app") == "SecretWriteFailed"
 
 
-async def test_a_secret_that_changes_faster_than_it_can_be_written_is_told(autojump_clock: MockClock) -> None:
+async def test_a_secret_that_changes_faster_than_it_can_be_written_is_reported(autojump_clock: MockClock) -> None:
     async with running() as scene:
         in_sync(scene)
         await scene.settled()
@@ -185,8 +185,8 @@ async def test_a_definition_that_changes_under_way_is_tried_again_without_a_word
 
 
 @pytest.mark.parametrize("code", [500, 422, 403, 409])
-async def test_a_webhook_that_prints_the_object_tells_no_value_by_us(code: int, autojump_clock: MockClock) -> None:
-    """The scene looks through everything that was told, in the end."""
+async def test_a_webhook_that_prints_the_object_leaks_no_value(code: int, autojump_clock: MockClock) -> None:
+    """The scene searches everything that was output, in the end."""
 
     async def quote(request: httpx.Request, send: fault.Send) -> httpx.Response:
         body = json.loads(await request.aread())
@@ -195,7 +195,7 @@ async def test_a_webhook_that_prints_the_object_tells_no_value_by_us(code: int, 
 
     async with running() as scene:
         in_sync(scene)
-        scene.vault.write_kv("secret/data/pin", {"pin": "1"})  # too short for the scene to look for it
+        scene.vault.write_kv("secret/data/pin", {"pin": "1"})  # too short for the scene to search
         scene.change("app", keysMap={"pin": {"path": "secret/data/pin", "key": "pin"}})
         await scene.settled()
         scene.faults.always(quote, when=to_a_secret)
@@ -208,7 +208,7 @@ async def test_a_webhook_that_prints_the_object_tells_no_value_by_us(code: int, 
             assert f"/api/v1/namespaces/{NAMESPACE}/secrets" in scene.message("app")
 
 
-async def test_a_deletion_that_is_refused_with_the_object_tells_no_value_by_us(autojump_clock: MockClock) -> None:
+async def test_a_deletion_that_is_refused_with_the_object_leaks_no_value(autojump_clock: MockClock) -> None:
     data: Object = {"pw": base64.b64encode(b"canary-1").decode()}
     refusal = fault.answer(403, reason="Forbidden", message=f"denied: {json.dumps(data)}")
     async with running() as scene:
@@ -220,12 +220,12 @@ async def test_a_deletion_that_is_refused_with_the_object_tells_no_value_by_us(a
         assert scene.values("renamed") == {"pw": "hunter-1"}
         assert scene.reason("app") == "SecretWriteFailed"
         assert "withheld" in scene.message("app")
-        assert [line for line in scene.told.lines if str(data["pw"]) in line] == []
+        assert [line for line in scene.log.lines if str(data["pw"]) in line] == []
 
 
 async def test_a_definition_that_can_not_let_go_its_secret_says_so(autojump_clock: MockClock) -> None:
     async with running(alive=False) as scene:
-        scene.somebodys_secret("app", labels={"app.kubernetes.io/managed-by": "secrets-manager"})
+        scene.foreign_secret("app", labels={"app.kubernetes.io/managed-by": "secrets-manager"})
         scene.define("app", pw="app#password", finalizers=(FINALIZER,))
         scene.delete("app")
         scene.faults.always(WEBHOOK_DOWN, when=lambda request: request.method == "DELETE")
@@ -252,19 +252,19 @@ async def test_a_broken_definition_of_the_original_is_released_with_the_secret_t
     spec: Object, left: list[str], autojump_clock: MockClock
 ) -> None:
     async with running(alive=False, crd=without_schema(CRD)) as scene:
-        scene.somebodys_secret("app", labels={"app.kubernetes.io/managed-by": "secrets-manager"})
+        scene.foreign_secret("app", labels={"app.kubernetes.io/managed-by": "secrets-manager"})
         break_one(scene, spec)
         scene.delete("app")
         scene.start()
         await scene.settled()
         assert scene.user.find(definition_path("app")) is None
         assert [text(each, "metadata", "name") for each in scene.user.list(secret_path(""))] == left
-        assert bool([line for line in scene.told.lines if "spec names none" in line]) is bool(left)
+        assert bool([line for line in scene.log.lines if "spec has no valid name" in line]) is bool(left)
 
 
 async def test_a_broken_definition_of_the_original_takes_no_foreign_secret_along(autojump_clock: MockClock) -> None:
     async with running(alive=False, crd=without_schema(CRD)) as scene:
-        theirs = scene.somebodys_secret("app")
+        theirs = scene.foreign_secret("app")
         break_one(scene, {"name": "app"})
         scene.delete("app")
         scene.start()

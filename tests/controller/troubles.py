@@ -57,7 +57,7 @@ class KubeTrouble(NamedTuple):
 def in_trouble(
     worlds: TwoWorlds, nursery: trio.Nursery, of_vault: VaultTrouble, of_kube: KubeTrouble
 ) -> Iterator[None]:
-    """Let both worlds be in trouble. Watches begin anew, so that it befalls them too."""
+    """Let both worlds be in trouble. Watches restart, so that it befalls them too."""
     with of_vault.begin(worlds)(worlds.scene.vault):
         worlds.scene.faults.always(of_kube.fault(worlds, nursery), when=of_kube.kind)
         worlds.scene.cluster.end_watches()
@@ -148,7 +148,7 @@ KUBE: dict[str, KubeTrouble] = {
     for name, make in FAULTS.items()
     if name != "old" or kind == "list"
 }
-KUBE["Secret 409"] = KUBE["Secret 409"]._replace(attempts=ATTEMPTS)  # each looks again at once, as if overtaken
+KUBE["Secret 409"] = KUBE["Secret 409"]._replace(attempts=ATTEMPTS)  # each reads again at once, as after a conflict
 for _kind in KINDS:  # the whole client is held back, and who is unlucky for as long as the server is short
     KUBE[f"{_kind} 429 of all"] = KUBE[f"{_kind} 429 of all"]._replace(longest=DURATION + 2 * KUBE_TIMEOUT)
 

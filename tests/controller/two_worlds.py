@@ -1,8 +1,8 @@
 """Two namespaces of two folders between a Vault and a Kubernetes that may be in trouble at the same time.
 
-It keeps the truth beside the program: what each path holds, and what each definition asks for. So it can tell at any
+It keeps the truth beside the program: what each path holds, and what each definition asks for. So it can check at any
 time what is not as it should be. Every name and path of a namespace holds that namespace's name: where another one is
-told it, that shows.
+wrote it, that shows.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -28,7 +28,7 @@ BEGINNING: dict[tuple[str, str], dict[str, str]] = {
     (TENANT, "tenant-b-2"): {"a": "tenant-b/three"},
 }
 """The paths of each definition's keys."""
-OF_ALL = ("the backend is unavailable", "can't keep the Vault token valid")
+OF_ALL = ("backend unavailable", "can't keep the Vault token valid")
 """Log lines that speak of Vault as a whole."""
 SAMPLED_EVERY = 0.5
 
@@ -118,19 +118,19 @@ class TwoWorlds:
         written_at = text(secret, "metadata", "annotations", "secrets-manager.tuenti.io/lastUpdateTime")
         if (synced_at := text(definition, "status", "lastSyncTime")) < written_at:
             yield f"{own} was synced last at {written_at}, not {synced_at}"
-        told = sorted(text(each, "path") for each in items(definition, "status", "sources"))
-        if told != sorted({f"secret/data/{path}" for path in keys.values()}):
-            yield f"{own} tells the sources {told}"
+        recorded = sorted(text(each, "path") for each in items(definition, "status", "sources"))
+        if recorded != sorted({f"secret/data/{path}" for path in keys.values()}):
+            yield f"{own} has the sources {recorded}"
         if (synced := self.scene.metric("last_sync_status", own, namespace=namespace)) != 1:
             yield f"{own} has last_sync_status {synced}"
 
-    def told_to_others(self) -> list[str]:
-        """What was written or logged of one namespace that tells the other one's name, and so a path or value of it."""
+    def leaks_to_others(self) -> list[str]:
+        """Writes and log lines of one namespace that contain the other one's name, and so a path or value of it."""
         other = {SHOP: TENANT, TENANT: SHOP}
         changes = [write.change for write in self.scene.door.writes]
         written = [(each.key.namespace, msgspec.json.encode(each.after).decode()) for each in changes]
         found = [content for namespace, content in written if namespace in other and other[namespace] in content]
-        for line in self.scene.told.lines:
+        for line in self.scene.log.lines:
             is_of_all = any(words in line for words in OF_ALL)
             if (SHOP in line and TENANT in line) or (is_of_all and (SHOP in line or TENANT in line)):
                 found.append(line)
@@ -147,7 +147,7 @@ class TwoWorlds:
         return self.scene.faults.count(lambda call: call.method != "GET" and "/events" not in call.path)
 
     async def sample(self) -> None:
-        """Look at the queue now and then, until cancelled."""
+        """Check the queue now and then, until cancelled."""
         while True:
             await trio.sleep(SAMPLED_EVERY)
             oldest = self.scene.sample("workqueue_longest_running_processor_seconds", name="secretdefinition")

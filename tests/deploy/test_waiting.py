@@ -12,7 +12,7 @@ from secrets_manager.backends.base import Source
 from secrets_manager.controller import crd
 from secrets_manager.controller.definition import Reason, Status
 from secrets_manager.controller.problem import Problem
-from secrets_manager.controller.status import InSync, Outcome, next_status, result_of
+from secrets_manager.controller.status import InSync, Outcome, next_state, next_status
 from secrets_manager.demo.api.documents import Object, at, items, mapping, parse, text, with_metadata
 from tests.deploy.installation import DEPLOY
 from tests.deploy.kstatus import status as kstatus
@@ -39,7 +39,7 @@ def after(*outcomes: Outcome, generation: int = 1) -> Object:
     status = Status()
     for outcome in outcomes:
         definition = secret_definition(status=status)
-        status = next_status(definition, result_of(definition, outcome, before=None, now=NOW))
+        status = next_status(definition, next_state(definition, outcome, before=None, now=NOW))
     return {"metadata": {"generation": generation}, "status": parse(msgspec.json.encode(status))}
 
 

@@ -109,25 +109,25 @@ def test_the_memory_of_removals_is_bounded(store: Store[Thing]) -> None:
     assert ObjectKey("ns", "n9") not in store._tombstones
 
 
-def test_a_removal_that_is_told_again_is_remembered_longest(store: Store[Thing]) -> None:
+def test_a_removal_that_is_reported_again_is_remembered_longest(store: Store[Thing]) -> None:
     first, second = ObjectKey("ns", "first"), ObjectKey("ns", "second")
     for key, version in ((first, "5"), (second, "6"), (first, "7")):
         store.remove(key, version)
-    for number in range(REMEMBERED_REMOVALS - 1):
+    for number in range(MAX_TOMBSTONES - 1):
         store.remove(ObjectKey("ns", f"n{number}"), "8")
 
-    assert first in store._removed_at
-    assert second not in store._removed_at
+    assert first in store._tombstones
+    assert second not in store._tombstones
 
 
 def test_a_removal_is_forgotten_once_the_object_is_there_again(store: Store[Thing]) -> None:
     store.remove(A, "5")
     store.apply(thing("a", version=6))
 
-    assert store._removed_at == {}
+    assert store._tombstones == {}
 
 
-def test_a_full_list_tells_what_went_came_and_changed(store: Store[Thing]) -> None:
+def test_a_full_list_shows_what_went_came_and_changed(store: Store[Thing]) -> None:
     goes, stays, changes = thing("a", version=1), thing("b", version=2), thing("c", version=3)
     changed, comes = thing("c", version=5), thing("d", version=6)
     for obj in (goes, stays, changes):

@@ -185,9 +185,7 @@ async def test_streams_that_end_at_once_again_and_again_are_asked_for_less_and_l
 
 
 @pytest.mark.parametrize("lasts", [1.0, 5.0])
-async def test_streams_that_last_a_while_are_asked_for_anew_without_a_pause(
-    lasts: float, autojump_clock: MockClock
-) -> None:
+async def test_streams_that_last_a_while_are_restarted_without_a_pause(lasts: float, autojump_clock: MockClock) -> None:
     client, _ = await play(lists=[page([A], "9")], watches=[[lasts]] * 4)
 
     assert client.pauses == [0, *[lasts] * 4]

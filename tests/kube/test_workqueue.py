@@ -419,7 +419,7 @@ async def test_a_rate_limited_key_comes_again_after_its_delay_at_its_priority(
         start = trio.current_time()
         assert queue.add_rate_limited("a", Priority.BACKGROUND) == seconds
 
-        async with queue.take() as item:
+        async with queue.get() as item:
             assert (item, trio.current_time() - start) == (Item("a", Priority.BACKGROUND), seconds)
 
 

@@ -59,7 +59,7 @@ def with_user(cluster: ControlPlane, file: Path, user: Object) -> Path:
 
 
 async def watch(client: KubeClient) -> None:
-    async with client.watch(REVIEWS._replace(plural="tokenreviews"), resource_version="1", seconds=1):
+    async with client.watch(REVIEWS._replace(plural="tokenreviews"), resource_version="1", timeout_seconds=1):
         pass
 
 

@@ -1,6 +1,6 @@
 """A secret store that anything may befall, those who use its sources, and what must hold of them at every moment.
 
-The users do what the controller does: whoever is woken asks for its values once more.
+The users do what the controller does: a definition that is woken asks for its values once more.
 """
 
 from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
@@ -24,9 +24,9 @@ from secrets_manager.backends.base import (
 )
 from secrets_manager.backoff import Backoff
 from secrets_manager.controller.health import Down, Probing
-from secrets_manager.controller.lister import _Folder
+from secrets_manager.controller.lister import _ListedFolder
 from secrets_manager.controller.read_policy import ReadPolicy
-from secrets_manager.controller.reading import Phase, Reading
+from secrets_manager.controller.reading import Phase, SourceState
 from secrets_manager.controller.source_table import Entry
 from secrets_manager.controller.sources import Sources
 from secrets_manager.controller.store_reader import StoreReader
@@ -42,14 +42,14 @@ K = TypeVar("K", bound=Hashable)
 PERIOD = 10.0
 POLICY = ReadPolicy(
     period=PERIOD,
-    failing_period=15.0,
-    hold=3.0,
+    max_failing_period=15.0,
+    cache_ttl=3.0,
     slots=10,
     concurrency=3,
     list_period=1.0,
-    list_credit=2.0,
+    list_burst=2.0,
     list_retry=Backoff(initial=5.0, maximum=20.0),
-    suspects=2,
+    failure_threshold=2,
     probe=Backoff(initial=0.5, maximum=4.0),
 )
 FOLDERS = ("secret/data/a", "secret/data/b")
@@ -132,7 +132,7 @@ class World:
         self.policy = policy
         self.backend = WatchedBackend()
         self.uses: dict[ObjectKey, frozenset[Source]] = {}
-        self.given: dict[ObjectKey, dict[Source, str]] = {}
+        self.received: dict[ObjectKey, dict[Source, str]] = {}
         self.longest_period = PERIOD
         self._nursery = nursery
         self._queue = WorkQueue[ObjectKey](metrics=QueueMetrics(CollectorRegistry(), "test"), random=Random(0))
@@ -159,7 +159,7 @@ class World:
                 self.use(user, frozenset(SOURCES[number] for number in numbers), period)
             case ("release", int(user)):
                 self.uses.pop(KEYS[user], None)
-                self._sources.release(KEYS[user])
+                self._sources.unsubscribe(KEYS[user])
             case ("put", int(number), str(kind)):
                 self.put(SOURCES[number], kind)
             case ("read slowly", float(seconds)):
@@ -185,7 +185,7 @@ class World:
     def use(self, user: int, sources: frozenset[Source], period: float | None) -> None:
         self.longest_period = max(self.longest_period, period or 0.0)
         self.uses[KEYS[user]] = sources
-        self._sources.use(KEYS[user], sources, period=period)
+        self._sources.subscribe(KEYS[user], sources, period=period)
         self._queue.add(KEYS[user])
 
     def put(self, source: Source, kind: str) -> None:
@@ -219,12 +219,12 @@ class World:
             async with self._queue.get() as (one, _):
                 sources = self.uses.get(one)
                 if sources is not None:
-                    results = await self._sources.documents(one, sources)
-                    self.given[one] = {source: told(result) for source, result in results.items()}
+                    results = await self._sources.read(one, sources)
+                    self.received[one] = {source: describe(result) for source, result in results.items()}
 
     async def _ask_and_give_up(self, user: int) -> None:
         with trio.move_on_after(0.2):
-            await self._sources.documents(KEYS[user], self.uses.get(KEYS[user], frozenset()))
+            await self._sources.read(KEYS[user], self.uses.get(KEYS[user], frozenset()))
 
     def _wake(self, keys: Iterable[ObjectKey]) -> None:
         for one in keys:
@@ -244,13 +244,13 @@ class World:
         for place, folder in self._sources._lister._folders.items():
             self._check_folder(place, folder, now, patience)
 
-    def check_given(self) -> None:
+    def check_received(self) -> None:
         """All users have what is there."""
         expected = {
-            one: {source: told(self.backend.content(source)) for source in sources}
+            one: {source: describe(self.backend.content(source)) for source in sources}
             for one, sources in self.uses.items()
         }
-        assert {one: self.given.get(one) for one in self.uses} == expected
+        assert {one: self.received.get(one) for one in self.uses} == expected
 
     def _check_store(self, now: float, patience: float) -> None:
         """While it is down a probe is pending or under way."""
@@ -261,12 +261,12 @@ class World:
         assert now <= self._probing_since + patience, "the probe has ended"
 
     def _check_source(self, source: Source, entry: Entry, now: float, patience: float) -> None:
-        """It has one wake-up or one read under way, and it is looked after in time."""
+        """It has one wake-up or one read under way, and it is read in time."""
         state, period = entry.state, min(entry.users.values())
         if state.phase is Phase.READING:
             assert state.due == inf
             assert now <= state.read_at + patience, "the read has ended"
-        elif source in self._sources._waiting:
+        elif source in self._sources._queued:
             assert state.due <= now <= state.due + patience
         else:
             assert now < time_of(self._sources._table.timer, source) <= state.due < inf
@@ -274,17 +274,17 @@ class World:
         attended = now if seen is None or seen.entry is not entry or seen.period != period else seen.attended
         attended = max(attended, state.read_at, self._confirmed_at(source, entry, state))
         self._seen[source] = Seen(entry, period, attended)
-        often = min(period, self.policy.failing_period) if state.phase is Phase.FAILING else period
+        often = min(period, self.policy.max_failing_period) if state.phase is Phase.FAILING else period
         rest = self.longest_period if state.confirmed else 0.0
         assert now <= attended + 2 * often + rest + patience
 
-    def _confirmed_at(self, source: Source, entry: Entry, state: Reading) -> float:
+    def _confirmed_at(self, source: Source, entry: Entry, state: SourceState) -> float:
         if not state.confirmed or state.phase is Phase.READING:
             return -inf
         folder = next(each for each in self._sources._lister._folders.values() if source in each.members).state
         return folder.listed_at if folder.covered_until > -inf else -inf
 
-    def _check_folder(self, place: Folder, folder: _Folder, now: float, patience: float) -> None:
+    def _check_folder(self, place: Folder, folder: _ListedFolder, now: float, patience: float) -> None:
         """With two sources or more it has one wake-up or one listing under way."""
         state = folder.state
         if state.listing:
@@ -297,7 +297,7 @@ class World:
             assert now < timer <= state.due < inf or state.due <= now <= state.due + patience
 
 
-def told(result: Content) -> str:
+def describe(result: Content) -> str:
     return result.marker if isinstance(result, Document) else f"{type(result).__name__}: {result}"
 
 

@@ -1,4 +1,4 @@
-"""Decide, write, look again, on a model of what the API makes of one Secret."""
+"""Decide, write, read again, on a model of what the API makes of one Secret."""
 
 from typing import NamedTuple
 
@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from secrets_manager.controller.decision import Create, Decision, Delete, Patch, decide
 from secrets_manager.controller.definition import ADOPT, SecretDefinition
 from secrets_manager.controller.desired import Desired
-from secrets_manager.controller.metadata import COPIED, LAST_UPDATE, MANAGED_BY, wanted
+from secrets_manager.controller.metadata import COPIED, LAST_UPDATE, MANAGED_BY, desired_metadata
 from secrets_manager.controller.ownership import Claim, claim
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import OWNER, CurrentSecret, Secret, decode
 from secrets_manager.demo.api.documents import Object, at, parse, with_metadata
 from secrets_manager.demo.api.patches import merged
 from secrets_manager.kube.objects import ObjectMeta, OwnerReference
-from tests.gen import LATER, NAMESPACE, NOW, owner, secret_definition, wish
+from tests.gen import LATER, NAMESPACE, NOW, desired_secret, owner, secret_definition
 from tests.properties.marks import marks
 
 OURS = secret_definition("db").owner_reference
@@ -31,10 +31,10 @@ FOREIGN_CONTROLLERS = (
 BYSTANDERS = (owner("web"), owner("batch", kind="Job"), NAMESAKE)
 FOREIGN_OWNERS = (*BYSTANDERS, *FOREIGN_CONTROLLERS)
 
-NOBODY = st.none()
+NO_OWNER = st.none()
 OF_OURS = st.sampled_from([OURS, PREDECESSOR])
 OF_OTHERS = st.sampled_from(FOREIGN_CONTROLLERS)
-ANYBODY = NOBODY | OF_OURS | OF_OTHERS
+ANY_OWNER = NO_OWNER | OF_OURS | OF_OTHERS
 
 TRUE = st.just("true")
 ADOPTS = st.sampled_from(["true", "false"])
@@ -104,7 +104,7 @@ def owner_lists(draw: st.DrawFn, manager: OwnerReference | None) -> tuple[OwnerR
 @st.composite
 def documents(draw: st.DrawFn, managers: st.SearchStrategy[OwnerReference | None]) -> Object:
     """Any Secret that may be there, with what an earlier state of the definition may have left on it."""
-    once = wanted(secret_definition(labels=draw(marks), annotations=draw(marks)))
+    once = desired_metadata(secret_definition(labels=draw(marks), annotations=draw(marks)))
     manager = draw(managers)
     ours = manager in (OURS, PREDECESSOR) or draw(st.booleans())
     secret = Secret(
@@ -128,14 +128,14 @@ def documents(draw: st.DrawFn, managers: st.SearchStrategy[OwnerReference | None
 def cases(draw: st.DrawFn, managers: st.SearchStrategy[OwnerReference | None], adopts: st.SearchStrategy[str]) -> Case:
     annotations = draw(marks) | {ADOPT: draw(adopts)}
     definition = secret_definition(labels=draw(marks), annotations=annotations)
-    desired = wish(draw(DATA.filter(bool)), type_=draw(TYPES))
+    desired = desired_secret(draw(DATA.filter(bool)), type_=draw(TYPES))
     return Case(definition, desired, draw(documents(managers)))
 
 
-def settle(case: Case, api: SecretApi, *, looks: int) -> list[Decision]:
+def settle(case: Case, api: SecretApi, *, rounds: int) -> list[Decision]:
     """Decide and write until there is nothing to write."""
     decisions: list[Decision] = []
-    for _ in range(looks):
+    for _ in range(rounds):
         decision = decide(case.definition, case.desired, api.current, now=LATER)
         decisions.append(decision)
         if decision is None or isinstance(decision, Problem):
@@ -144,11 +144,11 @@ def settle(case: Case, api: SecretApi, *, looks: int) -> list[Decision]:
     return decisions
 
 
-@given(cases(NOBODY, TRUE) | cases(OF_OURS, ADOPTS), st.booleans())
-def test_three_looks_bring_what_is_ours_to_what_is_desired(case: Case, is_there: bool) -> None:  # noqa: FBT001 - drawn
+@given(cases(NO_OWNER, TRUE) | cases(OF_OURS, ADOPTS), st.booleans())
+def test_three_rounds_bring_what_is_ours_to_what_is_desired(case: Case, is_there: bool) -> None:  # noqa: FBT001 - drawn
     api = SecretApi(case.document if is_there else None)
 
-    decisions = settle(case, api, looks=3)
+    decisions = settle(case, api, rounds=3)
 
     assert decisions[-1] is None
     current = api.current
@@ -166,32 +166,32 @@ def test_three_looks_bring_what_is_ours_to_what_is_desired(case: Case, is_there:
 def test_secret_of_another_controller_is_never_written(case: Case) -> None:
     api = SecretApi(case.document)
 
-    (decision,) = settle(case, api, looks=3)
+    (decision,) = settle(case, api, rounds=3)
 
     assert isinstance(decision, Problem)
     assert api.document == case.document
 
 
-@given(cases(ANYBODY, ADOPTS))
+@given(cases(ANY_OWNER, ADOPTS))
 def test_secret_that_is_not_ours_stays_as_it_is(case: Case) -> None:
     assume(case.right is Claim.NONE)
     api = SecretApi(case.document)
 
-    (decision,) = settle(case, api, looks=3)
+    (decision,) = settle(case, api, rounds=3)
 
     assert isinstance(decision, Problem)
     assert api.document == case.document
 
 
-@given(cases(ANYBODY, ADOPTS))
+@given(cases(ANY_OWNER, ADOPTS))
 def test_what_is_foreign_on_a_secret_survives_every_patch(case: Case) -> None:
     api = SecretApi(case.document)
     before = api.metadata
-    mine = wanted(case.definition)
+    mine = desired_metadata(case.definition)
     recorded = set(before.annotations.get(COPIED, "").replace(";", ",").split(","))
     own = {OWNER, MANAGED_BY, LAST_UPDATE, COPIED} | recorded
 
-    decisions = settle(case, api, looks=3)
+    decisions = settle(case, api, rounds=3)
 
     assume(not any(isinstance(decision, Delete) for decision in decisions))
     after = api.metadata

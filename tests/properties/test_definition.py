@@ -12,7 +12,7 @@ from secrets_manager.controller.definition import (
     decode,
 )
 from secrets_manager.controller.problem import Problem
-from secrets_manager.controller.validation import checked
+from secrets_manager.controller.validation import validate_spec
 from secrets_manager.demo.api.documents import Json, Object
 from secrets_manager.kube.objects import ObjectMeta
 
@@ -61,11 +61,11 @@ def test_any_object_with_metadata_is_a_definition(spec: Json, status: Json) -> N
 
 
 @given(anything | spec)
-def test_any_spec_passes_or_is_told_to_be_wrong(spec: Json) -> None:
+def test_any_spec_passes_or_is_reported_as_wrong(spec: Json) -> None:
     document: Object = {"metadata": {"name": "db"}, "spec": spec}
     definition = decode(msgspec.json.encode(document))
 
-    outcome = checked(definition.spec)
+    outcome = validate_spec(definition.spec)
 
     assert isinstance(outcome, Problem) or outcome is definition.spec
 

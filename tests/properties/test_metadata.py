@@ -3,7 +3,7 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secrets_manager.controller.metadata import difference, wanted
+from secrets_manager.controller.metadata import desired_metadata, metadata_diff
 from secrets_manager.kube.objects import ObjectMeta
 from tests.gen import secret_definition
 from tests.properties.marks import marks
@@ -34,12 +34,12 @@ def test_once_applied_no_difference_is_left(
     current = on_secret(foreign, foreign)
 
     for labels, annotations in wishes:
-        wish = wanted(secret_definition(labels=labels, annotations=annotations))
-        current = applied(current, difference(current, wish))
+        desired = desired_metadata(secret_definition(labels=labels, annotations=annotations))
+        current = applied(current, metadata_diff(current, desired))
 
-        assert difference(current, wish) == ({}, {})
-        assert current.labels.items() >= wish.labels.items()
-        assert current.annotations.items() >= wish.annotations.items()
+        assert metadata_diff(current, desired) == ({}, {})
+        assert current.labels.items() >= desired.labels.items()
+        assert current.annotations.items() >= desired.annotations.items()
 
 
 @given(foreign=marks, labels=marks, annotations=marks, new_labels=marks, new_annotations=marks)
@@ -50,15 +50,15 @@ def test_what_was_never_copied_is_never_touched(
     new_labels: dict[str, str],
     new_annotations: dict[str, str],
 ) -> None:
-    old = wanted(secret_definition(labels=labels, annotations=annotations))
-    new = wanted(secret_definition(labels=new_labels, annotations=new_annotations))
+    old = desired_metadata(secret_definition(labels=labels, annotations=annotations))
+    new = desired_metadata(secret_definition(labels=new_labels, annotations=new_annotations))
     current = on_secret(foreign | old.labels, foreign | old.annotations)
     ours_by_label, ours_by_annotation = (
         old.labels.keys() | new.labels.keys(),
         old.annotations.keys() | new.annotations.keys(),
     )
 
-    after = applied(current, difference(current, new))
+    after = applied(current, metadata_diff(current, new))
 
     assert after.labels.items() >= {(name, text) for name, text in foreign.items() if name not in ours_by_label}
     assert after.annotations.items() >= {
@@ -67,17 +67,17 @@ def test_what_was_never_copied_is_never_touched(
 
 
 @given(foreign=marks, labels=marks, annotations=marks)
-def test_what_was_copied_goes_with_the_last_wish_for_it(
+def test_what_was_copied_goes_once_it_is_not_copied_any_more(
     foreign: dict[str, str], labels: dict[str, str], annotations: dict[str, str]
 ) -> None:
-    bare = wanted(secret_definition())
-    copied = wanted(secret_definition(labels=labels, annotations=annotations))
+    bare = desired_metadata(secret_definition())
+    copied = desired_metadata(secret_definition(labels=labels, annotations=annotations))
     before = on_secret(
         {name: text for name, text in foreign.items() if name not in copied.labels},
         {name: text for name, text in foreign.items() if name not in copied.annotations},
     )
 
-    during = applied(before, difference(before, copied))
-    after = applied(during, difference(during, bare))
+    during = applied(before, metadata_diff(before, copied))
+    after = applied(during, metadata_diff(during, bare))
 
     assert after == ObjectMeta(labels=before.labels | bare.labels, annotations=before.annotations)

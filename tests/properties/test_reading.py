@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from secrets_manager.backends.base import Source, SourceForbidden, SourceNotFound, Unavailable
 from secrets_manager.backoff import Backoff
 from secrets_manager.controller import concurrency, health, listing, reading
-from secrets_manager.controller.concurrency import Concurrency
+from secrets_manager.controller.concurrency import ConcurrencyLimit
 from secrets_manager.controller.health import Down, Health, Probing, Up
-from secrets_manager.controller.listing import Folder, Members
+from secrets_manager.controller.listing import FolderState, MemberStats
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reading import (
-    Answered,
+    Completed,
     Covered,
     Due,
     Effect,
@@ -24,21 +24,21 @@ from secrets_manager.controller.reading import (
     Interrupted,
     Listed,
     Phase,
-    Reading,
-    Result,
+    ReadResult,
+    Requested,
+    SourceState,
     Started,
     Uncovered,
-    Wanted,
 )
 from tests.gen import document
 
 PERIOD = 10.0
 POLICY = ReadPolicy(
     period=PERIOD,
-    failing_period=25.0,
+    max_failing_period=25.0,
     concurrency=8,
     list_period=1.0,
-    list_credit=2.0,
+    list_burst=2.0,
     list_retry=Backoff(initial=5.0, maximum=20.0),
     probe=Backoff(initial=0.5, maximum=4.0),
 )
@@ -47,7 +47,7 @@ DB = Source("secret/data/db")
 MARKERS = ["1", "2", "3", None]
 
 waits = st.sampled_from([0.0, 0.1, 1.0, 4.0, 10.0, 25.0])
-results: st.SearchStrategy[Result] = st.sampled_from(
+results: st.SearchStrategy[ReadResult] = st.sampled_from(
     [
         *(msgspec.structs.replace(document(), marker=marker) for marker in MARKERS if marker),
         SourceNotFound("nothing is there"),
@@ -59,8 +59,8 @@ results: st.SearchStrategy[Result] = st.sampled_from(
 # One source
 
 events = st.one_of(
-    st.sampled_from([Wanted(), Due(), Started(), Covered(), Uncovered(), Interrupted()]),
-    results.map(Answered),
+    st.sampled_from([Requested(), Due(), Started(), Covered(), Uncovered(), Interrupted()]),
+    results.map(Completed),
     st.tuples(st.sampled_from(MARKERS), waits),  # a listing, and how long ago it began
 )
 
@@ -70,7 +70,7 @@ def test_source_has_one_wake_up_or_one_read_under_way_and_its_users_hear_of_ever
     course: list[tuple[float, Event | tuple[str | None, float] | float]], period: float
 ) -> None:
     now, longest = 1000.0, period
-    state = reading.unread(DB, period=period, now=now, policy=POLICY)
+    state = reading.new_state(DB, period=period, now=now, policy=POLICY)
     for wait, what in course:
         now, before = now + wait, state
         effects: Sequence[Effect] = ()
@@ -85,25 +85,25 @@ def test_source_has_one_wake_up_or_one_read_under_way_and_its_users_hear_of_ever
         assert (state.due == inf) is reads
         assert (Effect.READ in effects) is (reads and before.phase is not Phase.READING)
         assert (Effect.WAKE in effects) is (before.content not in ("", state.content))
-        bound = max(1.5 * longest, POLICY.covered_period)
+        bound = max(1.5 * longest, POLICY.min_covered_period)
         assert reads or state.due <= max(now + bound, before.due if before.due < inf else 0.0)
 
 
-def judge(before: Reading, event: Event, after: Reading, now: float) -> None:
+def judge(before: SourceState, event: Event, after: SourceState, now: float) -> None:
     """What holds of single events."""
     match event:
         case Listed():
             assert after.due <= max(before.due, now)
             assert after.content == before.content
         case Covered():
-            assert after.due <= max(before.due, now + max(before.period, POLICY.covered_period))
+            assert after.due <= max(before.due, now + max(before.period, POLICY.min_covered_period))
         case Uncovered():
             assert after.phase is not Phase.CURRENT or after.due <= now + after.period
-        case Due() | Wanted():
+        case Due() | Requested():
             assert after.phase is Phase.READING
         case Started() if before.phase is Phase.READING:
             assert after.read_at == now
-        case Answered() | Interrupted():
+        case Completed() | Interrupted():
             assert after.phase is not Phase.READING
 
 
@@ -113,7 +113,7 @@ def test_listings_that_contradict_all_reads_lead_to_one_of_them_a_period_beside_
 ) -> None:
     """Whatever a folder shows: the source itself is as it was."""
     began = now = 1000.0
-    state = reading.unread(DB, period=PERIOD, now=now, policy=POLICY)
+    state = reading.new_state(DB, period=PERIOD, now=now, policy=POLICY)
     reads = 0
     for wait, marker in course:
         until = now + wait
@@ -126,11 +126,11 @@ def test_listings_that_contradict_all_reads_lead_to_one_of_them_a_period_beside_
     assert reads <= 2 * ((now - began) / PERIOD + 1)
 
 
-def read(state: Reading, result: Result, *, now: float) -> Reading:
+def read(state: SourceState, result: ReadResult, *, now: float) -> SourceState:
     """A read that takes no time."""
     state, effects = reading.step(state, Due(), now=now, policy=POLICY)
     assert effects == (Effect.READ,)
-    return reading.step(state, Answered(result), now=now, policy=POLICY)[0]
+    return reading.step(state, Completed(result), now=now, policy=POLICY)[0]
 
 
 @given(st.floats(0, 1), st.sampled_from(PERIODS), st.floats(0, 1e6))
@@ -147,7 +147,7 @@ def test_next_slot_is_within_a_period_and_the_one_after_that_a_period_later(
 # One folder
 
 members = st.builds(
-    lambda count, unread, confirmed: Members(
+    lambda count, unread, confirmed: MemberStats(
         count=count, unread=unread, polls=count / PERIOD, saved=min(count, confirmed) / PERIOD
     ),
     st.integers(0, 30),
@@ -160,15 +160,15 @@ durations = st.sampled_from([0.0, 0.01, 0.3, 4.0, 15.0])
 
 @given(st.lists(st.tuples(members, st.booleans(), answers, durations), max_size=40), st.randoms(use_true_random=False))
 def test_folder_has_one_wake_up_or_one_listing_under_way_and_costs_no_more_than_it_saves(
-    course: list[tuple[Members, bool, str, float]], random: Random
+    course: list[tuple[MemberStats, bool, str, float]], random: Random
 ) -> None:
     now = 1000.0
-    folder = listing.joined(Folder(), 2, now=now, policy=POLICY, random=random)
+    folder = listing.joined(FolderState(), 2, now=now, policy=POLICY, random=random)
     for known, store_down, answer, takes in course:
         assert now <= folder.due < inf
         now = folder.due
         folder = listing.due(folder, known, store_down=store_down, now=now, policy=POLICY)
-        if folder == Folder():
+        if folder == FolderState():
             assert known.count <= 1
             folder = listing.joined(folder, 2, now=now, policy=POLICY, random=random)
             continue
@@ -183,7 +183,9 @@ def test_folder_has_one_wake_up_or_one_listing_under_way_and_costs_no_more_than_
         assert not folder.listing
 
 
-def answered(folder: Folder, answer: str, known: Members, *, began_at: float, now: float, random: Random) -> Folder:
+def answered(
+    folder: FolderState, answer: str, known: MemberStats, *, began_at: float, now: float, random: Random
+) -> FolderState:
     match answer:
         case "refused":
             after = listing.refused(folder, now=now, policy=POLICY, random=random)
@@ -206,16 +208,16 @@ def test_listings_take_their_share_of_the_time_unless_reads_would_come_more_ofte
     course: list[tuple[float, int]],
 ) -> None:
     began = now = 1000.0
-    folder = listing.joined(Folder(), 2, now=now, policy=POLICY, random=Random(0))
+    folder = listing.joined(FolderState(), 2, now=now, policy=POLICY, random=Random(0))
     spent = 0.0
     for takes, count in course:
         now = folder.due
-        known = Members(count=count, unread=False, polls=count / PERIOD, saved=count / PERIOD)
+        known = MemberStats(count=count, unread=False, polls=count / PERIOD, saved=count / PERIOD)
         folder = msgspec.structs.replace(folder, listing=True, due=inf)
         folder = listing.listed(folder, known, began_at=now, now=now + takes, policy=POLICY)
         spent += takes if takes / POLICY.list_share < PERIOD else 0.0  # slower ones come once a period
         now += takes
-    assert spent <= POLICY.list_share * (folder.due - began + POLICY.list_credit) + 1e-6
+    assert spent <= POLICY.list_share * (folder.due - began + POLICY.list_burst) + 1e-6
 
 
 # The store
@@ -248,7 +250,7 @@ def test_store_that_is_down_has_a_time_for_its_probe_or_a_probe_under_way(
         now, before = now + wait, state
         match what:
             case "begin":
-                asks = health.refusal(state, now=now) is None
+                asks = health.rejection(state, now=now) is None
                 state = health.probing(state, now=now)
                 assert asks is (isinstance(before, Up) or (isinstance(before, Down) and isinstance(state, Probing)))
             case "answered":
@@ -264,28 +266,28 @@ def test_store_that_is_down_has_a_time_for_its_probe_or_a_probe_under_way(
                 state = health.probe_ended(state, now=now)
                 assert health.probe_at(state) == (now if isinstance(before, Probing) else health.probe_at(before))
         if isinstance(state, Up):
-            assert health.error_of(state) is None
-            assert len(state.failed) < min(POLICY.suspects, max(in_use, 1))
+            assert health.current_error(state) is None
+            assert len(state.failed) < min(POLICY.failure_threshold, max(in_use, 1))
         else:
-            assert health.error_of(state) is not None
+            assert health.current_error(state) is not None
         if isinstance(state, Down) and state is not before:
             assert now <= state.probe_at <= now + max(POLICY.probe.maximum, retry_after or 0.0)
 
 
 @given(st.lists(st.tuples(waits, st.booleans()), max_size=60))
 def test_bound_stays_between_one_and_its_most_and_comes_back_to_it(course: list[tuple[float, bool]]) -> None:
-    state, now = Concurrency(POLICY.concurrency), 1000.0
+    state, now = ConcurrencyLimit(POLICY.concurrency), 1000.0
 
-    def after(wait: float, *, answered: bool) -> Concurrency:
+    def after(wait: float, *, answered: bool) -> ConcurrencyLimit:
         nonlocal now
         now += wait
-        return concurrency.adapted(state, answered=answered, now=now, policy=POLICY)
+        return concurrency.next_limit(state, answered=answered, now=now, policy=POLICY)
 
     for wait, answered in course:
         before, state = state, after(wait, answered=answered)
-        assert 1 <= state.bound <= POLICY.concurrency
-        assert (state.bound <= before.bound) or answered
-        assert (state.bound >= before.bound) or not answered
+        assert 1 <= state.limit <= POLICY.concurrency
+        assert (state.limit <= before.limit) or answered
+        assert (state.limit >= before.limit) or not answered
     for _ in range(POLICY.concurrency):
-        state = after(POLICY.concurrency_pause, answered=True)
-    assert state.bound == POLICY.concurrency
+        state = after(POLICY.concurrency_interval, answered=True)
+    assert state.limit == POLICY.concurrency

@@ -11,7 +11,7 @@ import msgspec
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from secrets_manager.controller.redaction import LONG, WITHHELD, redacted
+from secrets_manager.controller.redaction import MIN_SUBSTRING, WITHHELD, redact
 from secrets_manager.kube.status import MAX_MESSAGE, error_from_status
 
 Form = Callable[[str], str]
@@ -59,16 +59,18 @@ FORMS: dict[str, Form] = {
 forms = st.sampled_from(sorted(FORMS)).map(FORMS.__getitem__)
 characters = st.characters(exclude_categories=["Cs"])
 values = st.text(characters, min_size=1, max_size=12).filter(str.strip)
-long_values = st.text(characters, min_size=LONG, max_size=200).filter(lambda value: len(value.strip()) >= LONG)
+long_values = st.text(characters, min_size=MIN_SUBSTRING, max_size=200).filter(
+    lambda value: len(value.strip()) >= MIN_SUBSTRING
+)
 words = ("Secret", "the", "value", "of", "this", "is", "too", "weak", "(see", "/api/v1/", "for", "10", "rules)")
 sentences = st.lists(st.sampled_from(words), min_size=2, max_size=8).map(" ".join)
 
 
-def told(message: str, *data: str) -> str:
-    """What is told of a refusal of a Secret that holds this data."""
+def refusal(message: str, *data: str) -> str:
+    """The redacted error of a rejected Secret with this data."""
     body = msgspec.json.encode({"kind": "Status", "reason": "Invalid", "message": message})
     error = error_from_status(422, httpx.Headers(), body, request="PATCH /x")
-    return str(redacted(error, [value.encode() for value in data]))
+    return str(redact(error, [value.encode() for value in data]))
 
 
 @given(before=sentences, value=values, form=forms, after=sentences)
@@ -76,27 +78,27 @@ def test_a_message_with_a_value_in_any_form_is_withheld(before: str, value: str,
     message = f"{before} {form(value)} {after}"
     assume(len(message) <= MAX_MESSAGE)
 
-    assert told(message, value) == f"PATCH /x: 422 Invalid ({WITHHELD})"
+    assert refusal(message, value) == f"PATCH /x: 422 Invalid ({WITHHELD})"
 
 
 @given(value=long_values, form=st.just(str) | forms, length=st.integers(0, MAX_MESSAGE - 2))
-def test_a_value_that_is_cut_at_the_longest_text_is_not_told_by_its_beginning(
+def test_a_value_that_is_cut_at_the_longest_text_is_not_leaked_by_its_beginning(
     value: str, form: Form, length: int
 ) -> None:
     head = "x" * length
-    text = told(f"{head} {form(value)} {'and so on ' * MAX_MESSAGE}", value)
+    text = refusal(f"{head} {form(value)} {'and so on ' * MAX_MESSAGE}", value)
 
     rest = text.removeprefix(f"PATCH /x: 422 Invalid: {head}").strip(" …")
     shown = re.sub(r"\\(U.{8}|u.{4}|x..|.)", "?", rest)  # each escape is one character of the value
-    assert WITHHELD in text or len(shown) < LONG or re.fullmatch(r"\[\d+( \d+){,2}", rest)
+    assert WITHHELD in text or len(shown) < MIN_SUBSTRING or re.fullmatch(r"\[\d+( \d+){,2}", rest)
 
 
 @given(message=sentences, value=st.sampled_from(["1", "v1", "0", "is", "t", "a", "10"]))
 def test_a_short_value_spoils_no_message_that_does_not_set_it_off(message: str, value: str) -> None:
-    assert told(message, value) == f"PATCH /x: 422 Invalid: {message}".removesuffix(": ")
+    assert refusal(message, value) == f"PATCH /x: 422 Invalid: {message}".removesuffix(": ")
 
 
 @given(message=sentences, value=long_values)
 def test_a_message_without_a_value_stays_as_it_is(message: str, value: str) -> None:
     if value.strip() not in message:
-        assert told(message, value) == f"PATCH /x: 422 Invalid: {message}".removesuffix(": ")
+        assert refusal(message, value) == f"PATCH /x: 422 Invalid: {message}".removesuffix(": ")

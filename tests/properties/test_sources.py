@@ -1,4 +1,4 @@
-"""Whatever befalls the secret store and its folders: every source is looked after, and all users get what is there."""
+"""Whatever befalls the secret store and its folders: every source is read in time, and all users get what is there."""
 
 import msgspec
 import trio
@@ -27,7 +27,7 @@ waits = st.sampled_from([0.0, 0.1, 0.7, 3.0, 15.0, 40.0])
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(happenings, waits), min_size=5, max_size=25), st.sampled_from([1.0, 1.0, 0.0]))
-def test_every_source_is_looked_after_and_all_users_get_what_is_there(
+def test_every_source_is_read_in_time_and_all_users_get_what_is_there(
     course: list[tuple[tuple[object, ...], float]], list_period: float
 ) -> None:
     async def main() -> None:
@@ -38,7 +38,7 @@ def test_every_source_is_looked_after_and_all_users_get_what_is_there(
                 await world.befall(what, wait=wait)
             world.heal()
             await world.pass_time(2 * world.longest_period + POLICY.probe.maximum)
-            world.check_given()
+            world.check_received()
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
 

@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from secrets_manager.controller.contention import SLOW
+from secrets_manager.controller.contention import REWRITE_INTERVAL
 from tests.controller.troubles import KUBE, KUBE_TIMEOUT, LOGIN, PROBE, QUEUE, VAULT
 from tests.controller.two_worlds import BEGINNING, PERIOD, SHOP, TENANT, Name, TwoWorlds, two_worlds
 
 EXAMPLES = int(os.environ.get("TWO_WORLDS_EXAMPLES", "10"))
 QUIET = 65.0
 """Seconds: longer than any backoff, and than the rest that contention asks for."""
-RECOVERED = 2 * PERIOD + PROBE + LOGIN + QUEUE + KUBE_TIMEOUT + 2 * SLOW
+RECOVERED = 2 * PERIOD + PROBE + LOGIN + QUEUE + KUBE_TIMEOUT + 2 * REWRITE_INTERVAL
 """Seconds within which all is right again. Who edits a Secret again and again has to wait."""
 RENEWALS = 2
 """Of the two watches, which end within six minutes."""
@@ -158,6 +158,6 @@ def test_all_is_right_in_the_end(first: tuple[Step, Step], steps: list[tuple[Ste
             assert len(worlds.scene.faults.calls) - called <= RENEWALS
             assert worlds.scene.cluster.storage.revision == revision
             assert worlds.asked_of_vault() - asked <= len(PATHS) * (QUIET / PERIOD + 1)
-            assert worlds.told_to_others() == []
+            assert worlds.leaks_to_others() == []
 
     trio.run(main, clock=MockClock(autojump_threshold=0))

@@ -3,7 +3,7 @@
 The bound follows from constants of the program: periods, backoffs, leases and timeouts.
 """
 
-from secrets_manager.controller.contention import SLOW
+from secrets_manager.controller.contention import REWRITE_INTERVAL
 from tests.simulation.faults import KINDS
 from tests.simulation.nemesis import Kill, Partition, Pause, Terminate
 from tests.simulation.plan import FaultWindow, Plan, ScheduledAction
@@ -55,7 +55,7 @@ def response(plan: Plan, *, forced: bool) -> float:
 def _of_action(act: ScheduledAction) -> float:
     match act.action:
         case Contend():
-            return 2 * SLOW
+            return 2 * REWRITE_INTERVAL
         case DeleteNamespace(_, back_after) | DeleteCrd(back_after):
             return back_after + WATCH
         case Pause(_, seconds):
@@ -65,4 +65,4 @@ def _of_action(act: ScheduledAction) -> float:
         case Kill() | Terminate():
             return FAILING
         case _:
-            return 2 * SLOW  # three edits of one field are a fight, too
+            return 2 * REWRITE_INTERVAL  # three edits of one field are a fight, too

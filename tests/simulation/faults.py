@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from secrets_manager.controller.contention import SLOW
+from secrets_manager.controller.contention import REWRITE_INTERVAL
 from tests.doubles.vault import FORBIDDEN, Response
 from tests.doubles.vault_faults import rejection
 from tests.simulation.steps import OF_KUBERNETES, OF_VAULT, Answer, Step
@@ -119,12 +119,12 @@ KINDS: dict[str, FaultKind] = {
     "changed before": FaultKind(
         (Step.WRITE,),
         lambda random: Effect(there=random.choice((0.0, 0.5)), interference=f"before {random.choice(INTERFERENCE)}"),
-        2 * SLOW,
+        2 * REWRITE_INTERVAL,
     ),
     "changed after": FaultKind(
         (Step.WRITE,),
         lambda random: Effect(back=random.choice((0.0, 0.5)), interference=f"after {random.choice(INTERFERENCE)}"),
-        2 * SLOW,
+        2 * REWRITE_INTERVAL,
     ),
     "warning": FaultKind((Step.WRITE,), lambda random: Effect(warning=random.choice(WARNINGS)), 0.0),
     "html": FaultKind(BOTH, always(Effect(instead=HTML)), ANY),

@@ -20,7 +20,7 @@ from tests.simulation.steps import Call, Step
 
 HIDDEN = ("canary-", base64.b64encode(b"canary").decode())
 """The marker in every value, token and credential, plain and in base64."""
-OF_ALL = ("the backend is unavailable", "can't keep the Vault token valid")
+OF_ALL = ("backend unavailable", "can't keep the Vault token valid")
 """Parts of log lines about Vault as a whole."""
 VALUE = re.compile(r"canary-(.+)-(\d+)-k\d")
 PINNED = "-pinned"

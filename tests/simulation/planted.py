@@ -16,8 +16,8 @@ import trio
 from secrets_manager.backends.base import Source, Unavailable
 from secrets_manager.backends.vault.keeper import TokenKeeper
 from secrets_manager.backends.vault.token import Token
-from secrets_manager.controller import contention, decision, health, reading, secret_keeper, status
-from secrets_manager.controller.contention import Calm, Look, State
+from secrets_manager.controller import contention, decision, health, reading, secret_syncer, status
+from secrets_manager.controller.contention import Stable, State, Trigger
 from secrets_manager.controller.controller import Controller
 from secrets_manager.controller.definition import Condition, DataSource, Reason, SecretDefinition
 from secrets_manager.controller.ownership import Claim
@@ -54,8 +54,8 @@ def _never_older(_: str, *, than: str) -> bool:
     return False
 
 
-def _always_writes(_: State, __: Look, fields: contention.Fields, ___: float) -> contention.Step:
-    return contention.Step(Calm(), 0.0 if fields else None)
+def _always_writes(_: State, __: Trigger, fields: contention.Fields, ___: float) -> contention.Step:
+    return contention.Step(Stable(), 0.0 if fields else None)
 
 
 async def _not_released(_: Reconciler, definition: SecretDefinition) -> SecretDefinition:
@@ -78,7 +78,7 @@ def _though_expired(keeper: TokenKeeper) -> Token | None:
     return keeper._token
 
 
-_use = Sources.use
+_use = Sources.subscribe
 
 
 def _not_afresh(sources: Sources, key: ObjectKey, used: frozenset[Source], *, period: float | None = None) -> None:
@@ -104,7 +104,7 @@ def _uncovering_ignored(table: SourceTable, source: Source, entry: Entry, event:
 
 
 def _listings_ignored(table: SourceTable, source: Source, entry: Entry, event: reading.Event) -> None:
-    if not isinstance(event, reading.Listed) or event.marker == entry.state.shows:
+    if not isinstance(event, reading.Listed) or event.marker == entry.state.expected_marker:
         _apply(table, source, entry, event)
 
 
@@ -120,7 +120,7 @@ _definition_changed = Controller._definition_changed
 
 
 def _statuses_left_alone(controller: Controller, old: SecretDefinition | None, new: SecretDefinition | None) -> None:
-    if old is None or new is None or not old.wants_the_same_as(new):
+    if old is None or new is None or not old.is_equivalent_to(new):
         _definition_changed(controller, old, new)
 
 
@@ -160,14 +160,14 @@ def _newest(source: DataSource) -> Source:
 
 PLANTED: Mapping[str, Plant] = {
     "a foreign Secret is taken over": _replaced(decision, "claim", _claims_all),
-    "a definition is not read again before a deletion": _replaced(SecretWriter, "_confirm", _nothing_async),
+    "a definition is not read again before a deletion": _replaced(SecretWriter, "_check_unchanged", _nothing_async),
     "a late reply counts as news": _replaced(store, "is_older", _never_older),
-    "a fight has no pace": _replaced(secret_keeper, "step", _always_writes),
-    "the finalizer of the original stays": _replaced(Reconciler, "_released", _not_released),
+    "a fight has no pace": _replaced(secret_syncer, "step", _always_writes),
+    "the finalizer of the original stays": _replaced(Reconciler, "_remove_finalizer", _not_released),
     "wall clocks are trusted": _replaced(LeaderElector, "_can_acquire", _trusts_wall_clocks),
     "a term does not end the work": _replaced(lease, "strict_deadline", _endless_term),
     "a token is used beyond its end": _replaced(TokenKeeper, "_living", _though_expired),
-    "a changed definition is not read afresh": _replaced(Sources, "use", _not_afresh),
+    "a changed definition is not read afresh": _replaced(Sources, "subscribe", _not_afresh),
     "a key is lost that is added while in progress": _replaced(WorkQueue, "add", _lost_while_in_progress),
     "a failed key is not tried again": _replaced(WorkQueue, "add_rate_limited", _not_tried_again),
     "sources stay covered without listings": _replaced(SourceTable, "apply", _uncovering_ignored),
@@ -178,10 +178,10 @@ PLANTED: Mapping[str, Plant] = {
     "a failure reaches other namespaces with its path": _replaced(Unavailable, "for_others", _of_what_was_read),
     "a silent watch is waited for": _replaced(KubeClient, "__init__", _patient),
     "series stay": _replaced(SecretMetrics, "forget", _nothing),
-    "sources stay in use": _replaced(Sources, "release", _nothing),
+    "sources stay in use": _replaced(Sources, "unsubscribe", _nothing),
     "a copy of a Secret is deleted": _replaced(decision, "is_copy", _is_no_copy),
     "the conditions of others are dropped": _replaced(status, "_merged", _alone),
-    "what will pass is called stalled": _replaced(status, "UNTIL_EDITED", frozenset(Reason)),
+    "what will pass is called stalled": _replaced(status, "TERMINAL_REASONS", frozenset(Reason)),
     "a warning is forgotten": _replaced(status, "_last_warning", _no_warning),
     "a fixed version is not kept": _replaced(DataSource, "source", property(_newest)),
 }

@@ -148,7 +148,7 @@ class Replica:
                 process.start_soon(liveness.supervise, "backend maintenance", backend.maintain)
                 process.start_soon(liveness.supervise, "watch", controller.watches.run)
                 with self._term:
-                    await leader.run(partial(liveness.supervise, "controller", controller.work))
+                    await leader.run(partial(liveness.supervise, "controller", controller.run))
                 process.cancel_scope.cancel()
 
     @asynccontextmanager

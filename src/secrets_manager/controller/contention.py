@@ -1,46 +1,45 @@
-"""Whether somebody works against us on one Secret, and when it may be written again: a pure state machine.
+"""Detect that another manager contends for a Secret, and pace rewrites: a pure state machine.
 
-    state      event                     then                          next state
-    ---------  ------------------------  ----------------------------  -----------------------------------------------
-    any        nothing lacks             rest                          Calm, as before
-    Calm       wanted: lacks fields      write                         Calm
-               found: lacks fields       write                         Calm, with one revert more
-               found: the same fields    wait for the next turn        Contended since the last revert
+    state      event                          then                        next state
+    ---------  -----------------------------  --------------------------  --------------------------------------------
+    any        no difference                  rest                        Stable, as before
+    Stable     DESIRED_CHANGED                write                       Stable
+               RESYNCED                       write                       Stable, with one revert more
+               RESYNCED: the same fields      wait for the next interval  Contended since the last revert
                  for the third time
-               answered: lacks fields    write, once more              Doubtful
-    Doubtful   answered: lacks fields    wait for the next turn        Contended since now
-    Contended  wanted: lacks fields      write                         Contended
-               found: before its turn    wait for the rest of it       Contended
-               found: in its turn        write                         Contended
-               answered                  wait for the next turn        Contended since now
-               nothing lacks, in its     rest                          Calm, without reverts
-                 turn or later
+               WRITTEN: still a difference    write, once more            Suspect
+    Suspect    WRITTEN: still a difference    wait for the next interval  Contended since now
+    Contended  DESIRED_CHANGED: a difference  write                       Contended
+               RESYNCED: within the interval  wait for the rest of it     Contended
+               RESYNCED: after it             write                       Contended
+               WRITTEN                        wait for the next interval  Contended since now
+               no difference, after it        rest                        Stable, without reverts
 
-`wanted` is the first look after a change of values or definition, `found` each other one, and `answered` the look at
-the reply to our own write, where nobody but admission had a hand. All tell which fields of the Secret lack what is
-wanted. A turn comes SLOW seconds after the last rewrite. Until then nothing but a change of what is wanted is written,
-so that others cost a write a minute at most, and in the end it has been as written for so long.
+The trigger DESIRED_CHANGED is the first comparison after a change of values or definition, WRITTEN the comparison with
+the response to our own write, which only admission can have changed, and RESYNCED any other. An interval is
+REWRITE_INTERVAL seconds from the last rewrite. Within it only a change of the desired Secret is written, so that a
+competing manager costs a write a minute, and contention ends once the Secret has stayed unchanged for so long.
 
-A write that fails is no event: the state stays as it was before the look that led to it.
+A write that fails is no event: the state stays as before the comparison.
 """
 
 from enum import Enum, auto
 from typing import NamedTuple
 
-SLOW = 60.0
-"""Seconds between two rewrites of a Secret that somebody works against, and how long it must then stay as it is."""
-REVERTS, WHILE = 2, 300.0
-"""So many changes of the same fields within so many seconds are undone at once: people do that. More are contention."""
+REWRITE_INTERVAL = 60.0
+"""Seconds between two rewrites of a contended Secret, and for which it must then stay unchanged."""
+MAX_REVERTS, REVERT_WINDOW = 2, 300.0
+"""Changes of the same fields, within these seconds, that are reverted at once. More are contention."""
 
 Fields = frozenset[tuple[str, ...]]
 
 
-class Look(Enum):
-    """What led to the look at the Secret."""
+class Trigger(Enum):
+    """What caused the comparison."""
 
-    WANTED = auto()
-    FOUND = auto()
-    ANSWERED = auto()
+    DESIRED_CHANGED = auto()
+    RESYNCED = auto()
+    WRITTEN = auto()
 
 
 class Revert(NamedTuple):
@@ -48,64 +47,64 @@ class Revert(NamedTuple):
     fields: Fields
 
 
-class Calm(NamedTuple):
-    """All is well: foreign changes are undone at once, and remembered for a while."""
+class Stable(NamedTuple):
+    """Foreign changes are reverted at once, and counted for a while."""
 
     reverts: tuple[Revert, ...] = ()
 
 
-class Doubtful(NamedTuple):
-    """The reply to our write differs from what was sent: perhaps somebody was between."""
+class Suspect(NamedTuple):
+    """The response to our write differs from the request: admission may have changed it."""
 
     reverts: tuple[Revert, ...] = ()
 
 
 class Contended(NamedTuple):
-    """Somebody undoes what we write. `since` is the last rewrite."""
+    """Another manager reverts our writes. `since` is the last rewrite."""
 
     since: float
 
 
-State = Calm | Doubtful | Contended
+State = Stable | Suspect | Contended
 
 
 class Step(NamedTuple):
-    """What follows. `wait` is None where there is nothing to do, 0 where the Secret is to be written now."""
+    """`wait` is None if there is nothing to do, 0 to write now, else seconds to wait."""
 
     state: State
     wait: float | None
 
 
-def step(state: State, look: Look, fields: Fields, now: float) -> Step:
-    """Take one look: `fields` are those that lack what is wanted. See the table above."""
+def step(state: State, trigger: Trigger, fields: Fields, now: float) -> Step:
+    """Handle a comparison. `fields` are those that differ from the desired Secret. See the table above."""
     match state:
         case Contended():
-            return _in_contention(state, look, fields, now)
-        case Calm(reverts) | Doubtful(reverts) if not fields:
-            return Step(Calm(reverts), None)
-        case Doubtful():
-            return Step(Contended(now), SLOW)
-        case Calm(reverts) if look is Look.ANSWERED:
-            return Step(Doubtful(reverts), 0.0)
-        case Calm() if look is Look.WANTED:
+            return _in_contention(state, trigger, fields, now)
+        case Stable(reverts) | Suspect(reverts) if not fields:
+            return Step(Stable(reverts), None)
+        case Suspect():
+            return Step(Contended(now), REWRITE_INTERVAL)
+        case Stable(reverts) if trigger is Trigger.WRITTEN:
+            return Step(Suspect(reverts), 0.0)
+        case Stable() if trigger is Trigger.DESIRED_CHANGED:
             return Step(state, 0.0)
-        case Calm():
-            return _changed(state, fields, now)
+        case Stable():
+            return _reverted(state, fields, now)
 
 
-def _changed(state: Calm, fields: Fields, now: float) -> Step:
-    """Somebody changed what is not theirs: people do that now and then."""
-    recent = tuple(revert for revert in state.reverts if now - revert.at < WHILE)
+def _reverted(state: Stable, fields: Fields, now: float) -> Step:
+    """Handle a foreign change."""
+    recent = tuple(revert for revert in state.reverts if now - revert.at < REVERT_WINDOW)
     same = [revert.at for revert in recent if revert.fields & fields]
-    if len(same) >= REVERTS:
-        return _in_contention(Contended(max(same)), Look.FOUND, fields, now)
-    return Step(Calm((*recent, Revert(now, fields))), 0.0)
+    if len(same) >= MAX_REVERTS:
+        return _in_contention(Contended(max(same)), Trigger.RESYNCED, fields, now)
+    return Step(Stable((*recent, Revert(now, fields))), 0.0)
 
 
-def _in_contention(state: Contended, look: Look, fields: Fields, now: float) -> Step:
-    left = state.since + SLOW - now
-    if look is Look.ANSWERED:
-        return Step(Contended(now), SLOW)
-    if fields and (look is Look.WANTED or left <= 0):
+def _in_contention(state: Contended, trigger: Trigger, fields: Fields, now: float) -> Step:
+    remaining = state.since + REWRITE_INTERVAL - now
+    if trigger is Trigger.WRITTEN:
+        return Step(Contended(now), REWRITE_INTERVAL)
+    if fields and (trigger is Trigger.DESIRED_CHANGED or remaining <= 0):
         return Step(state, 0.0)
-    return Step(state, left) if left > 0 else Step(Calm(), None)
+    return Step(state, remaining) if remaining > 0 else Step(Stable(), None)

@@ -1,10 +1,10 @@
-"""The controller: it turns changes into names on the queue, on which workers work while this process is the leader.
+"""The controller: turn changes into keys on the queue, and process them while this process is the leader.
 
-    watch ───> store ───> names ─┐
+    watch ───> store ───> keys ──┐
                                  ├─> queue ─> worker ─> reconciler ─> one write to the Secret, or none
     secret store ─> sources ─────┘                └──> status
 
-The queue holds names of definitions, and nothing else.
+The queue holds keys of definitions only.
 """
 
 import random
@@ -21,24 +21,24 @@ from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reconciler import Reconciler
 from secrets_manager.controller.reporter import Reporter
 from secrets_manager.controller.secret import CurrentSecret
-from secrets_manager.controller.secret_keeper import SecretKeeper
+from secrets_manager.controller.secret_syncer import SecretSyncer
 from secrets_manager.controller.secret_writer import SecretWriter
 from secrets_manager.controller.sources import Sources
 from secrets_manager.controller.status_writer import StatusWriter
-from secrets_manager.controller.watches import BY_UID, Watches, owner_of
-from secrets_manager.controller.worker import STATUS, Worker
+from secrets_manager.controller.watches import BY_UID, Watches, owner_uid
+from secrets_manager.controller.worker import STATUS_PRIORITY, Worker
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.events import EventRecorder
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.workqueue import Priority, WorkQueue
 from secrets_manager.metrics import BackendMetrics, ControllerMetrics
 
-STATUS_PAUSE = 1.0
-"""Seconds after which a status is put right that others have changed: whoever fights for it costs a write a second."""
+STATUS_REPAIR_DELAY = 1.0
+"""Seconds after which a status that others have changed is repaired: competing writers cause a write a second."""
 
 
 class Controller:
-    """`watches.run` and `work` are its two tasks."""
+    """`watches.run` and `run` are its two tasks."""
 
     def __init__(
         self,
@@ -90,14 +90,14 @@ class Controller:
             policy=self._policy,
             sources=self._sources,
             statuses=self._statuses,
-            keeper=SecretKeeper(self.watches.secrets, SecretWriter(client, self.watches.secrets, metrics, now)),
+            syncer=SecretSyncer(self.watches.secrets, SecretWriter(client, self.watches.secrets, metrics, now)),
             reporter=Reporter(self._events, metrics),
             random=random,
         )
         self._worker = Worker(self._queue, reconciler, self._statuses, metrics)
 
-    async def work(self) -> None:
-        """Work until cancelled: the only part that writes."""
+    async def run(self) -> None:
+        """Start workers, and run until cancelled. The only task that writes."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._events.run)
             nursery.start_soon(self._queue.run)
@@ -108,31 +108,31 @@ class Controller:
     def _definition_changed(self, old: SecretDefinition | None, new: SecretDefinition | None) -> None:
         if new is None:
             if old is not None:
-                self._gone(old.key)
+                self._definition_deleted(old.key)
             return
         if new.key.namespace in self._config.exclude_namespaces:
             return
         self._metrics.secrets.wants(new.key, new.spec.name or new.key.name)
-        if old is None or not old.wants_the_same_as(new):
-            admitted = self._policy.admitted(new)
+        if old is None or not old.is_equivalent_to(new):
+            admitted = self._policy.admit(new)
             if isinstance(admitted, Spec):
-                self._sources.use(new.key, admitted.sources, period=admitted.period)
+                self._sources.subscribe(new.key, admitted.sources, period=admitted.period)
             else:
-                self._sources.use(new.key, frozenset())
+                self._sources.subscribe(new.key, frozenset())
             self._queue.add(new.key, Priority.ROUTINE if old is None and new.in_sync else Priority.URGENT)
-        elif self._statuses.is_pending(new.key):  # an earlier write has come late, or somebody has changed the status
-            self._queue.add_after(new.key, STATUS_PAUSE, STATUS)
+        elif self._statuses.is_pending(new.key):  # an earlier write arrived late, or others changed the status
+            self._queue.add_after(new.key, STATUS_REPAIR_DELAY, STATUS_PRIORITY)
 
-    def _gone(self, key: ObjectKey) -> None:
+    def _definition_deleted(self, key: ObjectKey) -> None:
         self._metrics.secrets.forget(key)
-        self._sources.release(key)
+        self._sources.unsubscribe(key)
         self._queue.forget(key)
-        self._queue.forget(key, STATUS)
-        self._queue.add(key, Priority.ROUTINE)  # lets the reconciler forget it, after what may be under way
+        self._queue.forget(key, STATUS_PRIORITY)
+        self._queue.add(key, Priority.ROUTINE)  # the reconciler forgets it, after a reconcile in progress
 
     def _secret_changed(self, old: CurrentSecret | None, new: CurrentSecret | None) -> None:
         for secret in (old, new):
-            for uid in owner_of(secret) if secret is not None else ():
+            for uid in owner_uid(secret) if secret is not None else ():
                 for definition in self.watches.definitions.by_index(BY_UID, uid):
                     if definition.key.namespace not in self._config.exclude_namespaces:
                         self._queue.add(definition.key, Priority.URGENT)

@@ -1,22 +1,21 @@
-"""The CRD's manifest, made from the structs of definition.py: what is decoded is what is declared.
+"""Generate the CRD from the structs of definition.py.
 
-The schema is structural (apiextensions.k8s.io/v1): references are put in place, null and defaults are left out. What
-the API server refuses by it beyond the wrong types is in rules.py; what else may be wrong with an object its condition
-tells. A definition of the Go original that breaks a rule stays as it is, and its status can be written.
+The schema is structural (apiextensions.k8s.io/v1): references are inlined, null and defaults are omitted. The
+validation rules are in rules.py. An existing definition that breaks a rule stays, and its status can be written.
 """
 
 import msgspec
 import yaml
 
 from secrets_manager.controller.definition import GROUP, KIND, Spec, Status
-from secrets_manager.controller.rules import NEEDED_KEYS, validations
+from secrets_manager.controller.rules import REQUIRED_KEYS, validations
 
 Schema = dict[str, object]
 
 _INT_OR_STRING: Schema = {"x-kubernetes-int-or-string": True}
-"""The only choice between types that a structural schema knows."""
+"""The only union of types in a structural schema."""
 _UNOBSERVED: Schema = {"default": {"observedGeneration": Status().observed_generation}}
-"""The status of a new object: kstatus, by which GitOps tools wait, takes one without any for finished."""
+"""The status of a new object: to kstatus, which GitOps tools use, an object without any is ready."""
 
 NAME = f"secretdefinitions.{GROUP}"
 
@@ -24,12 +23,12 @@ _HEADER = "# Made by `secrets-manager crd` from the program's own types; changes
 
 
 def manifest() -> str:
-    """The CustomResourceDefinition as YAML."""
+    """Return the CustomResourceDefinition as YAML."""
     return _HEADER + yaml.safe_dump(definition(), sort_keys=False, width=110)
 
 
 def definition() -> Schema:
-    """The CustomResourceDefinition as an object."""
+    """Return the CustomResourceDefinition as an object."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -78,20 +77,20 @@ def _column(name: str, path: str, kind: str = "string") -> Schema:
 
 def _schema() -> Schema:
     return {
-        "description": "A Secret that is wanted, and where its values are read.",
+        "description": "A Secret, and the sources of its values.",
         "type": "object",
         "properties": {
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": _structural(Spec) | validations(*(needed.rule for needed in NEEDED_KEYS)),
+            "spec": _structural(Spec) | validations(*(needed.rule for needed in REQUIRED_KEYS)),
             "status": _structural(Status) | _UNOBSERVED,
         },
     }
 
 
 class _JsonSchema(msgspec.Struct, frozen=True):
-    """The part of JSON Schema that msgspec makes for our structs."""
+    """The part of JSON Schema that msgspec generates for our structs."""
 
     ref: str = msgspec.field(name="$ref", default="")
     type: str = ""
@@ -108,9 +107,9 @@ class _JsonSchema(msgspec.Struct, frozen=True):
     validations: list[dict[str, str]] = msgspec.field(name="x-kubernetes-validations", default_factory=list)
 
     @property
-    def taken_as_it_is(self) -> Schema:
-        """The words that mean in a structural schema what they mean here."""
-        words: Schema = {
+    def copied_keywords(self) -> Schema:
+        """The keywords that a structural schema takes unchanged."""
+        keywords: Schema = {
             "type": self.type,
             "format": self.format,
             "enum": self.enum,
@@ -119,7 +118,7 @@ class _JsonSchema(msgspec.Struct, frozen=True):
             "x-kubernetes-list-map-keys": self.list_map_keys,
             "x-kubernetes-validations": self.validations,
         }
-        return {word: value for word, value in words.items() if value}
+        return {keyword: value for keyword, value in keywords.items() if value}
 
 
 def _structural(struct: type[msgspec.Struct]) -> Schema:
@@ -135,7 +134,7 @@ def _inline(schema: _JsonSchema, parts: dict[str, _JsonSchema]) -> Schema:
         kinds = [option for option in schema.any_of if option.type != "null"]
         structural = _inline(kinds[0], parts) if len(kinds) == 1 else _INT_OR_STRING
         return _described(structural, schema.description)
-    structural = schema.taken_as_it_is
+    structural = schema.copied_keywords
     if schema.properties:
         structural["properties"] = {name: _inline(part, parts) for name, part in schema.properties.items()}
     if isinstance(schema.additional_properties, _JsonSchema):

@@ -1,13 +1,13 @@
-"""What to do about one Secret: a pure function of what is wanted and what is there.
+"""Decide the next write to a Secret: a pure function of the desired and the current Secret.
 
-    there is none                        create it
-    it is not ours                       leave it, say whose it is
-    it differs in type, or is immutable  delete it; the next decision creates it
-    it differs in data or marks          patch it
-    it is equal                          nothing
+    does not exist                     create it
+    is not ours                        leave it, and report the owner
+    differs in type, or is immutable   delete it; the next decision creates it
+    differs in data or metadata        patch it
+    is equal                           nothing
 
-Every write names the resourceVersion or uid that the decision saw, so a concurrent change makes the write fail and the
-decision is made anew: nobody's change is lost.
+Every write has the resourceVersion or uid of the current Secret as a precondition. A concurrent change makes it fail,
+and the decision is repeated, so no change is lost.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from secrets_manager.controller.definition import Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired
-from secrets_manager.controller.managed_fields import Path
-from secrets_manager.controller.metadata import LAST_UPDATE, difference, wanted
-from secrets_manager.controller.ownership import WRITTEN_AS, Claim, claim, is_copy, names, not_owned
+from secrets_manager.controller.managed_fields import FieldPath
+from secrets_manager.controller.metadata import LAST_UPDATE, desired_metadata, metadata_diff
+from secrets_manager.controller.ownership import WRITTEN_AS, Claim, claim, is_copy, not_owned, refers_to
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import CurrentSecret, Secret
 from secrets_manager.kube.objects import ObjectMeta, OwnerReference
@@ -28,7 +28,7 @@ class Create(NamedTuple):
 
 
 class Patch(NamedTuple):
-    """A JSON merge patch, held to the resourceVersion that was seen. Its repr tells no value."""
+    """A JSON merge patch with a resourceVersion as precondition. Its repr shows no value."""
 
     current: CurrentSecret
     body: dict[str, object]
@@ -39,7 +39,7 @@ class Patch(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """Deletes exactly the object that was seen."""
+    """Deletes the object, with uid and resourceVersion as preconditions."""
 
     current: CurrentSecret
     claim: Claim = Claim.OWNED
@@ -48,13 +48,13 @@ class Delete(NamedTuple):
 Decision = Create | Patch | Delete | Problem | None
 
 
-class Others(NamedTuple):
-    """Secrets of a definition under other names than the one that it wants."""
+class OtherSecrets(NamedTuple):
+    """Secrets of a definition under other names than the desired one."""
 
-    leftovers: list[Delete]
-    """Were written under names that it once had: they go once the wanted one is there."""
+    stale: list[Delete]
+    """Written under an earlier name: to be deleted once the desired one exists."""
     copies: list[CurrentSecret]
-    """Were made by somebody else: they are left alone."""
+    """Copies that others made: left alone."""
 
 
 def decide(
@@ -65,70 +65,77 @@ def decide(
     now: str,
     before: CurrentSecret | None = None,
 ) -> Decision:
-    """The next write that brings the Secret closer to what is wanted; None when it is there.
+    """Return the next write; None if the Secret is as desired.
 
-    `now` is the time that a write leaves on the Secret, as RFC 3339. `before` is the Secret that was deleted to make
-    room for this one: what is foreign on it moves over.
+    Args:
+        definition: Owns the Secret.
+        desired: The desired content.
+        current: The Secret in the cluster, if any.
+        now: The time that is recorded on the Secret, as RFC 3339.
+        before: The Secret that this one replaces. Its foreign metadata is kept.
     """
     if current is None:
-        return Create(whole(definition, desired, now=now, before=before))
-    right = claim(definition, current)
-    if right is Claim.NONE:
+        return Create(new_secret(definition, desired, now=now, before=before))
+    claimed = claim(definition, current)
+    if claimed is Claim.NONE:
         return not_owned(current)
     if current.metadata.deletion_timestamp is not None:
-        return being_deleted(current)
+        return terminating(current)
     if current.type != desired.type or (current.immutable and current.digest != desired.digest):
-        return Delete(current, right)
-    return _patch(definition, desired, current, right, now=now)
+        return Delete(current, claimed)
+    return _patch(definition, desired, current, claimed, now=now)
 
 
-def lacking(definition: SecretDefinition, desired: Desired, current: CurrentSecret | None) -> frozenset[Path]:
-    """The fields by which the Secret is not as it is wanted: none where there is nothing to write."""
+def differing_fields(
+    definition: SecretDefinition, desired: Desired, current: CurrentSecret | None
+) -> frozenset[FieldPath]:
+    """Return the fields that differ from the desired Secret; none if there is nothing to write."""
     if current is None:
         return frozenset({("metadata", "uid")})
-    metadata = lacking_metadata(definition, current.metadata)
-    type_: list[Path] = [] if current.type == desired.type else [("type",)]
-    data: list[Path] = [] if current.digest == desired.digest else [("data",)]
+    metadata = differing_metadata(definition, current.metadata)
+    type_: list[FieldPath] = [] if current.type == desired.type else [("type",)]
+    data: list[FieldPath] = [] if current.digest == desired.digest else [("data",)]
     return frozenset(type_ + data + metadata)
 
 
-def lacking_metadata(definition: SecretDefinition, current: ObjectMeta) -> list[Path]:
-    """The same of metadata alone."""
-    labels, annotations = difference(current, wanted(definition))
-    ours: list[Path] = [("metadata", "labels", name) for name in labels]
+def differing_metadata(definition: SecretDefinition, current: ObjectMeta) -> list[FieldPath]:
+    """Return the fields of metadata that differ."""
+    labels, annotations = metadata_diff(current, desired_metadata(definition))
+    ours: list[FieldPath] = [("metadata", "labels", name) for name in labels]
     ours += [("metadata", "annotations", name) for name in annotations]
     ours += [("metadata", "annotations", WRITTEN_AS)] if _is_marked_as_copy(current) else []
     owned = definition.owner_reference in current.owner_references
     return ours if owned else [*ours, ("metadata", "ownerReferences")]
 
 
-def others(definition: SecretDefinition, desired: Desired, owned: list[CurrentSecret]) -> Others:
-    """What is to become of the Secrets that name this definition as their owner, or an earlier one of its name.
+def other_secrets(definition: SecretDefinition, desired: Desired, owned: list[CurrentSecret]) -> OtherSecrets:
+    """Sort the Secrets whose owner is this definition, or an earlier one of its name.
 
-    Those of an earlier one are the garbage collector's, but it misses some of what happens while the API server
-    restarts.
+    The garbage collector deletes those of an earlier one, but misses some while the API server restarts.
     """
-    found = Others([], [])
+    found = OtherSecrets([], [])
     for secret in owned:
         if secret.metadata.name == desired.name or secret.metadata.deletion_timestamp is not None:
             continue
         if is_copy(definition, secret):
             found.copies.append(secret)
         else:
-            found.leftovers.append(Delete(secret))
+            found.stale.append(Delete(secret))
     return found
 
 
-def being_deleted(secret: CurrentSecret) -> Problem:
-    """Nothing can be written until its finalizers are done with it."""
-    text = f"Secret {secret.metadata.name} is being deleted by somebody: it is made again once it is gone"
+def terminating(secret: CurrentSecret) -> Problem:
+    """Return the problem of a Secret that waits for its finalizers."""
+    text = f"Secret {secret.metadata.name} is being deleted: it is created again once it is gone"
     return Problem(Reason.SECRET_REJECTED, text)
 
 
-def whole(definition: SecretDefinition, desired: Desired, *, now: str, before: CurrentSecret | None = None) -> Secret:
-    """The Secret as it is created."""
+def new_secret(
+    definition: SecretDefinition, desired: Desired, *, now: str, before: CurrentSecret | None = None
+) -> Secret:
+    """Return the Secret to create."""
     foreign = ObjectMeta() if before is None else before.metadata
-    labels, annotations = difference(foreign, wanted(definition))
+    labels, annotations = metadata_diff(foreign, desired_metadata(definition))
     return Secret(
         api_version="v1",
         metadata=ObjectMeta(
@@ -144,9 +151,9 @@ def whole(definition: SecretDefinition, desired: Desired, *, now: str, before: C
 
 
 def _patch(
-    definition: SecretDefinition, desired: Desired, current: CurrentSecret, right: Claim, *, now: str
+    definition: SecretDefinition, desired: Desired, current: CurrentSecret, claimed: Claim, *, now: str
 ) -> Patch | None:
-    labels, annotations = difference(current.metadata, wanted(definition))
+    labels, annotations = metadata_diff(current.metadata, desired_metadata(definition))
     owners = _owners(definition, current.metadata)
     same_data = current.digest == desired.digest
     marked = not labels and not annotations and not _is_marked_as_copy(current.metadata)
@@ -163,23 +170,23 @@ def _patch(
     body: dict[str, object] = {"metadata": metadata}
     if not same_data:
         body["data"] = dict.fromkeys(current.keys) | desired.data
-    return Patch(current, body, right)
+    return Patch(current, body, claimed)
 
 
 def _is_marked_as_copy(current: ObjectMeta) -> bool:
-    """Whether the Secret bears another name than its own: once such a copy is the wanted one, it is ours."""
+    """Whether the Secret records another name than its own: a copy that has become the desired Secret."""
     return current.annotations.get(WRITTEN_AS, current.name) != current.name
 
 
 def _merged(marks: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:
-    """What a merge patch makes of marks."""
+    """Apply a merge patch to labels or annotations."""
     return {name: text for name, text in {**marks, **changes}.items() if text is not None}
 
 
 def _owners(definition: SecretDefinition, current: ObjectMeta) -> tuple[OwnerReference, ...]:
-    """Ours, and all foreign ones; an earlier incarnation of this definition is replaced."""
+    """Return the foreign owners and ours, which replaces an earlier definition of the same name."""
     ours = definition.owner_reference
     if ours in current.owner_references:
         return current.owner_references
-    others = [owner for owner in current.owner_references if not names(definition, owner)]
-    return (*others, ours)
+    foreign = [owner for owner in current.owner_references if not refers_to(definition, owner)]
+    return (*foreign, ours)

@@ -1,7 +1,7 @@
-"""SecretDefinition, the object that users write, and the words that they read in its status.
+"""SecretDefinition: the custom resource, its status and the reasons of its conditions.
 
-The structs below are the one source of the CRD's manifest (crd.py). An object that can't be decoded becomes one whose
-spec is an InvalidSpec: it concerns that object alone, and its condition says what is wrong.
+The CRD is generated from these structs (crd.py). A spec that can't be decoded becomes an InvalidSpec, so that the
+object gets a condition with the error.
 """
 
 import builtins
@@ -22,11 +22,11 @@ API_VERSION = f"{GROUP}/v1alpha1"
 KIND = "SecretDefinition"
 
 ADOPT = f"{GROUP}/adopt"
-"""Annotation on a definition: "true" lets it take over a Secret that somebody else made."""
+"""Annotation on a definition: "true" lets it take over a Secret that others created."""
 COPY = f"{GROUP}/copy"
 """Annotation on a definition: "false" has none of its labels and annotations copied to the Secret; else it lists, with
 commas, names with a prefix that are copied too, where `example.com/*` stands for all of that prefix."""
-FINALIZER_OF_THE_ORIGINAL = f"secret.finalizer.{GROUP}"
+LEGACY_FINALIZER = f"secret.finalizer.{GROUP}"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -51,7 +51,7 @@ class Reason(StrEnum):
 
 
 class DataSource(Wire, frozen=True):
-    """Where one key of the Secret comes from."""
+    """The source of a key of the Secret."""
 
     path: Annotated[
         str,
@@ -85,7 +85,7 @@ class DataSource(Wire, frozen=True):
 
 
 class Spec(Wire, frozen=True):
-    """The Secret that is wanted."""
+    """The desired Secret."""
 
     name: Annotated[
         str,
@@ -98,22 +98,22 @@ class Spec(Wire, frozen=True):
         dict[str, DataSource],
         Meta(
             description="Keys of the Secret, each with the place where its value is read.",
-            extra_json_schema=rules.validations(rules.SOME_KEY, rules.KEY_NAMES),
+            extra_json_schema=rules.validations(rules.NOT_EMPTY, rules.KEY_NAMES),
         ),
     ]
     type: Annotated[
         str,
         Meta(
             description="Type of the Secret, such as Opaque (the default) or kubernetes.io/tls.",
-            extra_json_schema=rules.validations(rules.SECRET_TYPE, rules.NOT_OF_KUBERNETES),
+            extra_json_schema=rules.validations(rules.SECRET_TYPE, rules.NOT_SERVICE_ACCOUNT),
         ),
     ] = ""
     refresh_interval: Annotated[
         str,
         Meta(
-            description="How often the backend is asked for changes, such as 1m30s; without it, as often as the "
-            "controller is told by reconcile-period. Of several objects with one path the shortest counts.",
-            extra_json_schema=rules.validations(rules.INTERVAL, rules.LONG_ENOUGH),
+            description="How often the backend is asked for changes, such as 1m30s; without it, at the "
+            "controller's reconcile-period. Of several objects with one path the shortest counts.",
+            extra_json_schema=rules.validations(rules.INTERVAL, rules.MIN_INTERVAL),
         ),
     ] = ""
 
@@ -132,9 +132,9 @@ class Spec(Wire, frozen=True):
 
 
 class InvalidSpec(msgspec.Struct, frozen=True):
-    """Stands for a spec that is not one; `message` says where and why.
+    """Stands for a spec that can't be decoded. `message` is the error.
 
-    `name` is that of the Secret, where it can be read all the same: it is deleted with a definition of the original.
+    `name` is spec.name, if that can be decoded: the Secret is deleted with a definition of the Go original.
     """
 
     message: str
@@ -167,7 +167,7 @@ class SourceStatus(Wire, frozen=True):
 
 
 class Status(Wire, frozen=True):
-    """What the controller has seen and done."""
+    """The status subresource."""
 
     conditions: Annotated[
         tuple[Condition, ...],
@@ -195,7 +195,7 @@ class Status(Wire, frozen=True):
 
 
 class SecretDefinition(msgspec.Struct, frozen=True, kw_only=True):
-    """One definition, as the store keeps it."""
+    """A definition, as it is cached."""
 
     metadata: ObjectMeta
     spec: Spec | InvalidSpec
@@ -211,7 +211,7 @@ class SecretDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def in_sync(self) -> bool:
-        """Whether the present spec was in sync when the status was last written."""
+        """Whether the status reports the current generation as in sync."""
         ready = self.status.ready
         return (
             ready is not None and ready.status == "True" and self.status.observed_generation == self.metadata.generation
@@ -219,7 +219,7 @@ class SecretDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def owner_reference(self) -> OwnerReference:
-        """What the Secret carries: the garbage collector deletes it when this definition goes."""
+        """The owner reference of the Secret, by which it is garbage collected with this definition."""
         return OwnerReference(
             api_version=API_VERSION, kind=KIND, name=self.metadata.name, uid=self.metadata.uid, controller=True
         )
@@ -235,9 +235,9 @@ class SecretDefinition(msgspec.Struct, frozen=True, kw_only=True):
             resource_version=self.metadata.resource_version,
         )
 
-    def wants_the_same_as(self, other: "SecretDefinition") -> bool:
-        """Whether both would lead to the same Secret: they differ at most in status and bookkeeping."""
-        return _wish(self) == _wish(other)
+    def is_equivalent_to(self, other: "SecretDefinition") -> bool:
+        """Whether both result in the same Secret: they differ at most in status and system metadata."""
+        return _inputs(self) == _inputs(other)
 
 
 class _Named(Wire, frozen=True):
@@ -257,9 +257,10 @@ _status = msgspec.json.Decoder(Status)
 
 
 def decode(raw: bytes | msgspec.Raw) -> SecretDefinition:
-    """Read one object as the API serves it, or as a user wrote it.
+    """Decode an object from the API or from a user's manifest.
 
-    Raises: msgspec.MsgspecError where there is no metadata to speak of.
+    Raises:
+        msgspec.MsgspecError: Its metadata can't be decoded.
     """
     envelope = _envelope.decode(raw)
     return SecretDefinition(
@@ -284,7 +285,7 @@ def _name_in(raw: msgspec.Raw) -> str:
 
 
 def _decode_status(raw: msgspec.Raw) -> Status:
-    """A status that another program wrote in its own form counts as none."""
+    """Decode a status; one of another form counts as none."""
     try:
         return _status.decode(raw)
     except msgspec.MsgspecError:
@@ -292,14 +293,14 @@ def _decode_status(raw: msgspec.Raw) -> Status:
 
 
 def without_last_applied(metadata: ObjectMeta) -> ObjectMeta:
-    """kubectl keeps a copy of the whole object there: memory for nothing, and that of a Secret holds its values."""
+    """Remove kubectl's copy of the whole object: it takes memory, and that of a Secret contains its values."""
     if LAST_APPLIED not in metadata.annotations:
         return metadata
     kept = {name: text for name, text in metadata.annotations.items() if name != LAST_APPLIED}
     return msgspec.structs.replace(metadata, annotations=kept)
 
 
-def _wish(definition: SecretDefinition) -> tuple[object, ...]:
+def _inputs(definition: SecretDefinition) -> tuple[object, ...]:
     meta = definition.metadata
     return (meta.uid, meta.deletion_timestamp, meta.labels, meta.annotations, meta.finalizers, definition.spec)
 

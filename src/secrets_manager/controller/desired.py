@@ -1,6 +1,6 @@
-"""What the Secret should be: a pure function of the definition and of what the backend holds.
+"""Compute the desired Secret from the definition and the documents of the backend. Pure.
 
-Two steps. `resolve` finds the value, or the problem, of every key; `desired` makes one Secret of them, or one problem.
+`resolve` finds the value, or the problem, of each key; `desired` combines them into a Secret, or a problem.
 """
 
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ import msgspec
 from secrets_manager.backends.base import BackendError, Document, Source, text_of
 from secrets_manager.controller import encoding, secret
 from secrets_manager.controller.definition import DataSource, Reason, Spec
-from secrets_manager.controller.problem import Problem, problem_of, summary
-from secrets_manager.controller.validation import check_data
+from secrets_manager.controller.problem import Problem, read_problem, summarize
+from secrets_manager.controller.validation import validate_data
 
 Documents = Mapping[Source, Document | BackendError]
 Resolved = Mapping[str, bytes | Problem]
 
 
 class Desired(msgspec.Struct, frozen=True, kw_only=True):
-    """The content that a Secret should have. Its repr tells no value."""
+    """The desired content of a Secret. Its repr shows no value."""
 
     name: str
     type: str
@@ -30,17 +30,17 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def resolve(spec: Spec, documents: Documents) -> Resolved:
-    """Every key of the Secret, with its value or with what is wrong with it."""
+    """Return the value or the problem of each key."""
     return {key: _value(key, spec.keys_map[key], documents) for key in sorted(spec.keys_map)}
 
 
 def desired(spec: Spec, resolved: Resolved) -> Desired | Problem:
-    """The Secret as a whole. One bad key is enough for none: half a Secret helps nobody."""
+    """Return the desired Secret, or a problem if any key has one."""
     problems = [value for value in resolved.values() if isinstance(value, Problem)]
     if problems:
-        return summary(problems)
+        return summarize(problems)
     data = {key: value for key, value in resolved.items() if isinstance(value, bytes)}
-    problem = check_data(spec.secret_type, data)
+    problem = validate_data(spec.secret_type, data)
     if problem is not None:
         return problem
     return Desired(name=spec.name, type=spec.secret_type, data=data, digest=secret.digest(data))
@@ -49,7 +49,7 @@ def desired(spec: Spec, resolved: Resolved) -> Desired | Problem:
 def _value(key: str, data_source: DataSource, documents: Documents) -> bytes | Problem:
     document = documents[data_source.source]
     if isinstance(document, BackendError):
-        return problem_of(document, key=key)
+        return read_problem(document, key=key)
     where = f"key {key}: {data_source.key!r} at {data_source.source}"
     text = _entry(document.values, document.key(data_source.key), where)
     if data_source.property and isinstance(text, str):
@@ -63,12 +63,12 @@ def _value(key: str, data_source: DataSource, documents: Documents) -> bytes | P
 
 
 def _property(text: str, name: str, where: str) -> str | Problem:
-    """One field of a value that is a JSON object."""
+    """Return a field of a value that is a JSON object."""
     try:
         raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
         fields = {field: text_of(value) for field, value in raw.items()}
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return Problem(Reason.SOURCE_INVALID, f"{where} is no JSON object: write one, or remove property: {name}")
+        return Problem(Reason.SOURCE_INVALID, f"{where} is not a JSON object: write one, or remove property: {name}")
     return _entry(fields, name, f"{where}, property {name!r}")
 
 

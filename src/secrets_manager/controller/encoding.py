@@ -1,4 +1,4 @@
-"""How a value is written in the backend."""
+"""Decode values of the backend."""
 
 import binascii
 
@@ -9,16 +9,17 @@ _LINE_BREAKS = str.maketrans("", "", "\r\n")
 
 
 class EncodingError(SecretsManagerError):
-    """The value is not written in the way that the definition says, or there is no such way."""
+    """The value does not match the encoding, or the encoding is unknown."""
 
 
 def decode(text: str, encoding: str) -> bytes:
-    """The bytes of one value.
+    """Decode a value.
 
-    base64 is strict about alphabet and padding. White space around it and line breaks in it (the command `base64`
-    wraps its output) are no part of it.
+    base64 is strict about alphabet and padding. Surrounding white space is ignored, and so are line breaks: the command
+    `base64` wraps its output.
 
-    Raises: EncodingError; its text never holds the value.
+    Raises:
+        EncodingError: Its text never contains the value.
     """
     match encoding:
         case "" | "text":

@@ -1,18 +1,18 @@
-"""Whether the secret store as a whole can be used: a state machine. Pure: no I/O, no clock.
+"""A circuit breaker for the secret store: a state machine. Pure: no I/O, no clock.
 
     State    Event                                           Next state
     -------  ----------------------------------------------  -------------------------------------
-    Up       a read fails                                    Up, or Down where it was one too many
-    Up       a read or a listing is answered                 Up, and no failure counts any more
+    Up       a read fails                                    Up, or Down at the failure threshold
+    Up       a read or a listing succeeds                    Up, with no failures
     Down     the first read at `probe_at` or later           Probing: this read is the probe
     Probing  the probe fails                                 Down, for longer
-             the probe ends without a result                 Down, and the next read is the probe
-    Down or  a read that began before is answered            Up
-    Probing  such a read fails                               as before
+             the probe is cancelled                          Down, and the next read is the probe
+    Down or  a read that began before succeeds               Up
+    Probing  such a read fails                               unchanged
 
-A source that always fails says nothing of the store; several different ones in a row do. A refusal is an answer: what
-can say "forbidden" is up. While the store is not up, every read but the probe ends at once with `error`. What keeps the
-reads away and what ends it are one state: Down has a time for its next probe, and Probing has a probe under way.
+Failures of several distinct sources in a row count, since one source may fail for reasons of its own. An error response
+such as "forbidden" is a success: the store is up. While the store is not up, every read but the probe fails at once
+with `error`. Down has a time for the next probe, and Probing has a probe in progress.
 """
 
 from math import inf
@@ -25,13 +25,13 @@ from secrets_manager.controller.read_policy import ReadPolicy
 
 
 class Up(msgspec.Struct, frozen=True):
-    """`failed` are the sources whose reads have failed since the last answer."""
+    """`failed` are the sources whose reads have failed since the last success."""
 
     failed: frozenset[Source] = frozenset()
 
 
 class Down(msgspec.Struct, frozen=True):
-    """`error` speaks of the store, with no word of the request that failed."""
+    """`error` is about the store, and does not mention the request that failed."""
 
     error: Unavailable
     probe_at: float
@@ -39,7 +39,7 @@ class Down(msgspec.Struct, frozen=True):
 
 
 class Probing(msgspec.Struct, frozen=True):
-    """One read asks whether the store is back."""
+    """A probe is in progress."""
 
     down: Down
 
@@ -47,8 +47,8 @@ class Probing(msgspec.Struct, frozen=True):
 Health = Up | Down | Probing
 
 
-def error_of(health: Health) -> Unavailable | None:
-    """Why the store can't be used; None while it is up."""
+def current_error(health: Health) -> Unavailable | None:
+    """Return why the store is down; None while it is up."""
     match health:
         case Up():
             return None
@@ -57,17 +57,17 @@ def error_of(health: Health) -> Unavailable | None:
 
 
 def probe_at(health: Health) -> float:
-    """When somebody must ask whether the store is back."""
+    """Return when the store must be probed; infinity if not."""
     return health.probe_at if isinstance(health, Down) else inf
 
 
-def refusal(health: Health, *, now: float) -> Unavailable | None:
-    """What a read that begins now ends with; None where it may ask the store, be it as the probe."""
-    return None if now >= probe_at(health) else error_of(health)
+def rejection(health: Health, *, now: float) -> Unavailable | None:
+    """Return the error of a read that starts now; None if it may go to the store."""
+    return None if now >= probe_at(health) else current_error(health)
 
 
 def probing(health: Health, *, now: float) -> Health:
-    """A read is about to begin: Probing where it is the probe."""
+    """Handle the start of a read: Probing if it is the probe."""
     return Probing(health) if isinstance(health, Down) and now >= health.probe_at else health
 
 
@@ -86,11 +86,11 @@ def failed(
     policy: ReadPolicy,
     random: Random,
 ) -> Health:
-    """A read has failed. Fewer sources `in_use` than the policy has suspects make all of them suffice."""
+    """Handle a failed read. With fewer sources `in_use` than the failure threshold, all of them must have failed."""
     match health:
         case Up(failures):
             suspects = failures | {source}
-            if len(suspects) < min(policy.suspects, max(in_use, 1)):
+            if len(suspects) < min(policy.failure_threshold, max(in_use, 1)):
                 return Up(suspects)
             probes = 0
         case Probing(down) if probe:
@@ -102,5 +102,5 @@ def failed(
 
 
 def probe_ended(health: Health, *, now: float) -> Health:
-    """The probe has ended without a result."""
+    """Handle a probe that was cancelled."""
     return msgspec.structs.replace(health.down, probe_at=now) if isinstance(health, Probing) else health

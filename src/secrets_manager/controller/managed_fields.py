@@ -1,7 +1,7 @@
-"""Who changed a field last, as `metadata.managedFields` of an object tells.
+"""Find the last manager of a field in `metadata.managedFields`.
 
-Each entry is of one manager, and has a tree of the fields that it set: `{"f:data": {"f:password": {}}}`. Who changes a
-field takes it over. A field that was removed is in nobody's tree.
+Each entry has a manager and a tree of the fields that it owns: `{"f:data": {"f:password": {}}}`. A change takes over
+the field. A removed field is in no tree.
 """
 
 from collections.abc import Iterable
@@ -10,21 +10,21 @@ import msgspec
 
 from secrets_manager.kube.objects import Wire
 
-Path = tuple[str, ...]
-"""The names on the way to a field; that of a list ends at the list."""
+FieldPath = tuple[str, ...]
+"""The path of a field, without items of lists."""
 
 _branches = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class ManagedFields(Wire, frozen=True):
-    """One entry: what one manager set, and when it last did."""
+    """An entry: what a manager owns, and when it last changed it."""
 
     manager: str = ""
     time: str = ""
     fields_v1: msgspec.Raw = msgspec.Raw(b"{}")
 
-    def has(self, path: Path) -> bool:
-        """Whether the field at the path, or a part of it, is among what the manager set."""
+    def owns(self, path: FieldPath) -> bool:
+        """Whether the manager owns the field at the path, or a part of it."""
         tree = self.fields_v1
         for name in path:
             try:
@@ -37,7 +37,7 @@ class ManagedFields(Wire, frozen=True):
         return True
 
 
-def last_manager(entries: Iterable[ManagedFields], path: Path, *, but: str) -> str:
-    """The manager, other than one, that set the field last; empty if nobody did."""
-    others = [entry for entry in entries if entry.manager != but and entry.has(path)]
+def last_manager(entries: Iterable[ManagedFields], path: FieldPath, *, exclude: str) -> str:
+    """Return the last manager of the field other than `exclude`; empty if there is none."""
+    others = [entry for entry in entries if entry.manager != exclude and entry.owns(path)]
     return max(others, key=lambda entry: entry.time).manager if others else ""

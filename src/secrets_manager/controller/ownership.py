@@ -1,68 +1,67 @@
-"""Whose a Secret is. One that is not ours is never overwritten or deleted.
+"""Who owns a Secret. A foreign one is never overwritten or deleted.
 
-Label and owner say for which definition a Secret is. A copy that somebody makes of it under another name has both, so
-each Secret tells the name that it was written under, too: that of a copy is another than its own.
+Label and ownerReference name the definition of a Secret. A copy under another name has both, so each Secret records the
+name that it was written under, too: in a copy it differs from its own name.
 """
 
 from enum import Enum, auto
 
 from secrets_manager.controller.definition import ADOPT, GROUP, KIND, Reason, SecretDefinition
-from secrets_manager.controller.metadata import LAST_UPDATE, MANAGED_BY, MANAGER
+from secrets_manager.controller.metadata import LAST_UPDATE, MANAGED_BY, MANAGED_BY_VALUE
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import OWNER, CurrentSecret
 from secrets_manager.kube.objects import OwnerReference
 
 WRITTEN_AS = f"{GROUP}/name"
 """Annotation on the Secret: the name that it was written under."""
-OF_DEFINITION = "definition"
-"""Index of Secrets, by `definition_of`."""
+BY_DEFINITION = "definition"
+"""Index of Secrets by `definition_of`."""
 
 
 class Claim(Enum):
-    """By what right a definition may write a Secret that is there."""
+    """Why a definition may write an existing Secret."""
 
     OWNED = auto()
-    """It names this definition as its owner, or an earlier definition of the same name, which is gone."""
-    INHERITED = auto()
-    """The Go original made it, and nobody else owns it."""
+    """Its owner is this definition, or a deleted one of the same name."""
+    LEGACY = auto()
+    """The Go original created it, and it has no other owner."""
     ADOPTED = auto()
-    """The user said so, by the annotation `adopt`."""
+    """The definition has the annotation `adopt`."""
     NONE = auto()
 
 
 def claim(definition: SecretDefinition, secret: CurrentSecret) -> Claim:
-    """The right of this definition to this Secret."""
+    """Return the claim of the definition to the Secret."""
     if owns(definition, secret):
         return Claim.OWNED
     if secret.controller is not None:
         return Claim.NONE
-    if not secret.metadata.owner_references and _made_by_the_original(secret):
-        return Claim.INHERITED
+    if not secret.metadata.owner_references and _is_legacy(secret):
+        return Claim.LEGACY
     if definition.metadata.annotations.get(ADOPT) == "true":
         return Claim.ADOPTED
     return Claim.NONE
 
 
 def owns(definition: SecretDefinition, secret: CurrentSecret) -> bool:
-    """Whether the Secret's managing owner is this definition.
+    """Whether the controlling owner of the Secret is this definition.
 
-    A namespace has one definition of a name at a time, so an owner of that name with another uid is a definition that
-    was deleted: taking its Secret over, before the garbage collector comes, spares the Secret's users a gap.
-    Where somebody removed the ownerReference alone, the label still tells.
+    An owner of the same name with another uid is a deleted definition: its Secret is taken over before it is garbage
+    collected, so that its users see no gap. Without a controlling owner the label decides.
     """
     owner = secret.controller
     if owner is None:
         return secret.metadata.labels.get(OWNER) == definition.metadata.uid
-    return names(definition, owner)
+    return refers_to(definition, owner)
 
 
-def names(definition: SecretDefinition, owner: OwnerReference) -> bool:
-    """Whether this owner is the definition, or an earlier one of the same name."""
+def refers_to(definition: SecretDefinition, owner: OwnerReference) -> bool:
+    """Whether the owner is the definition, or an earlier one of the same name."""
     return _is_definition(owner) and owner.name == definition.metadata.name
 
 
 def definition_of(secret: CurrentSecret) -> tuple[str, ...]:
-    """The key of the definition that the Secret names as its managing owner, if any. Its uid is of no account."""
+    """Return the key of the definition that controls the Secret, if any, whatever its uid."""
     owner = secret.controller
     if owner is None or not _is_definition(owner):
         return ()
@@ -70,9 +69,9 @@ def definition_of(secret: CurrentSecret) -> tuple[str, ...]:
 
 
 def is_copy(definition: SecretDefinition, secret: CurrentSecret) -> bool:
-    """Whether somebody made this Secret of one that was written for the definition or for an earlier one of its name.
+    """Whether the Secret is a copy of one that was written for the definition, or for an earlier one of its name.
 
-    What an older version wrote tells no name. Of those it is the one that the status tells; before there is any, all.
+    Older versions recorded no name on the Secret: then the name in the status decides, if there is one.
     """
     name = secret.metadata.name
     written_as = secret.metadata.annotations.get(WRITTEN_AS)
@@ -82,7 +81,7 @@ def is_copy(definition: SecretDefinition, secret: CurrentSecret) -> bool:
 
 
 def not_owned(secret: CurrentSecret) -> Problem:
-    """The refusal, with the name of the owner and the next step."""
+    """Return the problem of a foreign Secret, with its owner and the next step."""
     owner = secret.controller
     if owner is None:
         who = "was not made by secrets-manager"
@@ -97,5 +96,5 @@ def _is_definition(owner: OwnerReference) -> bool:
     return owner.kind == KIND and owner.api_version.startswith(f"{GROUP}/")
 
 
-def _made_by_the_original(secret: CurrentSecret) -> bool:
-    return secret.metadata.labels.get(MANAGED_BY) == MANAGER or LAST_UPDATE in secret.metadata.annotations
+def _is_legacy(secret: CurrentSecret) -> bool:
+    return secret.metadata.labels.get(MANAGED_BY) == MANAGED_BY_VALUE or LAST_UPDATE in secret.metadata.annotations

@@ -1,4 +1,4 @@
-"""What is wrong with a definition, in the words of its condition."""
+"""Problems of a definition, as its condition reports them."""
 
 from typing import NamedTuple
 
@@ -20,20 +20,20 @@ _REASONS: dict[type[BackendError], Reason] = {
 
 
 class Problem(NamedTuple):
-    """Why there is no sync: the reason for machines, and the message that names what to do."""
+    """Why a definition is not in sync. The message names the next step."""
 
     reason: Reason
     message: str
 
 
-def problem_of(error: BackendError, *, key: str) -> Problem:
-    """The failed read of the source of `key`."""
+def read_problem(error: BackendError, *, key: str) -> Problem:
+    """Return the problem of a failed read for `key`."""
     reason = next(reason for kind, reason in _REASONS.items() if isinstance(error, kind))
     return Problem(reason, f"key {key}: {error}")
 
 
-def summary(problems: list[Problem]) -> Problem:
-    """The first problem, and how many more there are: a condition has one reason."""
+def summarize(problems: list[Problem]) -> Problem:
+    """Return the first problem, with the number of others: a condition has one reason."""
     first, *others = problems
     if not others:
         return first

@@ -1,4 +1,4 @@
-"""The constants of reading: how often the secret store is asked, by what bounds, and after which pauses."""
+"""The parameters of reading: intervals, limits and delays."""
 
 import msgspec
 
@@ -9,34 +9,34 @@ class ReadPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """All durations are in seconds."""
 
     period: float = 5.0
-    """Between two polls of a source, where its definitions name none of their own."""
-    failing_period: float = 60.0
-    """The longest period of a source whose last read failed: what is mended shows within a minute."""
-    covered_period: float = 300.0
-    """Between two looks at a source that listings cover, where its own period is shorter: listings are what is read."""
-    hold: float = 10.0
-    """For which the values of one read may serve other definitions; never longer than the period."""
+    """Between two polls of a source, unless a definition sets another interval."""
+    max_failing_period: float = 60.0
+    """The longest period of a failing source, so that a repair shows within a minute."""
+    min_covered_period: float = 300.0
+    """The shortest period of a source that listings cover."""
+    cache_ttl: float = 10.0
+    """For which the result of a read serves other definitions; never longer than the period."""
     slots: int = 50
-    """Moments of a period at which polls are made: several at once cost far less than as many single ones."""
+    """Slots of a period at which polls start: batched polls cost far less than single ones."""
     concurrency: int = 16
-    """Requests under way at a time, at most."""
-    concurrency_pause: float = 1.0
-    """Between two changes of that bound: failures within it have one cause."""
+    """The limit of concurrent requests."""
+    concurrency_interval: float = 1.0
+    """Between two changes of that limit: failures within it have one cause."""
 
     list_period: float = 1.0
-    """The shortest one between two listings of a folder. 0: no folder is listed."""
+    """The shortest interval of listings of a folder. 0 disables listings."""
     list_share: float = 1 / 20
-    """Part of the time that the listings of one folder may take; more only where they would be rarer than the reads."""
-    list_credit: float = 5.0
-    """Rest that a folder may have saved up, so that one slow listing among quick ones delays no other."""
+    """The share of time for listings of a folder, unless they would be rarer than its reads."""
+    list_burst: float = 5.0
+    """Rest that a folder may save up, so that one slow listing among fast ones has no effect."""
     list_concurrency: int = 2
-    """Listings under way at a time. Each may cost the store as much as many reads."""
-    list_waste: int = 20
-    """A slow listing is a waste if the folder holds more than so many times the secrets that are used."""
+    """Concurrent listings. Each may cost the store as much as many reads."""
+    max_list_waste: int = 20
+    """A slow listing does not pay if the folder holds more than this many secrets per used one."""
     list_retry: Backoff = Backoff(initial=60.0, maximum=3600.0)
-    """After a refused listing: policies change and stores are upgraded, but rarely."""
+    """After a refused listing: policies and stores change rarely."""
 
-    suspects: int = 3
-    """Distinct sources whose reads fail in a row before the store counts as down; fewer where fewer are in use."""
+    failure_threshold: int = 3
+    """Distinct sources that fail in a row before the store counts as down; fewer if fewer are in use."""
     probe: Backoff = Backoff(initial=0.5, maximum=15.0)
-    """Between two reads that ask whether the store is back."""
+    """Between two probes of a store that is down."""

@@ -1,8 +1,8 @@
-"""Brings one definition's Secret to what it should be.
+"""Reconcile a definition with its Secret.
 
-It looks at the present state, never at the event that woke it: the definition and the owned Secrets from the stores,
-the values from the sources. A process that dies after any request leaves nothing that the next one does not find in
-the cluster.
+Level-triggered: it uses the current state, not the event that queued the key. The definition and the owned Secrets come
+from the stores, the values from the sources. The process may die after any request; the next one finds all that it
+needs in the cluster.
 """
 
 import logging
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from secrets_manager.backends.base import Document
 from secrets_manager.controller.definition import (
-    FINALIZER_OF_THE_ORIGINAL,
+    LEGACY_FINALIZER,
     SECRET_DEFINITIONS,
     Reason,
     SecretDefinition,
@@ -22,8 +22,8 @@ from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.reporter import Reporter
-from secrets_manager.controller.secret_keeper import SecretKeeper, Slowed, Written
-from secrets_manager.controller.secret_writer import Overtaken
+from secrets_manager.controller.secret_syncer import Contested, SecretSyncer, Synced
+from secrets_manager.controller.secret_writer import TooManyConflicts
 from secrets_manager.controller.sources import Sources
 from secrets_manager.controller.status import InSync, Outcome
 from secrets_manager.controller.status_writer import StatusWriter
@@ -35,33 +35,33 @@ from secrets_manager.kube.store import Store
 
 log = logging.getLogger(__name__)
 
-TOLD_FROM = 2
-"""So many writes must fail in a row before users are told: one that succeeds at the retry changes no condition."""
-AGAIN = 60.0
-"""Seconds within which a definition that is not in sync is reconciled again, whatever changes before."""
+FAILURES_BEFORE_REPORT = 2
+"""Writes that fail in a row before the condition changes: one that succeeds when retried is not reported."""
+RESYNC_PERIOD = 60.0
+"""Seconds within which a definition that is not in sync is reconciled again."""
 
 
 class RequeueAfter(NamedTuple):
-    """Look again in so many seconds; what failed before is forgotten."""
+    """Reconcile again after some seconds, and reset the backoff."""
 
     seconds: float
 
 
 class RequeueRateLimited(NamedTuple):
-    """Look again after the next backoff delay, but not before so many seconds."""
+    """Reconcile again after the backoff, and not before `at_least` seconds."""
 
     at_least: float = 0.0
 
 
 Requeue = RequeueAfter | RequeueRateLimited | None
-"""What brings the definition back; None: a change of it, of its Secret or of a source, which are all watched."""
+"""When to reconcile again. None: after a change of the definition, its Secret or a source, which are all watched."""
 
 
-_End = tuple[Outcome | None, Requeue]
+_Result = tuple[Outcome | None, Requeue]
 
 
 class Reconciler:
-    """One item of work: `reconcile(key)`."""
+    """Reconciles definitions by key."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Reconciler:
         policy: PathPolicy,
         sources: Sources,
         statuses: StatusWriter,
-        keeper: SecretKeeper,
+        syncer: SecretSyncer,
         reporter: Reporter,
         random: Random,
     ) -> None:
@@ -80,94 +80,94 @@ class Reconciler:
         self._policy = policy
         self._sources = sources
         self._statuses = statuses
-        self._keeper = keeper
+        self._syncer = syncer
         self._reporter = reporter
         self._random = random
         self._failures: Counter[ObjectKey] = Counter()
 
     async def reconcile(self, key: ObjectKey) -> Requeue:
-        """Look, decide, write, report.
+        """Reconcile a definition, and record and report the outcome.
 
-        Raises: KubeError where a retry can help and there is nothing to report: what was looked at has changed
-        meanwhile, or a write failed for the first time in a row.
+        Raises:
+            KubeError: A retry may help, and there is nothing to report: a conflict, or the first failed write.
         """
         definition = self._definitions.get(key)
         if definition is None:
             self._failures.pop(key, None)
-            self._keeper.forget(key)
+            self._syncer.forget(key)
             self._statuses.forget(key)
             self._reporter.forget(key)
             return None
-        outcome, requeue = await self._attempt(definition)
+        outcome, requeue = await self._try_reconcile(definition)
         if isinstance(outcome, InSync):
-            definition = await self._released(definition)
+            definition = await self._remove_finalizer(definition)
         if outcome is not None:
             self._statuses.record(definition, outcome)
             self._reporter.report(definition, outcome)
         return requeue
 
-    async def _attempt(self, definition: SecretDefinition) -> _End:
-        """Bring the Secret about, or let it go. A write that fails is an outcome, but for one that is tried again."""
+    async def _try_reconcile(self, definition: SecretDefinition) -> _Result:
+        """Sync or finalize. A failed write is an outcome, except for the first one in a row."""
         key = definition.key
         try:
-            leaves = definition.metadata.deletion_timestamp is not None
-            end = await (self._finish(definition) if leaves else self._sync(definition))
+            is_deleted = definition.metadata.deletion_timestamp is not None
+            result = await (self._finalize(definition) if is_deleted else self._sync(definition))
         except Conflict:
             raise
         except KubeError as error:
             self._failures[key] += 1
-            if self._failures[key] < TOLD_FROM:
+            if self._failures[key] < FAILURES_BEFORE_REPORT:
                 raise
-            return _failed(error), RequeueRateLimited(retry_after(error))
+            return _write_failed(error), RequeueRateLimited(retry_after(error))
         self._failures.pop(key, None)
-        return end
+        return result
 
-    async def _sync(self, definition: SecretDefinition) -> _End:
-        spec = self._policy.admitted(definition)
+    async def _sync(self, definition: SecretDefinition) -> _Result:
+        spec = self._policy.admit(definition)
         if isinstance(spec, Problem):
-            return spec, self._again()
-        documents = await self._sources.documents(definition.key, spec.sources)
-        wish = desired(spec, resolve(spec, documents))
-        if isinstance(wish, Problem):
-            return wish, self._again()
-        match await self._keeper.keep(definition, wish):
+            return spec, self._resync()
+        documents = await self._sources.read(definition.key, spec.sources)
+        desired_secret = desired(spec, resolve(spec, documents))
+        if isinstance(desired_secret, Problem):
+            return desired_secret, self._resync()
+        match await self._syncer.sync(definition, desired_secret):
             case Problem() as problem:
-                return problem, RequeueRateLimited()  # what stands in the way is not watched
-            case Slowed(problem, wait):
+                return problem, RequeueRateLimited()  # the obstacle is not watched
+            case Contested(problem, wait):
                 return problem, RequeueAfter(wait)
-            case Written(wrote, claim, reverted, warning, at, copies):
+            case Synced(wrote, claim, reverted, warning, written_at, copies):
                 if wrote:
                     adopted = claim is Claim.ADOPTED
-                    self._reporter.wrote(definition, wish.name, adopted=adopted, reverted=reverted)
-                self._reporter.left_alone(definition, copies)
+                    self._reporter.secret_written(definition, desired_secret.name, adopted=adopted, reverted=reverted)
+                self._reporter.copies_found(definition, copies)
                 versions = {source: read.version for source, read in documents.items() if isinstance(read, Document)}
-                return InSync(wish.name, versions, wrote=wrote, warning=warning, written_at=at), None
+                return InSync(desired_secret.name, versions, wrote=wrote, warning=warning, written_at=written_at), None
 
-    def _again(self) -> RequeueAfter:
-        """Spread out, so that an outage of the store does not bring all definitions back at one time."""
-        return RequeueAfter(AGAIN * self._random.uniform(0.5, 1.0))
+    def _resync(self) -> RequeueAfter:
+        """Return the requeue with jitter, so that definitions don't come back together after an outage."""
+        return RequeueAfter(RESYNC_PERIOD * self._random.uniform(0.5, 1.0))
 
-    async def _finish(self, definition: SecretDefinition) -> _End:
-        """A definition that is being deleted: the garbage collector takes its Secret.
+    async def _finalize(self, definition: SecretDefinition) -> _Result:
+        """Handle a definition that is being deleted. Its Secret is garbage collected.
 
-        Only one that still bears the finalizer of the Go original waits for somebody to delete its Secret.
+        With the finalizer of the Go original, the Secret must be deleted here.
         """
-        if FINALIZER_OF_THE_ORIGINAL not in definition.metadata.finalizers:
+        if LEGACY_FINALIZER not in definition.metadata.finalizers:
             return None, None
         if is_secret_name(definition.spec.name):
-            await self._keeper.delete_last(definition, definition.spec.name)
+            await self._syncer.delete_owned(definition, definition.spec.name)
         else:
             fields = {"namespace": definition.key.namespace, "name": definition.key.name}
-            log.warning("released without a look for its Secret: its spec names none", extra={"fields": fields})
-        await self._released(definition)
+            log.warning("removed finalizer without deleting a Secret: spec has no valid name", extra={"fields": fields})
+        await self._remove_finalizer(definition)
         return None, None
 
-    async def _released(self, definition: SecretDefinition) -> SecretDefinition:
-        """Take the finalizer of the Go original off: the Secret has an owner now, or is gone."""
+    async def _remove_finalizer(self, definition: SecretDefinition) -> SecretDefinition:
+        """Remove the finalizer of the Go original: the Secret has an owner now, or is deleted."""
         meta = definition.metadata
-        if FINALIZER_OF_THE_ORIGINAL not in meta.finalizers:
+        if LEGACY_FINALIZER not in meta.finalizers:
             return definition
-        kept = [name for name in meta.finalizers if name != FINALIZER_OF_THE_ORIGINAL]
+        kept = [name for name in meta.finalizers if name != LEGACY_FINALIZER]
         body = {"metadata": {"finalizers": kept, "resourceVersion": meta.resource_version}}
         released = await self._client.patch(SECRET_DEFINITIONS, definition.key, body)
         self._definitions.apply(released)
@@ -175,12 +175,12 @@ class Reconciler:
 
 
 def retry_after(error: Exception) -> float:
-    """Seconds that the server asked for, if any."""
+    """Return the seconds that the server asked for; 0 if none."""
     return (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0
 
 
-def _failed(error: KubeError) -> Problem:
-    """What is told of a write that failed, and is tried again."""
-    if isinstance(error, Overtaken):
+def _write_failed(error: KubeError) -> Problem:
+    """Return the problem of a failed write, which is retried."""
+    if isinstance(error, TooManyConflicts):
         return Problem(Reason.SECRET_CONTENDED, str(error))
     return Problem(Reason.SECRET_WRITE_FAILED, f"the Secret can't be written, and is tried again: {error}")

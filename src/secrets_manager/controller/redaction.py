@@ -1,15 +1,15 @@
-"""Which words of the API server may be told: none that may quote a value of the Secret that they are about.
+"""Withhold messages of the API server that may contain a value of the Secret.
 
-A webhook may answer with the object that it was shown, in any form: as it is, as base64, escaped, one in the other. So
-the words are read in all these ways, and where one of the readings holds a value, all of them are withheld. To cut
-the value out would tell it: what is missing in `/api/v<redacted>/`?
+A webhook may quote the object that it received in any form: plain, base64, escaped, or nested. So the message is
+decoded in all these ways, and withheld as a whole if any decoding contains a value. To cut out the value only would
+reveal it: what is missing in `/api/v<redacted>/`?
 
-    a value of LONG bytes or more    counts wherever it occurs; of one with more than TELLING, its first or last ones
-    a shorter one                    counts where it is set off as a value: in quotes, after `=` or `:`, or as the
-                                     whole of a base64 word; a `1` within `/api/v1/` says nothing of a value
-    JSON objects, Go's maps          count whatever they hold: on a deletion the values are not known here
+    a value of MIN_SUBSTRING bytes  matches anywhere, and so do its first or last MIN_FRAGMENT bytes
+    a shorter value                 matches if it is delimited: in quotes, after `=` or `:`, or as a whole base64 run;
+                                    the `1` in `/api/v1/` does not match
+    JSON objects, Go's maps         always match: on a deletion the values are unknown
 
-What a webhook makes of a value beyond that (a part of it, a hash) can't be recognized.
+A part of a value, or a hash of it, can't be recognized.
 """
 
 import base64
@@ -23,9 +23,9 @@ from secrets_manager.kube.errors import ApiError, KubeError
 from secrets_manager.kube.status import REASONS
 
 WITHHELD = "the server's message is withheld: it may quote a value"
-LONG, TELLING = 4, 16
-DEPTH = 3
-"""Forms within one another: base64 in JSON in JSON."""
+MIN_SUBSTRING, MIN_FRAGMENT = 4, 16
+MAX_NESTING = 3
+"""Nested encodings: base64 in JSON in JSON."""
 
 E = TypeVar("E", bound=KubeError)
 
@@ -46,59 +46,61 @@ _CONTROLS = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
 _CUT = "…"
 
 
-def redacted(error: E, values: Iterable[bytes]) -> E:
-    """The error, without the server's words where they may quote one of these values."""
-    words = error.server_message if isinstance(error, ApiError) else str(error)
-    if not may_quote(words, values):
+def redact(error: E, values: Iterable[bytes]) -> E:
+    """Return the error, without the server's message if that may contain one of the values."""
+    message = error.server_message if isinstance(error, ApiError) else str(error)
+    if not may_contain_value(message, values):
         return error
     if not isinstance(error, ApiError):
-        return type(error)("no answer that can be shown: it may quote a value")
+        return type(error)("the response is withheld: it may contain a value")
     reason = error.reason if error.reason in REASONS else ""
     return type(error)(f"{error.summary} ({WITHHELD})", code=error.code, reason=reason, retry_after=error.retry_after)
 
 
-def may_quote(words: str, values: Iterable[bytes]) -> bool:
-    """Whether one of these values, in whatever form, or a whole object may be among the words."""
-    readings = list(_readings(words.removesuffix(_CUT).encode()))
-    if any(_OBJECT.search(reading) for reading in readings):
+def may_contain_value(message: str, values: Iterable[bytes]) -> bool:
+    """Whether the message may contain one of the values, in any encoding, or a whole object."""
+    decodings = list(_decodings(message.removesuffix(_CUT).encode()))
+    if any(_OBJECT.search(decoding) for decoding in decodings):
         return True
-    cut = words.endswith(_CUT)
+    cut = message.endswith(_CUT)
     needles = {needle for value in values for needle in _needles(value)}
-    return any(_holds(reading, needle, cut=cut) for needle in needles for reading in readings)
+    return any(_contains(decoding, needle, cut=cut) for needle in needles for decoding in decodings)
 
 
 def _needles(value: bytes) -> Iterator[bytes]:
-    """The value as it may be printed: with or without the space around it, and with what is no UTF-8 replaced."""
+    """Yield the value as it may be printed: stripped or not, with invalid UTF-8 replaced or not."""
     for each in (value, value.decode(errors="replace").encode()):
         yield from (text for text in (each, each.strip()) if text)
 
 
-def _holds(reading: bytes, needle: bytes, *, cut: bool) -> bool:
-    if len(needle) < LONG:
-        return _set_off(needle).search(reading) is not None
-    if needle[:TELLING] in reading or needle[-TELLING:] in reading:
+def _contains(decoding: bytes, needle: bytes, *, cut: bool) -> bool:
+    if len(needle) < MIN_SUBSTRING:
+        return _delimited(needle).search(decoding) is not None
+    if needle[:MIN_FRAGMENT] in decoding or needle[-MIN_FRAGMENT:] in decoding:
         return True
-    return cut and any(reading.endswith(needle[:length]) for length in range(LONG, min(TELLING, len(needle))))
+    return cut and any(
+        decoding.endswith(needle[:length]) for length in range(MIN_SUBSTRING, min(MIN_FRAGMENT, len(needle)))
+    )
 
 
-def _set_off(needle: bytes) -> re.Pattern[bytes]:
+def _delimited(needle: bytes) -> re.Pattern[bytes]:
     return re.compile(
         rb"""(?x) ["'`] %(text)s ["'`]  |  [=:] \s* %(text)s (?= \.? (?:[\s,;)}\]]|$))  |  (?:^|\0) %(text)s (?:\0|$)"""
         % {b"text": re.escape(needle)}
     )
 
 
-def _readings(words: bytes) -> set[bytes]:
-    """The words, and what they say if they are taken for base64, for escaped, and so on, also one after the other."""
-    known = latest = {words}
-    for _ in range(DEPTH):
-        latest = {result for reading in latest for decode in _DECODERS for result in decode(reading)} - known
+def _decodings(message: bytes) -> set[bytes]:
+    """Return the message with all its decodings, nested ones too."""
+    known = latest = {message}
+    for _ in range(MAX_NESTING):
+        latest = {result for decoding in latest for decode in _DECODERS for result in decode(decoding)} - known
         known = known | latest
     return known
 
 
 def _from_base64(text: bytes) -> Iterator[bytes]:
-    """All words of it in either alphabet, each from any of its first four letters on; a NUL between two."""
+    """Yield the decoded runs of both alphabets, from each of four alignments, separated by NUL."""
     runs = [run.translate(bytes.maketrans(b"-_", b"+/")) for run in _BASE64.findall(text)]
     for first in range(4):
         yield b"\0".join(_decoded(run[first:]) for run in runs)
@@ -110,7 +112,7 @@ def _decoded(run: bytes) -> bytes:
 
 
 def _from_escaped(text: bytes) -> Iterator[bytes]:
-    """As Go, JSON and most languages quote a string. Some mean a byte by two hexadecimal digits, others a character."""
+    r"""Yield the text unescaped as in Go, JSON and others. `\x` means a byte to some, a character to others."""
     if b"\\" in text:
         yield _ESCAPED.sub(_unescaped, text)
         yield _ESCAPED.sub(lambda match: _character(match["byte"]) if match["byte"] else _unescaped(match), text)
@@ -140,7 +142,7 @@ def _from_url(text: bytes) -> Iterator[bytes]:
 
 
 def _from_numbers(text: bytes) -> Iterator[bytes]:
-    """As Go prints bytes: [104 117 110]."""
+    """Yield bytes as Go prints them: [104 117 110]."""
     for numbers in _BYTES.findall(text):
         yield bytes(int(number) & 0xFF for number in re.findall(rb"\d+", numbers))
 

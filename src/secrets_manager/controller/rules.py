@@ -1,15 +1,14 @@
-"""What a definition must keep to: the rule by which the API server refuses it, and the words that users read.
+"""Validation rules of definitions, in CEL, with their messages.
 
-Each rule is CEL, in `x-kubernetes-validations` of the CRD's schema. validation.py finds the same faults and tells them
-in the same words, for objects that are older than the rule and for API servers without CEL.
+They are in `x-kubernetes-validations` of the CRD. validation.py finds the same faults with the same messages, for
+objects that are older than a rule, and for API servers without CEL.
 
-No rule may fail to evaluate, whatever the schema lets through: the API server would refuse every write of that object,
-also of its status. A rule that is false lets writes pass that leave the field unchanged (ratcheting, since Kubernetes
-1.30). And no rule may be too expensive by the API server's estimate, which is made for the largest object that there
-can be, so some are not written in the shortest way.
+No rule may fail to evaluate for an object that the schema accepts: the API server would reject every write of it, of
+its status too. A rule that is false accepts writes that don't change the field (ratcheting, since Kubernetes 1.30). No
+rule may exceed the API server's cost estimate for the largest object, so some are not written in the shortest way.
 
-A field with a rule has no enum, pattern or length. The API server has its own words for these, and where an enum or a
-length is broken it evaluates no rule at all, so it would not tell all faults at once.
+A field with a rule has no enum, pattern or length: they have messages of their own, and if an enum or a length is
+violated no rule is evaluated, so not all faults would be reported at once.
 """
 
 import json
@@ -22,42 +21,42 @@ from secrets_manager.durations import UNITS
 MAX_NAME = 253
 """Characters of a Secret's name, of each of its keys and of its type."""
 MAX_SHOWN = 60
-"""Characters of what a user typed that a message shows: enough to find it again."""
+"""Characters of user input in a message."""
 
 NAME_PATTERN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 KEY_PATTERN = r"[-._a-zA-Z0-9]+"
 TYPE_PATTERN = r"[a-zA-Z0-9]([-._/a-zA-Z0-9]*[a-zA-Z0-9])?"
 
 _SURE_DURATION = rf"[+-]?(0|(([0-9]{{1,5}}(\.[0-9]*)?|\.[0-9]+)({UNITS}))+)"
-"""A duration that CEL's duration() takes for sure: 64 characters hold ten times 99999h, 114 years; 292 years fit."""
+"""A duration that CEL's duration() accepts: 64 characters hold ten times 99999h, 114 years; the limit is 292 years."""
 
 
 class Rule(NamedTuple):
-    """One thing that must hold of a field."""
+    """A validation rule of a field."""
 
-    holds: str
-    """CEL, where `self` is the value of the field."""
-    words: str
-    """The message where it does not hold. `{}` stands for what is wrong."""
-    culprit: str = ""
-    """CEL for what is wrong, where the words have a place for it."""
+    expression: str
+    """CEL; `self` is the value of the field."""
+    message: str
+    """The message if it is false. `{}` stands for the offender."""
+    offender: str = ""
+    """CEL for the offender, if the message has a place for it."""
 
-    def fault(self, culprit: str = "") -> str:
-        """The words, about this culprit."""
-        return self.words.format(culprit)
+    def fault(self, offender: str = "") -> str:
+        """Return the message about an offender."""
+        return self.message.format(offender)
 
     @property
     def validation(self) -> dict[str, str]:
-        """The rule as the CRD's schema has it. The plain message stands in for one that would have a line break."""
-        plain = {"rule": self.holds, "message": self.words.replace("{} ", "")}
-        if not self.culprit:
+        """The rule in the CRD's schema. The plain message replaces one with a line break."""
+        plain = {"rule": self.expression, "message": self.message.replace("{} ", "")}
+        if not self.offender:
             return plain
-        before, after = (json.dumps(part) for part in self.words.split("{}"))
-        return plain | {"messageExpression": f"{before} + {self.culprit} + {after}"}
+        before, after = (json.dumps(part) for part in self.message.split("{}"))
+        return plain | {"messageExpression": f"{before} + {self.offender} + {after}"}
 
 
 def validations(*rules: Rule) -> dict[str, object]:
-    """What a field's schema says of its rules."""
+    """Return the part of a field's schema for its rules."""
     return {"x-kubernetes-validations": [rule.validation for rule in rules]}
 
 
@@ -66,7 +65,7 @@ def _matches(text: str, pattern: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """CEL for a text in quotes, cut."""
+    """Return CEL for a text in quotes, truncated."""
     return f"\"'\" + ({text}.size() > {MAX_SHOWN} ? {text}.substring(0, {MAX_SHOWN}) + '...' : {text}) + \"'\""
 
 
@@ -78,7 +77,7 @@ SECRET_NAME = Rule(
     f"spec.name {{}} can't be the name of a Secret: use at most {MAX_NAME} lower case letters, digits, '-' and '.'",
     _shown("self"),
 )
-SOME_KEY = Rule("self.size() > 0", "spec.keysMap names no key: add one, or delete this definition")
+NOT_EMPTY = Rule("self.size() > 0", "spec.keysMap names no key: add one, or delete this definition")
 KEY_NAMES = Rule(
     f"self.all(key, {_IS_KEY})",
     f"spec.keysMap: {{}} can't be a key of a Secret: use at most {MAX_NAME} letters, digits, '-', '_' and '.'",
@@ -94,26 +93,27 @@ SECRET_TYPE = Rule(
     "spec.type {} can't be the type of a Secret: use Opaque or kubernetes.io/tls",
     _shown("self"),
 )
-TYPE_OF_KUBERNETES = "kubernetes.io/service-account-token"
-NOT_OF_KUBERNETES = Rule(
-    f"self != '{TYPE_OF_KUBERNETES}'", f"spec.type {TYPE_OF_KUBERNETES}: such Secrets are made by Kubernetes itself"
+SERVICE_ACCOUNT = "kubernetes.io/service-account-token"
+NOT_SERVICE_ACCOUNT = Rule(
+    f"self != '{SERVICE_ACCOUNT}'", f"spec.type {SERVICE_ACCOUNT}: such Secrets are made by Kubernetes itself"
 )
 INTERVAL = Rule(
     f"self == '' || (self.size() <= {MAX_DURATION} && {_matches('self', DURATION)})",
     "spec.refreshInterval {} is no duration: write numbers with their units, like 5s, 1m30s or 300ms",
     _shown("self"),
 )
-SHORTEST = 1
-"""Seconds: more often, one object alone would keep the backend busy."""
-LONG_ENOUGH = Rule(
-    f"self.size() > {MAX_DURATION} || !{_matches('self', _SURE_DURATION)} || duration(self) >= duration('{SHORTEST}s')",
-    f"spec.refreshInterval {{}} is too little: it is {SHORTEST}s at least",
+MIN_INTERVAL_SECONDS = 1
+"""Seconds. With a shorter one, a single object would keep the backend busy."""
+MIN_INTERVAL = Rule(
+    f"self.size() > {MAX_DURATION} || !{_matches('self', _SURE_DURATION)} "
+    f"|| duration(self) >= duration('{MIN_INTERVAL_SECONDS}s')",
+    f"spec.refreshInterval {{}} is too little: it is {MIN_INTERVAL_SECONDS}s at least",
     "self",
 )
 
 
-class NeededKey(NamedTuple):
-    """A key that a Secret of some type must have; one of several will do."""
+class RequiredKey(NamedTuple):
+    """A key that a Secret of a type must have; one of several suffices."""
 
     secret_type: str
     keys: tuple[str, ...]
@@ -121,7 +121,7 @@ class NeededKey(NamedTuple):
 
     @property
     def rule(self) -> Rule:
-        """It stands at the spec as a whole."""
+        """The rule, which is on the whole spec."""
         found = " || ".join(f"'{key}' in self.keysMap" for key in self.keys)
         return Rule(
             f"!has(self.type) || self.type != '{self.secret_type}' || (has(self.keysMap) && ({found}))",
@@ -129,11 +129,11 @@ class NeededKey(NamedTuple):
         )
 
 
-NEEDED_KEYS = (
-    NeededKey("kubernetes.io/tls", ("tls.crt",)),
-    NeededKey("kubernetes.io/tls", ("tls.key",)),
-    NeededKey("kubernetes.io/ssh-auth", ("ssh-privatekey",)),
-    NeededKey("kubernetes.io/dockercfg", (".dockercfg",)),
-    NeededKey("kubernetes.io/dockerconfigjson", (".dockerconfigjson",)),
-    NeededKey("kubernetes.io/basic-auth", ("username", "password"), advice=" in spec.keysMap"),
+REQUIRED_KEYS = (
+    RequiredKey("kubernetes.io/tls", ("tls.crt",)),
+    RequiredKey("kubernetes.io/tls", ("tls.key",)),
+    RequiredKey("kubernetes.io/ssh-auth", ("ssh-privatekey",)),
+    RequiredKey("kubernetes.io/dockercfg", (".dockercfg",)),
+    RequiredKey("kubernetes.io/dockerconfigjson", (".dockerconfigjson",)),
+    RequiredKey("kubernetes.io/basic-auth", ("username", "password"), advice=" in spec.keysMap"),
 )

@@ -1,7 +1,7 @@
-"""The Secret: as it is written, and as much as is kept in memory of one that was read.
+"""The Secret: as it is written, and as it is cached.
 
-The store keeps a keyed digest in place of the data. The key is drawn once a process and leaves it nowhere,
-so a digest tells whether two Secrets are equal, and nothing else.
+The cache keeps a keyed digest in place of the data. The key is random for each process, so a digest shows whether two
+Secrets are equal, and nothing else.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ from secrets_manager.kube.objects import ObjectKey, ObjectMeta, OwnerReference, 
 from secrets_manager.kube.resources import Resource
 
 OWNER = f"{GROUP}/owner"
-"""Label on the Secret: the definition's uid. The watch selects by it, since users may set any public label."""
+"""Label on the Secret: the definition's uid. The watch selects by it, since users may set other labels."""
 
 _DIGEST_KEY = secrets.token_bytes(32)
 
 
 class Secret(Wire, frozen=True, tag_field="kind", tag="Secret"):
-    """The whole Secret, in the form that the API takes. Its repr tells no value."""
+    """A Secret as the API takes it. Its repr shows no value."""
 
     api_version: str
     metadata: ObjectMeta
@@ -47,7 +47,7 @@ class CurrentSecret(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def controller(self) -> OwnerReference | None:
-        """The owner that manages it; Kubernetes allows one at most."""
+        """The controlling owner; Kubernetes allows one at most."""
         return next((owner for owner in self.metadata.owner_references if owner.controller), None)
 
 
@@ -62,7 +62,7 @@ _decoder = msgspec.json.Decoder(_Wired)
 
 
 def digest(data: Mapping[str, bytes]) -> bytes:
-    """16 bytes that are equal for equal data within this process."""
+    """Return 16 bytes that are equal for equal data within this process."""
     state = hashlib.blake2b(key=_DIGEST_KEY, digest_size=16)
     for name in sorted(data):
         for part in (name.encode(), data[name]):
@@ -72,9 +72,10 @@ def digest(data: Mapping[str, bytes]) -> bytes:
 
 
 def decode(raw: bytes | msgspec.Raw) -> CurrentSecret:
-    """Read a Secret as the API serves it; its values are gone when this returns.
+    """Decode a Secret, without keeping its values.
 
-    Raises: msgspec.MsgspecError for anything else.
+    Raises:
+        msgspec.MsgspecError: It is not a Secret.
     """
     wired = _decoder.decode(raw)
     data = wired.data or {}

@@ -1,15 +1,15 @@
-"""Reads the sources that definitions use: for a definition that needs their values, and by polls that find changes.
+"""Read the sources of definitions: on request, and by polls that detect changes.
 
-When a source is read is decided by reading.py, when a folder is listed by listing.py, and whether the store may be
-asked at all by health.py. This is the I/O around them.
+reading.py decides when a source is read, listing.py when a folder is listed, and health.py whether requests may be
+sent. This is the I/O around them.
 
-    definition needs values ──────┐
-    due ──> pollers ──────────────┼──> read ──> answered ──> WAKE the definitions that use it, if it has changed
+    definition requests values ───┐
+    due ──> pollers ──────────────┼──> read ──> completed ──> WAKE the definitions that use it, if it has changed
     store is down ──> prober ─────┘
-    folder is due ──> listers ──> list ──> sources that show a change are due at once
+    folder is due ──> listers ──> list ──> changed sources are due at once
 
-A source that a hundred definitions name is read once, and all their keys come from one version. Values are held for a
-moment, so that all who are woken by one read share it; what stays is a marker.
+A source that a hundred definitions use is read once, and all their keys come from one version. Results are cached for
+some seconds, so that the definitions that a read wakes share it; then only the marker stays.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,16 +19,25 @@ from random import Random
 import trio
 
 from secrets_manager.backends.base import Backend, Place, Source
-from secrets_manager.controller.lister import Lister
+from secrets_manager.controller.lister import FolderLister
 from secrets_manager.controller.read_policy import ReadPolicy
-from secrets_manager.controller.reading import Answered, Covered, Due, Interrupted, Phase, Result, Started, Wanted
+from secrets_manager.controller.reading import (
+    Completed,
+    Covered,
+    Due,
+    Interrupted,
+    Phase,
+    ReadResult,
+    Requested,
+    Started,
+)
 from secrets_manager.controller.source_table import Entry, Read, SourceTable
 from secrets_manager.controller.store_reader import StoreMetrics, StoreReader
 from secrets_manager.kube.objects import ObjectKey
 
 
 class Sources:
-    """All sources in use. `wake` is called with the definitions that use a source whose content has changed."""
+    """The sources in use. `wake` is called with the definitions that use a source whose content has changed."""
 
     def __init__(
         self,
@@ -43,43 +52,43 @@ class Sources:
         self._policy = policy
         self._random = random
         self._metrics = metrics
-        self._hold = min(policy.period, policy.hold)
+        self._cache_ttl = min(policy.period, policy.cache_ttl)
         self._sources_of: dict[ObjectKey, frozenset[Source]] = {}
         self._changed_at: dict[ObjectKey, float] = {}
         self._table = SourceTable(policy, place=self._place, wake=wake)
         self._reader = StoreReader(backend, policy, in_use=self._table.__len__, random=random, metrics=metrics)
-        self._lister = Lister(self._table, self._reader, policy, random=random)
-        self._waiting: set[Source] = set()
-        self._due, self._to_poll = trio.open_memory_channel[Source](inf)  # as many as there are sources, at most
+        self._lister = FolderLister(self._table, self._reader, policy, random=random)
+        self._queued: set[Source] = set()
+        self._due, self._poll_queue = trio.open_memory_channel[Source](inf)  # bounded by the number of sources
 
     def __repr__(self) -> str:
         return f"<Sources {len(self._table)} in {len(self._lister)} folders, {self._reader}>"
 
-    def use(self, key: ObjectKey, sources: frozenset[Source], *, period: float | None = None) -> None:
-        """This definition, new or changed, is made of these sources; nothing that was read before now serves it.
+    def subscribe(self, key: ObjectKey, sources: frozenset[Source], *, period: float | None = None) -> None:
+        """Set the sources of a new or changed definition. No earlier read serves it.
 
-        `period` is its own, in seconds.
+        `period` is its own poll interval, in seconds.
         """
-        self._leave(key, self._sources_of.get(key, frozenset()) - sources)
+        self._remove_user(key, self._sources_of.get(key, frozenset()) - sources)
         self._sources_of[key] = sources
         self._changed_at[key] = trio.current_time()
         for source in sources:
-            entry = self._table.join(source, key, period or self._policy.period)
+            entry = self._table.add_user(source, key, period or self._policy.period)
             if entry.place is not None:
-                self._lister.join(source, entry, entry.place)
+                self._lister.add(source, entry, entry.place)
 
-    def release(self, key: ObjectKey) -> None:
-        """This definition is gone."""
-        self._leave(key, self._sources_of.pop(key, frozenset()))
+    def unsubscribe(self, key: ObjectKey) -> None:
+        """Remove a deleted definition."""
+        self._remove_user(key, self._sources_of.pop(key, frozenset()))
         self._changed_at.pop(key, None)
 
-    async def documents(self, key: ObjectKey, sources: frozenset[Source]) -> dict[Source, Result]:
-        """What is at each of these sources: read at most a moment ago, and after the definition last changed."""
-        fresh_from = max(self._changed_at.get(key, -inf), trio.current_time() - self._hold)
-        results: dict[Source, Result] = {}
+    async def read(self, key: ObjectKey, sources: frozenset[Source]) -> dict[Source, ReadResult]:
+        """Return the result of each source: read within the cache TTL, and after the definition last changed."""
+        fresh_from = max(self._changed_at.get(key, -inf), trio.current_time() - self._cache_ttl)
+        results: dict[Source, ReadResult] = {}
 
         async def fill(source: Source) -> None:
-            results[source] = await self._document(source, fresh_from)
+            results[source] = await self._read_one(source, fresh_from)
 
         if len(sources) == 1:
             await fill(*sources)
@@ -90,17 +99,17 @@ class Sources:
         return results
 
     async def run(self) -> None:
-        """Poll and list what is due, until cancelled."""
+        """Poll sources and list folders when they are due, until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._find_due)
+            nursery.start_soon(self._dispatch_due)
             nursery.start_soon(self._probe)
             nursery.start_soon(self._lister.run)
-            nursery.start_soon(self._drop_values)
-            for number in range(max(1, self._policy.concurrency // 2)):  # the others are for what definitions need
+            nursery.start_soon(self._expire_results)
+            for number in range(max(1, self._policy.concurrency // 2)):  # the rest is for requests of definitions
                 nursery.start_soon(self._poll, name=f"poller {number}")
 
-    async def _find_due(self) -> None:
-        """Let the pollers have what is due. At rest most sources are covered, and need no poller."""
+    async def _dispatch_due(self) -> None:
+        """Queue due sources for the pollers. At rest most sources are covered, and need none."""
         while True:
             for source in await self._table.timer.due():
                 entry = self._table.get(source)
@@ -114,10 +123,7 @@ class Sources:
                     self._enqueue(source)
 
     async def _probe(self) -> None:
-        """Ask a store that is down whether it is back.
-
-        By any source, and another one each time: one that always fails must not stand for the store.
-        """
+        """Probe a store that is down, with a random source each time: one source may always fail."""
         while True:
             await self._reader.wait_for_probe()
             idle = [
@@ -127,56 +133,56 @@ class Sources:
             ]
             if idle:
                 source, entry = self._random.choice(idle)
-                self._table.hasten(source, entry)
+                self._table.set_due_now(source, entry)
                 self._enqueue(source)
             if not self._table:
                 self._reader.reset()
             await trio.sleep(self._policy.probe.initial)
 
     def _enqueue(self, source: Source) -> None:
-        if source not in self._waiting:
-            self._waiting.add(source)
+        if source not in self._queued:
+            self._queued.add(source)
             self._due.send_nowait(source)
 
     async def _poll(self) -> None:
-        async for source in self._to_poll:
-            self._waiting.discard(source)
+        async for source in self._poll_queue:
+            self._queued.discard(source)
             entry = self._table.get(source)
             if entry is None or trio.current_time() < entry.state.due:
                 continue
-            if self._is_covered(entry):  # by a listing that came while it waited for a poller
+            if self._is_covered(entry):  # by a listing since it was queued
                 self._table.apply(source, entry, Covered())
                 continue
             before = entry.state.content
             try:
-                await self._read(source, entry, Due())
-            except Exception as error:  # noqa: BLE001 - it costs this poll and no other
+                await self._read_entry(source, entry, Due())
+            except Exception as error:  # noqa: BLE001 - it fails this poll only
                 self._reader.unexpected_error("poll", source.path, error)
             if entry.state.content == before:
-                entry.result = None  # no definition needs values that have not changed
+                entry.cached = None  # unchanged values are not needed
 
-    async def _document(self, source: Source, fresh_from: float) -> Result:
-        """The result of a read that began at `fresh_from` or later: one that is known, or under way, or a new one."""
+    async def _read_one(self, source: Source, fresh_from: float) -> ReadResult:
+        """Return the result of a read that began at `fresh_from` or later: cached, in progress, or a new one."""
         while (entry := self._table.get(source)) is not None:
             if (read := entry.read) is not None:
                 await read.ended.wait()
                 if read.result is not None and read.began_at >= fresh_from:
                     self._metrics.cache_hit()
                     return read.result
-            elif entry.result is not None and entry.state.read_at >= fresh_from:
+            elif entry.cached is not None and entry.state.read_at >= fresh_from:
                 self._metrics.cache_hit()
-                return entry.result
+                return entry.cached
             else:
-                return await self._read(source, entry, Wanted())
+                return await self._read_entry(source, entry, Requested())
         try:
-            return await self._reader.read(source)  # released while its last reconcile was under way
+            return await self._reader.read(source)  # unsubscribed during its last reconcile
         finally:
             self._forget_if_unused(source)
 
-    async def _read(self, source: Source, entry: Entry, why: Due | Wanted) -> Result:
+    async def _read_entry(self, source: Source, entry: Entry, why: Due | Requested) -> ReadResult:
         self._table.apply(source, entry, why)
         entry.read = read = Read()
-        entry.result = None
+        entry.cached = None
 
         def started() -> None:
             read.began_at = trio.current_time()
@@ -184,8 +190,8 @@ class Sources:
 
         try:
             result = await self._reader.read(source, on_start=started)
-            entry.result = read.result = result
-            self._table.apply(source, entry, Answered(result))
+            entry.cached = read.result = result
+            self._table.apply(source, entry, Completed(result))
         except BaseException:
             self._table.apply(source, entry, Interrupted())
             raise
@@ -195,14 +201,14 @@ class Sources:
             self._forget_if_unused(source)
         return result
 
-    async def _drop_values(self) -> None:
-        """Forget what was read a while ago."""
+    async def _expire_results(self) -> None:
+        """Drop results that have expired."""
         while True:
-            await trio.sleep(self._hold)
-            oldest = trio.current_time() - self._hold
+            await trio.sleep(self._cache_ttl)
+            oldest = trio.current_time() - self._cache_ttl
             for entry in self._table.entries.values():
                 if entry.state.read_at < oldest:
-                    entry.result = None
+                    entry.cached = None
 
     def _is_covered(self, entry: Entry) -> bool:
         if entry.place is None or not entry.state.confirmed or self._reader.error is not None:
@@ -212,13 +218,13 @@ class Sources:
     def _place(self, source: Source) -> Place | None:
         return self._backend.place(source) if self._policy.list_period > 0 else None
 
-    def _leave(self, key: ObjectKey, sources: Iterable[Source]) -> None:
+    def _remove_user(self, key: ObjectKey, sources: Iterable[Source]) -> None:
         for source in sources:
-            entry = self._table.leave(source, key)
+            entry = self._table.remove_user(source, key)
             if entry.users:
                 continue
             if entry.place is not None:
-                self._lister.leave(source, entry.place)
+                self._lister.remove(source, entry.place)
             self._forget_if_unused(source)
 
     def _forget_if_unused(self, source: Source) -> None:

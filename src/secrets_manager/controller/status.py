@@ -1,7 +1,7 @@
-"""The status that follows from an outcome: pure functions.
+"""Derive the status of a definition from the outcomes of its reconciles. Pure.
 
-A result is what came of the last reconcile. `next_status` compares it with what the API server has; so what has to be
-written is never remembered, only derived, and it stays the same however often a write fails.
+`next_status` combines the sync state with the status in the API server. So a pending write is derived, not stored, and
+stays pending however often it fails.
 """
 
 from typing import NamedTuple
@@ -21,95 +21,95 @@ from secrets_manager.controller.definition import (
 )
 from secrets_manager.controller.problem import Problem
 
-OURS = frozenset({READY, RECONCILING, STALLED})
-"""The conditions that this program keeps; all others are left as they are."""
-UNTIL_EDITED = frozenset({Reason.DEFINITION_INVALID, Reason.PATH_NOT_ALLOWED, Reason.SECRET_NOT_OWNED})
-"""What no new try can change: it stays until somebody edits the definition, the controller's flags or the Secret."""
+OWN_CONDITIONS = frozenset({READY, RECONCILING, STALLED})
+"""The conditions of this program; others are left alone."""
+TERMINAL_REASONS = frozenset({Reason.DEFINITION_INVALID, Reason.PATH_NOT_ALLOWED, Reason.SECRET_NOT_OWNED})
+"""Reasons that no retry can change: they stay until the definition, the flags or the Secret are edited."""
 _MAX_MESSAGE = 1024
 _WARNS = ", and Kubernetes warns: "
 
 
 class InSync(NamedTuple):
-    """The Secret is as it should be."""
+    """The Secret is in sync."""
 
     secret_name: str
     versions: dict[Source, int | str | None]
     wrote: bool
     warning: str = ""
-    """What Kubernetes warned of when the Secret was written. It holds until the next write."""
+    """The warning of Kubernetes at the last write."""
     written_at: str = ""
-    """When the Secret says that it was last written, RFC 3339: also by a write whose reply was lost."""
+    """The time of the last write that is recorded on the Secret, as RFC 3339: also of one whose response was lost."""
 
 
 Outcome = InSync | Problem
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of the reconciles of one definition. Times are RFC 3339."""
+class SyncState(msgspec.Struct, frozen=True, kw_only=True):
+    """The last outcomes of a definition. Times are RFC 3339."""
 
     uid: str
     generation: int
-    """Of the spec that was reconciled last."""
+    """The last reconciled generation."""
     outcome: Outcome
     at: str
     """The time of the outcome."""
     synced: InSync | None = None
-    """The last one of that kind: what the Secret was made from."""
+    """The last InSync: what the Secret was made from."""
     synced_at: str = ""
-    """When the Secret was last written, or found equal after a change; empty: not since the process began."""
+    """When the Secret was last written, or found equal after a change; empty if not by this process."""
 
 
-def result_of(definition: SecretDefinition, outcome: Outcome, *, before: Result | None, now: str) -> Result:
-    """The result after one more outcome. `before` is the last one, if there is one."""
-    last = before if before is not None and before.uid == definition.metadata.uid else None
+def next_state(definition: SecretDefinition, outcome: Outcome, *, before: SyncState | None, now: str) -> SyncState:
+    """Return the state after an outcome. `before` is the previous state, if any."""
+    previous = before if before is not None and before.uid == definition.metadata.uid else None
     if isinstance(outcome, InSync) and not outcome.wrote:
-        outcome = outcome._replace(warning=_last_warning(definition.status, last, outcome.secret_name))
-    result = Result(
+        outcome = outcome._replace(warning=_last_warning(definition.status, previous, outcome.secret_name))
+    state = SyncState(
         uid=definition.metadata.uid,
         generation=definition.metadata.generation,
         outcome=outcome,
         at=now,
-        synced=last.synced if last else None,
-        synced_at=last.synced_at if last else "",
+        synced=previous.synced if previous else None,
+        synced_at=previous.synced_at if previous else "",
     )
     if isinstance(outcome, Problem):
-        return result
-    result = msgspec.structs.replace(result, synced=outcome)
-    status = next_status(definition, result)
+        return state
+    state = msgspec.structs.replace(state, synced=outcome)
+    status = next_status(definition, state)
     if outcome.wrote or status != definition.status or status.last_sync_time < outcome.written_at <= now:
-        return msgspec.structs.replace(result, synced_at=now)
-    return result
+        return msgspec.structs.replace(state, synced_at=now)
+    return state
 
 
-def next_status(definition: SecretDefinition, result: Result) -> Status:
-    """What the status should say; equal to the present one at rest.
+def next_status(definition: SecretDefinition, state: SyncState) -> Status:
+    """Return the desired status; equal to the current one at rest.
 
-    A problem leaves `lastSyncTime`, `secretName` and `sources` as they are: they speak of the Secret that is there.
+    A problem does not change `lastSyncTime`, `secretName` and `sources`: they are about the existing Secret.
     """
     status = definition.status
-    synced = result.synced
+    synced = state.synced
     return Status(
-        conditions=_merged(status.conditions, _conditions(result), result.at),
-        observed_generation=result.generation,
-        last_sync_time=result.synced_at or status.last_sync_time,
+        conditions=_merged(status.conditions, _conditions(state), state.at),
+        observed_generation=state.generation,
+        last_sync_time=state.synced_at or status.last_sync_time,
         secret_name=status.secret_name if synced is None else synced.secret_name,
         sources=status.sources if synced is None else _sources(synced.versions),
     )
 
 
-def _conditions(result: Result) -> tuple[Condition, ...]:
-    """Ready, and beside it why it is not, in the conditions by which kstatus tells what will pass from what will not.
+def _conditions(state: SyncState) -> tuple[Condition, ...]:
+    """Return Ready, and if it is False, Stalled or Reconciling, as kstatus defines them.
 
-    By its rules a condition that is not there is False, and one that tells of trouble is there only when it is True.
+    To kstatus a missing condition is False, and these two should exist only while they are True.
     """
-    outcome = result.outcome
+    outcome = state.outcome
     if isinstance(outcome, InSync):
         message = _in_sync(outcome.secret_name) + (f"{_WARNS}{outcome.warning}" if outcome.warning else "")
-        return (_condition(READY, "True", Reason.SYNCED, message, result.generation),)
-    trouble = STALLED if outcome.reason in UNTIL_EDITED else RECONCILING
+        return (_condition(READY, "True", Reason.SYNCED, message, state.generation),)
+    progress = STALLED if outcome.reason in TERMINAL_REASONS else RECONCILING
     return (
-        _condition(READY, "False", outcome.reason, outcome.message, result.generation),
-        _condition(trouble, "True", outcome.reason, outcome.message, result.generation),
+        _condition(READY, "False", outcome.reason, outcome.message, state.generation),
+        _condition(progress, "True", outcome.reason, outcome.message, state.generation),
     )
 
 
@@ -117,10 +117,10 @@ def _in_sync(secret_name: str) -> str:
     return f"Secret {secret_name} is in sync"
 
 
-def _last_warning(status: Status, last: Result | None, secret_name: str) -> str:
-    """What was warned of when this Secret was last written, by this process or by an earlier one."""
-    if last is not None and last.synced is not None:
-        return last.synced.warning if last.synced.secret_name == secret_name else ""
+def _last_warning(status: Status, previous: SyncState | None, secret_name: str) -> str:
+    """Return the warning of the last write of this Secret, by this process or an earlier one."""
+    if previous is not None and previous.synced is not None:
+        return previous.synced.warning if previous.synced.secret_name == secret_name else ""
     said, _, warning = status.ready.message.partition(_WARNS) if status.ready else ("", "", "")
     return warning if said == _in_sync(secret_name) else ""
 
@@ -132,11 +132,11 @@ def _condition(type_: str, status: str, reason: Reason, message: str, generation
 
 
 def _merged(before: tuple[Condition, ...], ours: tuple[Condition, ...], now: str) -> tuple[Condition, ...]:
-    """Ours among those of others, each in its place. Its time moves only with its status."""
+    """Merge our conditions into the existing ones. A transition time changes only with the status."""
     present = {condition.type: condition for condition in before}
-    news = {condition.type: _dated(condition, present.get(condition.type), now) for condition in ours}
-    gone = OURS - news.keys()
-    return tuple(condition for type_, condition in (present | news).items() if type_ not in gone)
+    updated = {condition.type: _dated(condition, present.get(condition.type), now) for condition in ours}
+    gone = OWN_CONDITIONS - updated.keys()
+    return tuple(condition for type_, condition in (present | updated).items() if type_ not in gone)
 
 
 def _dated(condition: Condition, before: Condition | None, now: str) -> Condition:

@@ -1,7 +1,7 @@
-"""Makes the status of a definition say what came of its last reconcile.
+"""Write the status of definitions.
 
-Whether a write is pending follows from comparing that result with the definition in the store. So a write that fails,
-or whose reply is lost, or that a later one overtakes, is pending again; and so is one that somebody else has undone.
+A write is pending if the derived status differs from that in the store. So a write that fails, loses its response or is
+reverted by others is pending again.
 """
 
 import logging
@@ -11,7 +11,7 @@ from contextlib import suppress
 import msgspec
 
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, SecretDefinition, Status
-from secrets_manager.controller.status import Outcome, Result, next_status, result_of
+from secrets_manager.controller.status import Outcome, SyncState, next_state, next_status
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.errors import NotFound
 from secrets_manager.kube.objects import ObjectKey
@@ -21,36 +21,37 @@ log = logging.getLogger(__name__)
 
 
 class StatusWriter:
-    """The only place that writes statuses. `now` gives the time as RFC 3339."""
+    """The only writer of statuses. `now` returns the time as RFC 3339."""
 
     def __init__(self, client: KubeClient, definitions: Store[SecretDefinition], *, now: Callable[[], str]) -> None:
         self._client = client
         self._definitions = definitions
         self._now = now
-        self._results: dict[ObjectKey, Result] = {}
+        self._states: dict[ObjectKey, SyncState] = {}
         self._without_subresource: dict[ObjectKey, Status] = {}
-        """What would have been written, where the installed CRD has no status."""
+        """Statuses that can't be written: the installed CRD has no status subresource."""
         self._warned_of_old_crd = False
 
     def record(self, definition: SecretDefinition, outcome: Outcome) -> None:
-        """Note the outcome of a reconcile."""
-        before = self._results.get(definition.key)
-        self._results[definition.key] = result_of(definition, outcome, before=before, now=self._now())
+        """Record the outcome of a reconcile."""
+        before = self._states.get(definition.key)
+        self._states[definition.key] = next_state(definition, outcome, before=before, now=self._now())
 
     def is_pending(self, key: ObjectKey) -> bool:
-        """Whether the status has to be written."""
+        """Whether the status must be written."""
         return self._pending(key) is not None
 
     async def write(self, key: ObjectKey) -> None:
-        """Write the status if it differs.
+        """Write the status if it is pending.
 
-        Raises: KubeError where it could not be written; Conflict among them, where the store is behind.
+        Raises:
+            KubeError: The write failed; Conflict if the store is behind.
         """
         pending = self._pending(key)
         if pending is None:
             return
         definition, status = pending
-        # Others may write conditions of their own: theirs are kept by writing only over what was read.
+        # The resourceVersion keeps conditions of others that the store does not have yet.
         body = {"status": status, "metadata": {"resourceVersion": definition.metadata.resource_version}}
         try:
             written = await self._client.patch(SECRET_DEFINITIONS, key, body, subresource="status")
@@ -58,28 +59,28 @@ class StatusWriter:
             self._without_subresource[key] = status
             await self._warn_of_old_crd(key)
             return
-        if written.spec == definition.spec:  # it is most of a definition, and others hold it too: keep it once
+        if written.spec == definition.spec:  # it takes most of the memory: share it
             written = msgspec.structs.replace(written, spec=definition.spec)
         self._definitions.apply(written)
 
     def forget(self, key: ObjectKey) -> None:
-        """The definition is gone."""
-        self._results.pop(key, None)
+        """Forget a deleted definition."""
+        self._states.pop(key, None)
         self._without_subresource.pop(key, None)
 
     def _pending(self, key: ObjectKey) -> tuple[SecretDefinition, Status] | None:
-        definition, result = self._definitions.get(key), self._results.get(key)
-        if definition is None or result is None or definition.metadata.uid != result.uid:
+        definition, state = self._definitions.get(key), self._states.get(key)
+        if definition is None or state is None or definition.metadata.uid != state.uid:
             return None
-        status = next_status(definition, result)
+        status = next_status(definition, state)
         if status in (definition.status, self._without_subresource.get(key)):
             return None
         return definition, status
 
     async def _warn_of_old_crd(self, key: ObjectKey) -> None:
-        """The definition has gone, or its CRD is that of the original, which has no status to write."""
+        """Warn if the definition exists: then its CRD is that of the Go original, without a status subresource."""
         with suppress(NotFound):
             await self._client.get(SECRET_DEFINITIONS, key)
             if not self._warned_of_old_crd:
                 self._warned_of_old_crd = True
-                log.warning("the installed CRD has no status: apply the output of `secrets-manager crd`")
+                log.warning("the installed CRD has no status subresource: apply the output of `secrets-manager crd`")

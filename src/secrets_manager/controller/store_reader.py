@@ -1,6 +1,6 @@
-"""Reads and lists the secret store within bounds: so many requests at a time, and none but probes while it is down.
+"""Read and list the secret store with a concurrency limit and a circuit breaker.
 
-Whatever a backend raises against its promise costs the one request that raised it.
+An unexpected exception of a backend fails its own request only.
 """
 
 import logging
@@ -20,36 +20,36 @@ from secrets_manager.backends.base import (
     Unavailable,
 )
 from secrets_manager.controller import health
-from secrets_manager.controller.concurrency import Concurrency, adapted
+from secrets_manager.controller.concurrency import ConcurrencyLimit, next_limit
 from secrets_manager.controller.health import Health, Up
 from secrets_manager.controller.read_policy import ReadPolicy
-from secrets_manager.controller.reading import Result
+from secrets_manager.controller.reading import ReadResult
 
 log = logging.getLogger(__name__)
 
 
 class StoreMetrics(Protocol):
-    """What is counted of the secret store, whichever it is."""
+    """The metrics of the secret store."""
 
     def cache_hit(self) -> None:
-        """A definition got what another one had read a moment before."""
+        """A cached result was used."""
 
     def state(self, *, up: bool, concurrency: int) -> None:
-        """Whether the store answers, and how many requests to it may be under way."""
+        """Set whether the store is up, and the concurrency limit."""
 
     def unexpected_error(self, task: str) -> None:
-        """A task met an exception that nothing promises."""
+        """A task raised an unexpected exception."""
 
 
 class Listing(NamedTuple):
-    """The markers of all that a folder holds, by name, and when they were asked for."""
+    """The markers in a folder, by name, and when the request began."""
 
     markers: Mapping[str, str]
     began_at: float
 
 
 class StoreReader:
-    """One store. `in_use` tells how many sources there are that can be read."""
+    """Reads a store. `in_use` returns the number of sources in use."""
 
     def __init__(
         self,
@@ -66,46 +66,46 @@ class StoreReader:
         self._random = random
         self._metrics = metrics
         self._health: Health = Up()
-        self._concurrency = Concurrency(policy.concurrency)
+        self._concurrency = ConcurrencyLimit(policy.concurrency)
         self._limiter = trio.CapacityLimiter(policy.concurrency)
         self._changed = trio.Event()
 
     def __repr__(self) -> str:
-        return f"<StoreReader {self._health}, {self._limiter.borrowed_tokens} of {self._concurrency.bound}>"
+        return f"<StoreReader {self._health}, {self._limiter.borrowed_tokens} of {self._concurrency.limit}>"
 
     @property
     def error(self) -> Unavailable | None:
-        """Why no read is made now; None while the store is up."""
-        return health.error_of(self._health)
+        """Why the store is down; None while it is up."""
+        return health.current_error(self._health)
 
     def unexpected_error(self, task: str, path: str, error: Exception) -> None:
-        """Count and log what no part promises to raise."""
+        """Count and log an unexpected exception."""
         self._metrics.unexpected_error(task)
-        log.error("failed unexpectedly, tried again", extra={"fields": {"task": task, "path": path}}, exc_info=error)
+        log.error("unexpected error, retrying", extra={"fields": {"task": task, "path": path}}, exc_info=error)
 
     async def wait_for_probe(self) -> None:
-        """Wait until the next read would ask whether the store is back."""
+        """Wait until a probe is due."""
         while (probe_at := health.probe_at(self._health)) > trio.current_time():
             with trio.CancelScope(deadline=probe_at):
                 await self._changed.wait()
 
     def reset(self) -> None:
-        """No source is in use: nothing tells how the store is."""
-        self._become(Up())
+        """Reset the health: without sources in use nothing would probe the store."""
+        self._set_health(Up())
 
-    async def read(self, source: Source, *, on_start: Callable[[], None] = lambda: None) -> Result:
-        """Read one source, or return at once why not. Call `on_start` when its turn has come and the store is asked."""
-        if (refusal := self._refusal()) is not None:  # what is known already waits for no turn
+    async def read(self, source: Source, *, on_start: Callable[[], None] = lambda: None) -> ReadResult:
+        """Read a source; while the store is down return the error at once. `on_start` is called before a request."""
+        if (rejection := self._rejection()) is not None:  # without waiting for the limiter
             await trio.lowlevel.checkpoint()
-            return refusal
+            return rejection
         async with self._limiter:
-            if (refusal := self._refusal()) is not None:
-                return refusal
+            if (rejection := self._rejection()) is not None:
+                return rejection
             on_start()
-            return await self._ask(source)
+            return await self._guarded_read(source)
 
     async def list(self, folder: Folder) -> Listing:
-        """List one folder. Raises: NotListable, Unavailable."""
+        """List a folder. Raises: NotListable, Unavailable."""
         async with self._limiter:
             if (error := self.error) is not None:
                 raise error.again()
@@ -116,43 +116,43 @@ class StoreReader:
                 raise
             except BackendError as error:
                 raise NotListable(str(error)) from None
-            except Exception as error:  # noqa: BLE001 - one odd answer must not stop the others
+            except Exception as error:  # noqa: BLE001 - it fails this request only
                 self.unexpected_error("list", folder.path, error)
                 raise NotListable(f"it failed unexpectedly ({type(error).__name__})") from None
-            self._note(health.answered(self._health), answered=True)
+            self._record_result(health.answered(self._health), answered=True)
             return Listing(markers, began_at)
 
-    async def _ask(self, source: Source) -> Result:
+    async def _guarded_read(self, source: Source) -> ReadResult:
         before = self._health
         self._health = own = health.probing(before, now=trio.current_time())
         try:
-            result = await self._try_to_read(source)
+            result = await self._read(source)
         except BaseException:
             if own is not before and self._health is own:
-                self._become(health.probe_ended(own, now=trio.current_time()))
+                self._set_health(health.probe_ended(own, now=trio.current_time()))
             raise
-        is_probe = own is not before and self._health is own  # no answer has ended that outage meanwhile
+        is_probe = own is not before and self._health is own  # no other read has ended the outage
         if isinstance(result, Unavailable):
-            self._note(self._after_failure(source, result, is_probe=is_probe), answered=False)
+            self._record_result(self._health_after_failure(source, result, is_probe=is_probe), answered=False)
         else:
-            self._note(health.answered(self._health), answered=True)
+            self._record_result(health.answered(self._health), answered=True)
         return result
 
-    async def _try_to_read(self, source: Source) -> Result:
+    async def _read(self, source: Source) -> ReadResult:
         try:
             return await self._backend.read(source)
         except BackendError as error:
-            return error.with_traceback(None)  # it is kept for a while, and all that the traceback holds would be too
-        except Exception as error:  # noqa: BLE001 - one odd answer must not stop the others
+            return error.with_traceback(None)  # the error is cached, and the traceback would keep its frames
+        except Exception as error:  # noqa: BLE001 - it fails this request only
             self.unexpected_error("read", source.path, error)
             return SourceMalformed(
                 f"{source} can't be read: it failed unexpectedly ({type(error).__name__}), see the log"
             )
 
-    def _refusal(self) -> Unavailable | None:
-        return health.refusal(self._health, now=trio.current_time())
+    def _rejection(self) -> Unavailable | None:
+        return health.rejection(self._health, now=trio.current_time())
 
-    def _after_failure(self, source: Source, error: Unavailable, *, is_probe: bool) -> Health:
+    def _health_after_failure(self, source: Source, error: Unavailable, *, is_probe: bool) -> Health:
         return health.failed(
             self._health,
             source,
@@ -164,22 +164,22 @@ class StoreReader:
             random=self._random,
         )
 
-    def _note(self, after: Health, *, answered: bool) -> None:
-        """A request has ended: it was answered, or it failed."""
-        concurrency = adapted(self._concurrency, answered=answered, now=trio.current_time(), policy=self._policy)
+    def _record_result(self, after: Health, *, answered: bool) -> None:
+        """Update the limit and the health after a request."""
+        concurrency = next_limit(self._concurrency, answered=answered, now=trio.current_time(), policy=self._policy)
         if concurrency is not self._concurrency:
             self._concurrency = concurrency
-            self._limiter.total_tokens = concurrency.bound
-        self._become(after)
+            self._limiter.total_tokens = concurrency.limit
+        self._set_health(after)
 
-    def _become(self, after: Health) -> None:
+    def _set_health(self, after: Health) -> None:
         before, self._health = self._health, after
         if after is not before:
             self._changed.set()
             self._changed = trio.Event()
         error = self.error
         if isinstance(before, Up) and error is not None:
-            log.warning("the backend is unavailable", extra={"fields": {"error": str(error)}})
+            log.warning("backend unavailable", extra={"fields": {"error": str(error)}})
         if not isinstance(before, Up) and error is None:
-            log.info("the backend answers again")
-        self._metrics.state(up=error is None, concurrency=self._concurrency.bound)
+            log.info("backend recovered")
+        self._metrics.state(up=error is None, concurrency=self._concurrency.limit)

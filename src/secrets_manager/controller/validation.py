@@ -1,4 +1,4 @@
-"""What Kubernetes would refuse, found before anything is sent.
+"""Validate definitions and data before anything is sent.
 
 Names and limits: k8s.io/apimachinery validation (IsDNS1123Subdomain, IsConfigMapKey) and core/v1 ValidateSecret.
 """
@@ -15,7 +15,7 @@ from secrets_manager.errors import Unfit
 
 MAX_SECRET_BYTES = 1024 * 1024
 MAX_LISTED = 10
-"""A fault lists at most this many keys."""
+"""Keys in a message."""
 _NAME = re.compile(rules.NAME_PATTERN)
 _KEY = re.compile(rules.KEY_PATTERN)
 _TYPE = re.compile(rules.TYPE_PATTERN)
@@ -26,16 +26,16 @@ _JSON_KEYS = {
 }
 
 
-def checked(spec: Spec | InvalidSpec) -> Spec | Problem:
-    """The spec, or all that is wrong with it, as far as that shows without reading any source."""
+def validate_spec(spec: Spec | InvalidSpec) -> Spec | Problem:
+    """Return the spec, or a problem with all its faults that can be found without reading sources."""
     if isinstance(spec, InvalidSpec):
         return Problem(Reason.DEFINITION_INVALID, spec.message)
     faults = "; ".join(_faults(spec))
     return Problem(Reason.DEFINITION_INVALID, faults) if faults else spec
 
 
-def check_data(secret_type: str, data: Mapping[str, bytes]) -> Problem | None:
-    """What can be told only of the values: the text names sizes and keys, never a value."""
+def validate_data(secret_type: str, data: Mapping[str, bytes]) -> Problem | None:
+    """Validate the values. The message contains sizes and keys, never a value."""
     size = sum(map(len, data.values()))
     if size > MAX_SECRET_BYTES:
         return Problem(
@@ -49,16 +49,16 @@ def check_data(secret_type: str, data: Mapping[str, bytes]) -> Problem | None:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether there can be a Secret of this name."""
+    """Whether this is a valid name of a Secret."""
     return len(name) <= rules.MAX_NAME and _NAME.fullmatch(name) is not None
 
 
 def _faults(spec: Spec) -> Iterator[str]:
-    """All that is wrong, in the order of the fields."""
+    """Yield all faults, in the order of the fields."""
     if not is_secret_name(spec.name):
         yield rules.SECRET_NAME.fault(_shown(spec.name))
     if not spec.keys_map:
-        yield rules.SOME_KEY.fault()
+        yield rules.NOT_EMPTY.fault()
     bad_keys = [key for key in sorted(spec.keys_map) if not _is_key(key)]
     if bad_keys:
         yield rules.KEY_NAMES.fault(_listed(bad_keys))
@@ -82,11 +82,11 @@ def _faults_of_source(source: DataSource) -> Iterator[str]:
 
 
 def _faults_of_type(spec: Spec) -> Iterator[str]:
-    if spec.secret_type == rules.TYPE_OF_KUBERNETES:
-        yield rules.NOT_OF_KUBERNETES.fault()
+    if spec.secret_type == rules.SERVICE_ACCOUNT:
+        yield rules.NOT_SERVICE_ACCOUNT.fault()
     if len(spec.secret_type) > rules.MAX_NAME or not _TYPE.fullmatch(spec.secret_type):
         yield rules.SECRET_TYPE.fault(_shown(spec.secret_type))
-    for needed in rules.NEEDED_KEYS:
+    for needed in rules.REQUIRED_KEYS:
         if spec.secret_type == needed.secret_type and spec.keys_map.keys().isdisjoint(needed.keys):
             yield needed.rule.fault()
 
@@ -97,8 +97,8 @@ def _faults_of_interval(spec: Spec) -> Iterator[str]:
     except Unfit as why:
         yield f"spec.refreshInterval {_shown(spec.refresh_interval)} {why}"
         return
-    if period is not None and period < rules.SHORTEST:
-        yield rules.LONG_ENOUGH.fault(spec.refresh_interval)
+    if period is not None and period < rules.MIN_INTERVAL_SECONDS:
+        yield rules.MIN_INTERVAL.fault(spec.refresh_interval)
 
 
 def _is_json_object(text: bytes) -> bool:
@@ -110,11 +110,11 @@ def _is_json_object(text: bytes) -> bool:
 
 
 def _shown(text: str) -> str:
-    """What a user typed, quoted, escaped and cut: it may be anything."""
+    """Return user input quoted, escaped and truncated."""
     return ascii(text if len(text) <= rules.MAX_SHOWN else f"{text[: rules.MAX_SHOWN]}...")
 
 
 def _listed(names: list[str]) -> str:
-    """The first of them, and how many more there are."""
+    """Return the first names, and how many more there are."""
     first = ", ".join(_shown(name) for name in names[:MAX_LISTED])
     return first if len(names) <= MAX_LISTED else f"{first} and {len(names) - MAX_LISTED} more"

@@ -1,4 +1,4 @@
-"""The watches of definitions and of owned Secrets: a reflector for each kind in each namespace that is watched."""
+"""Watch definitions and owned Secrets: a reflector for each kind in each namespace."""
 
 from collections.abc import Callable
 from random import Random
@@ -7,7 +7,7 @@ import trio
 
 from secrets_manager.controller import readiness
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, SecretDefinition
-from secrets_manager.controller.ownership import OF_DEFINITION, definition_of
+from secrets_manager.controller.ownership import BY_DEFINITION, definition_of
 from secrets_manager.controller.secret import OWNER, SECRETS, CurrentSecret
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.reflector import Reflector
@@ -17,14 +17,14 @@ from secrets_manager.metrics import ControllerMetrics
 
 DefinitionHandler = Callable[[SecretDefinition | None, SecretDefinition | None], None]
 SecretHandler = Callable[[CurrentSecret | None, CurrentSecret | None], None]
-"""Called with an object before and after a change; None where there was or is none."""
+"""Called with an object before and after a change; None where it does not exist."""
 
 BY_UID = "uid"
-"""Index of definitions."""
+"""Index of definitions by uid."""
 
 
 class Watches:
-    """The stores, kept equal to the cluster while `run` is running. No namespaces mean all of them, by one watch."""
+    """The stores, and the reflectors that fill them. No namespaces mean all of them, in one watch."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Watches:
         secret_changed: SecretHandler,
     ) -> None:
         self.definitions = Store[SecretDefinition](indices={BY_UID: lambda definition: (definition.metadata.uid,)})
-        self.secrets = Store[CurrentSecret](indices={OF_DEFINITION: definition_of})
+        self.secrets = Store[CurrentSecret](indices={BY_DEFINITION: definition_of})
         self._reflectors: list[tuple[Reflector[CurrentSecret], Reflector[SecretDefinition]]] = []
         for namespace in namespaces or ("",):
             secrets = Watcher(client, SECRETS, random=random, namespace=namespace, label_selector=OWNER)
@@ -51,30 +51,30 @@ class Watches:
                 metrics.watch(reflector.kind, reflector.namespace, up=reflector.is_up)
 
     async def run(self) -> None:
-        """Follow the cluster until cancelled. Nothing is written, so a standby does it too."""
+        """List and watch until cancelled. A standby does it too, since nothing is written."""
         async with trio.open_nursery() as nursery:
             for secrets, definitions in self._reflectors:
-                nursery.start_soon(_follow, secrets, definitions)
+                nursery.start_soon(_sync, secrets, definitions)
 
     @property
     def unsynced(self) -> list[str]:
-        """Why the stores are not ready yet, a line each; see readiness.py."""
+        """Why the stores are not synced yet, one line each; see readiness.py."""
         return readiness.unsynced(self._reflectors)
 
     @property
     def unwatched(self) -> list[str]:
-        """What can't be watched just now, a line each."""
+        """What can't be watched, one line each."""
         return readiness.unwatched(self._reflectors)
 
 
-async def _follow(secrets: Reflector[CurrentSecret], definitions: Reflector[SecretDefinition]) -> None:
-    """Secrets come first, so that the first look at a definition finds its Secret in the store."""
+async def _sync(secrets: Reflector[CurrentSecret], definitions: Reflector[SecretDefinition]) -> None:
+    """List Secrets first, so that the first reconcile of a definition finds its Secret in the store."""
     async with trio.open_nursery() as nursery:
         await nursery.start(secrets.run)
         await nursery.start(definitions.run)
 
 
-def owner_of(secret: CurrentSecret) -> tuple[str, ...]:
-    """The uid of the definition that a Secret is of, if it bears one."""
+def owner_uid(secret: CurrentSecret) -> tuple[str, ...]:
+    """Return the uid of the Secret's definition, if it has the label."""
     uid = secret.metadata.labels.get(OWNER)
     return () if uid is None else (uid,)

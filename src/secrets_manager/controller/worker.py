@@ -1,7 +1,7 @@
-"""Works on names: a name is taken from the queue, reconciled, and its status is written.
+"""Workers: get a key from the queue, reconcile it, and write its status.
 
-A name is held by one worker at a time, so its Secret and its status are never written at once. A status waits for the
-Secrets of others, but once only. Workers are cancelled, not drained: a reconcile may stop at any point, and the next
+A key is processed by one worker at a time, so its Secret and its status are never written concurrently. A status waits
+once for other keys' Secrets. Workers are cancelled, not drained: a reconcile may stop at any point, and the next
 process finishes it.
 """
 
@@ -20,12 +20,12 @@ from secrets_manager.metrics import ControllerMetrics
 
 log = logging.getLogger(__name__)
 
-STATUS = Priority.BACKGROUND
-"""At this priority only the status is to be written. Pods wait for Secrets, and for statuses at most people do."""
+STATUS_PRIORITY = Priority.BACKGROUND
+"""At this priority only the status is written: pods wait for Secrets, but not for statuses."""
 
 
 class Worker:
-    """One of several, which share all of this."""
+    """The worker loop; several tasks run it."""
 
     def __init__(
         self,
@@ -40,25 +40,25 @@ class Worker:
         self._metrics = metrics
 
     async def run(self) -> NoReturn:
-        """Take names and work on them until cancelled."""
+        """Process keys until cancelled."""
         while True:
             async with self._queue.get() as (key, priority):
-                has_waited = priority is STATUS or self._statuses.is_pending(key)
-                if priority is not STATUS:
+                has_waited = priority is STATUS_PRIORITY or self._statuses.is_pending(key)
+                if priority is not STATUS_PRIORITY:
                     await self._guard("reconcile", key, Priority.ROUTINE, self._reconcile)
                 if has_waited or not self._queue.has_waiting(Priority.ROUTINE):
-                    await self._guard("status write", key, STATUS, self._write_status)
+                    await self._guard("status write", key, STATUS_PRIORITY, self._write_status)
                 elif self._statuses.is_pending(key):
-                    self._queue.add(key, STATUS)
+                    self._queue.add(key, STATUS_PRIORITY)
 
     async def _guard(
         self, task: str, key: ObjectKey, priority: Priority, work: Callable[[ObjectKey], Awaitable[None]]
     ) -> None:
-        """The one place where any exception ends one item and nothing else: it is tried again, later each time."""
+        """Run a task for a key. Any exception is logged, and the key is added again with backoff."""
         try:
             await work(key)
-        except Exception as error:  # noqa: BLE001 - one broken item must not stop the others
-            self._failed(task, key, error)
+        except Exception as error:  # noqa: BLE001 - it fails this key only
+            self._log_failure(task, key, error)
             self._queue.add_rate_limited(key, priority, at_least=retry_after(error))
 
     async def _reconcile(self, key: ObjectKey) -> None:
@@ -82,15 +82,15 @@ class Worker:
 
     async def _write_status(self, key: ObjectKey) -> None:
         await self._statuses.write(key)
-        self._queue.forget(key, STATUS)
+        self._queue.forget(key, STATUS_PRIORITY)
 
-    def _failed(self, task: str, key: ObjectKey, error: Exception) -> None:
+    def _log_failure(self, task: str, key: ObjectKey, error: Exception) -> None:
         fields = {"task": task, "namespace": key.namespace, "name": key.name, "error": str(error)}
         match error:
             case Conflict():
-                log.debug("changed meanwhile, tried again", extra={"fields": fields})
+                log.debug("conflict, retrying", extra={"fields": fields})
             case KubeError():
-                log.warning("failed, tried again", extra={"fields": fields})
+                log.warning("failed, retrying", extra={"fields": fields})
             case _:
                 self._metrics.unexpected_error()
-                log.error("failed unexpectedly, tried again", extra={"fields": fields}, exc_info=error)
+                log.error("unexpected error, retrying", extra={"fields": fields}, exc_info=error)

@@ -55,15 +55,15 @@ async def find_cluster(
         CredentialsError: There are no usable credentials.
     """
     loader = choose_loader(config, environ=environ, service_account=service_account)
-    config = await _load(loader, refresh=True)
-    tls = Tls(config.context, server_name=config.server_name)
+    found = await _load(loader, refresh=True)
+    tls = Tls(found.context, server_name=found.server_name)
     return Cluster(
-        url=config.url,
-        namespace=environ.get("POD_NAMESPACE") or config.namespace,
+        url=found.url,
+        namespace=environ.get("POD_NAMESPACE") or found.namespace,
         tls=tls,
-        auth=KubeAuthorization(loader, config=config, tls=tls),
-        proxy=config.proxy or proxy_for(config.url, environ=environ),
-        impersonation=config.impersonation,
+        auth=KubeAuthorization(loader, config=found, tls=tls),
+        proxy=found.proxy or proxy_for(found.url, environ=environ),
+        impersonation=found.impersonation,
     )
 
 

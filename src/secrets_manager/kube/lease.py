@@ -310,4 +310,4 @@ def _request_timeout(seconds: float) -> Iterator[None]:
     with trio.move_on_after(seconds) as scope:
         yield
     if scope.cancelled_caught:
-        raise Unreachable(f"no answer within {seconds:g} s")
+        raise Unreachable(f"no response within {seconds:g} s")

@@ -85,5 +85,5 @@ async def _judged(config: Config, found: Sequence[Found]) -> list[Outcome]:
 
 def _sources(found: Iterable[Found], policy: PathPolicy) -> frozenset[Source]:
     """Of those definitions that can be right at all."""
-    specs = [policy.admitted(each.definition) for each in found if isinstance(each.definition, SecretDefinition)]
+    specs = [policy.admit(each.definition) for each in found if isinstance(each.definition, SecretDefinition)]
     return frozenset(source for spec in specs if isinstance(spec, Spec) for source in spec.sources)

@@ -12,7 +12,7 @@ import yaml
 
 from secrets_manager.controller.definition import Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired, Documents, Resolved, desired, resolve
-from secrets_manager.controller.metadata import wanted
+from secrets_manager.controller.metadata import desired_metadata
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import OWNER, Secret
@@ -42,7 +42,7 @@ def outcome(found: Found, documents: Documents, policy: PathPolicy) -> Outcome:
     if isinstance(found.definition, str):
         return Outcome(found.place, {}, Problem(Reason.DEFINITION_INVALID, found.definition))
     subject = f"{str(found.definition.key).removeprefix('/')} ({found.place})"
-    spec = policy.admitted(found.definition)
+    spec = policy.admit(found.definition)
     if isinstance(spec, Problem):
         return Outcome(subject, {}, spec)
     keys = resolve(spec, documents)
@@ -82,7 +82,7 @@ def _problems(each: Outcome, whole: Problem) -> list[str]:
 
 
 def _secret(definition: SecretDefinition, wish: Desired) -> Secret:
-    labels, annotations = wanted(definition)
+    labels, annotations = desired_metadata(definition)
     return Secret(
         api_version="v1",
         metadata=ObjectMeta(

@@ -3,37 +3,41 @@ import base64
 import msgspec
 import pytest
 
-from secrets_manager.controller.contender import Contested, contended, decode
-from secrets_manager.controller.decision import whole
+from secrets_manager.controller.competing_manager import ManagedSecret, contention_problem, decode
+from secrets_manager.controller.decision import new_secret
 from secrets_manager.controller.definition import Reason
 from secrets_manager.demo.api.documents import Object, parse
 from secrets_manager.demo.api.patches import merged
-from tests.gen import NOW, secret_definition, wish
+from tests.gen import NOW, desired_secret, secret_definition
 
 CANARY = "canary-7d1f"
 DB = secret_definition("db")
-DESIRED = wish({"pw": CANARY, "user": "shop"})
+DESIRED = desired_secret({"pw": CANARY, "user": "shop"})
 LET = "let only one of the two manage it"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 
 
-def seen(change: Object, *, manager: str = "", fields: Object | None = None) -> Contested:
-    """Our Secret, as somebody has changed it."""
-    ours = parse(msgspec.json.encode(whole(DB, DESIRED, now=NOW)))
+def seen(change: Object, *, manager: str = "", fields: Object | None = None) -> ManagedSecret:
+    """Our Secret, as others have changed it."""
+    ours = parse(msgspec.json.encode(new_secret(DB, DESIRED, now=NOW)))
     entry: Object = {"manager": manager, "time": NOW, "fieldsV1": fields or {}}
     theirs = merged(merged(ours, change), {"metadata": {"managedFields": [entry]}})
     return decode(msgspec.json.encode(theirs))
 
 
 @pytest.mark.parametrize(
-    ("change", "fields", "told"),
+    ("change", "fields", "expected"),
     [
         (
             {"data": {"pw": base64.b64encode(b"canary-other").decode()}},
             {"f:data": {"f:pw": {}}},
             "manager kubectl-edit changes data.pw after each write: let only one of the two manage it",
         ),
-        ({"data": {"pw": None}}, {}, "somebody changes data.pw after each write: let only one of the two manage it"),
+        (
+            {"data": {"pw": None}},
+            {},
+            "another manager changes data.pw after each write: let only one of the two manage it",
+        ),
         (
             {"data": {"more": "eA==", "user": None}, "metadata": {"labels": {MANAGED_BY: "Helm"}}},
             {"f:metadata": {"f:labels": {f"f:{MANAGED_BY}": {}}}},
@@ -47,26 +51,28 @@ def seen(change: Object, *, manager: str = "", fields: Object | None = None) -> 
         (
             {"metadata": {"ownerReferences": None}},
             {},
-            "somebody changes metadata.ownerReferences after each write: let only one of the two manage it",
+            "another manager changes metadata.ownerReferences after each write: let only one of the two manage it",
         ),
         (
             {"type": "example.com/own"},
             {"f:type": {}},
             "manager kubectl-edit changes type after each write: let only one of the two manage it",
         ),
-        ({}, {}, "somebody changes it after each write: let only one of the two manage it"),
+        ({}, {}, "another manager changes it after each write: let only one of the two manage it"),
     ],
     ids=["value", "key is gone", "several", "label", "owner", "type", "nothing any more"],
 )
-def test_the_field_and_the_manager_are_named(change: Object, fields: Object, told: str) -> None:
-    problem = contended(DB, DESIRED, seen(change, manager="kubectl-edit", fields=fields), by_admission=False)
+def test_the_field_and_the_manager_are_named(change: Object, fields: Object, expected: str) -> None:
+    problem = contention_problem(DB, DESIRED, seen(change, manager="kubectl-edit", fields=fields), by_admission=False)
 
     assert problem.reason is Reason.SECRET_CONTENDED
-    assert problem.message == f"Secret db: {told}. Meanwhile it is written once a minute"
+    assert problem.message == f"Secret db: {expected}. Meanwhile it is written once a minute"
 
 
 def test_what_the_reply_to_our_own_write_shows_is_the_work_of_admission() -> None:
-    problem = contended(DB, DESIRED, seen({"data": {"more": "eA=="}}, manager="kubectl-edit"), by_admission=True)
+    problem = contention_problem(
+        DB, DESIRED, seen({"data": {"more": "eA=="}}, manager="kubectl-edit"), by_admission=True
+    )
 
     assert problem.message == (
         "Secret db: an admission webhook or policy changes data.more in each write: exempt Secrets with the label "
@@ -75,11 +81,11 @@ def test_what_the_reply_to_our_own_write_shows_is_the_work_of_admission() -> Non
 
 
 def test_a_secret_that_is_not_there_was_deleted() -> None:
-    assert contended(DB, DESIRED, None, by_admission=False).message == (
-        "Secret db: somebody deletes it after each write: find out who, or delete this definition. "
+    assert contention_problem(DB, DESIRED, None, by_admission=False).message == (
+        "Secret db: it is deleted after each write: find out by whom, or delete this definition. "
         "Meanwhile it is written once a minute"
     )
 
 
-def test_no_value_is_kept_of_a_secret_that_is_looked_at_closely() -> None:
+def test_no_value_is_kept_of_a_secret_that_is_read_with_its_managers() -> None:
     assert CANARY not in repr(seen({}))

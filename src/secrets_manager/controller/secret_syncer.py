@@ -1,0 +1,159 @@
+"""Sync Secrets with the desired state, at a rate that competing managers can't raise.
+
+The last sync of each definition is kept, to distinguish foreign changes from changes of the desired Secret.
+contention.py decides when to write, and secret_writer.py writes.
+"""
+
+from typing import NamedTuple
+
+import trio
+
+from secrets_manager.controller.competing_manager import contention_problem
+from secrets_manager.controller.contention import Fields, Stable, State, Trigger, step
+from secrets_manager.controller.decision import differing_fields
+from secrets_manager.controller.definition import SecretDefinition
+from secrets_manager.controller.desired import Desired
+from secrets_manager.controller.metadata import LAST_UPDATE
+from secrets_manager.controller.ownership import Claim
+from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.secret import CurrentSecret
+from secrets_manager.controller.secret_writer import SecretWriter
+from secrets_manager.kube.objects import ObjectKey
+from secrets_manager.kube.store import Store
+
+
+class Synced(NamedTuple):
+    """The Secret is in sync.
+
+    `reverted`: a foreign change was reverted. `warning` is from Kubernetes. `written_at` is the time of the last write
+    that the Secret records. `copies` are copies that others made.
+    """
+
+    wrote: bool
+    claim: Claim
+    reverted: bool
+    warning: str
+    written_at: str
+    copies: list[CurrentSecret]
+
+
+class Contested(NamedTuple):
+    """Another manager contends for the Secret. `wait` is in seconds, until the next sync."""
+
+    problem: Problem
+    wait: float
+
+
+class _Contention(NamedTuple):
+    """The reported problem, and the fields that differed then."""
+
+    problem: Problem
+    fields: Fields
+
+
+class _LastSync(NamedTuple):
+    """The last sync of a definition, and the state of contention."""
+
+    definition: SecretDefinition
+    name: str
+    digest: bytes
+    state: State = Stable()
+    contention: _Contention | None = None
+
+
+class _SyncResult(NamedTuple):
+    """The result of writing until the Secret is as desired, or must wait."""
+
+    state: State
+    wait: float | None
+    trigger: Trigger
+    fields: Fields
+    current: CurrentSecret | None
+    claim: Claim = Claim.OWNED
+    wrote: bool = False
+    warning: str = ""
+
+
+class SecretSyncer:
+    """Syncs Secrets; a definition must be synced by one task at a time."""
+
+    def __init__(self, secrets: Store[CurrentSecret], writer: SecretWriter) -> None:
+        self._secrets = secrets
+        self._writer = writer
+        self._last_syncs: dict[ObjectKey, _LastSync] = {}
+
+    async def sync(self, definition: SecretDefinition, desired: Desired) -> Synced | Contested | Problem:
+        """Sync the Secret, then delete those that the definition had under other names.
+
+        Raises:
+            KubeError: A retry may help.
+        """
+        before = self._last_syncs.get(definition.key)
+        if before is not None and before.definition.metadata.uid != definition.metadata.uid:
+            before = None
+        now = _LastSync(definition, desired.name, desired.digest)
+        if before is not None and before.name == desired.name:
+            now = now._replace(state=before.state, contention=before.contention)
+        result = await self._write_until_equal(before, now, desired)
+        if isinstance(result, Problem):
+            return result
+        now = now._replace(state=result.state, contention=None if result.wait is None else now.contention)
+        self._last_syncs[definition.key] = now
+        copies = await self._writer.delete_stale(definition, desired) if result.current is not None else []
+        if result.wait is not None:
+            return Contested(await self._contention_problem(now, desired, result), result.wait)
+        reverted = _is_unchanged(before, definition, desired)
+        current = result.current
+        written_at = current.metadata.annotations.get(LAST_UPDATE, "") if current is not None else ""
+        return Synced(result.wrote, result.claim, reverted, result.warning, written_at, copies)
+
+    async def delete_owned(self, definition: SecretDefinition, name: str) -> None:
+        """Delete the Secret of a deleted definition, if it is ours.
+
+        Raises:
+            KubeError: A retry may help.
+        """
+        await self._writer.delete_owned(definition, ObjectKey(definition.metadata.namespace, name))
+
+    def forget(self, key: ObjectKey) -> None:
+        """Forget a deleted definition."""
+        self._last_syncs.pop(key, None)
+
+    async def _write_until_equal(
+        self, before: _LastSync | None, now: _LastSync, desired: Desired
+    ) -> _SyncResult | Problem:
+        """Compare and write, until there is nothing to write now. A failure changes no state."""
+        definition = now.definition
+        trigger = Trigger.RESYNCED if _is_unchanged(before, definition, desired) else Trigger.DESIRED_CHANGED
+        current = self._secrets.get(ObjectKey(definition.metadata.namespace, desired.name))
+        state, claim, wrote, warning = now.state, Claim.OWNED, False, ""
+        while True:
+            decision = self._writer.decide(definition, desired, current)
+            if isinstance(decision, Problem):
+                return decision
+            fields = differing_fields(definition, desired, current)
+            state, wait = step(state, trigger, fields, trio.current_time())
+            if decision is None or wait != 0:
+                return _SyncResult(state, wait, trigger, fields, current, claim, wrote, warning)
+            reply = await self._writer.write(definition, desired, decision, seen_before=before is not None)
+            if isinstance(reply, Problem):
+                return reply
+            current, claim, wrote, warning = reply.secret, reply.claim, wrote or reply.wrote, reply.warning
+            trigger = Trigger.WRITTEN
+
+    async def _contention_problem(self, last: _LastSync, desired: Desired, result: _SyncResult) -> Problem:
+        """Return the problem. The Secret is read once, and again if other fields differ."""
+        contention = last.contention
+        if contention is None or (result.fields and result.fields != contention.fields):
+            definition = last.definition
+            found = await self._writer.get_with_managers(definition, definition.key._replace(name=last.name))
+            by_admission = result.trigger is Trigger.WRITTEN
+            problem = contention_problem(definition, desired, found, by_admission=by_admission)
+            contention = _Contention(problem, result.fields)
+            self._last_syncs[definition.key] = last._replace(contention=contention)
+        return contention.problem
+
+
+def _is_unchanged(last: _LastSync | None, definition: SecretDefinition, desired: Desired) -> bool:
+    """Whether the desired Secret is that of the last sync."""
+    return last is not None and last.digest == desired.digest and last.definition.is_equivalent_to(definition)

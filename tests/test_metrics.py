@@ -11,7 +11,7 @@ from secrets_manager.metrics import (
     QueueMetrics,
     SecretMetrics,
     VaultMetrics,
-    describe_process,
+    register_process_metrics,
 )
 from tests.documents import section
 
@@ -27,7 +27,7 @@ KNOWN = UNKNOWN | {"vault_version": "2.7.2", "vault_cluster_id": "id", "vault_cl
 LAST_SYNC = "secrets_manager_controller_last_sync_status"
 SYNC_ERRORS = "secrets_manager_controller_sync_errors_total"
 READ_ERRORS = "secrets_manager_controller_secret_read_errors_total"
-WORDS_OF_COMPONENT_BASE = {
+COMPONENT_BASE_HELP = {
     "workqueue_depth": "Current depth of workqueue",
     "workqueue_adds": "Total number of adds handled by workqueue",
     "workqueue_retries": "Total number of retries handled by workqueue",
@@ -53,12 +53,12 @@ ONE, OTHER = ("shop", "one"), ("shop", "other")
 
 
 def samples(registry: CollectorRegistry, name: str = "db") -> dict[str, float]:
-    """What is told of one Secret."""
+    """Return the samples of one Secret."""
     labels = {"name": name, "namespace": "shop"}
     return {each.name: each.value for family in registry.collect() for each in family.samples if each.labels == labels}
 
 
-def test_a_secret_is_told_of_by_its_own_name_and_errors_are_counted_from_0() -> None:
+def test_a_secret_is_labelled_by_its_own_name_and_errors_start_at_0() -> None:
     registry = CollectorRegistry()
     metrics = SecretMetrics(registry)
     metrics.wants(ONE, "db")
@@ -122,7 +122,7 @@ def test_secrets_of_one_name_in_two_namespaces_are_two() -> None:
     assert samples(registry) == {SYNC_ERRORS: 0}
 
 
-def test_nothing_is_told_for_a_definition_that_is_gone_or_never_was() -> None:
+def test_no_series_for_a_deleted_or_unknown_definition() -> None:
     registry = CollectorRegistry()
     metrics = SecretMetrics(registry)
     metrics.wants(ONE, "db")
@@ -148,7 +148,7 @@ def test_definitions_are_counted_by_their_reason() -> None:
     assert counts == [0, 1]
 
 
-def test_requests_to_kubernetes_are_told_as_client_go_tells_them() -> None:
+def test_requests_to_kubernetes_are_named_as_in_client_go() -> None:
     registry = CollectorRegistry()
     metrics = KubeMetrics(registry, url="https://user:pw@[::1]:6443/path")
 
@@ -169,9 +169,9 @@ def test_who_works_is_asked_when_it_is_wanted() -> None:
     assert registry.get_sample_value("leader_election_master_status", {"name": "lease"}) == 1
 
 
-def test_the_process_tells_its_version_and_what_it_uses() -> None:
+def test_process_metrics() -> None:
     registry = CollectorRegistry()
-    describe_process(registry, version="2.0.0")
+    register_process_metrics(registry, version="2.0.0")
 
     assert registry.get_sample_value("secrets_manager_build_info", {"version": "2.0.0"}) == 1
     assert (registry.get_sample_value("process_resident_memory_bytes") or 0) > 1_000_000
@@ -182,26 +182,26 @@ def test_metrics_of_client_go_have_the_words_that_kubernetes_own_programs_serve_
     QueueMetrics(registry, "q")
     KubeMetrics(registry, url="")
 
-    assert {each.name: each.documentation for each in registry.collect()} == WORDS_OF_COMPONENT_BASE
+    assert {each.name: each.documentation for each in registry.collect()} == COMPONENT_BASE_HELP
 
 
 def test_documents_have_each_metric_and_its_type() -> None:
     registry = CollectorRegistry()
-    describe_process(registry, version="2.0.0")
+    register_process_metrics(registry, version="2.0.0")
     KubeMetrics(registry, url="")
     ControllerMetrics(registry)
     BackendMetrics(registry)
     VaultMetrics(registry, CONFIG)
     AzureMetrics(registry, AzureConfig(name="shop"))
 
-    told = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", section("docs/operations.md#metrics"), re.MULTILINE))
+    documented = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", section("docs/operations.md#metrics"), re.MULTILINE))
 
     endings = {"counter": "_total", "info": "_info"}
     families = {f"{each.name}{endings.get(each.type, '')}": each.type for each in registry.collect()}
-    assert told == families
+    assert documented == families
 
 
-def test_a_watch_is_asked_for_its_state_when_somebody_looks() -> None:
+def test_state_of_a_watch_is_read_at_each_scrape() -> None:
     registry = CollectorRegistry()
     states = [False]
     ControllerMetrics(registry).watch("Secret", "shop", up=lambda: states[-1])
@@ -213,7 +213,7 @@ def test_a_watch_is_asked_for_its_state_when_somebody_looks() -> None:
     assert registry.get_sample_value("secrets_manager_watch_up", labels) == 1
 
 
-def test_the_queue_is_asked_for_its_gauges_when_somebody_looks() -> None:
+def test_gauges_of_the_queue_are_read_at_each_scrape() -> None:
     registry = CollectorRegistry()
     waiting = ["a", "b"]
     QueueMetrics(registry, "q").follow(depth=lambda: len(waiting), unfinished=lambda: 3.0, longest=lambda: 2.0)
@@ -223,7 +223,7 @@ def test_the_queue_is_asked_for_its_gauges_when_somebody_looks() -> None:
     assert [registry.get_sample_value(f"workqueue_{gauge}", {"name": "q"}) for gauge in gauges] == [3, 3, 2]
 
 
-def test_gauges_of_vault_move_to_the_labels_that_it_tells() -> None:
+def test_gauges_of_vault_move_to_the_labels_of_the_server() -> None:
     registry = CollectorRegistry()
     metrics = VaultMetrics(registry, CONFIG)
     metrics.token_ttl(20)

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.openmetrics import parser as openmetrics
 
 from secrets_manager.errors import StartError
-from secrets_manager.metrics import ControllerMetrics, KubeMetrics, describe_process
+from secrets_manager.metrics import ControllerMetrics, KubeMetrics, register_process_metrics
 from secrets_manager.server import Reply, listen, reply_to, serve
 
 
@@ -125,7 +125,7 @@ async def test_metrics_come_as_text_where_nothing_is_asked_for() -> None:
 def whole() -> CollectorRegistry:
     """With a sample of each sort of family."""
     registry = CollectorRegistry()
-    describe_process(registry, version="2.0.0")
+    register_process_metrics(registry, version="2.0.0")
     KubeMetrics(registry, url="https://kube").request("GET", "200")
     metrics = ControllerMetrics(registry)
     metrics.secrets.wants(("shop", "db"), "db")

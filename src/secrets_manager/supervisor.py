@@ -37,7 +37,13 @@ from secrets_manager.kube.credentials import find_cluster
 from secrets_manager.kube.lease import AlwaysLeader, Elector, LeaderElector, identity
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.liveness import Liveness
-from secrets_manager.metrics import BackendMetrics, ControllerMetrics, KubeMetrics, StoreMetrics, describe_process
+from secrets_manager.metrics import (
+    BackendMetrics,
+    BackendMetricsFactory,
+    ControllerMetrics,
+    KubeMetrics,
+    register_process_metrics,
+)
 from secrets_manager.server import listen, serve
 
 ORIGINAL_LEASE_PREFIX = "5ac9a181"
@@ -55,14 +61,14 @@ async def run(config: Config) -> None:
         ExceptionGroup: Of these, or of an unexpected error.
     """
     registry = CollectorRegistry()
-    describe_process(registry, version=version("secrets-manager"))
+    register_process_metrics(registry, version=version("secrets-manager"))
     me, rng = identity(), random.Random()  # noqa: S311 - for jitter, not for secrets
     cluster = await find_cluster(config.kube)
     kube = KubeMetrics(registry, url=cluster.url)
     with listen(config.metrics_addr) as listener:
         async with (
             open_client(cluster, count=kube.request) as client,
-            open_backend(config, StoreMetrics(registry, config)) as backend,
+            open_backend(config, BackendMetricsFactory(registry, config)) as backend,
         ):
             leader = new_elector(config, client, namespace=cluster.namespace, identity=me, random=rng, clock=utc_now)
             kube.election(lease_name(config.controller.name), leads=lambda: leader.is_leader)

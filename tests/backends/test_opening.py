@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from secrets_manager.backends.opening import open_backend
 from secrets_manager.config import AzureConfig, Config, VaultConfig
 from secrets_manager.errors import UsageError
-from secrets_manager.metrics import StoreMetrics
+from secrets_manager.metrics import BackendMetricsFactory
 
 SCRIPT = """
 import sys, trio
@@ -20,13 +20,13 @@ from prometheus_client import CollectorRegistry
 from secrets_manager import supervisor
 from secrets_manager.backends.opening import open_backend
 from secrets_manager.config import AzureConfig, Config, VaultConfig
-from secrets_manager.metrics import StoreMetrics
+from secrets_manager.metrics import BackendMetricsFactory
 
 config = Config(backend=sys.argv[1], vault=VaultConfig(role_id="r"), azure=AzureConfig(name="shop"))
 registry = CollectorRegistry()
 
 async def main():
-    async with open_backend(config, StoreMetrics(registry, config)):
+    async with open_backend(config, BackendMetricsFactory(registry, config)):
         pass
 
 trio.run(main)
@@ -48,7 +48,7 @@ def test_only_the_store_that_is_used_costs_imports_and_has_metrics(backend: str,
 async def test_store_that_the_configuration_names_is_opened(backend: str, expected: str) -> None:
     config = Config(backend=backend, vault=VaultConfig(role_id="r"), azure=AzureConfig(name="shop"))
 
-    async with open_backend(config, StoreMetrics(CollectorRegistry(), config)) as opened:
+    async with open_backend(config, BackendMetricsFactory(CollectorRegistry(), config)) as opened:
         assert type(opened).__name__ == expected
 
 
@@ -56,5 +56,5 @@ async def test_store_that_is_unknown_is_a_misuse() -> None:
     config = Config(backend="vaullt")
 
     with pytest.raises(UsageError, match=r"^backend 'vaullt' is unknown: it is vault or azure-kv$"):
-        async with open_backend(config, StoreMetrics(CollectorRegistry(), config)):
+        async with open_backend(config, BackendMetricsFactory(CollectorRegistry(), config)):
             pass

@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from secrets_manager.backends.azure.backend import AzureMetrics
 
 
-class StoreMetrics(Protocol):
+class MetricsFactory(Protocol):
     """What is counted of the store, made for the one that is opened."""
 
-    def of_vault(self) -> VaultMetrics: ...
+    def vault(self) -> VaultMetrics: ...
 
-    def of_azure(self) -> "AzureMetrics": ...
+    def azure(self) -> "AzureMetrics": ...
 
 
 @asynccontextmanager
-async def open_backend(config: Config, metrics: StoreMetrics) -> AsyncIterator[Backend]:
+async def open_backend(config: Config, metrics: MetricsFactory) -> AsyncIterator[Backend]:
     """The secret store that the configuration names, ready to be read; nothing is asked of it yet.
 
     Raises: UsageError for one that is unknown, or whose configuration can't work.
     """
     match config.backend:
         case "vault":
-            async with open_vault(config.vault, metrics.of_vault()) as backend:
+            async with open_vault(config.vault, metrics.vault()) as backend:
                 yield backend
         case "azure-kv":
             from secrets_manager.backends.azure.backend import open_azure  # noqa: PLC0415 - takes time and memory
 
-            async with open_azure(config.azure, metrics.of_azure()) as backend:
+            async with open_azure(config.azure, metrics.azure()) as backend:
                 yield backend
         case unknown:
             raise UsageError(f"backend {unknown!r} is unknown: it is vault or azure-kv")

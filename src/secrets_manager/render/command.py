@@ -22,10 +22,10 @@ from secrets_manager.render.rendering import Outcome, Rendering, as_check, as_se
 class Uncounted:
     """The metrics of a process that nobody scrapes."""
 
-    def of_vault(self) -> Self:
+    def vault(self) -> Self:
         return self
 
-    def of_azure(self) -> Self:
+    def azure(self) -> Self:
         return self
 
     def token_ttl(self, seconds: float) -> None: ...

@@ -25,7 +25,7 @@ from secrets_manager.backends.vault.path import MAX_LENGTH
 from secrets_manager.backends.vault.replies import Sealed
 from secrets_manager.config import Config, VaultConfig
 from secrets_manager.errors import UsageError
-from secrets_manager.metrics import StoreMetrics
+from secrets_manager.metrics import BackendMetricsFactory
 from tests.backends.vault.recorded import RecordedMetrics
 from tests.backends.vault.stand import backend_of
 from tests.doubles.vault import Request, Response, VaultState
@@ -309,7 +309,7 @@ async def test_backend_that_is_not_there() -> None:
     config = Config(backend="etcd")
 
     with pytest.raises(UsageError) as caught:
-        async with open_backend(config, StoreMetrics(CollectorRegistry(), config)):
+        async with open_backend(config, BackendMetricsFactory(CollectorRegistry(), config)):
             pass
 
     assert str(caught.value) == "backend 'etcd' is unknown: it is vault or azure-kv"
@@ -318,5 +318,5 @@ async def test_backend_that_is_not_there() -> None:
 async def test_vault_is_opened_by_its_name() -> None:
     config = Config(vault=VaultConfig(url="http://127.0.0.1:8200", role_id="r"))
 
-    async with open_backend(config, StoreMetrics(CollectorRegistry(), config)) as backend:
+    async with open_backend(config, BackendMetricsFactory(CollectorRegistry(), config)) as backend:
         assert repr(backend) == "VaultBackend(VaultClient(http://127.0.0.1:8200), TokenKeeper(approle, None))"

@@ -1,0 +1,22 @@
+"""A counter of a secret store's failed reads, whose series are removed with their path."""
+
+from prometheus_client import CollectorRegistry, Counter
+
+
+class ReadErrors:
+    """Failed reads by `labels`, path and error."""
+
+    def __init__(self, name: str, documentation: str, labels: tuple[str, ...], registry: CollectorRegistry) -> None:
+        self._counter = Counter(name, documentation, (*labels, "path", "error"), registry=registry)
+        self._series: dict[str, set[tuple[str, ...]]] = {}
+
+    def count(self, labels: tuple[str, ...], path: str, error: str) -> None:
+        """Record a failed read."""
+        series = (*labels, path, error)
+        self._series.setdefault(path, set()).add(series)
+        self._counter.labels(*series).inc()
+
+    def forget(self, path: str) -> None:
+        """Remove all series of a path."""
+        for series in self._series.pop(path, ()):
+            self._counter.remove(*series)

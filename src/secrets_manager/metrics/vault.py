@@ -1,0 +1,87 @@
+"""Metrics of Vault."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from secrets_manager.config import VaultConfig
+from secrets_manager.metrics import buckets
+from secrets_manager.metrics.read_errors import ReadErrors
+
+
+class VaultMetrics:
+    """Metrics of Vault. The labels of the server are empty until it has sent its version and cluster."""
+
+    def __init__(self, registry: CollectorRegistry, config: VaultConfig) -> None:
+        self._address, self._engine = config.url, config.engine
+        self._max_token_ttl_seconds = config.max_token_ttl
+        self._server = ("", "", "")
+        self._token_ttl_seconds = 0.0
+        labels = ("vault_address", "vault_engine", "vault_version", "vault_cluster_id", "vault_cluster_name")
+        self._max_token_ttl = Gauge(
+            "secrets_manager_vault_max_token_ttl", "secrets-manager max Vault token TTL", labels, registry=registry
+        )
+        self._token_ttl = Gauge("secrets_manager_vault_token_ttl", "Vault token TTL", labels, registry=registry)
+        self._renewal_errors = Counter(
+            "secrets_manager_vault_token_renewal_errors_total",
+            "Vault token renewal errors counter",
+            (*labels, "vault_operation", "error"),
+            registry=registry,
+        )
+        self._login_errors = Counter(
+            "secrets_manager_vault_login_errors_total",
+            "Vault login errors counter",
+            (*labels, "error"),
+            registry=registry,
+        )
+        self._read_errors = ReadErrors(
+            "secrets_manager_vault_read_secret_errors_total",
+            "Vault read operations counter",
+            labels,
+            registry,
+        )
+        self._requests = Histogram(
+            "secrets_manager_vault_request_duration_seconds",
+            "Duration of requests to Vault in seconds",
+            ("operation", "status"),
+            buckets=buckets.REQUESTS,
+            registry=registry,
+        )
+        self._max_token_ttl.labels(*self._labels).set(config.max_token_ttl)
+
+    @property
+    def _labels(self) -> tuple[str, ...]:
+        return (self._address, self._engine, *self._server)
+
+    def server(self, *, version: str, cluster_id: str, cluster_name: str) -> None:
+        """Set the labels of the server. Gauges move to them; counters keep their old series."""
+        if (version, cluster_id, cluster_name) == self._server:
+            return
+        self._server = (version, cluster_id, cluster_name)
+        self._max_token_ttl.clear()
+        self._max_token_ttl.labels(*self._labels).set(self._max_token_ttl_seconds)
+        self._token_ttl.clear()
+        self.token_ttl(self._token_ttl_seconds)
+
+    def token_ttl(self, seconds: float) -> None:
+        """Set the remaining TTL of the token."""
+        self._token_ttl_seconds = seconds
+        self._token_ttl.labels(*self._labels).set(seconds)
+
+    def renewal_error(self, operation: str, error: str) -> None:
+        """Record a failed lookup or renewal of the token."""
+        self._renewal_errors.labels(*self._labels, operation, error).inc()
+
+    def login_error(self, error: str) -> None:
+        """Record a failed login."""
+        self._login_errors.labels(*self._labels, error).inc()
+
+    def request(self, operation: str, status: str, seconds: float) -> None:
+        """Record a request."""
+        self._requests.labels(operation, status).observe(seconds)
+
+    def read_error(self, path: str, error: str) -> None:
+        """Record a failed read."""
+        self._read_errors.count(self._labels, path, error)
+
+    def forget(self, path: str) -> None:
+        """Remove the series of a path."""
+        self._read_errors.forget(path)

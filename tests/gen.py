@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from secrets_manager.backends.base import Document
+from secrets_manager.backends import Document
 from secrets_manager.controller.decision import new_secret
 from secrets_manager.controller.definition import DataSource, InvalidSpec, SecretDefinition, Spec, Status
 from secrets_manager.controller.desired import Desired

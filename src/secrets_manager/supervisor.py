@@ -28,7 +28,7 @@ from importlib.metadata import version
 import trio
 from prometheus_client import CollectorRegistry
 
-from secrets_manager.backends.opening import open_backend
+from secrets_manager.backends.factory import open_backend
 from secrets_manager.config import Config, ControllerConfig
 from secrets_manager.controller.controller import Controller
 from secrets_manager.controller.definition import GROUP

@@ -29,7 +29,7 @@ class Answer:
         return f"Answer({self.code}, {self.document})"
 
     @property
-    def told(self) -> tuple[int, str]:
+    def outcome(self) -> tuple[int, str]:
         """The code and the reason of a refusal."""
         return self.code, text(self.document, "reason")
 

@@ -59,7 +59,7 @@ def test_what_can_never_be_is_refused_in_the_words_of_the_condition(
     assert is_told_by(fault, message), message
 
 
-def test_all_faults_are_told_at_once(control_plane: ControlPlane, definitions: str) -> None:
+def test_all_faults_are_reported_at_once(control_plane: ControlPlane, definitions: str) -> None:
     messages = refusals(control_plane, definitions, SEVERAL)
 
     assert len(messages) == len(FAULTS_OF_SEVERAL)

@@ -16,7 +16,7 @@ async def test_a_deleted_object_is_gone(api: Api) -> None:
     deleted = (await api.delete(f"{api.secrets}/one")).expect(200)
     assert (deleted.at("kind"), deleted.at("status")) == ("Status", "Success")
     assert deleted.at("details") == {"name": "one", "kind": "secrets", "uid": made.at("metadata", "uid")}
-    assert (await api.delete(f"{api.secrets}/one")).told == (404, "NotFound")
+    assert (await api.delete(f"{api.secrets}/one")).outcome == (404, "NotFound")
 
 
 @pytest.mark.parametrize("field", ["uid", "resourceVersion"])
@@ -24,14 +24,14 @@ async def test_a_delete_with_a_precondition_that_does_not_hold_conflicts(api: Ap
     made = await api.post(api.secrets, secret())
     wrong: Object = {"preconditions": {field: "1"}}
     right: Object = {"preconditions": {field: made.at("metadata", field)}}
-    assert (await api.delete(f"{api.secrets}/one", wrong)).told == (409, "Conflict")
+    assert (await api.delete(f"{api.secrets}/one", wrong)).outcome == (409, "Conflict")
     assert (await api.delete(f"{api.secrets}/one", right)).code == 200
 
 
 async def test_a_finalizer_without_a_domain_is_for_custom_kinds_alone(api: Api) -> None:
     (await api.post(api.widgets, with_metadata(widget(), finalizers=["hold.example.org"]))).expect(201)
     refused = await api.post(api.secrets, with_metadata(secret(), finalizers=["hold.example.org"]))
-    assert refused.told == (422, "Invalid")
+    assert refused.outcome == (422, "Invalid")
 
 
 async def test_a_finalizer_holds_an_object_until_it_is_removed(api: Api) -> None:
@@ -43,7 +43,7 @@ async def test_a_finalizer_holds_an_object_until_it_is_removed(api: Api) -> None
     assert (dying.at("metadata", "deletionGracePeriodSeconds"), dying.at("metadata", "generation")) == (0, 2)
     assert (await api.delete(path)).document == dying.document
     more = await api.patch(path, {"metadata": {"finalizers": ["example.org/hold", "example.org/more"]}})
-    assert (more.told, more.causes) == ((422, "Invalid"), {("metadata.finalizers", "FieldValueForbidden")})
+    assert (more.outcome, more.causes) == ((422, "Invalid"), {("metadata.finalizers", "FieldValueForbidden")})
     released = (await api.patch(path, {"metadata": {"finalizers": None}})).expect(200)
     assert released.at("metadata", "finalizers") is None
     assert gone(await api.get(path))
@@ -94,7 +94,7 @@ async def test_a_deleted_namespace_takes_all_along_and_accepts_nothing_new(api: 
     assert dying.at("status", "phase") == "Terminating"
     await api.until(f"{api.secrets}/one", gone)
     refused = await api.post(api.secrets, secret("late"))
-    assert (refused.told, refused.causes) == (
+    assert (refused.outcome, refused.causes) == (
         (403, "Forbidden"),
         {("metadata.namespace", "NamespaceTerminating")},
     )

@@ -32,7 +32,7 @@ async def test_an_empty_secret_has_no_data_and_a_null_value_is_empty(api: Api) -
 @pytest.mark.parametrize("key", ["a b", "ä", "a/b", "..", "..a", "", "x" * 254, "a\n"])
 async def test_a_key_that_can_not_be_a_file_name_is_invalid(api: Api, key: str) -> None:
     made = await api.post(api.secrets, secret(data={key: ""}))
-    assert (made.told, made.causes) == ((422, "Invalid"), {(f"data[{key}]", "FieldValueInvalid")})
+    assert (made.outcome, made.causes) == ((422, "Invalid"), {(f"data[{key}]", "FieldValueInvalid")})
 
 
 @pytest.mark.parametrize("key", ["a", "A.b-c_1", "a..", "-", "x" * 253])
@@ -42,7 +42,7 @@ async def test_a_key_that_can_be(api: Api, key: str) -> None:
 
 @pytest.mark.parametrize("data", [{"a": "%%%"}, {"a": "abc"}, {"a": 1}, ["a"], "a", {"a": {"b": ""}}])
 async def test_data_that_is_not_base64_in_a_map_is_a_bad_request(api: Api, data: Json) -> None:
-    assert (await api.post(api.secrets, secret(data=data))).told == (400, "BadRequest")
+    assert (await api.post(api.secrets, secret(data=data))).outcome == (400, "BadRequest")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ async def test_data_that_is_not_base64_in_a_map_is_a_bad_request(api: Api, data:
 )
 async def test_a_type_demands_its_keys(api: Api, kind: str, data: Object, field: str, reason: str) -> None:
     made = await api.post(api.secrets, secret(type=kind, data=data))
-    assert (made.told, made.causes) == ((422, "Invalid"), {(field, reason)})
+    assert (made.outcome, made.causes) == ((422, "Invalid"), {(field, reason)})
 
 
 @pytest.mark.parametrize(
@@ -88,14 +88,14 @@ async def test_a_type_with_its_keys_passes(api: Api, kind: str, data: Object) ->
     ],
 )
 async def test_a_type_without_what_it_demands_is_invalid(api: Api, kind: str, data: Object) -> None:
-    assert (await api.post(api.secrets, secret(type=kind, data=data))).told == (422, "Invalid")
+    assert (await api.post(api.secrets, secret(type=kind, data=data))).outcome == (422, "Invalid")
 
 
 async def test_a_refusal_shows_no_value(api: Api) -> None:
     canary = "canary-in-the-coal-mine"
     data: Object = {".dockerconfigjson": encoded(canary.encode()), "bad key": encoded(canary.encode())}
     made = await api.post(api.secrets, secret(type="kubernetes.io/dockerconfigjson", data=data))
-    assert made.told == (422, "Invalid")
+    assert made.outcome == (422, "Invalid")
     assert canary not in str(made)
     assert encoded(canary.encode()) not in str(made)
 
@@ -104,19 +104,19 @@ async def test_the_values_of_a_secret_are_at_most_one_mebibyte(api: Api) -> None
     full: Object = {"a": encoded(b"x" * (MEBIBYTE - 1)), "b": encoded(b"x")}
     assert (await api.post(api.secrets, secret("full", data=full))).code == 201
     made = await api.post(api.secrets, secret("fuller", data=full | {"c": encoded(b"x")}))
-    assert (made.told, made.causes) == ((422, "Invalid"), {("data", "FieldValueTooLong")})
+    assert (made.outcome, made.causes) == ((422, "Invalid"), {("data", "FieldValueTooLong")})
 
 
 async def test_a_body_over_three_mebibytes_is_not_even_read(api: Api) -> None:
     made = await api.post(api.secrets, secret(data={"a": "x" * 3 * MEBIBYTE}))
-    assert made.told == (413, "RequestEntityTooLarge")
+    assert made.outcome == (413, "RequestEntityTooLarge")
 
 
 async def test_the_type_of_a_secret_can_not_change(api: Api) -> None:
     await api.post(api.secrets, secret())
     for write in (api.put, api.patch):
         refused = await write(f"{api.secrets}/one", secret(type="other"))
-        assert (refused.told, refused.causes) == ((422, "Invalid"), {("type", "FieldValueInvalid")})
+        assert (refused.outcome, refused.causes) == ((422, "Invalid"), {("type", "FieldValueInvalid")})
 
 
 async def test_an_immutable_secret_can_change_only_its_metadata(api: Api) -> None:
@@ -150,7 +150,7 @@ async def test_a_lease_is_renewed_only_by_who_saw_it_last(api: Api) -> None:
     renewed = await api.put(path, with_metadata(lease(holderIdentity="a"), resourceVersion=made.version))
     late = await api.put(path, with_metadata(lease(holderIdentity="b"), resourceVersion=made.version))
     blind = await api.put(path, lease(holderIdentity="c"))
-    assert (renewed.code, late.told, blind.told) == (200, (409, "Conflict"), (422, "Invalid"))
+    assert (renewed.code, late.outcome, blind.outcome) == (200, (409, "Conflict"), (422, "Invalid"))
     assert (await api.get(path)).at("spec") == lease(holderIdentity="a")["spec"]
 
 
@@ -166,7 +166,7 @@ async def test_a_put_makes_a_lease_that_is_not_there(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "expected"),
     [
         ({"leaseDurationSeconds": 0}, (422, "Invalid")),
         ({"leaseTransitions": -1}, (422, "Invalid")),
@@ -175,8 +175,8 @@ async def test_a_put_makes_a_lease_that_is_not_there(api: Api) -> None:
         ({"leaseDurationSeconds": "15"}, (400, "BadRequest")),
     ],
 )
-async def test_a_lease_that_can_not_be(api: Api, spec: Object, told: tuple[int, str]) -> None:
-    assert (await api.post(api.leases, lease(**spec))).told == told
+async def test_a_lease_that_can_not_be(api: Api, spec: Object, expected: tuple[int, str]) -> None:
+    assert (await api.post(api.leases, lease(**spec))).outcome == expected
 
 
 async def test_an_event_is_seen_through_both_of_its_apis(api: Api) -> None:
@@ -211,4 +211,4 @@ async def test_the_events_of_one_object_can_be_selected(api: Api) -> None:
 
 @pytest.mark.parametrize("change", [{"eventTime": None}, {"type": "Other"}, {"note": "x" * 1025}])
 async def test_an_event_that_can_not_be(api: Api, change: Object) -> None:
-    assert (await api.post(api.events, event(api.namespace) | change)).told == (422, "Invalid")
+    assert (await api.post(api.events, event(api.namespace) | change)).outcome == (422, "Invalid")

@@ -76,7 +76,7 @@ async def test_custom_objects_are_selected_by_the_fields_that_their_kind_names(a
     for name, target in (("a", "x"), ("b", "y"), ("c", "x")):
         (await api.post(api.widgets, widget(name, name=target))).expect(201)
     assert (await api.get(api.widgets, fieldSelector="spec.name=x")).names == ["a", "c"]
-    assert (await api.get(api.widgets, fieldSelector="spec.mode=x")).told == (400, "BadRequest")
+    assert (await api.get(api.widgets, fieldSelector="spec.mode=x")).outcome == (400, "BadRequest")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ async def test_custom_objects_are_selected_by_the_fields_that_their_kind_names(a
     [{"labelSelector": "a in b"}, {"fieldSelector": "data=x"}, {"continue": "nonsense", "limit": "1"}, {"limit": "x"}],
 )
 async def test_a_query_that_can_not_be_read_is_a_bad_request(api: Api, query: dict[str, str]) -> None:
-    assert (await api.get(api.secrets, **query)).told == (400, "BadRequest")
+    assert (await api.get(api.secrets, **query)).outcome == (400, "BadRequest")
 
 
 async def test_a_namespace_that_does_not_exist_has_an_empty_list(api: Api) -> None:
@@ -94,7 +94,7 @@ async def test_a_namespace_that_does_not_exist_has_an_empty_list(api: Api) -> No
 
 async def test_an_object_that_is_not_there(api: Api) -> None:
     found = await api.get(f"{api.widgets}/none")
-    assert (found.told, found.at("details")) == (
+    assert (found.outcome, found.at("details")) == (
         (404, "NotFound"),
         {"name": "none", "group": "example.org", "kind": "widgets"},
     )
@@ -107,7 +107,7 @@ async def test_a_kind_that_is_not_served_gets_404_without_a_status(api: Api, pat
 
 
 async def test_a_core_kind_that_does_not_exist_gets_404_with_a_status(api: Api) -> None:
-    assert (await api.get("/api/v1/nothings")).told == (404, "NotFound")
+    assert (await api.get("/api/v1/nothings")).outcome == (404, "NotFound")
 
 
 async def test_a_table_has_the_printer_columns_of_the_crd(api: Api) -> None:

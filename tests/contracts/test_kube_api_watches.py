@@ -12,7 +12,7 @@ from tests.contracts.widgets import manifest, owned_by, secret, widget
 MARKED = "marked"
 
 
-async def test_a_watch_tells_what_happened_since_a_version(api: Api) -> None:
+async def test_a_watch_shows_what_happened_since_a_version(api: Api) -> None:
     start = (await api.get(api.secrets)).version
     await api.post(api.secrets, secret("a"))
     await api.patch(f"{api.secrets}/a", {"metadata": {"labels": {"x": "y"}}})
@@ -33,7 +33,7 @@ async def test_a_watch_without_a_version_begins_with_what_is_there(api: Api, ver
         assert await events.take(1) == [("ADDED", "b")]
 
 
-async def test_an_object_that_leaves_the_selection_is_told_as_deleted_in_its_last_state_inside(api: Api) -> None:
+async def test_an_object_that_leaves_the_selection_is_deleted_in_its_last_state_inside(api: Api) -> None:
     start = (await api.get(api.secrets)).version
     path = f"{api.secrets}/a"
     async with api.watch(api.secrets, resourceVersion=start, labelSelector=MARKED) as events:

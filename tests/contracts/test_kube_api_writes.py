@@ -33,7 +33,7 @@ async def test_unknown_fields_are_dropped_and_defaults_set(api: Api) -> None:
 async def test_the_second_create_of_a_name_is_refused(api: Api) -> None:
     await api.post(api.widgets, widget())
     again = await api.post(api.widgets, widget())
-    assert (again.told, again.text("message")) == (
+    assert (again.outcome, again.text("message")) == (
         (409, "AlreadyExists"),
         'widgets.example.org "one" already exists',
     )
@@ -43,12 +43,12 @@ async def test_the_second_create_of_a_name_is_refused(api: Api) -> None:
 async def test_nothing_is_created_in_a_namespace_that_is_not_there(api: Api, document: Object) -> None:
     path = api.widgets if document["kind"] == "Widget" else api.secrets
     made = await api.post(path.replace(api.namespace, "nowhere"), document)
-    assert (made.told, made.at("details")) == ((404, "NotFound"), {"name": "nowhere", "kind": "namespaces"})
+    assert (made.outcome, made.at("details")) == ((404, "NotFound"), {"name": "nowhere", "kind": "namespaces"})
 
 
 async def test_the_schema_of_a_custom_kind_is_enforced(api: Api) -> None:
     made = await api.post(api.widgets, widget(name="ABC", size=0, mode="wild", keys={"k": {}}))
-    assert made.told == (422, "Invalid")
+    assert made.outcome == (422, "Invalid")
     assert made.causes == {
         ("spec.name", "FieldValueInvalid"),
         ("spec.size", "FieldValueInvalid"),
@@ -59,13 +59,13 @@ async def test_the_schema_of_a_custom_kind_is_enforced(api: Api) -> None:
 
 @pytest.mark.parametrize("change", [{"spec": {"name": 1}}, {"spec": {"name": None}}, {"spec": None}, {"spec": []}])
 async def test_a_wrong_type_in_a_custom_object_is_invalid(api: Api, change: Object) -> None:
-    assert (await api.post(api.widgets, widget() | change)).told == (422, "Invalid")
+    assert (await api.post(api.widgets, widget() | change)).outcome == (422, "Invalid")
 
 
 @pytest.mark.parametrize("name", ["Upper", "under_score", "-dash", "a" * 254, ""])
 async def test_a_name_that_can_not_be_is_invalid(api: Api, name: str) -> None:
     made = await api.post(api.secrets, secret(name))
-    assert (made.told, {field for field, _ in made.causes}) == ((422, "Invalid"), {"metadata.name"})
+    assert (made.outcome, {field for field, _ in made.causes}) == ((422, "Invalid"), {"metadata.name"})
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ async def test_a_name_that_can_not_be_is_invalid(api: Api, name: str) -> None:
 )
 async def test_metadata_that_can_not_be_is_invalid(api: Api, metadata: Object, field: str) -> None:
     made = await api.post(api.secrets, with_metadata(secret(), **metadata))
-    assert (made.told, {without_index(each) for each, _ in made.causes}) == ((422, "Invalid"), {field})
+    assert (made.outcome, {without_index(each) for each, _ in made.causes}) == ((422, "Invalid"), {field})
 
 
 def without_index(field: str) -> str:
@@ -97,31 +97,31 @@ async def test_two_controlling_owners_are_invalid(api: Api) -> None:
             {"apiVersion": "v1", "kind": "Secret", "name": name, "uid": name, "controller": True} for name in "ab"
         ]
     }
-    assert (await api.post(api.secrets, with_metadata(secret(), **owners))).told == (422, "Invalid")
+    assert (await api.post(api.secrets, with_metadata(secret(), **owners))).outcome == (422, "Invalid")
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"", b"text"])
 async def test_a_body_that_is_no_object_is_a_bad_request(api: Api, content: bytes) -> None:
-    assert (await api.call("POST", api.secrets, raw=content)).told == (400, "BadRequest")
+    assert (await api.call("POST", api.secrets, raw=content)).outcome == (400, "BadRequest")
 
 
 async def test_a_body_in_another_format_is_unsupported(api: Api) -> None:
     made = await api.call("POST", api.secrets, secret(), content_type="text/plain")
-    assert made.told == (415, "UnsupportedMediaType")
+    assert made.outcome == (415, "UnsupportedMediaType")
 
 
 async def test_a_body_for_another_place_is_a_bad_request(api: Api) -> None:
     elsewhere = with_metadata(secret(), namespace="elsewhere")
-    assert (await api.post(api.secrets, elsewhere)).told == (400, "BadRequest")
+    assert (await api.post(api.secrets, elsewhere)).outcome == (400, "BadRequest")
     await api.post(api.secrets, secret())
-    assert (await api.put(f"{api.secrets}/one", secret("other"))).told == (400, "BadRequest")
+    assert (await api.put(f"{api.secrets}/one", secret("other"))).outcome == (400, "BadRequest")
 
 
 async def test_a_replace_with_an_old_version_conflicts(api: Api) -> None:
     made = await api.post(api.widgets, widget())
     (await api.put(f"{api.widgets}/one", made.document | {"spec": {"name": "first"}})).expect(200)
     second = await api.put(f"{api.widgets}/one", made.document | {"spec": {"name": "second"}})
-    assert second.told == (409, "Conflict")
+    assert second.outcome == (409, "Conflict")
     assert (await api.get(f"{api.widgets}/one")).at("spec") == {"name": "first"}
 
 
@@ -130,7 +130,7 @@ async def test_a_replace_without_a_version_passes_for_secrets_only(api: Api) -> 
     await api.post(api.widgets, widget())
     (await api.put(f"{api.secrets}/one", secret(stringData={"a": "b"}))).expect(200)
     refused = await api.put(f"{api.widgets}/one", widget())
-    assert (refused.told, refused.causes) == (
+    assert (refused.outcome, refused.causes) == (
         (422, "Invalid"),
         {("metadata.resourceVersion", "FieldValueInvalid")},
     )
@@ -139,11 +139,11 @@ async def test_a_replace_without_a_version_passes_for_secrets_only(api: Api) -> 
 async def test_a_replace_of_another_object_of_the_same_name_conflicts(api: Api) -> None:
     made = await api.post(api.secrets, secret())
     other = with_metadata(made.document, uid="00000000-0000-0000-0000-000000000000")
-    assert (await api.put(f"{api.secrets}/one", other)).told == (409, "Conflict")
+    assert (await api.put(f"{api.secrets}/one", other)).outcome == (409, "Conflict")
 
 
 async def test_a_replace_of_what_is_not_there(api: Api) -> None:
-    assert (await api.put(f"{api.secrets}/one", secret())).told == (404, "NotFound")
+    assert (await api.put(f"{api.secrets}/one", secret())).outcome == (404, "NotFound")
 
 
 async def test_a_replace_keeps_what_the_server_owns(api: Api) -> None:
@@ -177,18 +177,18 @@ async def test_a_patch_with_an_old_version_conflicts(api: Api) -> None:
     made = await api.post(api.widgets, widget())
     (await api.patch(f"{api.widgets}/one", {"spec": {"name": "first"}})).expect(200)
     old: Object = {"metadata": {"resourceVersion": made.version}}
-    assert (await api.patch(f"{api.widgets}/one", old | {"spec": {"name": "second"}})).told == (409, "Conflict")
-    assert (await api.patch(f"{api.widgets}/one/status", old | {"status": {"a": 1}})).told == (409, "Conflict")
+    assert (await api.patch(f"{api.widgets}/one", old | {"spec": {"name": "second"}})).outcome == (409, "Conflict")
+    assert (await api.patch(f"{api.widgets}/one/status", old | {"status": {"a": 1}})).outcome == (409, "Conflict")
 
 
 async def test_a_patch_can_not_change_the_uid(api: Api) -> None:
     await api.post(api.widgets, widget())
     patched = await api.patch(f"{api.widgets}/one", {"metadata": {"uid": "another"}})
-    assert (patched.told, patched.causes) == ((422, "Invalid"), {("metadata.uid", "FieldValueInvalid")})
+    assert (patched.outcome, patched.causes) == ((422, "Invalid"), {("metadata.uid", "FieldValueInvalid")})
 
 
 async def test_a_patch_of_what_is_not_there(api: Api) -> None:
-    assert (await api.patch(f"{api.widgets}/one", {"spec": {"name": "a"}})).told == (404, "NotFound")
+    assert (await api.patch(f"{api.widgets}/one", {"spec": {"name": "a"}})).outcome == (404, "NotFound")
 
 
 async def test_a_strategic_patch_is_for_own_kinds_only(api: Api) -> None:
@@ -199,15 +199,15 @@ async def test_a_strategic_patch_is_for_own_kinds_only(api: Api) -> None:
     patched = await api.call("PATCH", f"{api.secrets}/one", change, content_type=strategic)
     assert sorted(map(str, items(patched.at("metadata", "finalizers")))) == ["example.org/a", "example.org/b"]
     refused = await api.call("PATCH", f"{api.widgets}/one", change, content_type=strategic)
-    assert refused.told == (415, "UnsupportedMediaType")
+    assert refused.outcome == (415, "UnsupportedMediaType")
 
 
 async def test_a_replace_of_the_object_leaves_the_status_and_the_other_way_round(api: Api) -> None:
     await api.post(api.widgets, widget())
     path = f"{api.widgets}/one"
-    told = (await api.patch(f"{path}/status", {"status": {"ready": True}, "spec": {"name": "ignored"}})).expect(200)
-    assert (told.at("spec"), told.at("status")) == ({"name": "target"}, {"ready": True})
-    changed = await api.put(path, told.document | {"spec": {"name": "new"}, "status": {"ready": False}})
+    patched = (await api.patch(f"{path}/status", {"status": {"ready": True}, "spec": {"name": "ignored"}})).expect(200)
+    assert (patched.at("spec"), patched.at("status")) == ({"name": "target"}, {"ready": True})
+    changed = await api.put(path, patched.document | {"spec": {"name": "new"}, "status": {"ready": False}})
     assert (changed.at("spec"), changed.at("status")) == ({"name": "new"}, {"ready": True})
     labelled = await api.patch(f"{path}/status", {"metadata": {"labels": {"a": "b"}}})
     assert labelled.at("metadata", "labels") is None
@@ -229,8 +229,8 @@ async def test_generation_counts_changes_of_the_spec(api: Api) -> None:
 async def test_without_the_status_subresource_status_is_a_field_like_others(api: Api) -> None:
     await api.post(api.gadgets, widget(kind="Gadget"))
     assert (await api.patch(f"{api.gadgets}/one/status", {"status": {"a": 1}})).code == 404
-    told = await api.patch(f"{api.gadgets}/one", {"status": {"a": 1}})
-    assert (told.at("status"), told.at("metadata", "generation")) == ({"a": 1}, 2)
+    patched = await api.patch(f"{api.gadgets}/one", {"status": {"a": 1}})
+    assert (patched.at("status"), patched.at("metadata", "generation")) == ({"a": 1}, 2)
 
 
 async def test_secrets_have_no_status_and_no_generation(api: Api) -> None:

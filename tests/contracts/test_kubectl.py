@@ -185,7 +185,7 @@ async def test_the_fields_of_a_kind_are_explained(kubectl: Kubectl) -> None:
     assert "mode\t<string>" in await kubectl("explain", "widget.spec")
 
 
-async def test_the_server_tells_its_kinds(kubectl: Kubectl) -> None:
+async def test_the_server_lists_its_kinds(kubectl: Kubectl) -> None:
     lines = (await kubectl("api-resources", "--api-group=example.org", "--no-headers")).splitlines()
     assert ["widgets", "wi", "example.org/v1", "true", "Widget"] in [line.split() for line in lines]
     assert "Server Version" in await kubectl("version")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.backends.base import (
+from secrets_manager.backends import (
     BackendError,
     Document,
     Folder,
@@ -19,8 +19,8 @@ from secrets_manager.backends.base import (
     VersionDestroyed,
 )
 from secrets_manager.backends.vault.client import open_vault_client
-from secrets_manager.backends.vault.listing import LIMIT
-from secrets_manager.backends.vault.server import find_server
+from secrets_manager.backends.vault.health import get_health
+from secrets_manager.backends.vault.listing import PAGE_SIZE
 from secrets_manager.demo.api.documents import Object
 from tests.contracts.vault import NOBODY, Vault, backend_of, client_of, config_for
 from tests.real.openbao import running_openbao
@@ -48,7 +48,7 @@ async def listing(vault: Vault, folder: str, *allowed: str) -> Mapping[str, str]
 
 
 class TestListings:
-    async def test_a_listing_tells_the_markers_that_reads_tell(self, vault: Vault) -> None:
+    async def test_a_listing_has_the_markers_of_reads(self, vault: Vault) -> None:
         folder = f"secret/data/{vault.fresh()}"
         for name in ("one", "two", "a b/c"):
             vault.write_kv(f"{folder}/{name}", {"k": "v"})
@@ -98,7 +98,7 @@ class TestListings:
 
         assert (await listing(vault, folder, f"{detailed(folder)}/*")).keys() == {"db"}
 
-    async def test_a_secret_made_anew_has_another_marker(self, vault: Vault) -> None:
+    async def test_a_recreated_secret_has_another_marker(self, vault: Vault) -> None:
         folder = f"secret/data/{vault.fresh()}"
         vault.write_kv(f"{folder}/app", {"k": "v"})
         before = await listing(vault, folder, f"{detailed(folder)}/*")
@@ -107,9 +107,9 @@ class TestListings:
 
         assert (await listing(vault, folder, f"{detailed(folder)}/*"))["app"] != before["app"]
 
-    async def test_listing_of_several_pages_is_told_whole(self, vault: Vault) -> None:
+    async def test_listing_of_several_pages(self, vault: Vault) -> None:
         folder = f"secret/data/{vault.fresh()}"
-        names = [f"app-{number:04}" for number in range(LIMIT)]
+        names = [f"app-{number:04}" for number in range(PAGE_SIZE)]
         for name in names:
             vault.write_kv(f"{folder}/{name}", {"k": "v"})
         full = await listing(vault, folder, f"{detailed(folder)}/*")
@@ -169,7 +169,7 @@ class TestReads:
         assert (newest.values, newest.version) == ({"k": "new"}, 2)
         assert (first.values, first.version) == ({"k": "old"}, 1)
 
-    async def test_marker_differs_when_a_secret_is_made_anew_with_the_same_version(self, vault: Vault) -> None:
+    async def test_recreated_secret_of_the_same_version_has_another_marker(self, vault: Vault) -> None:
         path = f"secret/data/{vault.fresh()}"
         vault.write_kv(path, {"k": "v"})
         before, again = await read(vault, path), await read(vault, path)
@@ -202,7 +202,7 @@ class TestReads:
 
         assert await failure(vault, path) == (
             SourceMalformed,
-            f"path '{path}' was written without any keys: write it anew",
+            f"path '{path}' was written without any keys: write it again",
         )
 
     async def test_never_written(self, vault: Vault) -> None:
@@ -229,7 +229,7 @@ class TestReads:
 
         assert await failure(vault, path) == (
             VersionDeleted,
-            f"path '{path}': version 1 was deleted: undelete it, or write it anew",
+            f"path '{path}': version 1 was deleted: undelete it, or write a new one",
         )
 
     async def test_destroyed_version(self, vault: Vault) -> None:
@@ -239,7 +239,7 @@ class TestReads:
 
         assert await failure(vault, path) == (
             VersionDestroyed,
-            f"path '{path}': version 1 was destroyed: name another one, or write it anew",
+            f"path '{path}': version 1 was destroyed: name another version, or write a new one",
         )
 
     async def test_path_of_kv2_without_data(self, vault: Vault) -> None:
@@ -317,7 +317,10 @@ class TestReadsOfKv1:
 
         assert await failure(vault, path, engine="kv2") == (
             SourceMalformed,
-            f"path '{path}': Vault's answer is no secret of KV version 2: correct the path, or set vault.engine=kv1",
+            (
+                f"path '{path}': Vault's response is not a secret of KV version 2: "
+                "correct the path, or set vault.engine=kv1"
+            ),
         )
 
     async def test_secret_of_kv2_read_as_kv1(self, vault: Vault) -> None:
@@ -331,7 +334,7 @@ class TestReadsOfKv1:
 
 
 class TestBackend:
-    async def test_read_with_a_dead_token_logs_in_and_reads_again(self, vault: Vault) -> None:
+    async def test_read_with_an_invalid_token_logs_in_and_retries(self, vault: Vault) -> None:
         path = f"secret/data/{vault.fresh()}"
         vault.write_kv(path, {"k": "v"})
         vault.policy(policy := vault.fresh("policy"), path)
@@ -361,7 +364,7 @@ class TestBackend:
 class TestServer:
     async def test_names_itself(self, vault: Vault) -> None:
         async with client_of(vault) as client:
-            server = await find_server(client)
+            server = await get_health(client)
 
         assert server
         assert (server.version, bool(server.cluster_id), bool(server.cluster_name)) == ("2.7.2", True, True)
@@ -369,7 +372,7 @@ class TestServer:
     async def test_names_no_cluster_while_it_is_sealed(self, vault: Vault) -> None:
         async with client_of(vault) as client:
             with vault.sealed():
-                server = await find_server(client)
+                server = await get_health(client)
 
         assert server
         assert (server.version, server.cluster_id, server.cluster_name) == ("2.7.2", "", "")
@@ -380,7 +383,7 @@ async def test_certificate_that_is_not_trusted(tmp_path: Path) -> None:
     with running_openbao(tmp_path, tls=True) as bao:
         async with open_vault_client(config_for(bao, NOBODY)) as client:
             with pytest.raises(Unavailable) as caught:
-                await find_server(client)
+                await get_health(client)
 
     assert str(caught.value) == (
         f"Vault at {bao.url} has a certificate that is not trusted (unable to get local issuer certificate): "

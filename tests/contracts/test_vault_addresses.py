@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.backends.base import Source, TlsFailed
+from secrets_manager.backends import Source, TlsFailed
 from secrets_manager.backends.vault.backend import open_vault
-from secrets_manager.backends.vault.client import certificates_of, open_vault_client
-from secrets_manager.backends.vault.server import find_server
+from secrets_manager.backends.vault.client import open_vault_client, vault_certificates
+from secrets_manager.backends.vault.health import get_health
 from secrets_manager.config import VaultConfig
 from secrets_manager.errors import UsageError
 from secrets_manager.net.tls import UnusableFile
@@ -85,7 +85,7 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
 
 async def version(config: VaultConfig) -> str:
     async with open_vault_client(config) as client:
-        server = await find_server(client)
+        server = await get_health(client)
     return server.version if server else ""
 
 
@@ -132,7 +132,7 @@ async def test_server_that_wants_a_certificate_of_ours(addresses: Addresses) -> 
 
     assert await failure(config) == (
         f"Vault at {addresses.url} refused the TLS connection (TLSV13_ALERT_CERTIFICATE_REQUIRED): "
-        "does it want a client certificate?"
+        "does it require a client certificate?"
     )
 
 
@@ -140,17 +140,17 @@ async def test_certificates_that_are_exchanged_are_used_without_a_restart(addres
     ca_file = tmp_path / "ca.crt"
     ca_file.write_bytes(Authority(tmp_path, name="other").certificate.read_bytes())
     config = addresses.config(ca_cert=ca_file, server_name="vault.test")
-    certificates = certificates_of(config)
+    certificates = vault_certificates(config)
 
     async with open_vault_client(config, certificates=certificates) as client:
         with pytest.raises(TlsFailed):
-            await find_server(client)
+            await get_health(client)
         ca_file.write_text("half a certif")
         with pytest.raises(UnusableFile):
             await certificates._look_again()
         ca_file.write_bytes(addresses.trusted.read_bytes())
         await certificates._look_again()
-        server = await find_server(client)
+        server = await get_health(client)
 
     assert server
 
@@ -163,13 +163,13 @@ async def test_socket_of_this_machine(addresses: Addresses) -> None:
 
     async with open_vault(config, RecordedMetrics()) as backend:
         document = await backend.read(Source(path))
-        shown = repr(backend)
+        quoted = repr(backend)
 
     assert document.values == {"k": "v"}
-    assert addresses.socket in shown
+    assert addresses.socket in quoted
 
 
-async def test_server_that_nobody_knows_is_trusted_only_on_request(tmp_path: Path) -> None:
+async def test_unknown_certificate_is_trusted_only_if_verification_is_disabled(tmp_path: Path) -> None:
     with running_openbao(tmp_path, tls=True) as bao:
         with pytest.raises(TlsFailed):
             await version(VaultConfig(url=bao.url))
@@ -188,7 +188,7 @@ async def test_file_that_can_not_be_used_ends_it_at_once(tmp_path: Path, content
 
 
 async def test_namespace(openbao: OpenBao) -> None:
-    """With its own mounts, logins and policies; who the server is, it tells for all of them."""
+    """With its own mounts, logins and policies; sys/health is the same for all of them."""
     name = openbao.fresh("team")
     openbao.request("POST", f"sys/namespaces/{name}")
     openbao.request("POST", f"{name}/sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
@@ -197,8 +197,8 @@ async def test_namespace(openbao: OpenBao) -> None:
         "PUT", f"{name}/sys/policies/acl/app", {"policy": 'path "secret/data/*" { capabilities = ["read"] }'}
     )
     openbao.request("POST", f"{name}/auth/approle/role/app", {"token_policies": ["app"], "role_id": f"{name}-app"})
-    told = openbao.request("POST", f"{name}/auth/approle/role/app/secret-id")
-    data = told["data"]
+    response = openbao.request("POST", f"{name}/auth/approle/role/app/secret-id")
+    data = response["data"]
     assert isinstance(data, dict)
     openbao.program.wait_until(lambda: takes(openbao, f"{name}/secret/data/app", {"k": "v"}), seconds=10)
     config = VaultConfig(url=openbao.url, namespace=name, role_id=f"{name}-app", secret_id=str(data["secret_id"]))
@@ -206,7 +206,7 @@ async def test_namespace(openbao: OpenBao) -> None:
 
     async with open_vault(config, metrics) as backend:
         document = await backend.read(Source("secret/data/app"))
-        server = await find_server(backend._client)
+        server = await get_health(backend._client)
 
     assert document.values == {"k": "v"}
     assert server

@@ -7,7 +7,7 @@ import httpx
 import pytest
 import trio
 
-from secrets_manager.backends.base import Source, Unavailable
+from secrets_manager.backends import Source, Unavailable
 from secrets_manager.backends.vault.backend import VaultBackend, open_vault
 from secrets_manager.config import VaultConfig
 from tests.backends.vault.recorded import RecordedMetrics
@@ -53,7 +53,7 @@ async def value_in_the_end(backend: VaultBackend) -> str | None:
             await trio.sleep(0.1)
 
 
-async def test_redirects_of_a_standby_lead_to_whoever_is_active(cluster: OpenBaoCluster, proxy: HttpProxy) -> None:
+async def test_redirects_of_a_standby_lead_to_the_active_node(cluster: OpenBaoCluster, proxy: HttpProxy) -> None:
     """The standby is asked by a road on which it may not forward what it is asked."""
     proxy.adds = "X-Vault-No-Request-Forwarding: true"
     leader, standby = cluster.leader, cluster.standby

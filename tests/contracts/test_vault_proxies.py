@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from secrets_manager.backends.base import Source, Unreachable
+from secrets_manager.backends import Source, Unreachable
 from secrets_manager.backends.vault.backend import open_vault
 from secrets_manager.backends.vault.client import open_vault_client
-from secrets_manager.backends.vault.server import find_server
+from secrets_manager.backends.vault.health import get_health
 from secrets_manager.config import VaultConfig
 from secrets_manager.errors import UsageError
 from tests.backends.vault.recorded import RecordedMetrics
@@ -47,7 +47,7 @@ def elsewhere(bao: OpenBao) -> str:
 
 async def version(config: VaultConfig) -> str:
     async with open_vault_client(config) as client:
-        server = await find_server(client)
+        server = await get_health(client)
     return server.version if server else ""
 
 
@@ -103,7 +103,7 @@ async def test_server_that_needs_no_proxy_is_reached_without(
 
 
 @pytest.mark.parametrize(
-    ("url", "refusal", "told"),
+    ("url", "refusal", "expected"),
     [
         (
             "https://vault.test",
@@ -122,10 +122,10 @@ async def test_server_that_needs_no_proxy_is_reached_without(
         ),
     ],
 )
-async def test_proxy_that_refuses_is_told(url: str, refusal: str, told: str, proxy: HttpProxy) -> None:
+async def test_refusal_of_a_proxy(url: str, refusal: str, expected: str, proxy: HttpProxy) -> None:
     proxy.answers["*"] = reply(refusal)
 
-    assert await failure(url) == told
+    assert await failure(url) == expected
 
 
 @pytest.mark.parametrize("proxy", ["socks5://user:hunter2@proxy:1080", "http://user:hunter2@:3128", "http://[hunter2"])

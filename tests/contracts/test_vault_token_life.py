@@ -15,7 +15,7 @@ from random import Random
 import httpx
 import trio
 
-from secrets_manager.backends.base import BackendError, Source
+from secrets_manager.backends import BackendError, Source
 from secrets_manager.backends.vault.backend import VaultBackend, open_vault
 from secrets_manager.config import VaultConfig
 from secrets_manager.demo.api.documents import Json, text
@@ -102,8 +102,8 @@ class Life:
         if not (token := self.token()):  # Vault would take nothing for the token that asks
             return
         with suppress(httpx.HTTPStatusError):
-            told = self._bao.request("POST", "auth/token/lookup", {"token": token})
-            self._bao.request("POST", "auth/token/revoke-accessor", {"accessor": text(told, "data", "accessor")})
+            response = self._bao.request("POST", "auth/token/lookup", {"token": token})
+            self._bao.request("POST", "auth/token/revoke-accessor", {"accessor": text(response, "data", "accessor")})
 
     def all_tokens_are_revoked(self) -> None:
         self._bao.revoke_tokens_of_approle()
@@ -131,9 +131,9 @@ class Life:
         self._write_secret_id({})
 
     def _write_secret_id(self, limits: dict[str, Json]) -> None:
-        told = self._bao.request("POST", f"auth/approle/role/{self._name}/secret-id", dict(limits))
+        response = self._bao.request("POST", f"auth/approle/role/{self._name}/secret-id", dict(limits))
         written = self.secret_id_file.with_suffix(".new")
-        written.write_text(text(told, "data", "secret_id"))
+        written.write_text(text(response, "data", "secret_id"))
         written.replace(self.secret_id_file)
 
 
@@ -160,7 +160,7 @@ async def test_no_read_fails_that_could_have_succeeded(openbao: OpenBao, tmp_pat
 
     start = trio.current_time()
     async with open_vault(config, metrics) as backend, trio.open_nursery() as nursery:
-        life.token = lambda: backend._keeper._token.secret if backend._keeper._token else ""
+        life.token = lambda: backend._token_manager._token.secret if backend._token_manager._token else ""
         await nursery.start(backend.maintain)
         for number in range(READERS):
             nursery.start_soon(read_on, backend, life.paths[number % 2])

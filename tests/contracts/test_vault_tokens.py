@@ -4,26 +4,30 @@ import re
 
 import pytest
 
-from secrets_manager.backends.base import (
+from secrets_manager.backends import (
     Unavailable,
 )
 from secrets_manager.backends.vault.auth.approle import AppRole
-from secrets_manager.backends.vault.auth.credential import Given, InFile
+from secrets_manager.backends.vault.auth.credential import FileCredential, StaticCredential
 from secrets_manager.backends.vault.auth.kubernetes import Kubernetes
 from secrets_manager.backends.vault.client import VaultClient
-from secrets_manager.backends.vault.replies import Reply, forbidden_by_policy
-from secrets_manager.backends.vault.token import Token, lookup_of, renewed
+from secrets_manager.backends.vault.responses import Response, forbidden_by_policy
+from secrets_manager.backends.vault.token import Token, parse_lookup, with_renewal
 from tests.contracts.vault import Vault, client_of
 from tests.doubles.vault_tokens import Credentials
 
 
 def approle(credentials: Credentials) -> AppRole:
-    return AppRole(mount="approle", role_id=Given(credentials.role_id), secret_id=Given(credentials.secret_id))
+    return AppRole(
+        mount="approle",
+        role_id=StaticCredential(credentials.role_id),
+        secret_id=StaticCredential(credentials.secret_id),
+    )
 
 
 async def ask(
     client: VaultClient, method: str, operation: str, token: str, body: dict[str, int] | None = None
-) -> Reply:
+) -> Response:
     return await client.request(method, f"auth/token/{operation}", token=token, body=body)
 
 
@@ -39,7 +43,7 @@ class TestLogin:
     @pytest.mark.parametrize("wrong", ["role_id", "secret_id"])
     async def test_wrong_credentials(self, vault: Vault, wrong: str) -> None:
         right = vault.approle(vault.fresh("role"))
-        credentials = right._replace(role_id="nobody") if wrong == "role_id" else right._replace(secret_id="nothing")
+        credentials = right._replace(role_id="unknown") if wrong == "role_id" else right._replace(secret_id="nothing")
 
         async with client_of(vault) as client:
             with pytest.raises(Unavailable) as caught:
@@ -53,9 +57,11 @@ class TestLogin:
     async def test_method_that_is_not_mounted(self, vault: Vault) -> None:
         async with client_of(vault) as client:
             with pytest.raises(Unavailable, match=re.escape("vault.approle-path (permission denied)")):
-                await AppRole(mount="no/such", role_id=Given("canary-role"), secret_id=Given("canary-secret")).login(
-                    client
-                )
+                await AppRole(
+                    mount="no/such",
+                    role_id=StaticCredential("canary-role"),
+                    secret_id=StaticCredential("canary-secret"),
+                ).login(client)
 
     async def test_sealed(self, vault: Vault) -> None:
         credentials = vault.approle(vault.fresh("role"))
@@ -73,7 +79,7 @@ class TestToken:
 
         async with client_of(vault) as client:
             token = await approle(credentials).login(client)
-            lookup = lookup_of((await ask(client, "GET", "lookup-self", token.secret)).body)
+            lookup = parse_lookup((await ask(client, "GET", "lookup-self", token.secret)).body)
 
         assert lookup
         assert 98 <= lookup.seconds <= 100
@@ -89,7 +95,7 @@ class TestToken:
 
         assert (token.ttl, token.renewable) == (10.0, True)
 
-    async def test_renewal_grants_nothing_beyond_the_max_ttl(self, vault: Vault) -> None:
+    async def test_renewal_does_not_exceed_the_max_ttl(self, vault: Vault) -> None:
         token = await renew(vault, vault.approle(vault.fresh("role"), token_ttl=20, token_max_ttl=25))
 
         assert 24.0 <= token.ttl <= 25.0
@@ -104,7 +110,7 @@ class TestToken:
         assert not token.renewable
         assert reply.status == 400
 
-    async def test_dead_token_is_refused_everywhere(self, vault: Vault) -> None:
+    async def test_revoked_token_is_refused_everywhere(self, vault: Vault) -> None:
         credentials = vault.approle(vault.fresh("role"))
 
         async with client_of(vault) as client:
@@ -118,7 +124,7 @@ class TestToken:
 
         assert [(reply.status, forbidden_by_policy(reply)) for reply in replies] == [(403, False)] * 3
 
-    async def test_live_token_that_may_not_look_at_itself_is_told_from_a_dead_one(self, vault: Vault) -> None:
+    async def test_valid_token_without_lookup_self_differs_from_an_invalid_one(self, vault: Vault) -> None:
         credentials = vault.approle(vault.fresh("role"), default_policy=False)
 
         async with client_of(vault) as client:
@@ -166,7 +172,7 @@ async def renew(vault: Vault, credentials: Credentials) -> Token:
     async with client_of(vault) as client:
         token = await approle(credentials).login(client)
         reply = await ask(client, "POST", "renew-self", token.secret, {"increment": 600})
-    after = renewed(token, reply.body, asked_at=token.expires_at - token.ttl)
+    after = with_renewal(token, reply.body, sent_at=token.expires_at - token.ttl)
     assert after
     return after
 
@@ -177,7 +183,9 @@ async def test_kubernetes_login_with_an_unknown_role(vault: Vault, tmp_path_fact
 
     async with client_of(vault) as client:
         with pytest.raises(Unavailable) as caught:
-            await Kubernetes(mount="kubernetes", role="nobody", jwt=InFile(str(jwt_file), "it")).login(client)
+            await Kubernetes(
+                mount="kubernetes", role="unknown", jwt=FileCredential(str(jwt_file), "is it mounted?")
+            ).login(client)
 
     assert str(caught.value).startswith("the Kubernetes login was refused: check vault.kubernetes-role")
     assert "canary" not in str(caught.value)

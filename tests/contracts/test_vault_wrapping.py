@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.backends.base import LoginRefused
+from secrets_manager.backends import LoginRefused
 from secrets_manager.backends.vault.auth.approle import AppRole
-from secrets_manager.backends.vault.auth.credential import Given, InFile, Wrapped
+from secrets_manager.backends.vault.auth.credential import FileCredential, StaticCredential, WrappedSecretId
 from tests.contracts.vault import Vault, client_of
 
-SPENT = (
-    "the wrapping token of the secret_id has expired or was used before: wrap a new one, "
+WRAPPING_EXPIRED = (
+    "the wrapping token of the secret_id has expired or was already used: wrap a new secret_id, "
     "and find out who used it if it was not this program (wrapping token is not valid or does not exist)"
 )
 
@@ -31,8 +31,8 @@ class Wrapping:
 
     def method(self) -> AppRole:
         """As a new process has it."""
-        wrapped = Wrapped(InFile(str(self.file), "somebody write it there"), mount="approle")
-        return AppRole(mount="approle", role_id=Given(self._role_id), secret_id=wrapped)
+        wrapped = WrappedSecretId(FileCredential(str(self.file), "is it mounted?"), mount="approle")
+        return AppRole(mount="approle", role_id=StaticCredential(self._role_id), secret_id=wrapped)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_new_wrapping_token_is_unwrapped_at_the_next_login(vault: Vault, w
             await method.login(client)
 
 
-async def test_wrapping_token_that_somebody_else_has_used(vault: Vault, wrapping: Wrapping) -> None:
+async def test_wrapping_token_that_was_already_used(vault: Vault, wrapping: Wrapping) -> None:
     token = wrapping.write()
 
     async with client_of(vault) as client:
@@ -67,7 +67,7 @@ async def test_wrapping_token_that_somebody_else_has_used(vault: Vault, wrapping
         with pytest.raises(LoginRefused) as caught:
             await wrapping.method().login(client)
 
-    assert str(caught.value) == SPENT
+    assert str(caught.value) == WRAPPING_EXPIRED
     assert token not in str(caught.value)
 
 
@@ -81,7 +81,7 @@ async def test_wrapping_token_of_something_else_is_not_unwrapped(vault: Vault, w
         left = await client.request("POST", "sys/wrapping/lookup", body={"token": token})
 
     assert str(caught.value) == (
-        "the wrapping token was not made for a secret_id of auth/approle: "
-        "somebody may have exchanged it: find out who, and wrap a new secret_id"
+        "the wrapping token was not created for a secret_id of auth/approle: "
+        "it may have been replaced: find out by whom, and wrap a new secret_id"
     )
     assert left.status == 200

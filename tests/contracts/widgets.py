@@ -1,4 +1,4 @@
-"""A small custom kind for the contract tests, so that they depend on nobody's CRD."""
+"""A small custom kind for the contract tests, so that they depend on no other CRD."""
 
 from secrets_manager.demo.api.documents import Json, Object, at, with_metadata
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from lupa.lua51 import LuaRuntime
 
-from secrets_manager.backends.base import Source
+from secrets_manager.backends import Source
 from secrets_manager.controller import crd
 from secrets_manager.controller.definition import Reason, Status
 from secrets_manager.controller.problem import Problem

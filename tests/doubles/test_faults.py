@@ -115,12 +115,12 @@ async def test_a_delayed_request_arrives_after_the_client_gave_up(
 
 async def test_a_request_that_arrives_twice(api: Api, faults: Faults) -> None:
     faults.next(fault.twice)
-    assert (await api.post(api.secrets, secret())).told == (409, "AlreadyExists")
+    assert (await api.post(api.secrets, secret())).outcome == (409, "AlreadyExists")
 
 
 async def test_any_status_until_healed(api: Api, faults: Faults) -> None:
     faults.always(fault.answer(503, reason="ServiceUnavailable"), when=fault.on_path(ends="/secrets"))
-    refused = [(await api.get(api.secrets)).told for _ in range(3)]
+    refused = [(await api.get(api.secrets)).outcome for _ in range(3)]
     assert refused == [(503, "ServiceUnavailable")] * 3
     assert (await api.get("/api/v1/namespaces")).code == 200
     assert await names(api, faults) == []

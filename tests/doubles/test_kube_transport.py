@@ -80,7 +80,7 @@ async def test_compaction_expires_continue_tokens(api: Api, cluster: Cluster) ->
     token = (await api.get(api.secrets, limit=1)).text("metadata", "continue")
     await api.post(api.secrets, secret("c"))
     cluster.compact()
-    assert (await api.get(api.secrets, limit=1, **{"continue": token})).told == (410, "Expired")
+    assert (await api.get(api.secrets, limit=1, **{"continue": token})).outcome == (410, "Expired")
 
 
 async def test_compaction_expires_watches_from_before(api: Api, cluster: Cluster) -> None:

@@ -107,7 +107,7 @@ class Outage(NamedTuple):
     words: str
 
 
-GONE = "broke off before its answer was whole|can't be reached"
+GONE = "closed the connection before its response was complete|can't be reached"
 LATE = "did not answer in time"
 OUTAGES = {
     "stopped": Outage(stopped, "Unreachable", GONE),

@@ -13,7 +13,7 @@ import trio
 from prometheus_client import CollectorRegistry
 from trio.testing import wait_all_tasks_blocked
 
-from secrets_manager.backends.base import (
+from secrets_manager.backends import (
     Document,
     Folder,
     NotListable,

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secrets_manager.backends.base import Source, SourceForbidden, SourceNotFound, Unavailable
+from secrets_manager.backends import Source, SourceForbidden, SourceNotFound, Unavailable
 from secrets_manager.backoff import Backoff
 from secrets_manager.controller import concurrency, health, listing, reading
 from secrets_manager.controller.concurrency import ConcurrencyLimit

@@ -8,12 +8,12 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secrets_manager.backends.base import BackendError, Document, Folder, Source, Unavailable
+from secrets_manager.backends import BackendError, Document, Folder, Source, Unavailable
 from secrets_manager.backends.vault.backend import open_vault
-from secrets_manager.backends.vault.node import LONGEST_WISH
+from secrets_manager.backends.vault.node import MAX_RETRY_AFTER
 from secrets_manager.config import VaultConfig
 from tests.backends.vault.recorded import RecordedMetrics
-from tests.properties.test_vault_replies import CANARY, bodies, damaged, documents, rubbish
+from tests.properties.test_vault_responses import CANARY, bodies, damaged, documents, rubbish
 
 LOGIN = b'{"auth":{"client_token":"s.token","lease_duration":3600,"renewable":true,"policies":["p"]}}'
 PATH = "secret/data/app"
@@ -57,7 +57,7 @@ class Chunks(httpx.AsyncByteStream):
 
 
 class Hostile:
-    """Answers honestly, but for what stands in `lies`, by the first words of the path; each lie is told once."""
+    """Answers honestly, but for what stands in `lies`, by the first words of the path; each lie once."""
 
     def __init__(self, lies: dict[str, list[httpx.Response]]) -> None:
         self._lies = lies
@@ -81,20 +81,20 @@ async def test_whatever_a_server_answers_is_read_or_refused_by_a_typed_error(
     lies: dict[str, list[httpx.Response]],
 ) -> None:
     config, metrics = VaultConfig(url="https://vault.test", role_id="r", secret_id="s"), RecordedMetrics()
-    told, wishes = list[str](), [0.0]
+    shown, waits = list[str](), [0.0]
 
     async with open_vault(config, metrics, transport=httpx.MockTransport(Hostile(lies))) as backend:
         for _ in range(3):
             try:
                 assert isinstance(await backend.read(Source(PATH)), Document)
             except BackendError as error:
-                told.append(str(error))
-                wishes.append((isinstance(error, Unavailable) and error.retry_after) or 0)
+                shown.append(str(error))
+                waits.append((isinstance(error, Unavailable) and error.retry_after) or 0)
             with suppress(BackendError):
                 await backend.markers(Folder("secret/data/x"))
             with suppress(BackendError):
-                await backend._keeper._look()
-        told.append(repr(backend))
+                await backend._token_manager._ensure_valid()
+        shown.append(repr(backend))
 
-    assert max(wishes) <= LONGEST_WISH
-    assert [text for text in told if CANARY in text] == []
+    assert max(waits) <= MAX_RETRY_AFTER
+    assert [text for text in shown if CANARY in text] == []

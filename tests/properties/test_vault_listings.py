@@ -9,16 +9,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from secrets_manager.backends.base import Folder, NotListable, Unavailable
+from secrets_manager.backends import Folder, NotListable, Unavailable
 from secrets_manager.backends.vault.backend import open_vault
-from secrets_manager.backends.vault.listing import LIMIT, LONGEST, page_of
+from secrets_manager.backends.vault.listing import MAX_SECRETS, PAGE_SIZE, parse_page
 from secrets_manager.backends.vault.path import parse_path
-from secrets_manager.backends.vault.replies import OK, Reply
+from secrets_manager.backends.vault.responses import OK, Response
 from secrets_manager.config import VaultConfig
 from secrets_manager.demo.api.documents import Json, Object
 from tests.backends.vault.recorded import RecordedMetrics
 from tests.properties.test_vault_hostile import LOGIN, answers
-from tests.properties.test_vault_replies import documents, rubbish
+from tests.properties.test_vault_responses import documents, rubbish
 
 FOLDER = "secret/data/x"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -113,8 +113,8 @@ ODD: Object = {"keys": ["db"], "key_info": {"db": {"current_version": 1, "versio
 @given(st.lists(replies, min_size=1, max_size=2))
 @example([httpx.Response(OK, json={"data": ODD})])
 @settings(max_examples=200)
-async def test_any_reply_gives_markers_or_says_that_there_are_none(told: list[httpx.Response]) -> None:
-    left = [*told]
+async def test_any_reply_gives_markers_or_says_that_there_are_none(pages: list[httpx.Response]) -> None:
+    left = [*pages]
 
     found = await markers_of(Lister(lambda _: left.pop() if left else httpx.Response(404, content=b"{}")))
 
@@ -128,7 +128,7 @@ async def test_any_reply_gives_markers_or_says_that_there_are_none(told: list[ht
 def test_one_entry_concerns_its_secret_alone_and_every_change_of_it_shows(entry: Json) -> None:
     def markers(entry: Json) -> dict[str, str]:
         body = msgspec.json.encode({"data": {"keys": ["db", "odd"], "key_info": {"db": GOOD, "odd": entry}}})
-        return page_of(Reply(OK, body), parse_path(FOLDER), now=NOW).markers
+        return parse_page(Response(OK, body), parse_path(FOLDER), now=NOW).markers
 
     found = markers(entry)
 
@@ -152,26 +152,26 @@ def page(names: list[str]) -> httpx.Response:
 
 
 def onward(request: httpx.Request) -> httpx.Response:
-    """Go on for ever, with names of which nothing is told."""
+    """Go on for ever, with names without entries."""
     start = int(request.url.params.get("after", "0"))
-    return page([f"{number:09}" for number in range(start + 1, start + 1 + LIMIT)])
+    return page([f"{number:09}" for number in range(start + 1, start + 1 + PAGE_SIZE)])
 
 
 def backward(request: httpx.Request) -> httpx.Response:
     start = int(request.url.params.get("after", "500000"))
-    return page([f"{number:06}" for number in range(start - 2 * LIMIT, start - LIMIT)])
+    return page([f"{number:06}" for number in range(start - 2 * PAGE_SIZE, start - PAGE_SIZE)])
 
 
 def the_same(_: httpx.Request) -> httpx.Response:
-    return page([f"{number:06}" for number in range(LIMIT)])
+    return page([f"{number:06}" for number in range(PAGE_SIZE)])
 
 
 def empty_names(_: httpx.Request) -> httpx.Response:
-    return page([""] * LIMIT)
+    return page([""] * PAGE_SIZE)
 
 
 @pytest.mark.parametrize(
-    ("pages", "at_most"), [(onward, LONGEST // LIMIT + 1), (backward, 2), (the_same, 2), (empty_names, 1)]
+    ("pages", "at_most"), [(onward, MAX_SECRETS // PAGE_SIZE + 1), (backward, 2), (the_same, 2), (empty_names, 1)]
 )
 async def test_pages_without_end_are_given_up(pages: Callable[[httpx.Request], httpx.Response], at_most: int) -> None:
     lister = Lister(pages)
@@ -184,13 +184,13 @@ async def test_pages_without_end_are_given_up(pages: Callable[[httpx.Request], h
 
 @given(st.lists(names, max_size=5))
 @settings(max_examples=30)
-async def test_however_pages_follow_each_other_no_name_is_asked_after_twice(told: list[str]) -> None:
+async def test_however_pages_follow_each_other_no_name_is_asked_after_twice(pages: list[str]) -> None:
     """Each page is full, and ends with one of these."""
     after: list[str] = []
 
     def turn(request: httpx.Request) -> httpx.Response:
         after.append(request.url.params.get("after", ""))
-        return page([*["db"] * (LIMIT - 1), told.pop()] if told else [])
+        return page([*["db"] * (PAGE_SIZE - 1), pages.pop()] if pages else [])
 
     await markers_of(Lister(turn))
 

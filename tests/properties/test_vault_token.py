@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from tests.backends.vault.stand import gaps_of, keeper_of
+from tests.backends.vault.harness import gaps_of, token_manager_of
 from tests.doubles.vault import VaultState
 
 
@@ -51,10 +51,10 @@ def test_token_never_dies_and_requests_stay_few(setting: Setting) -> None:
             token_period=setting.token_period,
             token_type=setting.token_type,
         )
-        async with keeper_of(
+        async with token_manager_of(
             vault, credentials, max_token_ttl=setting.max_token_ttl, token_polling_period=setting.polling_period
-        ) as keeper:
-            gaps = await gaps_of(keeper, vault, seconds=200)
+        ) as token_manager:
+            gaps = await gaps_of(token_manager, vault, seconds=200)
         return gaps, len(vault.requests)
 
     gaps, requests = trio.run(main, clock=MockClock(autojump_threshold=0))

@@ -13,9 +13,9 @@ from unittest.mock import patch
 import msgspec
 import trio
 
-from secrets_manager.backends.base import Source, Unavailable
-from secrets_manager.backends.vault.keeper import TokenKeeper
+from secrets_manager.backends import Source, Unavailable
 from secrets_manager.backends.vault.token import Token
+from secrets_manager.backends.vault.token_manager import TokenManager
 from secrets_manager.controller import contention, decision, health, reading, secret_syncer, status
 from secrets_manager.controller.contention import Stable, State, Trigger
 from secrets_manager.controller.controller import Controller
@@ -74,8 +74,8 @@ def _endless_term(_: float) -> Iterator[trio.CancelScope]:
     yield trio.CancelScope()
 
 
-def _though_expired(keeper: TokenKeeper) -> Token | None:
-    return keeper._token
+def _token_though_expired(manager: TokenManager) -> Token | None:
+    return manager._token
 
 
 _use = Sources.subscribe
@@ -166,7 +166,7 @@ PLANTED: Mapping[str, Plant] = {
     "the finalizer of the original stays": _replaced(Reconciler, "_remove_finalizer", _not_released),
     "wall clocks are trusted": _replaced(LeaderElector, "_can_acquire", _trusts_wall_clocks),
     "a term does not end the work": _replaced(lease, "strict_deadline", _endless_term),
-    "a token is used beyond its end": _replaced(TokenKeeper, "_living", _though_expired),
+    "a token is used beyond its end": _replaced(TokenManager, "_valid_token", _token_though_expired),
     "a changed definition is not read afresh": _replaced(Sources, "subscribe", _not_afresh),
     "a key is lost that is added while in progress": _replaced(WorkQueue, "add", _lost_while_in_progress),
     "a failed key is not tried again": _replaced(WorkQueue, "add_rate_limited", _not_tried_again),

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import trio
 from prometheus_client import CollectorRegistry
 
-from secrets_manager.backends.base import Backend
-from secrets_manager.backends.vault.auth.choice import auth_method
-from secrets_manager.backends.vault.backend import REQUESTS_OF_A_READ, VaultBackend
-from secrets_manager.backends.vault.client import certificates_of, open_vault_client
-from secrets_manager.backends.vault.engine import engine_of
-from secrets_manager.backends.vault.keeper import TokenKeeper
+from secrets_manager.backends import Backend
+from secrets_manager.backends.vault.auth.factory import create_auth_method
+from secrets_manager.backends.vault.backend import REQUESTS_PER_READ, VaultBackend
+from secrets_manager.backends.vault.client import open_vault_client, vault_certificates
+from secrets_manager.backends.vault.engine import create_engine
+from secrets_manager.backends.vault.token_manager import TokenManager
 from secrets_manager.config import Config, ControllerConfig, VaultConfig
 from secrets_manager.controller.controller import Controller
 from secrets_manager.kube.client import open_client
@@ -157,10 +157,15 @@ class Replica:
         async with open_vault_client(
             config, transport=Link(self._simulation, self, to_vault=True), count=metrics.request
         ) as client:
-            keeper = TokenKeeper(client, auth_method(config), config, metrics, random=random)
-            within = REQUESTS_OF_A_READ * config.timeout
+            token_manager = TokenManager(client, create_auth_method(config), config, metrics, random=random)
+            deadline = REQUESTS_PER_READ * config.timeout
             yield VaultBackend(
-                client, keeper, engine_of(config.engine), metrics, certificates_of(config), within=within
+                client,
+                token_manager,
+                create_engine(config.engine),
+                metrics,
+                vault_certificates(config),
+                deadline=deadline,
             )
 
     def _clock(self) -> datetime:

@@ -17,7 +17,7 @@ from unittest.mock import patch
 from trio._core import _io_epoll, _run
 from trio.testing import MockClock
 
-from secrets_manager.backends.base import Folder, Source
+from secrets_manager.backends import Folder, Source
 
 
 class _Shuffler(Random):

@@ -1,22 +1,22 @@
-"""What every secret store offers to the controller, and how its failures are told.
+"""What every secret store offers to the controller, and the errors that it raises.
 
-BackendError              where it failed is in the text, never what was read
-├── Unavailable           5xx and whatever else a retry can help
-│   ├── Unreachable       no connection, or one that broke off
-│   ├── TimedOut          no answer in time
-│   ├── TlsFailed         one of the two does not trust the other
-│   ├── RateLimited       asked too often
-│   ├── LoginRefused      the credentials are not taken
-│   └── more of each store's own
+BackendError              a read failed; the message says where, never what was read
+├── Unavailable           5xx and other failures of the store as a whole; a retry can help
+│   ├── Unreachable       no connection, or it broke
+│   ├── TimedOut          no complete response in time
+│   ├── TlsFailed         the TLS handshake failed
+│   ├── RateLimited       too many requests
+│   ├── LoginRefused      the credentials are not accepted
+│   └── others of each store
 ├── SourceNotFound        no such path
 │   ├── VersionDeleted    it can be undeleted
 │   └── VersionDestroyed  it is gone for good
 ├── SourceForbidden       logged in, but not allowed to read this path
-├── SourceMalformed       an answer that is not a secret, or a path that can't be one
-│   └── SourceTooLarge    an answer longer than any secret can be
-└── NotListable           this folder can't be listed: its sources are read one by one
+├── SourceMalformed       the response is not a secret, or the path is not valid
+│   └── SourceTooLarge    the response is larger than any secret
+└── NotListable           the folder can't be listed: its sources are read one by one
 
-Metrics count by the names of the classes; the controller tells apart those that stand directly below BackendError.
+The names of the classes are values of a metric label. The controller distinguishes those directly below BackendError.
 """
 
 from collections.abc import Mapping
@@ -29,9 +29,9 @@ from secrets_manager.errors import SecretsManagerError
 
 
 class Source(msgspec.Struct, frozen=True):
-    """What one read addresses: a path as the user wrote it, and a version or None for the newest.
+    """What a read addresses: a path as the user wrote it, and a version or None for the newest.
 
-    `identity` names the login that it is read with: the same path may be allowed to one and forbidden to another.
+    `identity` names the login that it is read with: a path may be allowed to one and forbidden to another.
     """
 
     path: str
@@ -43,26 +43,28 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Folder(msgspec.Struct, frozen=True):
-    """What one listing shows, to one identity."""
+    """What a listing addresses, and the identity that it is listed with."""
 
     path: str
     identity: str = ""
 
 
 class Place(NamedTuple):
-    """Where a listing shows a source: in which folder, and under which name there."""
+    """Where a listing shows a source: the folder, and the name in it."""
 
     folder: Folder
     name: str
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """All that stood at one source at one moment.
+    """The content of a source at one moment.
 
-    `values` maps each key to its text; a value that is not a string to its JSON text; null to None.
-    `version` is what the store calls it, None where it has none. `marker` differs whenever the content does. `listed`
-    is the marker that a listing shows for it, where listings tell less than reads; empty where it is the same. Where it
-    is `keyless` there is one value, under the empty key, and any key means it.
+    Attributes:
+        values: The text of each key. A value that is not a string is its JSON text, null is None.
+        marker: Differs whenever the content does.
+        version: The store's name for the version; None if it has none.
+        listed: The marker in listings, if they show less than reads; empty if it is the same.
+        keyless: There is one value, under the empty key, and any key means it.
     """
 
     values: Mapping[str, str | None]
@@ -72,7 +74,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     keyless: bool = False
 
     def key(self, wanted: str) -> str:
-        """The key under which `values` has what a definition asks for."""
+        """Return the key in `values` for a key of a definition."""
         return "" if self.keyless else wanted
 
     def __repr__(self) -> str:
@@ -80,10 +82,13 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def text_of(value: msgspec.Raw) -> str | None:
-    """A piece of JSON as a Document has it: a string as its text, null as None, anything else as it was written.
+    """Return a JSON value as a Document has it: a string as its text, null as None, others as they are written.
 
-    So 5432 stays 5432 and 1.10 stays 1.10: a number that goes through a float may come out as another one.
-    Raises: msgspec.DecodeError or UnicodeDecodeError, which may quote the value.
+    So 1.10 stays 1.10: numbers don't pass through a float.
+
+    Raises:
+        msgspec.DecodeError: it is not JSON. The message may quote the value.
+        UnicodeDecodeError: it is not UTF-8. It contains the value.
     """
     raw = bytes(value)
     if raw.startswith(b'"'):
@@ -91,20 +96,20 @@ def text_of(value: msgspec.Raw) -> str | None:
     return None if raw == b"null" else raw.decode()
 
 
-SOMEHOW = "the secret store can't be used now"
-"""What others are told of a failure that has no text about the store as a whole."""
+UNKNOWN_PROBLEM = "the secret store can't be used now"
+"""The public message of a failure without a message about the store as a whole."""
 
 
 class BackendError(SecretsManagerError):
-    """A read of the secret store did not bring a document."""
+    """A read or a listing failed."""
 
 
 class Unavailable(BackendError):
-    """The store as a whole can't be used now; every other read would fail as well. A retry can help.
+    """The store as a whole can't be used now: other reads would fail as well. A retry can help.
 
-    The message speaks of the request that failed, and may hold its path and the server's own words. `store` speaks of
-    the store alone, so it may be shown to everybody; it is empty where nothing is known of the whole. `retry_after` is
-    in seconds, where the store gave one.
+    The message is about the failed request, and may contain its path and the server's messages. `store` is about the
+    store alone, so all may see it; it is empty if nothing is known about the store. `retry_after` is in seconds, if the
+    store sent one.
     """
 
     def __init__(self, message: str, *, store: str = "", retry_after: float | None = None) -> None:
@@ -114,42 +119,42 @@ class Unavailable(BackendError):
 
     @classmethod
     def of_store(cls, text: str, *, retry_after: float | None = None) -> Self:
-        """A failure whose text speaks of the store alone."""
+        """Create a failure whose message is about the store alone."""
         return cls(text, store=text, retry_after=retry_after)
 
     def for_others(self) -> Self:
-        """The same failure, as those may know it who did not make the request."""
-        return type(self).of_store(self.store or SOMEHOW, retry_after=self.retry_after)
+        """Return the failure as those may see it who did not make the request."""
+        return type(self).of_store(self.store or UNKNOWN_PROBLEM, retry_after=self.retry_after)
 
-    def again(self) -> Self:
-        """The same failure, to be raised once more for the same request."""
+    def copy(self) -> Self:
+        """Return a copy, to raise it once more for the same request."""
         return type(self)(str(self), store=self.store, retry_after=self.retry_after)
 
 
 class Unreachable(Unavailable):
-    """No connection came about, or it broke off before the answer was whole."""
+    """There was no connection, or it broke before the response was complete."""
 
 
 class TimedOut(Unavailable):
-    """There was a connection, or an attempt at one, and no whole answer in time."""
+    """There was no complete response in time."""
 
 
 class TlsFailed(Unavailable):
-    """The store's certificate is not trusted, or ours is not, or it speaks no TLS."""
+    """A certificate is not trusted, or the handshake failed otherwise."""
 
 
 class RateLimited(Unavailable):
-    """The store wants fewer requests."""
+    """There were too many requests."""
 
 
 class LoginRefused(Unavailable):
-    """The store is up and does not take the credentials, or they can't be had. It helps to mend them."""
+    """The store does not accept the credentials, or they can't be read. It helps to correct them."""
 
 
 class SourceNotFound(BackendError):
-    """There is nothing at this source. It helps to write it, or to mend the path.
+    """There is nothing at this source. It helps to write it, or to correct the path.
 
-    `listed` is the marker that a listing shows for it; None where it shows none.
+    `listed` is the marker in listings; None if there is none.
     """
 
     def __init__(self, message: str, *, listed: str | None = None) -> None:
@@ -162,32 +167,33 @@ class VersionDeleted(SourceNotFound):
 
 
 class VersionDestroyed(SourceNotFound):
-    """The version at this source is gone for good. It helps to write a new one, or to name another."""
+    """The version at this source was destroyed. It helps to write a new one, or to name another."""
 
 
 class SourceForbidden(BackendError):
-    """The policy forbids this source. It helps to grant it."""
+    """A policy forbids this source. It helps to allow it."""
 
 
 class SourceMalformed(BackendError):
-    """This source can't be read as keys and values. It helps to mend the path or the engine's setting."""
+    """This source can't be read as keys and values. It helps to correct the path, or the setting of the engine."""
 
 
 class SourceTooLarge(SourceMalformed):
-    """More came than any secret can be; the rest of it was not read."""
+    """The response is larger than any secret."""
 
 
 class NotListable(BackendError):
-    """The store can't list this folder, or won't, or there is nothing in it."""
+    """This folder can't be listed, is forbidden or is empty."""
 
 
 class Reader(Protocol):
-    """A secret store, to whoever only reads."""
+    """The part of a secret store that reads."""
 
     async def read(self, source: Source) -> Document:
-        """Read one source, once, now.
+        """Read a source once.
 
-        Raises: BackendError, and nothing else.
+        Raises:
+            BackendError: and nothing else.
         """
         ...
 
@@ -196,30 +202,33 @@ class Backend(Reader, Protocol):
     """A secret store. One instance serves the whole process."""
 
     def segments(self, path: str) -> tuple[str, ...]:
-        """A path taken apart: policies, listings and reads see the same parts.
+        """Split a path. Path policies, listings and reads use the same segments.
 
-        Raises: SourceMalformed for what can't be a path here; no request is made for that.
+        Raises:
+            SourceMalformed: the path is not valid. A read makes no request for it.
         """
         ...
 
     def place(self, source: Source) -> Place | None:
-        """Where a listing would tell of this source. None where no listing can, and for what can't be a path."""
+        """Return where listings show this source; None if none does, or if the path is not valid."""
         ...
 
     async def markers(self, folder: Folder) -> Mapping[str, str]:
-        """The marker of each secret in one folder now, by name. A name that is not in it: there is no such secret.
+        """List a folder. Return the marker of each secret by name; other names don't exist.
 
-        A secret that can be read has the marker of its Document. One that can't, because its newest version was deleted
-        or destroyed or never written, has a marker of that state: it changes when the state does.
+        A secret that can be read has the marker of its Document. If its newest version was deleted, destroyed or never
+        written, it has a marker that changes with that state.
 
-        Raises: NotListable; and Unavailable where a retry can help.
+        Raises:
+            NotListable: the folder can't be listed.
+            Unavailable: a retry can help.
         """
         ...
 
     def forget(self, path: str) -> None:
-        """Drop what is kept of a path that no definition uses any more; it may be one that is not known."""
+        """Remove the metrics of a path that no definition uses any more. The path may be unknown."""
         ...
 
     async def maintain(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Do what keeps the store usable (a valid token) until cancelled; started at once, also when it is down."""
+        """Keep the store usable (a valid token) until cancelled. Started at once, even if the store is down."""
         ...

@@ -108,7 +108,7 @@ class StoreReader:
         """List a folder. Raises: NotListable, Unavailable."""
         async with self._limiter:
             if (error := self.error) is not None:
-                raise error.again()
+                raise error.copy()
             began_at = trio.current_time()
             try:
                 markers = await self._backend.markers(folder)

@@ -9,7 +9,7 @@ from typing import Self, TextIO
 import trio
 
 from secrets_manager.backends.base import BackendError, Document, Reader, Source
-from secrets_manager.backends.opening import open_backend
+from secrets_manager.backends.factory import open_backend
 from secrets_manager.config import Config
 from secrets_manager.controller.definition import SecretDefinition, Spec
 from secrets_manager.controller.desired import Documents

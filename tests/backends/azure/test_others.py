@@ -7,7 +7,7 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
 
 from secrets_manager.backends.azure.failures import listing_failure, login_failure, read_failure
-from secrets_manager.backends.base import SOMEHOW, BackendError, Folder, RateLimited, Source, Unavailable
+from secrets_manager.backends.base import UNKNOWN_PROBLEM, BackendError, Folder, RateLimited, Source, Unavailable
 from tests.backends.azure.stand import answering, backend_of
 from tests.doubles.key_vault import KeyVaultState, failure
 
@@ -38,7 +38,7 @@ async def test_answer_of_each_status(vault: KeyVaultState, status: int) -> None:
     for error in errors:
         assert CODE not in told_to_others(error)
         assert DB.path not in told_to_others(error)
-        assert told_to_others(error) != SOMEHOW
+        assert told_to_others(error) != UNKNOWN_PROBLEM
         assert str(error) == told_to_others(error) or CODE in str(error) or status == 403
 
 

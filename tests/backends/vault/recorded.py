@@ -1,4 +1,4 @@
-"""Metrics that remember what they were told."""
+"""Metrics that record their calls."""
 
 from dataclasses import dataclass, field
 

@@ -8,21 +8,29 @@ import pytest
 
 from secrets_manager.backends.base import LoginRefused, SourceMalformed, Unavailable
 from secrets_manager.backends.vault.auth.approle import AppRole
-from secrets_manager.backends.vault.auth.credential import LARGEST, Credential, Given, InFile, Wrapped
+from secrets_manager.backends.vault.auth.credential import (
+    MAX_FILE_SIZE,
+    Credential,
+    FileCredential,
+    StaticCredential,
+    WrappedSecretId,
+)
 from secrets_manager.backends.vault.auth.kubernetes import Kubernetes
 from secrets_manager.backends.vault.client import VaultClient, open_vault_client
 from secrets_manager.config import VaultConfig
 from tests.doubles.vault import Request, Response, VaultState, VaultTransport
 
-APPROLE = AppRole(mount="approle", role_id=Given("canary-role"), secret_id=Given("canary-secret"))
+APPROLE = AppRole(mount="approle", role_id=StaticCredential("canary-role"), secret_id=StaticCredential("canary-secret"))
 
 
 def approle(secret_id: Credential, *, mount: str = "approle") -> AppRole:
-    return AppRole(mount=mount, role_id=Given("canary-role"), secret_id=secret_id)
+    return AppRole(mount=mount, role_id=StaticCredential("canary-role"), secret_id=secret_id)
 
 
 def kubernetes(jwt_file: Path) -> Kubernetes:
-    return Kubernetes(mount="kubernetes", role="app", jwt=InFile(str(jwt_file), "the pod mount its token"))
+    return Kubernetes(
+        mount="kubernetes", role="app", jwt=FileCredential(str(jwt_file), "does the pod mount its token?")
+    )
 
 
 @asynccontextmanager
@@ -31,7 +39,7 @@ async def client_of(vault: VaultState) -> AsyncIterator[VaultClient]:
         yield client
 
 
-async def test_jwt_is_read_anew_at_each_login(tmp_path: Path) -> None:
+async def test_jwt_is_read_at_each_login(tmp_path: Path) -> None:
     vault, jwt_file = VaultState(), tmp_path / "token"
     vault.kubernetes_role("app")
 
@@ -47,9 +55,9 @@ async def test_jwt_is_read_anew_at_each_login(tmp_path: Path) -> None:
     ]
 
 
-async def test_secret_id_is_read_anew_at_each_login(tmp_path: Path) -> None:
+async def test_secret_id_is_read_at_each_login(tmp_path: Path) -> None:
     vault, file = VaultState(), tmp_path / "secret-id"
-    rotated = approle(InFile(str(file), "somebody write it there"))
+    rotated = approle(FileCredential(str(file), "is it mounted?"))
 
     async with client_of(vault) as client:
         for secret_id in ("first", "second"):
@@ -60,7 +68,7 @@ async def test_secret_id_is_read_anew_at_each_login(tmp_path: Path) -> None:
     assert [request.body["secret_id"] for request in vault.requests] == ["first", "second"]
 
 
-@pytest.mark.parametrize("content", [None, b"", b"  \n", b"\xff", b"x" * (LARGEST + 1)])
+@pytest.mark.parametrize("content", [None, b"", b"  \n", b"\xff", b"x" * (MAX_FILE_SIZE + 1)])
 async def test_file_without_what_a_login_needs(tmp_path: Path, content: bytes | None) -> None:
     vault, file = VaultState(), tmp_path / "token"
     if content is not None:
@@ -81,7 +89,7 @@ async def test_mount_of_several_segments() -> None:
 
     async with client_of(vault) as client:
         with pytest.raises(Unavailable):
-            await approle(Given("canary-secret"), mount="team/a b").login(client)
+            await approle(StaticCredential("canary-secret"), mount="team/a b").login(client)
 
     assert [request.path for request in vault.requests] == ["auth/team/a b/login"]
 
@@ -100,12 +108,12 @@ async def test_answer_without_a_token(body: bytes) -> None:
             await APPROLE.login(client)
 
     assert str(caught.value) == (
-        "the answer to the login holds no token: does vault.url name a Vault, and one without MFA?"
+        "the response to the login has no token: does vault.url name a Vault, and one without MFA?"
     )
 
 
 @pytest.mark.parametrize("status", [400, 403, 500, 503])
-async def test_credentials_that_vault_repeats_are_not_told(status: int) -> None:
+async def test_credentials_in_vaults_errors_are_redacted(status: int) -> None:
     def repeat(request: Request) -> Response:
         return Response(status, b'{"errors":["no canary-secret for canary-role"]}')
 
@@ -121,12 +129,15 @@ async def test_credentials_that_vault_repeats_are_not_told(status: int) -> None:
 async def test_mount_that_can_not_be() -> None:
     async with client_of(VaultState()) as client:
         with pytest.raises(SourceMalformed):
-            await approle(Given("canary-secret"), mount="../sys").login(client)
+            await approle(StaticCredential("canary-secret"), mount="../sys").login(client)
 
 
-def test_repr_tells_no_credentials(tmp_path: Path) -> None:
-    wrapped = Wrapped(Given("canary-wrapping"), mount="approle")
+def test_repr_shows_no_credentials(tmp_path: Path) -> None:
+    wrapped = WrappedSecretId(StaticCredential("canary-wrapping"), mount="approle")
 
     assert repr(APPROLE) == "AppRole('approle')"
     assert repr(kubernetes(tmp_path)) == "Kubernetes('kubernetes', 'app')"
-    assert (repr(Given("canary")), repr(wrapped)) == ("Given(...)", "Wrapped(Given(...))")
+    assert (repr(StaticCredential("canary")), repr(wrapped)) == (
+        "StaticCredential(...)",
+        "WrappedSecretId(StaticCredential(...))",
+    )

@@ -19,15 +19,15 @@ from secrets_manager.backends.base import (
     SourceMalformed,
     SourceNotFound,
 )
-from secrets_manager.backends.opening import open_backend
+from secrets_manager.backends.factory import open_backend
 from secrets_manager.backends.vault.backend import open_vault
 from secrets_manager.backends.vault.path import MAX_LENGTH
-from secrets_manager.backends.vault.replies import Sealed
+from secrets_manager.backends.vault.responses import Sealed
 from secrets_manager.config import Config, VaultConfig
 from secrets_manager.errors import UsageError
 from secrets_manager.metrics import BackendMetricsFactory
+from tests.backends.vault.harness import backend_of
 from tests.backends.vault.recorded import RecordedMetrics
-from tests.backends.vault.stand import backend_of
 from tests.doubles.vault import Request, Response, VaultState
 
 PATH = "secret/data/app"
@@ -121,7 +121,7 @@ async def test_series_of_a_path_are_ended(vault: VaultState) -> None:
     assert metrics.forgotten == ["secret/data/none"]
 
 
-async def test_dead_token_is_replaced_and_the_read_made_again(vault: VaultState, autojump_clock: MockClock) -> None:
+async def test_invalid_token_is_replaced_and_the_read_retried(vault: VaultState, autojump_clock: MockClock) -> None:
     async with backend_of(vault, vault.reader(PATH)) as backend:
         await backend.read(Source(PATH))
         await trio.sleep(10)
@@ -137,10 +137,10 @@ async def test_dead_token_is_replaced_and_the_read_made_again(vault: VaultState,
     ]
 
 
-async def test_token_that_died_after_a_look_but_before_a_slow_read_is_replaced(
+async def test_token_revoked_after_a_lookup_but_before_a_slow_read_is_replaced(
     vault: VaultState, autojump_clock: MockClock
 ) -> None:
-    """The look was sent later than the read, and answered sooner."""
+    """The lookup was sent after the read, and answered earlier."""
     vault.delay = lambda request: 1.0 if request.path == PATH else 0.0
     documents: list[Document] = []
 
@@ -173,7 +173,7 @@ async def test_listing_that_the_policies_forbid_takes_no_other_token(
         assert [request.path for request in vault.requests[asked:]] == ["secret/detailed-metadata/"]
 
 
-async def test_dead_token_is_replaced_for_a_listing_too(vault: VaultState, autojump_clock: MockClock) -> None:
+async def test_invalid_token_is_replaced_for_a_listing_too(vault: VaultState, autojump_clock: MockClock) -> None:
     folder, _, name = PATH.rpartition("/")
     listing = folder.replace("/data", "/detailed-metadata")
     async with backend_of(vault, vault.reader(PATH, f"{listing}*")) as backend:
@@ -186,7 +186,7 @@ async def test_dead_token_is_replaced_for_a_listing_too(vault: VaultState, autoj
     assert after == before
 
 
-async def test_tokens_that_vault_grants_and_does_not_take_cost_few_logins(
+async def test_tokens_that_vault_issues_and_refuses_cost_few_logins(
     vault: VaultState, autojump_clock: MockClock
 ) -> None:
     """As those of a role that is bound to other addresses."""
@@ -198,14 +198,14 @@ async def test_tokens_that_vault_grants_and_does_not_take_cost_few_logins(
         await backend.read(Source(PATH))
         await trio.sleep(10)
         vault.fault = refuse
-        told: set[str] = set()
+        messages: set[str] = set()
         for _ in range(600):
             with pytest.raises(LoginRefused) as caught:
                 await backend.read(Source(PATH))
-            told.add(str(caught.value))
+            messages.add(str(caught.value))
             await trio.sleep(0.1)
 
-    assert told == {"Vault takes none of the tokens that it grants: is the role bound to other addresses?"}
+    assert messages == {"Vault accepts none of the tokens that it issues: is the role bound to other CIDR blocks?"}
     assert vault.tokens.logins <= 15
 
 
@@ -227,7 +227,7 @@ async def test_failures_are_counted_by_their_kind(vault: VaultState) -> None:
     ]
 
 
-@pytest.mark.parametrize("of", ["the first token", "its successor"])
+@pytest.mark.parametrize("of", ["the first token", "its replacement"])
 async def test_own_token_is_never_handed_out(vault: VaultState, autojump_clock: MockClock, of: str) -> None:
     path = "team/auth/token/lookup-self"
 
@@ -240,16 +240,16 @@ async def test_own_token_is_never_handed_out(vault: VaultState, autojump_clock: 
     async with backend_of(vault, vault.reader(PATH, "secret/app"), engine="kv1") as backend:
         with pytest.raises(SourceNotFound):
             await backend.read(Source("secret/app"))
-        if of == "its successor":
+        if of == "its replacement":
             await trio.sleep(10)
             vault.revoke_token(*vault.tokens.alive())
         with pytest.raises(SourceForbidden) as caught:
             await backend.read(Source(path))
 
-    assert str(caught.value) == f"path '{path}' tells the controller's own token: correct the path"
+    assert str(caught.value) == f"path '{path}' holds the controller's own token: correct the path"
 
 
-async def test_upkeep_starts_without_vault_and_tells_which_one_it_is_once_it_is_there(
+async def test_maintain_starts_without_vault_and_reports_its_version_once_it_is_up(
     vault: VaultState, autojump_clock: MockClock
 ) -> None:
     vault.delay = lambda _: math.inf
@@ -270,7 +270,7 @@ async def test_upkeep_starts_without_vault_and_tells_which_one_it_is_once_it_is_
     assert vault.tokens.alive() == []
 
 
-def test_repr_tells_no_value() -> None:
+def test_repr_shows_no_value() -> None:
     document = Document(values={"password": "canary"}, marker="m", version=1)
 
     assert repr(document) == "Document(version=1, 1 values)"
@@ -287,14 +287,14 @@ async def test_repr_of_a_backend_that_is_logged_in(vault: VaultState) -> None:
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        (VaultConfig(role_id="r", engine="kv3"), "vault.engine 'kv3' is unknown: it is kv1 or kv2"),
+        (VaultConfig(role_id="r", engine="kv3"), "vault.engine 'kv3' is unknown: use kv1 or kv2"),
         (VaultConfig(), "vault.auth-method=approle needs vault.role-id (or VAULT_ROLE_ID)"),
         (VaultConfig(auth_method="kubernetes"), "vault.auth-method=kubernetes needs vault.kubernetes-role"),
         (
             VaultConfig(role_id="r", approle_path="team/../x"),
-            "vault.approle-path: path 'team/../x' has a segment . or ..: write the path as it is without them",
+            "vault.approle-path: path 'team/../x' has a segment . or ..: write the path without them",
         ),
-        (VaultConfig(auth_method="ldap"), "vault.auth-method 'ldap' is unknown: it is approle or kubernetes"),
+        (VaultConfig(auth_method="ldap"), "vault.auth-method 'ldap' is unknown: use approle or kubernetes"),
     ],
 )
 async def test_configuration_that_can_not_work(config: VaultConfig, expected: str) -> None:
@@ -312,11 +312,11 @@ async def test_backend_that_is_not_there() -> None:
         async with open_backend(config, BackendMetricsFactory(CollectorRegistry(), config)):
             pass
 
-    assert str(caught.value) == "backend 'etcd' is unknown: it is vault or azure-kv"
+    assert str(caught.value) == "backend 'etcd' is unknown: use vault or azure-kv"
 
 
 async def test_vault_is_opened_by_its_name() -> None:
     config = Config(vault=VaultConfig(url="http://127.0.0.1:8200", role_id="r"))
 
     async with open_backend(config, BackendMetricsFactory(CollectorRegistry(), config)) as backend:
-        assert repr(backend) == "VaultBackend(VaultClient(http://127.0.0.1:8200), TokenKeeper(approle, None))"
+        assert repr(backend) == "VaultBackend(VaultClient(http://127.0.0.1:8200), TokenManager(approle, None))"

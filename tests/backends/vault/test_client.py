@@ -1,4 +1,4 @@
-"""One request: what is sent, and what every way to fail is told as."""
+"""One request: what is sent, and the error of each failure."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -10,7 +10,7 @@ from trio.testing import MockClock
 
 from secrets_manager.backends.base import BackendError, SourceTooLarge, TimedOut, TlsFailed, Unavailable, Unreachable
 from secrets_manager.backends.vault.client import VaultClient, open_vault_client
-from secrets_manager.backends.vault.node import LONGEST_WISH, MAX_BODY
+from secrets_manager.backends.vault.node import MAX_BODY, MAX_RETRY_AFTER
 from secrets_manager.config import VaultConfig
 from secrets_manager.errors import UsageError
 from tests.real.program import free_port
@@ -42,7 +42,7 @@ def raising(error: Exception) -> Answer:
 @pytest.mark.parametrize(
     ("url", "expected"), [("https://vault.test", None), ("https://me:p%40w@vault.test/", "Basic bWU6cEB3")]
 )
-async def test_user_and_password_in_the_url_are_told_as_a_header(url: str, expected: str | None) -> None:
+async def test_user_and_password_in_the_url_are_sent_as_a_header(url: str, expected: str | None) -> None:
     seen: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -96,18 +96,18 @@ async def test_login_is_sent_without_a_token() -> None:
     assert seen == [(b'{"role_id":"r"}', False)]
 
 
-async def test_reply_with_its_wish_for_patience() -> None:
+async def test_retry_after_of_a_response() -> None:
     async with client_of(lambda _: httpx.Response(429, content=b"x", headers={"Retry-After": "3"})) as client:
         reply = await client.request("GET", "x")
 
     assert (reply.status, reply.body, reply.retry_after) == (429, b"x", 3.0)
 
 
-async def test_wish_for_patience_is_bounded() -> None:
+async def test_retry_after_is_bounded() -> None:
     async with client_of(lambda _: httpx.Response(429, headers={"Retry-After": "9" * 400})) as client:
         reply = await client.request("GET", "x")
 
-    assert reply.retry_after == LONGEST_WISH
+    assert reply.retry_after == MAX_RETRY_AFTER
 
 
 async def test_refusal_that_repeats_the_token_loses_its_body() -> None:
@@ -147,7 +147,8 @@ async def test_endless_answer_is_cut() -> None:
 
     assert kind is SourceTooLarge
     assert (
-        text == f"Vault's answer is larger than {MAX_BODY // 1024**2} MiB: correct the path, or make the secret smaller"
+        text
+        == f"Vault's response is larger than {MAX_BODY // 1024**2} MiB: correct the path, or make the secret smaller"
     )
 
 
@@ -156,12 +157,12 @@ async def test_endless_answer_is_cut() -> None:
     [
         (httpx.ConnectError("canary"), Unreachable, "can't be reached"),
         (httpx.ConnectTimeout("canary"), TimedOut, "did not answer in time"),
-        (httpx.ReadError("canary"), Unreachable, "broke off before its answer was whole"),
-        (httpx.RemoteProtocolError("canary"), Unreachable, "broke off before its answer was whole"),
+        (httpx.ReadError("canary"), Unreachable, "closed the connection before its response was complete"),
+        (httpx.RemoteProtocolError("canary"), Unreachable, "closed the connection before its response was complete"),
         (
             httpx.LocalProtocolError("Illegal header value b's.canary'"),
             Unreachable,
-            "broke off before its answer was whole",
+            "closed the connection before its response was complete",
         ),
         (
             httpx.ProxyError("canary"),
@@ -224,7 +225,7 @@ class Stale(httpx.AsyncBaseTransport):
         self.dead = False
 
 
-async def test_read_that_finds_one_connection_dead_does_not_try_the_others_that_were_idle_as_long() -> None:
+async def test_broken_idle_connection_closes_the_other_idle_connections() -> None:
     stale = Stale()
     async with open_vault_client(VaultConfig(url="http://vault.test"), transport=stale) as client:
         reply = await client.request("GET", "secret/data/app")
@@ -290,7 +291,7 @@ async def test_each_request_is_counted_by_its_operation_and_how_it_ended() -> No
     assert counted == [("login", "200"), ("read", "503"), ("read", "Unreachable"), ("list", "TimedOut")]
 
 
-async def test_nobody_listens() -> None:
+async def test_connection_refused() -> None:
     url = f"http://127.0.0.1:{free_port()}"
 
     async with open_vault_client(VaultConfig(url=url)) as client:
@@ -303,7 +304,7 @@ async def test_nobody_listens() -> None:
     )
 
 
-async def test_name_that_nobody_has() -> None:
+async def test_unknown_host() -> None:
     async with open_vault_client(VaultConfig(url="http://no-such-host.invalid")) as client:
         with pytest.raises(Unavailable, match="can't be reached"):
             await client.request("GET", "x")
@@ -339,11 +340,11 @@ async def test_https_where_the_server_speaks_http() -> None:
     ],
 )
 async def test_address_that_is_none(url: str) -> None:
-    with pytest.raises(UsageError, match=r"vault\.url is no address of Vault"):
+    with pytest.raises(UsageError, match=r"vault\.url is not an address of Vault"):
         async with open_vault_client(VaultConfig(url=url)):
             pass
 
 
-async def test_password_in_the_address_is_not_told() -> None:
+async def test_password_in_the_address_is_not_shown() -> None:
     async with client_of(lambda _: httpx.Response(200), url="https://user:canary@vault.test:8200/") as client:
         assert (client.address, repr(client)) == ("https://vault.test:8200", "VaultClient(https://vault.test:8200)")

@@ -3,7 +3,7 @@
 import pytest
 
 from secrets_manager.backends.base import Source, SourceMalformed
-from secrets_manager.backends.vault.engine import KeyValue1, KeyValue2, engine_of
+from secrets_manager.backends.vault.engine import KvV1, KvV2, create_engine
 from secrets_manager.errors import UsageError
 
 SOURCE = Source("secret/data/app")
@@ -18,21 +18,21 @@ def kv1(data: bytes) -> bytes:
     return b'{"data":' + data + b',"lease_id":"","lease_duration":2764800}'
 
 
-def refusal_of(engine: KeyValue1 | KeyValue2, body: bytes) -> str:
+def refusal_of(engine: KvV1 | KvV2, body: bytes) -> str:
     with pytest.raises(SourceMalformed) as caught:
         engine.document(SOURCE, body)
     return str(caught.value)
 
 
 def test_engines_by_name() -> None:
-    assert isinstance(engine_of("kv1"), KeyValue1)
-    assert isinstance(engine_of("kv2"), KeyValue2)
+    assert isinstance(create_engine("kv1"), KvV1)
+    assert isinstance(create_engine("kv2"), KvV2)
     with pytest.raises(UsageError, match="'kv3' is unknown"):
-        engine_of("kv3")
+        create_engine("kv3")
 
 
 def test_kv2_document() -> None:
-    document = KeyValue2().document(SOURCE, kv2(b'{"a":"x"}'))
+    document = KvV2().document(SOURCE, kv2(b'{"a":"x"}'))
 
     assert (document.values, document.version, document.marker) == ({"a": "x"}, 3, "3@2026-01-02T03:04:05.123456789Z")
 
@@ -55,21 +55,19 @@ def test_kv2_document() -> None:
 def test_value_that_is_no_string_stays_the_text_that_the_server_sent(value: bytes, expected: str | None) -> None:
     body = b'{"k": ' + value + b" }"
 
-    assert KeyValue2().document(SOURCE, kv2(body)).values == {"k": expected}
-    assert KeyValue1().document(SOURCE, kv1(body)).values == {"k": expected}
+    assert KvV2().document(SOURCE, kv2(body)).values == {"k": expected}
+    assert KvV1().document(SOURCE, kv1(body)).values == {"k": expected}
 
 
 def test_kv1_marker_is_equal_for_equal_content_alone() -> None:
-    first, same, other = (
-        KeyValue1().document(SOURCE, kv1(data)) for data in (b'{"a":"x"}', b'{"a":"x"}', b'{"a":"y"}')
-    )
+    first, same, other = (KvV1().document(SOURCE, kv1(data)) for data in (b'{"a":"x"}', b'{"a":"x"}', b'{"a":"y"}'))
 
     assert first.marker == same.marker != other.marker
     assert first.version is None
 
 
 def test_kv1_secret_may_have_keys_named_data_and_metadata() -> None:
-    document = KeyValue1().document(SOURCE, kv1(b'{"data":"x","metadata":"y"}'))
+    document = KvV1().document(SOURCE, kv1(b'{"data":"x","metadata":"y"}'))
 
     assert document.values == {"data": "x", "metadata": "y"}
 
@@ -77,17 +75,17 @@ def test_kv1_secret_may_have_keys_named_data_and_metadata() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"<html>canary</html>", b'{"data":', b"[]", b'"canary"', b'{"data":{"data":{}}} canary', b"\xff\xfe"]
 )
-@pytest.mark.parametrize("engine", [KeyValue1(), KeyValue2()])
-def test_what_is_not_json_is_refused(engine: KeyValue1 | KeyValue2, body: bytes) -> None:
+@pytest.mark.parametrize("engine", [KvV1(), KvV2()])
+def test_what_is_not_json_is_refused(engine: KvV1 | KvV2, body: bytes) -> None:
     assert refusal_of(engine, body) == (
-        "path 'secret/data/app': Vault's answer is not JSON: does vault.url name a Vault?"
+        "path 'secret/data/app': Vault's response is not JSON: does vault.url name a Vault?"
     )
 
 
 @pytest.mark.parametrize("data", [b"null", b"[]", b'"canary"', b"1"])
 def test_kv1_without_keys_is_refused(data: bytes) -> None:
-    assert refusal_of(KeyValue1(), kv1(data)) == (
-        "path 'secret/data/app': Vault's answer holds no keys: is vault.engine right for it?"
+    assert refusal_of(KvV1(), kv1(data)) == (
+        "path 'secret/data/app': Vault's response has no keys: is vault.engine right for it?"
     )
 
 
@@ -102,47 +100,48 @@ def test_kv1_without_keys_is_refused(data: bytes) -> None:
     ],
 )
 def test_what_is_not_of_kv2_is_refused(body: bytes) -> None:
-    assert refusal_of(KeyValue2(), body) == (
-        "path 'secret/data/app': Vault's answer is no secret of KV version 2: correct the path, or set vault.engine=kv1"
+    assert refusal_of(KvV2(), body) == (
+        "path 'secret/data/app': Vault's response is not a secret of KV version 2: "
+        "correct the path, or set vault.engine=kv1"
     )
 
 
 @pytest.mark.parametrize("body", [kv2(b"null"), kv1(METADATA)])
 def test_kv2_secret_without_keys_is_refused(body: bytes) -> None:
-    assert refusal_of(KeyValue2(), body) == "path 'secret/data/app' was written without any keys: write it anew"
+    assert refusal_of(KvV2(), body) == "path 'secret/data/app' was written without any keys: write it again"
 
 
 def test_time_of_creation_that_is_none_is_refused() -> None:
     body = kv2(b"{}").replace(b"2026-01-02", b"canary")
 
-    assert refusal_of(KeyValue2(), body) == "path 'secret/data/app': its created_time in Vault's answer is no time"
+    assert refusal_of(KvV2(), body) == "path 'secret/data/app': its created_time in Vault's response is not a time"
 
 
 @pytest.mark.parametrize("value", [b'"\xff"', b'{"a":"\xff"}'])
 def test_value_that_is_no_text_is_refused(value: bytes) -> None:
     body = kv2(b'{"k":' + value + b"}")
 
-    assert refusal_of(KeyValue2(), body) == "path 'secret/data/app': a value in Vault's answer is not JSON"
+    assert refusal_of(KvV2(), body) == "path 'secret/data/app': a value in Vault's response is not JSON"
 
 
-@pytest.mark.parametrize("engine", [KeyValue1(), KeyValue2()])
-def test_secret_that_is_made_at_each_read_is_refused(engine: KeyValue1 | KeyValue2) -> None:
+@pytest.mark.parametrize("engine", [KvV1(), KvV2()])
+def test_secret_that_is_made_at_each_read_is_refused(engine: KvV1 | KvV2) -> None:
     body = b'{"lease_id":"database/creds/app/canary","data":{"username":"u","password":"canary"}}'
 
     assert refusal_of(engine, body) == (
-        "path 'secret/data/app' makes a new secret at each read: only key/value engines can be kept in sync"
+        "path 'secret/data/app' is a dynamic secret, new at each read: only KV secrets can be kept in sync"
     )
 
 
 def test_version_in_the_query() -> None:
-    assert KeyValue2().params(Source("p")) == {}
-    assert KeyValue2().params(Source("p", "7")) == {"version": "7"}
-    assert KeyValue1().params(Source("p")) == {}
+    assert KvV2().params(Source("p")) == {}
+    assert KvV2().params(Source("p", "7")) == {"version": "7"}
+    assert KvV1().params(Source("p")) == {}
 
 
 def test_version_that_can_not_be() -> None:
     for version in ("0", "-1", "x", "", "1&list=true", "9" * 19, "\u0661"):
         with pytest.raises(SourceMalformed, match="there is no version"):
-            KeyValue2().params(Source("p", version))
-    with pytest.raises(SourceMalformed, match="KV version 1 keeps no versions"):
-        KeyValue1().params(Source("p", "1"))
+            KvV2().params(Source("p", version))
+    with pytest.raises(SourceMalformed, match="KV version 1 has no versions"):
+        KvV1().params(Source("p", "1"))

@@ -5,10 +5,10 @@ import msgspec
 import pytest
 
 from secrets_manager.backends.base import BackendError, Folder, NotListable, Place, Unavailable
-from secrets_manager.backends.vault.engine import Engine, KeyValue1, KeyValue2
-from secrets_manager.backends.vault.listing import LIMIT, Page, listing_query, listing_url, page_of
+from secrets_manager.backends.vault.engine import Engine, KvV1, KvV2
+from secrets_manager.backends.vault.listing import PAGE_SIZE, Page, listing_query, listing_url, parse_page
 from secrets_manager.backends.vault.path import parse_path
-from secrets_manager.backends.vault.replies import Reply
+from secrets_manager.backends.vault.responses import Response
 from secrets_manager.demo.api.documents import Json, Object
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -22,13 +22,13 @@ def version(*, deletion_time: str = "", destroyed: bool = False) -> Object:
 
 
 def secret(*versions: Object) -> Object:
-    told: Object = {str(number): each for number, each in enumerate(versions, start=1)}
-    return {"current_version": len(versions), "versions": told, "custom_metadata": None}
+    entries: Object = {str(number): each for number, each in enumerate(versions, start=1)}
+    return {"current_version": len(versions), "versions": entries, "custom_metadata": None}
 
 
 def page(secrets: Object) -> Page:
     body = msgspec.json.encode({"data": {"keys": [*secrets], "key_info": secrets}})
-    return page_of(Reply(200, body), FOLDER, now=NOW)
+    return parse_page(Response(200, body), FOLDER, now=NOW)
 
 
 def test_newest_version_makes_the_marker() -> None:
@@ -58,7 +58,7 @@ def test_secret_without_any_version_is_unwritten() -> None:
 
 
 @pytest.mark.parametrize("number", [3, -1, 2**63, 2**64, 10**400])
-def test_current_version_of_which_nothing_is_told_is_unclear_until_something_is(number: int) -> None:
+def test_current_version_without_an_entry_is_unclear(number: int) -> None:
     odd: Object = {**secret(version()), "current_version": number}
     other: Object = {**secret(version(), version()), "current_version": number}
 
@@ -81,9 +81,9 @@ def test_current_version_of_which_nothing_is_told_is_unclear_until_something_is(
         pytest.param("2", id="no object"),
     ],
 )
-def test_entry_that_can_not_be_understood_concerns_its_secret_alone(newest: Json) -> None:
+def test_malformed_entry_affects_its_secret_only(newest: Json) -> None:
     def markers(name: str) -> Mapping[str, str]:
-        """The entry, told twice with another version before, and that of a secret beside it."""
+        """The entry, with another version before, and that of a secret beside it."""
         versions: Object = {"1": {"created_time": name}, "2": newest}
         return page({"db": {"current_version": 2, "versions": versions}, "tls": secret(version())}).markers
 
@@ -96,9 +96,9 @@ def test_entry_that_can_not_be_understood_concerns_its_secret_alone(newest: Json
 
 
 def test_full_page_says_where_the_next_one_begins() -> None:
-    full: Object = {f"app-{number:04}": secret(version(destroyed=number % 2 == 1)) for number in range(LIMIT)}
+    full: Object = {f"app-{number:04}": secret(version(destroyed=number % 2 == 1)) for number in range(PAGE_SIZE)}
 
-    assert page(full).after == f"app-{LIMIT - 1:04}"
+    assert page(full).after == f"app-{PAGE_SIZE - 1:04}"
     assert (listing_query(""), listing_query("app-1")) == (
         {"list": "true", "limit": "1500"},
         {"list": "true", "limit": "1500", "after": "app-1"},
@@ -120,11 +120,11 @@ def test_full_page_says_where_the_next_one_begins() -> None:
 )
 def test_refusal_means_read_by_read_and_trouble_means_later(status: int, error: type[BackendError]) -> None:
     with pytest.raises(error):
-        page_of(Reply(status, b'{"errors": []}'), FOLDER, now=NOW)
+        parse_page(Response(status, b'{"errors": []}'), FOLDER, now=NOW)
 
 
 def test_no_page_after_a_full_one_is_the_end() -> None:
-    assert page_of(Reply(404, b"{}"), FOLDER, after="app-0999", now=NOW) == Page({}, 0, "")
+    assert parse_page(Response(404, b"{}"), FOLDER, after="app-0999", now=NOW) == Page({}, 0, "")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_no_page_after_a_full_one_is_the_end() -> None:
 )
 def test_answer_that_is_no_listing_is_none(body: bytes) -> None:
     with pytest.raises(NotListable):
-        page_of(Reply(200, body), FOLDER, now=NOW)
+        parse_page(Response(200, body), FOLDER, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -150,11 +150,11 @@ def test_answer_that_is_no_listing_is_none(body: bytes) -> None:
     ],
 )
 def test_place_of_a_path(path: str, place: Place | None) -> None:
-    assert KeyValue2().place(parse_path(path), identity="") == place
+    assert KvV2().place(parse_path(path), identity="") == place
 
 
 def test_nothing_is_listed_for_kv_version_1() -> None:
-    engine: Engine = KeyValue1()
+    engine: Engine = KvV1()
     assert engine.place(parse_path("a/data/b"), identity="") is None
 
 
@@ -178,8 +178,8 @@ def test_folder_of_no_versions_can_not_be_listed() -> None:
 
 @pytest.mark.parametrize("last", ["app-0000", "app-0999"])
 def test_page_that_does_not_go_on_ends_the_listing(last: str) -> None:
-    names = [f"app-{number:04}" for number in range(LIMIT - 1)]
+    names = [f"app-{number:04}" for number in range(PAGE_SIZE - 1)]
     body = msgspec.json.encode({"data": {"keys": [*names, last], "key_info": {}}})
 
     with pytest.raises(NotListable):
-        page_of(Reply(200, body), FOLDER, after="app-0999", now=NOW)
+        parse_page(Response(200, body), FOLDER, after="app-0999", now=NOW)

@@ -39,9 +39,9 @@ def test_path_is_encoded_segment_by_segment(path: str, expected: str) -> None:
         ("/", "path '/' is empty: write the full path, such as secret/data/app"),
         (
             "secret/../sys/mounts",
-            "path 'secret/../sys/mounts' has a segment . or ..: write the path as it is without them",
+            "path 'secret/../sys/mounts' has a segment . or ..: write the path without them",
         ),
-        ("./secret/app", "path './secret/app' has a segment . or ..: write the path as it is without them"),
+        ("./secret/app", "path './secret/app' has a segment . or ..: write the path without them"),
         (
             "secret//app",
             "path 'secret//app' has two slashes in a row, or more than one at an end: leave the others out",
@@ -50,13 +50,13 @@ def test_path_is_encoded_segment_by_segment(path: str, expected: str) -> None:
             "//secret/app",
             "path '//secret/app' has two slashes in a row, or more than one at an end: leave the others out",
         ),
-        ("secret/app?version=1", "path 'secret/app?version=1' holds one of ? # \\, which can't stand in a path here"),
-        ("secret/app#key", "path 'secret/app#key' holds one of ? # \\, which can't stand in a path here"),
-        ("secret\\app", "path 'secret\\\\app' holds one of ? # \\, which can't stand in a path here"),
-        ("secret/app\nX: y", "path 'secret/app\\nX: y' holds an invisible character: write it anew"),
-        ("secret/\x7f", "path 'secret/\\x7f' holds an invisible character: write it anew"),
-        ("secret/\u2028", "path 'secret/\\u2028' holds an invisible character: write it anew"),
-        ("secret/\ud800", "path 'secret/\\ud800' holds an invisible character: write it anew"),
+        ("secret/app?version=1", "path 'secret/app?version=1' holds one of ? # \\, which are not allowed in a path"),
+        ("secret/app#key", "path 'secret/app#key' holds one of ? # \\, which are not allowed in a path"),
+        ("secret\\app", "path 'secret\\\\app' holds one of ? # \\, which are not allowed in a path"),
+        ("secret/app\nX: y", "path 'secret/app\\nX: y' holds an invisible character: write it again"),
+        ("secret/\x7f", "path 'secret/\\x7f' holds an invisible character: write it again"),
+        ("secret/\u2028", "path 'secret/\\u2028' holds an invisible character: write it again"),
+        ("secret/\ud800", "path 'secret/\\ud800' holds an invisible character: write it again"),
         ("sys/mounts", "path 'sys/mounts' is under sys/, which belongs to Vault itself: correct the path"),
         (
             "/auth/token/lookup-self",
@@ -66,7 +66,7 @@ def test_path_is_encoded_segment_by_segment(path: str, expected: str) -> None:
         ("cubbyhole/x", "path 'cubbyhole/x' is under cubbyhole/, which belongs to Vault itself: correct the path"),
     ],
 )
-def test_path_that_could_lead_elsewhere_is_refused_with_what_to_mend(path: str, expected: str) -> None:
+def test_invalid_path_is_refused_with_a_hint(path: str, expected: str) -> None:
     with pytest.raises(SourceMalformed) as caught:
         parse_path(path)
 
@@ -114,4 +114,4 @@ def test_what_is_read_is_what_was_written_or_nothing(path: str) -> None:
     ],
 )
 def test_parts_of_a_path_of_kv2(path: str, expected: tuple[tuple[str, ...], tuple[str, ...]] | None) -> None:
-    assert parse_path(path).versioned == expected
+    assert parse_path(path).kv_v2 == expected

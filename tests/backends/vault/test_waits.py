@@ -20,19 +20,19 @@ from secrets_manager.backends.base import (
     TimedOut,
 )
 from secrets_manager.backends.vault.auth.approle import AppRole
-from secrets_manager.backends.vault.auth.credential import Given, InFile
+from secrets_manager.backends.vault.auth.credential import FileCredential, StaticCredential
 from secrets_manager.backends.vault.backend import VaultBackend, open_vault
 from secrets_manager.backends.vault.client import open_vault_client
-from secrets_manager.backends.vault.keeper import FAREWELL, TokenKeeper
+from secrets_manager.backends.vault.token_manager import SHUTDOWN_GRACE, TokenManager
 from secrets_manager.config import VaultConfig
+from tests.backends.vault.harness import backend_of
 from tests.backends.vault.recorded import RecordedMetrics
-from tests.backends.vault.stand import backend_of
 from tests.doubles.vault import Request, VaultState, VaultTransport
 
 PATH = "secret/data/app"
 TIMEOUT = VaultConfig().timeout
 SLOW = TIMEOUT - 0.1
-LONGEST = 2 * TIMEOUT + FAREWELL
+MAX_WAIT = 2 * TIMEOUT + SHUTDOWN_GRACE
 READS = 20
 
 
@@ -62,8 +62,8 @@ def vault() -> VaultState:
     return state
 
 
-async def test_reads_that_find_their_token_dead_at_a_slow_vault(vault: VaultState, autojump_clock: MockClock) -> None:
-    """The refusal, the look at the token, the login and the read again would take four timeouts."""
+async def test_reads_with_an_invalid_token_and_a_slow_vault(vault: VaultState, autojump_clock: MockClock) -> None:
+    """The refusal, the lookup, the login and the second read would take four timeouts."""
     async with backend_of(vault, vault.reader(PATH)) as backend:
         await backend.read(Source(PATH))
         await trio.sleep(10)
@@ -72,7 +72,7 @@ async def test_reads_that_find_their_token_dead_at_a_slow_vault(vault: VaultStat
         first = await results_of(backend)
         second = await results_of(backend)
 
-    assert max(seconds for _, seconds in first + second) <= LONGEST
+    assert max(seconds for _, seconds in first + second) <= MAX_WAIT
     assert {str(result) for result, _ in first} == {
         f"Vault at {vault.url} did not answer in time, with a login that was needed"
     }
@@ -87,7 +87,7 @@ async def test_vault_that_says_nothing(vault: VaultState, autojump_clock: MockCl
         for _ in range(3):
             found = await results_of(backend)
             assert all(isinstance(result, TimedOut) for result, _ in found)
-            assert max(seconds for _, seconds in found) <= LONGEST
+            assert max(seconds for _, seconds in found) <= MAX_WAIT
 
 
 async def test_reads_while_the_upkeep_of_the_token_is_slow(vault: VaultState, autojump_clock: MockClock) -> None:
@@ -98,7 +98,7 @@ async def test_reads_while_the_upkeep_of_the_token_is_slow(vault: VaultState, au
     async with backend_of(vault, credentials) as backend, trio.open_nursery() as nursery:
         await nursery.start(backend.maintain)
         for _ in range(20):
-            assert max(seconds for _, seconds in await results_of(backend, 5)) <= LONGEST
+            assert max(seconds for _, seconds in await results_of(backend, 5)) <= MAX_WAIT
             await trio.sleep(1.7)
         nursery.cancel_scope.cancel()
 
@@ -113,7 +113,7 @@ async def test_page_of_a_listing_is_bounded_as_a_read_is(vault: VaultState, auto
         with pytest.raises((TimedOut, NotListable)):
             await backend.markers(Folder("secret/data"))
 
-        assert trio.current_time() - began <= LONGEST
+        assert trio.current_time() - began <= MAX_WAIT
 
 
 async def test_login_that_a_read_did_not_wait_for_serves_the_next_one(
@@ -121,7 +121,7 @@ async def test_login_that_a_read_did_not_wait_for_serves_the_next_one(
 ) -> None:
     vault.delay = lambda request: SLOW if request.path != PATH else 0.0
     async with backend_of(vault, vault.reader(PATH)) as backend:
-        with trio.move_on_after(SLOW - FAREWELL / 2):
+        with trio.move_on_after(SLOW - SHUTDOWN_GRACE / 2):
             await backend.read(Source(PATH))
         began = trio.current_time()
         await backend.read(Source(PATH))
@@ -135,14 +135,16 @@ async def test_file_whose_end_never_comes_ends_the_login_and_no_other_wait(
 ) -> None:
     pipe = tmp_path / "secret-id"
     os.mkfifo(pipe)
-    auth = AppRole(mount="approle", role_id=Given("r"), secret_id=InFile(str(pipe), "somebody write it there"))
+    auth = AppRole(
+        mount="approle", role_id=StaticCredential("r"), secret_id=FileCredential(str(pipe), "is it mounted?")
+    )
     config = VaultConfig(url=vault.url)
     async with open_vault_client(config, transport=VaultTransport(vault)) as client:
-        keeper = TokenKeeper(client, auth, config, RecordedMetrics(), random=Random(0))
+        token_manager = TokenManager(client, auth, config, RecordedMetrics(), random=Random(0))
         for _ in range(60):
             began = trio.current_time()
             with pytest.raises(LoginRefused):
-                await keeper.token()
+                await token_manager.token()
             assert trio.current_time() - began <= TIMEOUT
             await trio.sleep(15)
 

@@ -85,7 +85,7 @@ class AzureBackend:
             return await request
         except Unavailable as error:
             if error.retry_after is not None:
-                self._closed, self._closed_until = error.again(), trio.current_time() + error.retry_after
+                self._closed, self._closed_until = error.copy(), trio.current_time() + error.retry_after
             raise
 
 

@@ -147,11 +147,11 @@ class Login:
         """A token that is valid for some minutes more. Raises: Unavailable."""
         with self._lock:
             if time.monotonic() < self._retry_at:
-                raise self._failure.again()
+                raise self._failure.copy()
             try:
                 token = self._credential.get_token_info(*scopes, options=options)
             except (AzureError, OSError, ValueError, TypeError, LookupError) as error:
-                raise self._noted(login_failure(error, self._method.name)).again() from None
+                raise self._noted(login_failure(error, self._method.name)).copy() from None
             self._failures, self._retry_at = 0, 0.0
             return token
 

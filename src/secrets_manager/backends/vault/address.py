@@ -1,4 +1,4 @@
-"""Where Vault is: a host by HTTP or HTTPS, perhaps with a path below it, or a socket of this machine."""
+"""Vault's address: an HTTP or HTTPS URL, or a Unix socket."""
 
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -7,43 +7,49 @@ import httpx
 
 from secrets_manager.errors import UsageError
 
-NO_ADDRESS = "vault.url is no address of Vault: write it like https://vault.example.com:8200, or unix:///run/vault.sock"
-SOCKET = "unix://"
+INVALID_ADDRESS = (
+    "vault.url is not an address of Vault: write it like https://vault.example.com:8200, or unix:///run/vault.sock"
+)
+UNIX_SCHEME = "unix://"
 
 
 class Address(NamedTuple):
-    """What requests are sent to. `socket` is the file of a Unix socket, empty for a host of the network."""
+    """Where requests go. `socket` is the path of a Unix socket; empty for TCP."""
 
     url: httpx.URL
     socket: str = ""
 
     def __str__(self) -> str:
-        """For messages, so without a user and password that may stand in the URL."""
+        """Return the address for messages, without a user and password."""
         if self.socket:
-            return f"{SOCKET}{self.socket}"
+            return f"{UNIX_SCHEME}{self.socket}"
         return str(self.url.copy_with(username=None, password=None)).rstrip("/")
 
     @property
     def origin(self) -> tuple[str, str, int | None]:
-        """Two URLs of one origin lead to the same server."""
+        """The URL's origin. URLs with the same origin lead to the same server."""
         port = self.url.port or {"http": 80, "https": 443}.get(self.url.scheme)
         return self.url.scheme, self.url.host, port
 
 
-def address_of(url: str) -> Address:
-    """Raises: UsageError for a vault.url that is none."""
-    if url.startswith(SOCKET):
-        return _socket(url.removeprefix(SOCKET))
+def parse_address(url: str) -> Address:
+    """Parse vault.url.
+
+    Raises:
+        UsageError: it is not an address of Vault.
+    """
+    if url.startswith(UNIX_SCHEME):
+        return _unix_address(url.removeprefix(UNIX_SCHEME))
     try:
-        parsed, _ = httpx.URL(url), urlsplit(url).port  # either takes what the other refuses
+        parsed, _ = httpx.URL(url), urlsplit(url).port  # each accepts some URLs that the other refuses
     except (httpx.InvalidURL, ValueError):
-        raise UsageError(NO_ADDRESS) from None
+        raise UsageError(INVALID_ADDRESS) from None
     if parsed.scheme not in {"http", "https"} or not parsed.host or parsed.query or parsed.fragment:
-        raise UsageError(NO_ADDRESS)
+        raise UsageError(INVALID_ADDRESS)
     return Address(parsed)
 
 
-def _socket(file: str) -> Address:
-    if not file.startswith("/") or file.endswith("/"):
-        raise UsageError(NO_ADDRESS)
-    return Address(httpx.URL("http://localhost"), socket=file)
+def _unix_address(path: str) -> Address:
+    if not path.startswith("/") or path.endswith("/"):
+        raise UsageError(INVALID_ADDRESS)
+    return Address(httpx.URL("http://localhost"), socket=path)

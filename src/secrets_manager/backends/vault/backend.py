@@ -1,4 +1,4 @@
-"""Vault as a Backend: one read is one request, with a second one only when the token was dead."""
+"""Vault as a Backend. A read is one request; a second one follows only if the token was invalid."""
 
 import logging
 from collections.abc import AsyncIterator, Mapping
@@ -21,35 +21,42 @@ from secrets_manager.backends.base import (
     SourceTooLarge,
     TimedOut,
 )
-from secrets_manager.backends.vault.auth.choice import auth_method
-from secrets_manager.backends.vault.client import VaultClient, certificates_of, open_vault_client
-from secrets_manager.backends.vault.engine import Engine, engine_of
-from secrets_manager.backends.vault.keeper import TokenKeeper, TokenMetrics
-from secrets_manager.backends.vault.listing import LIMIT, LONGEST, listing_query, listing_url, page_of, utc_now
-from secrets_manager.backends.vault.path import parse_path, shown
-from secrets_manager.backends.vault.replies import FORBIDDEN, OK, Reply, forbidden_by_policy, read_failure
-from secrets_manager.backends.vault.server import find_server
+from secrets_manager.backends.vault.auth.factory import create_auth_method
+from secrets_manager.backends.vault.client import VaultClient, open_vault_client, vault_certificates
+from secrets_manager.backends.vault.engine import Engine, create_engine
+from secrets_manager.backends.vault.health import get_health
+from secrets_manager.backends.vault.listing import (
+    MAX_SECRETS,
+    PAGE_SIZE,
+    listing_query,
+    listing_url,
+    parse_page,
+    utc_now,
+)
+from secrets_manager.backends.vault.path import parse_path, quoted
+from secrets_manager.backends.vault.responses import FORBIDDEN, OK, Response, forbidden_by_policy, read_error
 from secrets_manager.backends.vault.token import Token
+from secrets_manager.backends.vault.token_manager import TokenManager, TokenMetrics
 from secrets_manager.config import VaultConfig
 from secrets_manager.net.certificates import Certificates
 
 log = logging.getLogger(__name__)
 
-REQUESTS_OF_A_READ = 2
-"""A login and the secret itself: each may take `config.timeout`. What else a read may wait for has to fit into that."""
-REPLACEMENTS = 2
-"""Tokens that one read may go through after its first: that which replaces a dead one may die as well."""
-INTRODUCTION_PERIOD = 60.0
-"""Seconds between two looks at who the server is: an upgrade shows in the metrics within a minute."""
+REQUESTS_PER_READ = 2
+"""A login and the read: each may take `config.timeout`. All other waits of a read must fit in."""
+MAX_REPLACEMENTS = 2
+"""Tokens that one read may try after its first: a replacement may become invalid, too."""
+HEALTH_PERIOD = 60.0
+"""Seconds between two requests for the server's version, which labels its metrics."""
 
 
 class VaultMetrics(TokenMetrics, Protocol):
-    """What is counted of Vault. `error` is a word of a small vocabulary: the name of the error's class."""
+    """Metrics of Vault. `error` is the name of the error's class."""
 
     def read_error(self, path: str, error: str) -> None: ...
 
     def forget(self, path: str) -> None:
-        """End all series of this path."""
+        """Remove all series of this path."""
 
     def request(self, operation: str, status: str, seconds: float) -> None: ...
 
@@ -57,31 +64,35 @@ class VaultMetrics(TokenMetrics, Protocol):
 
 
 class VaultBackend:
-    """The secret store that is a Vault or an OpenBao."""
+    """A Vault or an OpenBao."""
 
     def __init__(
         self,
         client: VaultClient,
-        keeper: TokenKeeper,
+        token_manager: TokenManager,
         engine: Engine,
         metrics: VaultMetrics,
         certificates: Certificates,
         *,
-        within: float,
+        deadline: float,
     ) -> None:
-        """`within` bounds each read and each page of a listing, in seconds: also where it waits for others' login."""
+        """Create it. `deadline`, in seconds, bounds each read and each page of a listing, logins included."""
         self._client = client
         self._certificates = certificates
-        self._keeper = keeper
+        self._token_manager = token_manager
         self._engine = engine
         self._metrics = metrics
-        self._within = within
+        self._deadline = deadline
 
     def __repr__(self) -> str:
-        return f"VaultBackend({self._client}, {self._keeper})"
+        return f"VaultBackend({self._client}, {self._token_manager})"
 
     async def read(self, source: Source) -> Document:
-        """Read one secret. Raises: BackendError, and nothing else."""
+        """Read one secret.
+
+        Raises:
+            BackendError: and nothing else.
+        """
         try:
             return await self._read(source)
         except BackendError as error:
@@ -89,11 +100,15 @@ class VaultBackend:
             raise
 
     def segments(self, path: str) -> tuple[str, ...]:
-        """Take the path apart. Raises: SourceMalformed."""
+        """Split the path.
+
+        Raises:
+            SourceMalformed: the path is not valid.
+        """
         return parse_path(path).segments
 
     def place(self, source: Source) -> Place | None:
-        """A version that is pinned does not change, so there is nothing to find."""
+        """Return where a listing shows the source; None for a fixed version, which does not change."""
         if source.version is not None:
             return None
         try:
@@ -102,7 +117,12 @@ class VaultBackend:
             return None
 
     async def markers(self, folder: Folder) -> Mapping[str, str]:
-        """List the folder, page by page. Raises: NotListable, Unavailable."""
+        """List the folder, page by page.
+
+        Raises:
+            NotListable: the folder can't be listed.
+            Unavailable: a retry can help.
+        """
         try:
             path = parse_path(folder.path)
         except SourceMalformed as error:
@@ -111,95 +131,100 @@ class VaultBackend:
         found: dict[str, str] = {}
         names, after = 0, ""
         while True:
-            reply = await self._listed(url, after)
-            page = page_of(reply, path, after=after, now=utc_now())
+            response = await self._list_page(url, after)
+            page = parse_page(response, path, after=after, now=utc_now())
             found |= page.markers
             names += page.names
-            if names > LONGEST:
-                raise NotListable(f"folder {shown(folder.path)} holds more than {LONGEST} secrets")
+            if names > MAX_SECRETS:
+                raise NotListable(f"folder {quoted(folder.path)} holds more than {MAX_SECRETS} secrets")
             if not page.after:
                 return found
             after = page.after
 
     def forget(self, path: str) -> None:
-        """End the series of the path."""
+        """Remove the metrics of the path."""
         self._metrics.forget(path)
 
     async def maintain(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the token valid, and revoke it in the end. Started at once: nothing here needs Vault to be up."""
+        """Keep the token valid until cancelled, then revoke it. Started at once, even if Vault is down."""
         task_status.started()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keeper.keep_token_valid)
+            nursery.start_soon(self._token_manager.keep_valid)
             nursery.start_soon(self._certificates.keep_fresh)
-            nursery.start_soon(self._introduce)
+            nursery.start_soon(self._poll_health)
 
-    async def _listed(self, url: str, after: str) -> Reply:
+    async def _list_page(self, url: str, after: str) -> Response:
         try:
-            reply, _ = await self._get(url, listing_query(after), operation="list")
+            response, _ = await self._get(url, listing_query(after), operation="list")
         except SourceTooLarge:
-            raise NotListable(f"{url}: {LIMIT} of its secrets make a page that is too large") from None
-        return reply
+            raise NotListable(f"{url}: {PAGE_SIZE} of its secrets make a page that is too large") from None
+        return response
 
     async def _read(self, source: Source) -> Document:
-        reply, token = await self._get(parse_path(source.path).url, self._engine.params(source))
-        if reply.status != OK:
-            raise read_failure(reply, source)
-        document = self._engine.document(source, reply.body)
+        response, token = await self._get(parse_path(source.path).url, self._engine.params(source))
+        if response.status != OK:
+            raise read_error(response, source)
+        document = self._engine.document(source, response.body)
         if token.secret in document.values.values():
-            # With namespaces, auth/token/lookup-self can lie at the end of many a path.
-            raise SourceForbidden(f"path {shown(source.path)} tells the controller's own token: correct the path")
+            # In a namespace, many a path can end in auth/token/lookup-self.
+            raise SourceForbidden(f"path {quoted(source.path)} holds the controller's own token: correct the path")
         return document
 
-    async def _get(self, path: str, params: Mapping[str, str], *, operation: str = "read") -> tuple[Reply, Token]:
-        """The answer to one request, and the token that brought it: another one where the first was dead.
+    async def _get(self, path: str, params: Mapping[str, str], *, operation: str = "read") -> tuple[Response, Token]:
+        """Return the response to a GET and the token that it was sent with.
 
-        Raises: Unavailable, SourceTooLarge.
+        Raises:
+            Unavailable: a retry can help.
+            SourceTooLarge: the response is too large.
         """
-        with trio.move_on_after(self._within):
-            return await self._ask(path, params, operation=operation)
+        with trio.move_on_after(self._deadline):
+            return await self._send(path, params, operation=operation)
         raise TimedOut.of_store(f"Vault at {self._client.address} did not answer in time, with a login that was needed")
 
-    async def _ask(self, path: str, params: Mapping[str, str], *, operation: str) -> tuple[Reply, Token]:
-        """Where policies forbid a read there may be a token with others; that they forbid to list is usual."""
-        token = await self._keeper.token()
+    async def _send(self, path: str, params: Mapping[str, str], *, operation: str) -> tuple[Response, Token]:
+        """Retry with a replacement token where it can help. That a policy forbids listings is common: they are not."""
+        token = await self._token_manager.token()
         replacements = 0
         while True:
-            reply = await self._client.request("GET", path, operation=operation, token=token.secret, params=params)
-            if reply.status != FORBIDDEN or replacements == REPLACEMENTS:
-                return reply, token
-            by_policy = forbidden_by_policy(reply)
+            response = await self._client.request("GET", path, operation=operation, token=token.secret, params=params)
+            if response.status != FORBIDDEN or replacements == MAX_REPLACEMENTS:
+                return response, token
+            by_policy = forbidden_by_policy(response)
             if by_policy and operation == "list":
-                return reply, token
-            successor = await self._keeper.successor(token, refused_at=trio.current_time(), by_policy=by_policy)
-            if successor is None:
-                return reply, token
-            token, replacements = successor, replacements + 1
+                return response, token
+            replacement = await self._token_manager.replacement(
+                token, refused_at=trio.current_time(), by_policy=by_policy
+            )
+            if replacement is None:
+                return response, token
+            token, replacements = replacement, replacements + 1
 
-    async def _introduce(self) -> None:
+    async def _poll_health(self) -> None:
         while True:
             with suppress(BackendError):
-                server = await find_server(self._client)
-                if server is not None:
+                health = await get_health(self._client)
+                if health is not None:
                     self._metrics.server(
-                        version=server.version, cluster_id=server.cluster_id, cluster_name=server.cluster_name
+                        version=health.version, cluster_id=health.cluster_id, cluster_name=health.cluster_name
                     )
-            await trio.sleep(INTRODUCTION_PERIOD)
+            await trio.sleep(HEALTH_PERIOD)
 
 
 @asynccontextmanager
 async def open_vault(
     config: VaultConfig, metrics: VaultMetrics, *, transport: httpx.AsyncBaseTransport | None = None
 ) -> AsyncIterator[VaultBackend]:
-    """Vault, ready to be read; nothing is asked of it yet. `transport` leads to something else than the network.
+    """Open Vault, without any request yet. `transport` replaces the network.
 
-    Raises: UsageError for a configuration that can't work.
+    Raises:
+        UsageError: the configuration can't work.
     """
-    engine, auth, certificates = engine_of(config.engine), auth_method(config), certificates_of(config)
+    engine, auth, certificates = create_engine(config.engine), create_auth_method(config), vault_certificates(config)
     if config.skip_verify:
-        log.warning("vault.tls-skip-verify is set: whoever is between here and Vault can read and change all secrets")
+        log.warning("TLS certificate verification of Vault is disabled (insecure)")
     async with open_vault_client(
         config, transport=transport, certificates=certificates, count=metrics.request
     ) as client:
-        keeper = TokenKeeper(client, auth, config, metrics, random=Random())  # noqa: S311 - for jitter alone
-        within = REQUESTS_OF_A_READ * config.timeout
-        yield VaultBackend(client, keeper, engine, metrics, certificates, within=within)
+        token_manager = TokenManager(client, auth, config, metrics, random=Random())  # noqa: S311 - for jitter alone
+        deadline = REQUESTS_PER_READ * config.timeout
+        yield VaultBackend(client, token_manager, engine, metrics, certificates, deadline=deadline)

@@ -1,7 +1,7 @@
-"""Vault's HTTP API, whichever node of the cluster serves it.
+"""A client of Vault's HTTP API, for all nodes of a cluster.
 
-The node that vault.url names is asked first. Where it is a standby that redirects to the active node, that one is asked
-from then on, until it does not serve any more.
+Requests go to the node in vault.url. If it is a standby that redirects to the active node, requests go to the active
+node from then on, until it is no longer active.
 """
 
 import os
@@ -12,10 +12,10 @@ import httpx
 import msgspec
 
 from secrets_manager.backends.base import BackendError, Unreachable
-from secrets_manager.backends.vault.address import Address, address_of
-from secrets_manager.backends.vault.node import Count, Node, Question, uncounted
-from secrets_manager.backends.vault.replies import OK, Reply, censored
-from secrets_manager.backends.vault.standby import LEADER, REDIRECTS, UNSERVED, announced_by, may_follow
+from secrets_manager.backends.vault.address import Address, parse_address
+from secrets_manager.backends.vault.node import Node, RecordRequest, Request, record_nothing
+from secrets_manager.backends.vault.redirect import LEADER_REQUEST, NOT_ACTIVE, REDIRECTS, active_node, redirect_target
+from secrets_manager.backends.vault.responses import OK, Response, redacted
 from secrets_manager.config import VaultConfig
 from secrets_manager.errors import UsageError
 from secrets_manager.net.certificates import CertificateFiles, Certificates
@@ -23,15 +23,15 @@ from secrets_manager.net.proxy import proxy_for
 from secrets_manager.net.tls import UnusableFile
 from secrets_manager.net.transport import Transport
 
-OF_THE_CLUSTER = frozenset({"sys/health", "sys/leader"})
-"""They are refused in a namespace."""
+ROOT_NAMESPACE_PATHS = frozenset({"sys/health", "sys/leader"})
+"""Vault refuses them in a namespace."""
 
 OpenTransport = Callable[[Address], httpx.AsyncBaseTransport]
-"""Opens what leads to a node: each may be behind another proxy, or none."""
+"""Opens the transport to a node. Each node may be behind its own proxy."""
 
 
 class VaultClient:
-    """Vault's HTTP API, without any knowledge of what is asked."""
+    """Sends requests to Vault. Their meaning is known elsewhere."""
 
     def __init__(
         self,
@@ -40,11 +40,11 @@ class VaultClient:
         *,
         deadline: float,
         namespace: str = "",
-        count: Count = uncounted,
+        count: RecordRequest = record_nothing,
     ) -> None:
-        """`deadline` is of each request, in seconds."""
+        """Create a client. `deadline` bounds each request, in seconds."""
         self._address = address
-        self._transport = transport
+        self._open_transport = transport
         self._deadline = deadline
         self._namespace = {"X-Vault-Namespace": namespace} if namespace else {}
         self._count = count
@@ -57,10 +57,11 @@ class VaultClient:
 
     @property
     def address(self) -> str:
-        """Where Vault is, without a user and password that may stand in the URL."""
+        """Vault's address, without a user and password."""
         return str(self._address)
 
     async def aclose(self) -> None:
+        """Close all connections."""
         for node in self._nodes.values():
             await node.aclose()
 
@@ -73,55 +74,55 @@ class VaultClient:
         token: str = "",
         body: Mapping[str, str | int] | None = None,
         params: Mapping[str, str] | None = None,
-    ) -> Reply:
-        """The answer to one request, whatever its status. `path` is encoded, and what follows /v1/.
+    ) -> Response:
+        """The response to one request, whatever its status. `path` is encoded, and what follows /v1/.
 
         `operation` is the metrics' word for it.
 
         Raises:
-            Unavailable: no answer came, not in time, or not whole.
-            SourceTooLarge: the answer is larger than any secret can be.
+            Unavailable: no response came, not in time, or not whole.
+            SourceTooLarge: the response is larger than any secret can be.
         """
         identity = {"X-Vault-Token": token} if token else {}
         content = b"" if body is None else msgspec.json.encode(body)
-        headers = identity | ({} if path in OF_THE_CLUSTER else self._namespace)
-        reply = await self._ask(Question(method, path, operation, headers, params or {}, content))
-        return reply if reply.status == OK or not token else censored(reply, [token])
+        headers = identity | ({} if path in ROOT_NAMESPACE_PATHS else self._namespace)
+        response = await self._send(Request(method, path, operation, headers, params or {}, content))
+        return response if response.status == OK or not token else redacted(response, [token])
 
-    async def _ask(self, question: Question) -> Reply:
+    async def _send(self, request: Request) -> Response:
         if (active := self._active) is not None:
-            reply = await self._ask_active(active, question)
-            if reply is not None:
-                return reply
-        reply = await self._home.ask(question)
-        if reply.status not in REDIRECTS:
-            return reply
-        address = may_follow(reply, question, asked=self._address, announced=await self._announced())
+            response = await self._send_to_active(active, request)
+            if response is not None:
+                return response
+        response = await self._home.send(request)
+        if response.status not in REDIRECTS:
+            return response
+        address = redirect_target(response, request, configured=self._address, active=await self._active_node())
         if address is None:
-            return reply
+            return response
         self._active = active = self._node(address)
-        return await active.ask(question)
+        return await active.send(request)
 
-    async def _ask_active(self, active: Node, question: Question) -> Reply | None:
-        """None when it is of no use any more, and the question not answered."""
+    async def _send_to_active(self, active: Node, request: Request) -> Response | None:
+        """Return None if the node did not serve the request, as it is no longer active."""
         try:
-            reply = await active.ask(question)
+            response = await active.send(request)
         except Unreachable:
-            reply = None
-        if reply is None or reply.status in UNSERVED:
+            response = None
+        if response is None or response.status in NOT_ACTIVE:
             self._active = None
             await active.aclose()
             return None
-        return reply
+        return response
 
     def _node(self, address: Address) -> Node:
         if address not in self._nodes:
-            self._nodes[address] = Node(address, self._transport(address), self._count, deadline=self._deadline)
+            self._nodes[address] = Node(address, self._open_transport(address), self._count, deadline=self._deadline)
         return self._nodes[address]
 
-    async def _announced(self) -> Address | None:
+    async def _active_node(self) -> Address | None:
         try:
-            return announced_by(await self._home.ask(LEADER))
+            return active_node(await self._home.send(LEADER_REQUEST))
         except BackendError:
             return None
 
@@ -132,14 +133,15 @@ async def open_vault_client(
     *,
     transport: httpx.AsyncBaseTransport | None = None,
     certificates: Certificates | None = None,
-    count: Count = uncounted,
+    count: RecordRequest = record_nothing,
 ) -> AsyncIterator[VaultClient]:
-    """A client for the whole life of the process. `transport` leads to something else than the network.
+    """Open a client for the life of the process. `transport` replaces the network.
 
-    Raises: UsageError for a vault.url that is none, and for files of certificates that can't be used.
+    Raises:
+        UsageError: vault.url is not an address, or a certificate file can't be used.
     """
-    address = address_of(config.url)
-    open_transport = (lambda _: transport) if transport else await _network(certificates or certificates_of(config))
+    address = parse_address(config.url)
+    open_transport = (lambda _: transport) if transport else await _network(certificates or vault_certificates(config))
     async with aclosing(
         VaultClient(
             address, open_transport, deadline=config.timeout, namespace=config.namespace.strip("/"), count=count
@@ -148,8 +150,8 @@ async def open_vault_client(
         yield client
 
 
-def certificates_of(config: VaultConfig) -> Certificates:
-    """Those of the connections to Vault. As in its own tools, a file wins over a text, and that over a folder."""
+def vault_certificates(config: VaultConfig) -> Certificates:
+    """Return the certificates for connections to Vault. As in Vault's CLI, a file wins over PEM text over a folder."""
     return Certificates(
         CertificateFiles(
             ca_file=config.ca_cert,
@@ -169,7 +171,7 @@ async def _network(certificates: Certificates) -> OpenTransport:
     except UnusableFile as error:
         raise UsageError(f"certificates for Vault: {error}") from None
     except OSError:
-        raise UsageError("the certificate authorities of this machine can't be read") from None
+        raise UsageError("the system's CA certificates can't be read") from None
 
     def open_transport(to: Address) -> Transport:
         proxy = "" if to.socket else proxy_for(str(to.url), environ=os.environ)

@@ -1,17 +1,17 @@
-"""The versions of all secrets of a folder in one answer, for what a handful of reads would cost.
+"""List the versions of all secrets in a folder, at the cost of a few reads.
 
 OpenBao lists them at `<mount>/detailed-metadata/<folder>`, in pages. HashiCorp Vault has no such endpoint, and a policy
-may grant reads alone: then the folder's secrets are read one by one.
+may allow reads only: then the folder's secrets are read one by one.
 
-Each secret has a marker, which tells in which state its newest version is:
+Each secret has a marker of the state of its newest version:
 
-    live         that of its Document
-    deleted      also one whose deletion_time, which may be set long before, has passed; it can be undeleted
+    live         equal to that of its Document
+    deleted      or its deletion_time, which may be set long before, has passed; it can be undeleted
     destroyed    for good
-    unwritten    there is metadata, and no version
-    unclear      what is told of it can't be understood; the marker differs when that does
+    unwritten    there is metadata, but no version
+    unclear      the entry can't be parsed; a digest shows when it changes
 
-A name that the page has in `keys` alone is a folder, or was deleted with all its versions while the page was made.
+A name that is only in `keys` is a folder, or was deleted with all its versions while the page was made.
 """
 
 import hashlib
@@ -23,21 +23,21 @@ import msgspec
 from secrets_manager.backends.base import BackendError, NotListable
 from secrets_manager.backends.vault import marker
 from secrets_manager.backends.vault.engine import is_time
-from secrets_manager.backends.vault.path import VaultPath, shown, url_of
-from secrets_manager.backends.vault.replies import NOT_FOUND, OK, REFUSALS, Reply, decode, trouble
+from secrets_manager.backends.vault.path import VaultPath, encode, quoted
+from secrets_manager.backends.vault.responses import NOT_FOUND, OK, REFUSALS, Response, decode, unavailable
 
-LIMIT = 1500
-"""Secrets in one page: some 600 kB, which a server makes in 40 ms."""
+PAGE_SIZE = 1500
+"""Secrets in one page: about 600 kB, which a server produces in 40 ms."""
 
-LONGEST = 100_000
-"""Secrets of one folder. To list more takes longer than it can be worth."""
+MAX_SECRETS = 100_000
+"""Secrets in one folder. Listing more takes too long to be useful."""
 
 
 T = TypeVar("T")
 
 
 class Page(NamedTuple):
-    """The markers by name, how many names there are, and where the next page begins; empty on the last one."""
+    """A page of a listing: markers by name, the number of names, and the `after` of the next page, if any."""
 
     markers: dict[str, str]
     names: int
@@ -51,7 +51,7 @@ class _Version(msgspec.Struct, frozen=True):
 
 
 class _Secret(msgspec.Struct, frozen=True):
-    """A folder within the folder has none of this."""
+    """An entry of `key_info`. Those of folders are empty."""
 
     current_version: int = 0
     versions: dict[str, _Version] = {}
@@ -67,46 +67,55 @@ class _Listed(msgspec.Struct, Generic[T], frozen=True):
 
 
 def listing_url(folder: VaultPath) -> str:
-    """The path in a URL for a folder such as secret/data/shop. Raises: NotListable."""
-    parts = folder.versioned
+    """Return the percent-encoded path that lists a folder such as secret/data/shop.
+
+    Raises:
+        NotListable: the folder is not in KV version 2.
+    """
+    parts = folder.kv_v2
     if parts is None:
-        raise NotListable(f"folder {shown(str(folder))} is not in KV version 2")
-    return url_of((*parts.mount, "detailed-metadata", *parts.below)) + "/"
+        raise NotListable(f"folder {quoted(str(folder))} is not in KV version 2")
+    return encode((*parts.mount, "detailed-metadata", *parts.below)) + "/"
 
 
 def listing_query(after: str) -> dict[str, str]:
-    """What to ask for, by GET: not every proxy knows Vault's own method LIST."""
-    query = {"list": "true", "limit": str(LIMIT)}
+    """Return the query parameters for a GET: not every proxy passes Vault's method LIST."""
+    query = {"list": "true", "limit": str(PAGE_SIZE)}
     return query | {"after": after} if after else query
 
 
-def page_of(reply: Reply, folder: VaultPath, *, after: str = "", now: datetime) -> Page:
-    """Read one page, which begins after this name. Raises: NotListable, Unavailable."""
-    if reply.status == NOT_FOUND and after:  # the page before was full, and the last one
+def parse_page(response: Response, folder: VaultPath, *, after: str = "", now: datetime) -> Page:
+    """Parse the page that begins after this name.
+
+    Raises:
+        NotListable: the folder can't be listed.
+        Unavailable: a retry can help.
+    """
+    if response.status == NOT_FOUND and after:  # the page before was full, and the last one
         return Page({}, 0, "")
-    if reply.status != OK:
-        raise _refusal(reply, folder)
-    listed = decode(reply.body, _Listed[_Secret]) or decode(reply.body, _Listed[msgspec.Raw])
+    if response.status != OK:
+        raise _listing_error(response, folder)
+    listed = decode(response.body, _Listed[_Secret]) or decode(response.body, _Listed[msgspec.Raw])
     if listed is None:
-        raise NotListable(f"folder {shown(str(folder))}: Vault's answer is no listing")
+        raise NotListable(f"folder {quoted(str(folder))}: Vault's response is not a listing")
     keys, entries = listed.data.keys, listed.data.key_info
     markers = {name: _marker(entry, now) for name, entry in entries.items() if not name.endswith("/")}
-    if len(keys) < LIMIT:
+    if len(keys) < PAGE_SIZE:
         return Page(markers, len(keys), "")
     if keys[-1] <= after:
-        raise NotListable(f"folder {shown(str(folder))}: the pages of its listing do not go on")
+        raise NotListable(f"folder {quoted(str(folder))}: the pages of its listing do not go on")
     return Page(markers, len(keys), keys[-1])
 
 
-def _refusal(reply: Reply, folder: VaultPath) -> BackendError:
-    """A 404 may mean an empty folder, or no such endpoint: either way nothing is known of the secrets there."""
-    if reply.status in REFUSALS:
-        return NotListable(f"folder {shown(str(folder))} can't be listed ({reply.status})")
-    return trouble(reply)
+def _listing_error(response: Response, folder: VaultPath) -> BackendError:
+    """A 404 may mean an empty folder or no such endpoint. Either way nothing is known of its secrets."""
+    if response.status in REFUSALS:
+        return NotListable(f"folder {quoted(str(folder))} can't be listed ({response.status})")
+    return unavailable(response)
 
 
 def _marker(entry: _Secret | msgspec.Raw, now: datetime) -> str:
-    """All entries are decoded at once, and one by one only where that failed for some."""
+    """Return the marker of an entry, which is Raw if it or another entry of its page could not be parsed."""
     if isinstance(entry, _Secret):
         secret = entry
     elif (decoded := decode(entry, _Secret)) is not None:
@@ -116,12 +125,12 @@ def _marker(entry: _Secret | msgspec.Raw, now: datetime) -> str:
     return _state(secret, now) or _unclear(msgspec.json.encode(secret))
 
 
-def _unclear(told: bytes) -> str:
-    return f"unclear {hashlib.blake2b(told, digest_size=16).hexdigest()}"
+def _unclear(entry: bytes) -> str:
+    return f"unclear {hashlib.blake2b(entry, digest_size=16).hexdigest()}"
 
 
 def _state(secret: _Secret, now: datetime) -> str | None:
-    """None for what can't be understood."""
+    """Return the marker; None if the entry is inconsistent."""
     version = secret.versions.get(str(secret.current_version))
     if version is None:
         return "unwritten" if secret.current_version == 0 and not secret.versions else None
@@ -130,14 +139,14 @@ def _state(secret: _Secret, now: datetime) -> str | None:
         return marker.destroyed(*newest)
     if not version.deletion_time:
         return marker.live(*newest)
-    end = _moment(version.deletion_time)
+    end = _parse_time(version.deletion_time)
     if end is None:
         return None
     return marker.deleted(*newest) if end <= now else marker.live(*newest)
 
 
-def _moment(time: str) -> datetime | None:
-    """None for what has another form than Vault's, so one without a zone, and for a day that there is not."""
+def _parse_time(time: str) -> datetime | None:
+    """Parse one of Vault's timestamps; None if it is not one."""
     try:
         return datetime.fromisoformat(time) if is_time(time) else None
     except ValueError:

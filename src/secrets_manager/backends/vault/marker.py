@@ -1,6 +1,6 @@
-"""What tells one state of a secret of KV version 2 from all others, in reads and in listings alike.
+"""Markers of the state of a secret in KV version 2, the same in reads and in listings.
 
-A version's content never changes, and one of a secret that was made anew has another time of creation.
+A version's content never changes. A version of a secret that was deleted and created again has another creation time.
 """
 
 
@@ -15,5 +15,5 @@ def deleted(version: int, created_time: str) -> str:
 
 
 def destroyed(version: int, created_time: str) -> str:
-    """The newest version is gone for good."""
+    """The newest version was destroyed."""
     return f"{live(version, created_time)} destroyed"

@@ -1,7 +1,7 @@
-"""A token of Vault and the arithmetic of its life, without any I/O.
+"""A Vault token and its lifetime, without I/O.
 
-Vault tells a time to live when it grants a token or its renewal. Times here are on Trio's clock, counted from before
-the request, so that a token never seems to live longer than it does.
+Times are in seconds on Trio's clock. A TTL counts from before the request that it was granted to, so that a token never
+seems to live longer than it does.
 """
 
 import math
@@ -9,24 +9,24 @@ from enum import Enum, auto
 
 import msgspec
 
-from secrets_manager.backends.vault.replies import decode
+from secrets_manager.backends.vault.responses import decode
 
-LAST_PART = 1 / 3
-"""The part of a token's time at which it is renewed or replaced: early enough to sit out an outage of Vault."""
+RENEW_AT = 1 / 3
+"""The fraction of the TTL that remains when a token is renewed or replaced: enough to survive an outage of Vault."""
 
-LAST_RESORT = 1 / 6
-"""Here renewal has had its chance, and even a renewable token is replaced."""
+REPLACE_AT = 1 / 6
+"""The fraction of the TTL that remains when even a renewable token is replaced."""
 
-GAIN = 1.0
-"""Seconds that a renewal must bring; less is the rounding of Vault's whole seconds."""
+MIN_RENEWAL_GAIN = 1.0
+"""Seconds that a renewal must add. Vault rounds to whole seconds."""
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """What a login or a renewal granted. Its repr does not tell the secret.
+    """A token. Its repr does not show the secret.
 
-    `ttl` is what was granted, in seconds, infinite for a token that does not expire. `uses` is the number of requests
-    that it is good for, 0 for any. `policies` are those of the role at the time of the login: a role that is changed
-    later leaves its tokens as they are.
+    `ttl` is the TTL that was granted last, infinite for a token that does not expire. `uses` is the number of requests
+    that the token was granted for, 0 for no limit. `policies` are those that the role had at the login: later changes
+    of a role don't affect its tokens.
     """
 
     secret: str
@@ -39,16 +39,17 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Token(ttl={self.ttl}, expires_at={self.expires_at}, renewable={self.renewable})"
 
-    def left(self, now: float) -> float:
-        """Seconds to live."""
+    def remaining(self, now: float) -> float:
+        """Return the remaining TTL."""
         return max(0.0, self.expires_at - now)
 
-    def alive(self, now: float) -> bool:
+    def is_valid(self, now: float) -> bool:
+        """Return whether the token has not expired."""
         return self.expires_at > now
 
-    def due(self, now: float) -> bool:
-        """Whether it is in its last part, in which it has to be renewed or replaced."""
-        return self.left(now) <= self.ttl * LAST_PART
+    def is_due(self, now: float) -> bool:
+        """Return whether it is time to renew or replace the token."""
+        return self.remaining(now) <= self.ttl * RENEW_AT
 
 
 class Step(Enum):
@@ -60,24 +61,24 @@ class Step(Enum):
 
 
 def next_step(token: Token, *, now: float, max_token_ttl: float) -> Step:
-    """Renew at two thirds of the time, or earlier with less than `max_token_ttl` seconds left; else replace."""
+    """Renew after two thirds of the TTL, or with less than `max_token_ttl` seconds left; else replace."""
     if math.isinf(token.expires_at):
         return Step.KEEP
-    left = token.left(now)
-    if left <= token.ttl * LAST_RESORT:
+    remaining = token.remaining(now)
+    if remaining <= token.ttl * REPLACE_AT:
         return Step.REPLACE
     if token.renewable:
-        return Step.RENEW if left < max_token_ttl or token.due(now) else Step.KEEP
-    return Step.REPLACE if token.due(now) else Step.KEEP
+        return Step.RENEW if remaining < max_token_ttl or token.is_due(now) else Step.KEEP
+    return Step.REPLACE if token.is_due(now) else Step.KEEP
 
 
 def until_due(token: Token, *, now: float) -> float:
-    """Seconds until the token needs attention, whatever the polling period says."""
-    return math.inf if math.isinf(token.expires_at) else token.left(now) - token.ttl * LAST_PART
+    """Return the seconds until the token must be renewed or replaced."""
+    return math.inf if math.isinf(token.expires_at) else token.remaining(now) - token.ttl * RENEW_AT
 
 
 class Lookup(msgspec.Struct, frozen=True):
-    """What lookup-self tells. A ttl of 0 without an expire_time means for ever."""
+    """The response of lookup-self. A ttl of 0 without an expire_time means that the token does not expire."""
 
     ttl: int
     expire_time: str | None
@@ -85,11 +86,12 @@ class Lookup(msgspec.Struct, frozen=True):
 
     @property
     def seconds(self) -> float:
+        """The remaining TTL."""
         return math.inf if self.expire_time is None else float(self.ttl)
 
 
 class _Auth(msgspec.Struct, frozen=True):
-    """What a login or a renewal grants."""
+    """The auth object in the response to a login or a renewal."""
 
     lease_duration: int
     renewable: bool
@@ -98,55 +100,56 @@ class _Auth(msgspec.Struct, frozen=True):
     policies: tuple[str, ...] | None = None
 
 
-class _Granting(msgspec.Struct, frozen=True):
+class _AuthResponse(msgspec.Struct, frozen=True):
     auth: _Auth
 
 
-class _Telling(msgspec.Struct, frozen=True):
+class _LookupResponse(msgspec.Struct, frozen=True):
     data: Lookup
 
 
-def token_of(body: bytes, *, asked_at: float) -> Token | None:
-    """The token in the reply to a login, or None where there is none that can be sent in a header."""
-    reply = decode(body, _Granting)
-    if reply is None or not _fits_in_header(reply.auth.client_token):
+def parse_token(body: bytes, *, sent_at: float) -> Token | None:
+    """Return the token in the response to a login; None without one that fits in a header."""
+    response = decode(body, _AuthResponse)
+    if response is None or not _fits_in_header(response.auth.client_token):
         return None
-    auth = reply.auth
+    auth = response.auth
     ttl = float(auth.lease_duration) or math.inf
     return Token(
         secret=auth.client_token,
         ttl=ttl,
-        expires_at=asked_at + ttl,
+        expires_at=sent_at + ttl,
         renewable=auth.renewable,
         uses=auth.num_uses,
         policies=frozenset(auth.policies or ()),
     )
 
 
-def lookup_of(body: bytes) -> Lookup | None:
-    reply = decode(body, _Telling)
-    return None if reply is None else reply.data
+def parse_lookup(body: bytes) -> Lookup | None:
+    """Parse the response to lookup-self; None if it is not one."""
+    response = decode(body, _LookupResponse)
+    return None if response is None else response.data
 
 
-def looked_up(token: Token, lookup: Lookup, *, asked_at: float) -> Token:
-    """The token with what Vault says of it now: somebody may have changed it."""
+def with_lookup(token: Token, lookup: Lookup, *, sent_at: float) -> Token:
+    """Return the token, updated by a lookup: others may have renewed or changed it."""
     return msgspec.structs.replace(
-        token, expires_at=asked_at + lookup.seconds, renewable=token.renewable and lookup.renewable
+        token, expires_at=sent_at + lookup.seconds, renewable=token.renewable and lookup.renewable
     )
 
 
-def renewed(token: Token, body: bytes, *, asked_at: float) -> Token | None:
-    """The token as the reply to its renewal grants it, or None where the reply is none.
+def with_renewal(token: Token, body: bytes, *, sent_at: float) -> Token | None:
+    """Return the token, updated by the response to its renewal; None if it is not one.
 
-    Near its max TTL a renewal succeeds and brings nothing: such a token is renewable no more.
+    Near the max TTL a renewal succeeds but adds nothing: then the token is no longer renewable.
     """
-    reply = decode(body, _Granting)
-    if reply is None:
+    response = decode(body, _AuthResponse)
+    if response is None:
         return None
-    ttl = float(reply.auth.lease_duration) or math.inf
-    if ttl < token.ttl and ttl <= token.left(asked_at) + GAIN:
-        return msgspec.structs.replace(token, expires_at=asked_at + ttl, renewable=False)
-    return msgspec.structs.replace(token, ttl=ttl, expires_at=asked_at + ttl, renewable=reply.auth.renewable)
+    ttl = float(response.auth.lease_duration) or math.inf
+    if ttl < token.ttl and ttl <= token.remaining(sent_at) + MIN_RENEWAL_GAIN:
+        return msgspec.structs.replace(token, expires_at=sent_at + ttl, renewable=False)
+    return msgspec.structs.replace(token, ttl=ttl, expires_at=sent_at + ttl, renewable=response.auth.renewable)
 
 
 def _fits_in_header(secret: str) -> bool:

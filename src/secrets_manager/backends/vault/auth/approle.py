@@ -2,14 +2,14 @@
 
 import msgspec
 
-from secrets_manager.backends.vault.auth.base import log_in
+from secrets_manager.backends.vault.auth.base import post_login
 from secrets_manager.backends.vault.auth.credential import Credential
 from secrets_manager.backends.vault.client import VaultClient
 from secrets_manager.backends.vault.token import Token
 
 
 class AppRole(msgspec.Struct, frozen=True, kw_only=True):
-    """Logs in at `auth/<mount>/login`. Its repr tells neither of the two."""
+    """Logs in at `auth/<mount>/login`. Its repr shows neither credential."""
 
     mount: str
     role_id: Credential
@@ -21,9 +21,13 @@ class AppRole(msgspec.Struct, frozen=True, kw_only=True):
         return f"AppRole({self.mount!r})"
 
     async def login(self, client: VaultClient) -> Token:
-        """Vault says the same of a wrong role_id and of a wrong, expired or spent secret_id. Raises: BackendError."""
+        """Log in. Vault's response to a wrong role_id is the same as to a wrong, expired or used-up secret_id.
+
+        Raises:
+            BackendError: it failed.
+        """
         role_id, secret_id = await self.role_id.read(client), await self.secret_id.read(client)
-        return await log_in(
+        return await post_login(
             client,
             self.mount,
             body={"role_id": role_id, "secret_id": secret_id},

@@ -1,4 +1,4 @@
-"""What every way to log in shares: the request, and how a refusal is told."""
+"""What all auth methods share: the login request, and the error if Vault refuses it."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -8,39 +8,44 @@ import trio
 from secrets_manager.backends.base import LoginRefused
 from secrets_manager.backends.vault.client import VaultClient
 from secrets_manager.backends.vault.path import parse_path
-from secrets_manager.backends.vault.replies import OK, REFUSALS, censored, trouble, words
-from secrets_manager.backends.vault.token import Token, token_of
+from secrets_manager.backends.vault.responses import OK, REFUSALS, details, redacted, unavailable
+from secrets_manager.backends.vault.token import Token, parse_token
 
 
 class AuthMethod(Protocol):
-    """A way to come by a token."""
+    """An auth method of Vault."""
 
     @property
     def name(self) -> str:
-        """Of the method, as the flag has it."""
+        """The name, as in the flag vault.auth-method."""
         ...
 
     async def login(self, client: VaultClient) -> Token:
-        """Log in, once, now. Raises: BackendError."""
+        """Log in once.
+
+        Raises:
+            BackendError: it failed.
+        """
         ...
 
 
-async def log_in(
+async def post_login(
     client: VaultClient, mount: str, *, body: Mapping[str, str], secrets: tuple[str, ...], refused: str
 ) -> Token:
-    """Post the credentials to the method mounted there. `refused` is the text for when Vault does not take them.
+    """Send the credentials to the auth method mounted there. `refused` is the message if Vault does not accept them.
 
-    Raises: BackendError, whose text holds none of the secrets.
+    Raises:
+        BackendError: it failed. The message contains none of the secrets.
     """
-    path, asked_at = f"auth/{parse_path(mount).url}/login", trio.current_time()
-    reply = censored(await client.request("POST", path, operation="login", body=body), secrets)
-    if reply.status in REFUSALS:
-        raise LoginRefused(f"{refused}{words(reply)}", store=refused)
-    if reply.status != OK:
-        raise trouble(reply)
-    token = token_of(reply.body, asked_at=asked_at)
+    path, sent_at = f"auth/{parse_path(mount).url}/login", trio.current_time()
+    response = redacted(await client.request("POST", path, operation="login", body=body), secrets)
+    if response.status in REFUSALS:
+        raise LoginRefused(f"{refused}{details(response)}", store=refused)
+    if response.status != OK:
+        raise unavailable(response)
+    token = parse_token(response.body, sent_at=sent_at)
     if token is None:
         raise LoginRefused.of_store(
-            "the answer to the login holds no token: does vault.url name a Vault, and one without MFA?"
+            "the response to the login has no token: does vault.url name a Vault, and one without MFA?"
         )
     return token

@@ -1,7 +1,7 @@
-"""One thing that a login needs, and where it is each time that a login needs it.
+"""The credentials of a login: static, in a file, or in a wrapping token.
 
-What is in a file is read anew, since whoever rotates it writes the file and knows nothing of us. What Vault has wrapped
-can be unwrapped once: by us, or by a thief, and then we can tell that somebody has been there.
+A file is read at each login, so that a rotated credential is picked up. A wrapping token can be unwrapped only once: if
+that fails, someone else may have done it.
 """
 
 from functools import partial
@@ -13,72 +13,76 @@ import trio
 
 from secrets_manager.backends.base import LoginRefused
 from secrets_manager.backends.vault.client import VaultClient
-from secrets_manager.backends.vault.grace import finish
 from secrets_manager.backends.vault.path import parse_path
-from secrets_manager.backends.vault.replies import OK, REFUSALS, Reply, censored, decode, trouble, words
+from secrets_manager.backends.vault.responses import OK, REFUSALS, Response, decode, details, redacted, unavailable
+from secrets_manager.backends.vault.shielding import run_shielded
 
-LARGEST = 64 * 1024
-"""Bytes of a file; a JWT has a few thousand."""
-READ_WITHIN = 2.0
-"""Seconds for a file, which is on this machine."""
-UNWRAP_WITHIN = 5.0
-"""Seconds that a stop may wait for what can be unwrapped only once: it would be lost."""
-SPENT = (
-    "the wrapping token of the secret_id has expired or was used before: wrap a new one, "
+MAX_FILE_SIZE = 64 * 1024
+"""Characters; a JWT has a few thousand."""
+FILE_TIMEOUT = 2.0
+"""Seconds to read a file."""
+UNWRAP_GRACE = 5.0
+"""Seconds that a cancelled task waits for the response to an unwrap: the secret_id would be lost."""
+WRAPPING_EXPIRED = (
+    "the wrapping token of the secret_id has expired or was already used: wrap a new secret_id, "
     "and find out who used it if it was not this program"
 )
 
 
 class Credential(Protocol):
-    """Its repr does not tell it."""
+    """A credential. Its repr does not show it."""
 
     async def read(self, client: VaultClient) -> str:
-        """Come by it, now. Raises: BackendError."""
+        """Return its current value.
+
+        Raises:
+            BackendError: it can't be had.
+        """
         ...
 
 
-class Given(msgspec.Struct, frozen=True):
-    """A text from a flag or the environment."""
+class StaticCredential(msgspec.Struct, frozen=True):
+    """A credential from a flag or the environment."""
 
     text: str
 
     def __repr__(self) -> str:
-        return "Given(...)"
+        return "StaticCredential(...)"
 
     async def read(self, client: VaultClient) -> str:  # noqa: ARG002 - those that are wrapped need it
         return self.text
 
 
-class InFile:
-    """A text in a file, without the white space around it. `what` says what is missing when it is.
+class FileCredential:
+    """A credential in a file, stripped of white space. `hint` ends the message if it can't be read.
 
-    A file may never end, as a pipe or a network's: the thread that reads it is left behind, and there is one at most.
+    Reading a pipe or a file of a network may block forever: its thread is abandoned. There is one thread at most.
     """
 
-    def __init__(self, path: str, what: str) -> None:
+    def __init__(self, path: str, hint: str) -> None:
         self._path = path
-        self._what = what
+        self._hint = hint
         self._limiter = trio.CapacityLimiter(1)
 
     def __repr__(self) -> str:
-        return f"InFile({self._path!r})"
+        return f"FileCredential({self._path!r})"
 
     async def read(self, client: VaultClient) -> str:  # noqa: ARG002 - those that are wrapped need it
         text = ""
-        with trio.move_on_after(READ_WITHIN):
+        with trio.move_on_after(FILE_TIMEOUT):
             text = await trio.to_thread.run_sync(_read, self._path, abandon_on_cancel=True, limiter=self._limiter)
-        if not text or len(text) > LARGEST:
+        if not text or len(text) > MAX_FILE_SIZE:
             raise LoginRefused.of_store(
-                f"{self._path} can't be read, is empty or too long, so there is no login: does {self._what}?"
+                f"{self._path} can't be read, is empty or too long, so there is no login: {self._hint}"
             )
         return text
 
 
 def _read(path: str) -> str:
-    """Empty for what can't be read."""
+    """Return the text; empty if it can't be read."""
     try:
         with Path(path).open(encoding="utf-8") as file:
-            return file.read(LARGEST + 1).strip()
+            return file.read(MAX_FILE_SIZE + 1).strip()
     except (OSError, UnicodeDecodeError):
         return ""
 
@@ -99,10 +103,10 @@ class _Unwrapped(msgspec.Struct, frozen=True):
     data: _SecretId
 
 
-class Wrapped:
-    """A secret_id that Vault gave out in a wrapping token, made by the method mounted at `mount`.
+class WrappedSecretId:
+    """A response-wrapped secret_id of the AppRole method mounted at `mount`.
 
-    It is unwrapped once and kept in memory for the logins to come, until there is another wrapping token.
+    It is unwrapped once and kept in memory for later logins, until there is another wrapping token.
     """
 
     def __init__(self, token: Credential, *, mount: str) -> None:
@@ -111,38 +115,48 @@ class Wrapped:
         self._unwrapped = ("", "")
 
     def __repr__(self) -> str:
-        return f"Wrapped({self._token})"
+        return f"WrappedSecretId({self._token})"
 
     async def read(self, client: VaultClient) -> str:
         token = await self._token.read(client)
         if self._unwrapped[0] != token:
             await self._check_origin(client, token)
-            await finish(partial(self._unwrap, client, token), within=UNWRAP_WITHIN)
+            await run_shielded(partial(self._unwrap, client, token), grace=UNWRAP_GRACE)
         return self._unwrapped[1]
 
     async def _check_origin(self, client: VaultClient, token: str) -> None:
-        """A thief may have put another one in its place. Raises: Unavailable."""
-        asked = await client.request("POST", "sys/wrapping/lookup", operation="lookup-wrapping", body={"token": token})
-        looked_up = decode(_taken(censored(asked, [token])), _Lookup)
-        made_by = f"auth/{parse_path(self._mount).url}/role/"
-        if looked_up is None or not looked_up.data.creation_path.startswith(made_by):
+        """Check the token's creation path: an attacker may have replaced the token.
+
+        Raises:
+            Unavailable: it is another path, or the lookup failed.
+        """
+        response = await client.request(
+            "POST", "sys/wrapping/lookup", operation="lookup-wrapping", body={"token": token}
+        )
+        lookup = decode(_body(redacted(response, [token])), _Lookup)
+        expected = f"auth/{parse_path(self._mount).url}/role/"
+        if lookup is None or not lookup.data.creation_path.startswith(expected):
             raise LoginRefused.of_store(
-                f"the wrapping token was not made for a secret_id of auth/{self._mount}: "
-                "somebody may have exchanged it: find out who, and wrap a new secret_id"
+                f"the wrapping token was not created for a secret_id of auth/{self._mount}: "
+                "it may have been replaced: find out by whom, and wrap a new secret_id"
             )
 
     async def _unwrap(self, client: VaultClient, token: str) -> None:
-        reply = await client.request("POST", "sys/wrapping/unwrap", operation="unwrap", token=token)
-        unwrapped = decode(_taken(reply), _Unwrapped)
+        response = await client.request("POST", "sys/wrapping/unwrap", operation="unwrap", token=token)
+        unwrapped = decode(_body(response), _Unwrapped)
         if unwrapped is None:
-            raise LoginRefused.of_store("the wrapping token holds no secret_id: wrap one")
+            raise LoginRefused.of_store("the wrapping token contains no secret_id: wrap one")
         self._unwrapped = (token, unwrapped.data.secret_id)
 
 
-def _taken(reply: Reply) -> bytes:
-    """The body of a reply that is not a refusal. Raises: Unavailable."""
-    if reply.status in REFUSALS:
-        raise LoginRefused(f"{SPENT}{words(reply)}", store=SPENT)
-    if reply.status != OK:
-        raise trouble(reply)
-    return reply.body
+def _body(response: Response) -> bytes:
+    """Return the body of a 200.
+
+    Raises:
+        Unavailable: it is another status.
+    """
+    if response.status in REFUSALS:
+        raise LoginRefused(f"{WRAPPING_EXPIRED}{details(response)}", store=WRAPPING_EXPIRED)
+    if response.status != OK:
+        raise unavailable(response)
+    return response.body

@@ -1,15 +1,15 @@
-"""Kubernetes: the token of the pod's own ServiceAccount, which Vault has the API server check."""
+"""Kubernetes: the token of the pod's ServiceAccount, which Vault verifies with a TokenReview."""
 
 import msgspec
 
-from secrets_manager.backends.vault.auth.base import log_in
+from secrets_manager.backends.vault.auth.base import post_login
 from secrets_manager.backends.vault.auth.credential import Credential
 from secrets_manager.backends.vault.client import VaultClient
 from secrets_manager.backends.vault.token import Token
 
 
 class Kubernetes(msgspec.Struct, frozen=True, kw_only=True):
-    """Logs in at `auth/<mount>/login` as `role`, with the JWT that is there just then: kubelet renews it."""
+    """Logs in at `auth/<mount>/login` as `role`, with the current JWT: the kubelet rotates it."""
 
     mount: str
     role: str
@@ -21,9 +21,13 @@ class Kubernetes(msgspec.Struct, frozen=True, kw_only=True):
         return f"Kubernetes({self.mount!r}, {self.role!r})"
 
     async def login(self, client: VaultClient) -> Token:
-        """Raises: BackendError."""
+        """Log in.
+
+        Raises:
+            BackendError: it failed.
+        """
         jwt = await self.jwt.read(client)
-        return await log_in(
+        return await post_login(
             client,
             self.mount,
             body={"role": self.role, "jwt": jwt},

@@ -8,10 +8,10 @@ import trio
 from trio.testing import MockClock
 
 from secrets_manager.backends.base import Unavailable
-from secrets_manager.backends.vault.keeper import TokenKeeper
 from secrets_manager.backends.vault.token import Token
+from secrets_manager.backends.vault.token_manager import TokenManager
+from tests.backends.vault.harness import Timed, token_manager_of
 from tests.backends.vault.recorded import RecordedMetrics
-from tests.backends.vault.stand import Timed, keeper_of
 from tests.doubles.vault import Request, Response, VaultState
 
 HOUR = 3600.0
@@ -23,9 +23,9 @@ def vault() -> VaultState:
     return VaultState()
 
 
-async def successor(keeper: TokenKeeper, refused: Token, *, by_policy: bool = False) -> Token | None:
+async def replacement(token_manager: TokenManager, refused: Token, *, by_policy: bool = False) -> Token | None:
     """As a read asks that was refused just now."""
-    return await keeper.successor(refused, refused_at=trio.current_time(), by_policy=by_policy)
+    return await token_manager.replacement(refused, refused_at=trio.current_time(), by_policy=by_policy)
 
 
 def down(request: Request) -> None:
@@ -33,14 +33,17 @@ def down(request: Request) -> None:
 
 
 class TestOutage:
-    async def test_keeper_starts_without_vault_and_logs_in_once_it_is_there(
+    async def test_manager_starts_without_vault_and_logs_in_once_it_is_up(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
         metrics = RecordedMetrics()
         vault.fault = down
 
-        async with keeper_of(vault, vault.approle("app"), metrics) as keeper, trio.open_nursery() as nursery:
-            nursery.start_soon(keeper.keep_token_valid)
+        async with (
+            token_manager_of(vault, vault.approle("app"), metrics) as token_manager,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(token_manager.keep_valid)
             await trio.sleep(120)
             attempts = len(metrics.login_errors)
             vault.fault = None
@@ -58,16 +61,16 @@ class TestOutage:
         vault.revoke_secret_id(credentials)
         texts: set[str] = set()
 
-        async with keeper_of(vault, credentials) as keeper:
+        async with token_manager_of(vault, credentials) as token_manager:
             for _ in range(100):
                 with pytest.raises(Unavailable) as caught:
-                    await keeper.token()
+                    await token_manager.token()
                 texts.add(str(caught.value))
 
             refused = vault.count("POST", LOGIN)
             vault.allow_secret_id(credentials)
             await trio.sleep(1)
-            token = await keeper.token()
+            token = await token_manager.token()
 
         assert refused == 1
         assert len(texts) == 1
@@ -79,47 +82,53 @@ class TestOutage:
             return Response(429, b'{"errors":["rate limit quota exceeded"]}', {"Retry-After": "12"})
 
         credentials = vault.approle("app")
-        async with keeper_of(vault, credentials) as keeper:
+        async with token_manager_of(vault, credentials) as token_manager:
             vault.fault = throttle
             with pytest.raises(Unavailable) as caught:
-                await keeper.token()
+                await token_manager.token()
             vault.fault = None
             await trio.sleep(11.9)
             with pytest.raises(Unavailable):
-                await keeper.token()
+                await token_manager.token()
             await trio.sleep(0.1)
-            await keeper.token()
+            await token_manager.token()
 
         assert caught.value.retry_after == 12.0
 
     async def test_token_outlives_an_outage_shorter_than_what_is_left_of_it(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
-        async with keeper_of(vault, vault.approle("app", token_ttl=900)) as keeper, trio.open_nursery() as nursery:
-            nursery.start_soon(keeper.keep_token_valid)
+        async with (
+            token_manager_of(vault, vault.approle("app", token_ttl=900)) as token_manager,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(token_manager.keep_valid)
             await trio.sleep(590)
             vault.fault = down
             await trio.sleep(300)
-            token = await keeper.token()
+            token = await token_manager.token()
             vault.fault = None
             await trio.sleep(9)
             logins = vault.tokens.logins
-            alive = (await keeper.token()).secret in vault.tokens.alive()
+            alive = (await token_manager.token()).secret in vault.tokens.alive()
             nursery.cancel_scope.cancel()
 
-        assert token.left(trio.current_time()) < 20
+        assert token.remaining(trio.current_time()) < 20
         assert alive
         assert logins <= 2
 
-    async def test_token_revoked_by_somebody_is_replaced_at_the_next_poll(
+    async def test_revoked_token_is_replaced_at_the_next_poll(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
         timed, metrics = Timed(vault), RecordedMetrics()
 
-        async with keeper_of(vault, vault.approle("app"), metrics) as keeper, trio.open_nursery() as nursery:
-            nursery.start_soon(keeper.keep_token_valid)
+        async with (
+            token_manager_of(vault, vault.approle("app"), metrics) as token_manager,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(token_manager.keep_valid)
             await trio.sleep(20)
-            vault.revoke_token((await keeper.token()).secret)
+            vault.revoke_token((await token_manager.token()).secret)
             await trio.sleep(20)
             nursery.cancel_scope.cancel()
 
@@ -132,109 +141,113 @@ class TestOutage:
         credentials = vault.approle("app", token_ttl=900, token_type="batch")
         timed = Timed(vault)
 
-        async with keeper_of(vault, credentials) as keeper, trio.open_nursery() as nursery:
-            nursery.start_soon(keeper.keep_token_valid)
+        async with token_manager_of(vault, credentials) as token_manager, trio.open_nursery() as nursery:
+            nursery.start_soon(token_manager.keep_valid)
             await trio.sleep(1)
             vault.revoke_secret_id(credentials)
             await trio.sleep(880)
-            token = await keeper.token()
+            token = await token_manager.token()
             nursery.cancel_scope.cancel()
 
         assert token.secret == "b.canary-token-0001"
         assert 300 / 15 <= len(timed.logins) <= 300 / 7.5 + 5
 
-    async def test_dead_token_is_forgotten_though_there_is_no_new_one(
+    async def test_invalid_token_is_dropped_even_without_a_new_one(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
         credentials, metrics = vault.approle("app"), RecordedMetrics()
 
-        async with keeper_of(vault, credentials, metrics) as keeper, trio.open_nursery() as nursery:
-            nursery.start_soon(keeper.keep_token_valid)
+        async with token_manager_of(vault, credentials, metrics) as token_manager, trio.open_nursery() as nursery:
+            nursery.start_soon(token_manager.keep_valid)
             await trio.sleep(1)
             vault.revoke_secret_id(credentials)
-            vault.revoke_token((await keeper.token()).secret)
+            vault.revoke_token((await token_manager.token()).secret)
             await trio.sleep(20)
             with pytest.raises(Unavailable, match="the AppRole login was refused"):
-                await keeper.token()
+                await token_manager.token()
             nursery.cancel_scope.cancel()
 
         assert metrics.ttls[-1] == 0.0
 
 
 class TestRefusedRead:
-    async def test_many_reads_with_a_dead_token_make_one_lookup_and_one_login(
+    async def test_many_reads_with_an_invalid_token_make_one_lookup_and_one_login(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
         successors: list[Token | None] = []
 
-        async with keeper_of(vault, vault.approle("app")) as keeper:
-            dead = await keeper.token()
+        async with token_manager_of(vault, vault.approle("app")) as token_manager:
+            dead = await token_manager.token()
             await trio.sleep(10)
             vault.revoke_token(dead.secret)
 
             async def ask() -> None:
-                successors.append(await successor(keeper, dead))
+                successors.append(await replacement(token_manager, dead))
 
             async with trio.open_nursery() as nursery:
                 for _ in range(50):
                     nursery.start_soon(ask)
 
-            assert {successor and successor.secret for successor in successors} == {(await keeper.token()).secret}
+            assert {replacement and replacement.secret for replacement in successors} == {
+                (await token_manager.token()).secret
+            }
         assert vault.count("GET", "auth/token/lookup-self") == 1
         assert vault.tokens.logins == 2
 
-    async def test_live_token_has_no_successor_and_is_not_looked_at_for_each_read(
+    async def test_valid_token_has_no_replacement_and_is_not_looked_up_for_each_read(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
-        async with keeper_of(vault, vault.approle("app")) as keeper:
-            token = await keeper.token()
+        async with token_manager_of(vault, vault.approle("app")) as token_manager:
+            token = await token_manager.token()
             successors = []
             for _ in range(100):
                 await trio.sleep(0.2)
-                successors.append(await successor(keeper, token, by_policy=True))
+                successors.append(await replacement(token_manager, token, by_policy=True))
 
         assert successors == [None] * 100
         assert 3 <= vault.count("GET", "auth/token/lookup-self") <= 4
         assert vault.tokens.logins == 1
 
-    async def test_token_that_dies_as_soon_as_it_was_seen_alive_is_replaced_at_once(
+    async def test_token_revoked_right_after_a_lookup_is_replaced_at_once(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
-        async with keeper_of(vault, vault.approle("app")) as keeper:
-            dead = await keeper.token()
-            alive = await successor(keeper, dead)
+        async with token_manager_of(vault, vault.approle("app")) as token_manager:
+            dead = await token_manager.token()
+            alive = await replacement(token_manager, dead)
             await trio.sleep(1)
             vault.revoke_token(dead.secret)
-            token = await successor(keeper, dead)
+            token = await replacement(token_manager, dead)
 
         assert alive is None
         assert token
         assert token.secret != dead.secret
 
-    async def test_reads_that_were_refused_before_the_token_was_seen_alive_make_no_more_looks(
+    async def test_reads_refused_before_a_successful_lookup_make_no_more_lookups(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
         """However strange Vault's words are for what a policy forbids."""
         vault.delay = lambda _: 0.1
-        async with keeper_of(vault, vault.approle("app")) as keeper:
-            token = await keeper.token()
+        async with token_manager_of(vault, vault.approle("app")) as token_manager:
+            token = await token_manager.token()
             await trio.sleep(10)
             refused_at = trio.current_time()
             await trio.sleep(0.1)
             async with trio.open_nursery() as nursery:
                 for _ in range(50):
-                    nursery.start_soon(partial(keeper.successor, token, refused_at=refused_at, by_policy=False))
+                    nursery.start_soon(
+                        partial(token_manager.replacement, token, refused_at=refused_at, by_policy=False)
+                    )
 
         assert vault.count("GET", "auth/token/lookup-self") == 1
 
     async def test_who_was_refused_with_an_older_token_gets_the_present_one(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
-        async with keeper_of(vault, vault.approle("app")) as keeper:
-            dead = await keeper.token()
+        async with token_manager_of(vault, vault.approle("app")) as token_manager:
+            dead = await token_manager.token()
             await trio.sleep(10)
             vault.revoke_token(dead.secret)
-            first, second = await successor(keeper, dead), await successor(keeper, dead)
+            first, second = await replacement(token_manager, dead), await replacement(token_manager, dead)
 
         assert first == second != dead
         assert vault.tokens.logins == 2
@@ -246,15 +259,15 @@ class TestRefusedRead:
         timed = Timed(vault)
 
         async with (
-            keeper_of(vault, credentials, token_polling_period=120) as keeper,
+            token_manager_of(vault, credentials, token_polling_period=120) as token_manager,
             trio.open_nursery() as nursery,
         ):
-            nursery.start_soon(keeper.keep_token_valid)
+            nursery.start_soon(token_manager.keep_valid)
             await trio.sleep(10)
-            dead = await keeper.token()
+            dead = await token_manager.token()
             vault.revoke_token(dead.secret)
             vault.change_token_ttl(credentials, 6)
-            await successor(keeper, dead)
+            await replacement(token_manager, dead)
             await trio.sleep(5)
             nursery.cancel_scope.cancel()
 
@@ -265,12 +278,12 @@ class TestRefusedRead:
         def fail(request: Request) -> Response | None:
             return Response(500) if request.path == "auth/token/lookup-self" else None
 
-        async with keeper_of(vault, vault.approle("app")) as keeper:
-            token = await keeper.token()
+        async with token_manager_of(vault, vault.approle("app")) as token_manager:
+            token = await token_manager.token()
             await trio.sleep(10)
             vault.fault = fail
             for _ in range(100):
                 with pytest.raises(Unavailable, match="Vault failed to answer"):
-                    await successor(keeper, token)
+                    await replacement(token_manager, token)
 
         assert vault.count("GET", "auth/token/lookup-self") == 1

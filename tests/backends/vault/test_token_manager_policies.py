@@ -6,8 +6,8 @@ from trio.testing import MockClock
 
 from secrets_manager.backends.base import Document, Source, SourceForbidden
 from secrets_manager.backends.vault.backend import VaultBackend
+from tests.backends.vault.harness import Timed, backend_of
 from tests.backends.vault.recorded import RecordedMetrics
-from tests.backends.vault.stand import Timed, backend_of
 from tests.doubles.vault import VaultState
 
 HOUR = 3600
@@ -56,9 +56,9 @@ async def test_path_that_stays_forbidden_costs_a_login_a_minute_and_then_one_in_
     credentials, timed = vault.approle("app", policies=("app",)), Timed(vault)
 
     async with backend_of(vault, credentials) as backend:
-        first = await backend._keeper.token()
+        first = await backend._token_manager.token()
         forbidden = await read_for(backend, OTHER, HOUR - 10)
-        last = await backend._keeper.token()
+        last = await backend._token_manager.token()
 
     assert len(forbidden) == HOUR - 10
     assert timed.logins[:6] == [0.0, 60.0, 120.0, 240.0, 480.0, 960.0]
@@ -67,7 +67,7 @@ async def test_path_that_stays_forbidden_costs_a_login_a_minute_and_then_one_in_
     assert first.secret == last.secret
 
 
-async def test_path_that_is_forbidden_anew_is_tried_at_once(vault: VaultState, autojump_clock: MockClock) -> None:
+async def test_path_that_is_forbidden_again_is_retried_at_once(vault: VaultState, autojump_clock: MockClock) -> None:
     credentials, timed = vault.approle("app", policies=("app",)), Timed(vault)
 
     async with backend_of(vault, credentials) as backend:

@@ -11,7 +11,7 @@ from secrets_manager.backends.base import (
     SourceNotFound,
     Unavailable,
 )
-from secrets_manager.backends.vault.replies import Reply, Sealed, Standby, censored, read_failure, words
+from secrets_manager.backends.vault.responses import Response, Sealed, Standby, details, read_error, redacted
 
 SOURCE = Source("secret/data/app")
 
@@ -24,8 +24,8 @@ SOURCE = Source("secret/data/app")
             b"",
             Standby,
             (
-                "Vault redirects to another address (307), as a standby does, and not to one that it announces as the "
-                "active node's: vault.url should name the active node, by its final address"
+                "Vault redirects to another address (307), as a standby does, but not to the active node that the "
+                "cluster reports: vault.url should be the final address of the active node"
             ),
         ),
         (
@@ -44,7 +44,7 @@ SOURCE = Source("secret/data/app")
             404,
             b"<html>no such page</html>",
             Unavailable,
-            "path 'secret/data/app': not Vault answered, but something else (404): does vault.url name a Vault?",
+            "path 'secret/data/app': the response is not Vault's (404): does vault.url name a Vault?",
         ),
         (
             404,
@@ -65,7 +65,7 @@ SOURCE = Source("secret/data/app")
             405,
             b'{"errors":["unsupported operation"]}',
             SourceMalformed,
-            "path 'secret/data/app' is no secret, Vault can't read it (unsupported operation): correct the path",
+            "path 'secret/data/app' is not a secret that Vault can read (unsupported operation): correct the path",
         ),
         (414, b"", SourceMalformed, "path 'secret/data/app' is too long for Vault: correct the path"),
         (
@@ -78,7 +78,7 @@ SOURCE = Source("secret/data/app")
             473,
             b"",
             Standby,
-            "Vault is a standby that serves no requests (473): vault.url should name the active node",
+            "Vault is a standby that does not serve requests (473): vault.url should name the active node",
         ),
         (500, b'{"errors":["internal\\n\\terror"]}', Unavailable, "Vault failed to answer (500) (internal error)"),
         (502, b"<html>", Unavailable, "Vault failed to answer (502)"),
@@ -88,19 +88,21 @@ SOURCE = Source("secret/data/app")
             Sealed,
             "Vault is sealed or can't serve requests now (503) (Vault is sealed)",
         ),
-        (204, b"", Unavailable, "Vault answered with the unexpected status 204: does vault.url name a Vault?"),
-        (401, b"", Unavailable, "Vault answered with the unexpected status 401: does vault.url name a Vault?"),
+        (204, b"", Unavailable, "Vault returned the unexpected status 204: does vault.url name a Vault?"),
+        (401, b"", Unavailable, "Vault returned the unexpected status 401: does vault.url name a Vault?"),
     ],
 )
 def test_each_status_has_its_meaning(status: int, body: bytes, kind: type[BackendError], text: str) -> None:
-    error = read_failure(Reply(status, body), SOURCE)
+    error = read_error(Response(status, body), SOURCE)
 
     assert (type(error), str(error)) == (kind, text)
 
 
 @pytest.mark.parametrize("path", ["team/x/kv/db", "secret/shop/db"])
 def test_where_data_is_missing_no_mount_is_guessed_of_several_segments(path: str) -> None:
-    error = read_failure(Reply(404, b'{"warnings":["Invalid path for a versioned K/V secrets engine."]}'), Source(path))
+    error = read_error(
+        Response(404, b'{"warnings":["Invalid path for a versioned K/V secrets engine."]}'), Source(path)
+    )
 
     assert str(error) == (
         f"path '{path}' lacks data/, which KV version 2 has after the mount: "
@@ -108,25 +110,25 @@ def test_where_data_is_missing_no_mount_is_guessed_of_several_segments(path: str
     )
 
 
-def test_wish_for_patience_is_handed_on() -> None:
-    error = read_failure(Reply(429, b"", retry_after=7.0), SOURCE)
+def test_retry_after_is_passed_on() -> None:
+    error = read_error(Response(429, b"", retry_after=7.0), SOURCE)
 
     assert isinstance(error, Unavailable)
     assert error.retry_after == 7.0
 
 
 def test_words_of_vault_are_bounded_and_stay_on_one_line() -> None:
-    reply = Reply(500, b'{"errors":["a\\nb","\\u001b[31m\\u2028' + b"x" * 500 + b'"]}')
+    reply = Response(500, b'{"errors":["a\\nb","\\u001b[31m\\u2028' + b"x" * 500 + b'"]}')
 
-    assert words(reply) == " (a b; \N{REPLACEMENT CHARACTER}[31m " + "x" * (200 - len("a b; .[31m ")) + ")"
+    assert details(reply) == " (a b; \N{REPLACEMENT CHARACTER}[31m " + "x" * (200 - len("a b; .[31m ")) + ")"
 
 
 def test_words_that_repeat_a_secret_are_left_out() -> None:
-    reply = Reply(500, b'{"errors":["bad token s.canary"]}')
+    reply = Response(500, b'{"errors":["bad token s.canary"]}')
 
-    assert words(censored(reply, ["s.canary"])) == ""
-    assert words(censored(reply, ["", "s.other"])) == " (bad token s.canary)"
+    assert details(redacted(reply, ["s.canary"])) == ""
+    assert details(redacted(reply, ["", "s.other"])) == " (bad token s.canary)"
 
 
-def test_repr_tells_nothing_of_the_body() -> None:
-    assert repr(Reply(200, b"canary")) == "Reply(200, 6 bytes)"
+def test_repr_does_not_show_the_body() -> None:
+    assert repr(Response(200, b"canary")) == "Response(200, 6 bytes)"

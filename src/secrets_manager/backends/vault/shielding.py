@@ -1,4 +1,4 @@
-"""A moment to finish, for requests whose answers must not be lost."""
+"""Shield requests whose responses must not be lost from cancellation, for a limited time."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -8,16 +8,17 @@ import trio
 T = TypeVar("T")
 
 
-async def finish(work: Callable[[], Awaitable[T]], *, within: float) -> T:
-    """Do the work. A cancellation from outside is put off until the work is done, for so many seconds at most.
+async def run_shielded(work: Callable[[], Awaitable[T]], *, grace: float) -> T:
+    """Do the work. A cancellation from outside waits until it is done, for `grace` seconds at most.
 
-    Raises: what the work raises.
+    Raises:
+        Exception: what the work raises.
     """
     shield = trio.CancelScope(shield=True)
     results: list[T] = []
     failures: list[Exception] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_lower_once_cancelled, shield, within)
+        nursery.start_soon(_limit_once_cancelled, shield, grace)
         with shield:
             try:
                 results.append(await work())
@@ -29,8 +30,8 @@ async def finish(work: Callable[[], Awaitable[T]], *, within: float) -> T:
     return results[0]
 
 
-async def _lower_once_cancelled(shield: trio.CancelScope, within: float) -> None:
+async def _limit_once_cancelled(shield: trio.CancelScope, grace: float) -> None:
     try:
         await trio.sleep_forever()
     finally:
-        shield.deadline = trio.current_time() + within
+        shield.deadline = trio.current_time() + grace

@@ -4,9 +4,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from secrets_manager.backends.vault.grace import finish
+from secrets_manager.backends.vault.shielding import run_shielded
 
-WITHIN = 1.0
+GRACE = 1.0
 
 
 class Work:
@@ -23,7 +23,7 @@ class Work:
 
 
 async def test_result_is_returned(autojump_clock: MockClock) -> None:
-    assert await finish(Work(60.0), within=WITHIN) == "result"
+    assert await run_shielded(Work(60.0), grace=GRACE) == "result"
 
 
 async def test_failure_is_raised_as_it_is(autojump_clock: MockClock) -> None:
@@ -32,14 +32,14 @@ async def test_failure_is_raised_as_it_is(autojump_clock: MockClock) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        await finish(fail, within=WITHIN)
+        await run_shielded(fail, grace=GRACE)
 
 
 async def test_cancelled_work_is_done_and_the_cancellation_goes_on(autojump_clock: MockClock) -> None:
     work, began = Work(5.5), trio.current_time()
 
     with trio.move_on_after(5) as scope:
-        await finish(work, within=WITHIN)
+        await run_shielded(work, grace=GRACE)
 
     assert (work.done, scope.cancelled_caught, trio.current_time() - began) == (True, True, 5.5)
 
@@ -48,6 +48,6 @@ async def test_cancelled_work_that_is_slow_is_left(autojump_clock: MockClock) ->
     work, began = Work(60.0), trio.current_time()
 
     with trio.move_on_after(5) as scope:
-        await finish(work, within=WITHIN)
+        await run_shielded(work, grace=GRACE)
 
     assert (work.done, scope.cancelled_caught, trio.current_time() - began) == (False, True, 6.0)

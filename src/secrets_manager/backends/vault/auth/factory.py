@@ -1,28 +1,32 @@
-"""The one place that knows every way to log in by its name."""
+"""Create the auth method that the configuration names."""
 
 from secrets_manager.backends.base import SourceMalformed
 from secrets_manager.backends.vault.auth.approle import AppRole
 from secrets_manager.backends.vault.auth.base import AuthMethod
-from secrets_manager.backends.vault.auth.credential import Credential, Given, InFile, Wrapped
+from secrets_manager.backends.vault.auth.credential import Credential, FileCredential, StaticCredential, WrappedSecretId
 from secrets_manager.backends.vault.auth.kubernetes import Kubernetes
 from secrets_manager.backends.vault.path import parse_path
 from secrets_manager.config import VaultConfig
 from secrets_manager.errors import UsageError
 
 
-def auth_method(config: VaultConfig) -> AuthMethod:
-    """Raises: UsageError for one that is unknown, or lacks what it needs."""
+def create_auth_method(config: VaultConfig) -> AuthMethod:
+    """Create the auth method.
+
+    Raises:
+        UsageError: it is unknown, or a setting is missing.
+    """
     match config.auth_method:
         case "approle":
             return _approle(config)
         case "kubernetes":
             if not config.kubernetes_role:
                 raise UsageError("vault.auth-method=kubernetes needs vault.kubernetes-role")
-            jwt = InFile(config.kubernetes_jwt_path, "the pod mount its token")
+            jwt = FileCredential(config.kubernetes_jwt_path, "does the pod mount its token?")
             mount = _mount("vault.kubernetes-path", config.kubernetes_path)
             return Kubernetes(mount=mount, role=config.kubernetes_role, jwt=jwt)
         case unknown:
-            raise UsageError(f"vault.auth-method {unknown!r} is unknown: it is approle or kubernetes")
+            raise UsageError(f"vault.auth-method {unknown!r} is unknown: use approle or kubernetes")
 
 
 def _approle(config: VaultConfig) -> AppRole:
@@ -33,7 +37,7 @@ def _approle(config: VaultConfig) -> AppRole:
     return AppRole(
         mount=mount,
         role_id=_credential(config.role_id, config.role_id_file),
-        secret_id=Wrapped(secret_id, mount=mount) if config.secret_id_wrapped else secret_id,
+        secret_id=WrappedSecretId(secret_id, mount=mount) if config.secret_id_wrapped else secret_id,
     )
 
 
@@ -45,4 +49,4 @@ def _mount(flag: str, path: str) -> str:
 
 
 def _credential(text: str, file: str) -> Credential:
-    return InFile(file, "somebody write it there") if file else Given(text)
+    return FileCredential(file, "is it mounted?") if file else StaticCredential(text)

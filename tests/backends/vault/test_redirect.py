@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from secrets_manager.backends.vault.client import VaultClient, open_vault_client
-from secrets_manager.backends.vault.replies import Reply
+from secrets_manager.backends.vault.responses import Response
 from secrets_manager.config import VaultConfig
 
 STANDBY, ACTIVE = "https://one.test:8200", "https://two.test:8200"
@@ -41,7 +41,7 @@ async def client_of(cluster: Cluster, *, url: str = STANDBY) -> AsyncIterator[Va
         yield client
 
 
-async def read(client: VaultClient) -> Reply:
+async def read(client: VaultClient) -> Response:
     return await client.request("GET", PATH, token="s.canary")
 
 

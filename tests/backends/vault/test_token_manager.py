@@ -7,10 +7,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from secrets_manager.backends.vault.keeper import TokenKeeper
 from secrets_manager.backends.vault.token import Token
+from secrets_manager.backends.vault.token_manager import TokenManager
+from tests.backends.vault.harness import Timed, gaps_of, keep_for, token_manager_of
 from tests.backends.vault.recorded import RecordedMetrics
-from tests.backends.vault.stand import Timed, gaps_of, keep_for, keeper_of
 from tests.doubles.vault import Request, Response, VaultState
 
 HOUR = 3600.0
@@ -30,12 +30,12 @@ class TestFirstLogin:
     async def test_many_who_wait_for_a_token_make_one_login(self, vault: VaultState) -> None:
         tokens: list[Token] = []
 
-        async def take(keeper: TokenKeeper) -> None:
-            tokens.append(await keeper.token())
+        async def take(token_manager: TokenManager) -> None:
+            tokens.append(await token_manager.token())
 
-        async with keeper_of(vault, vault.approle("app")) as keeper, trio.open_nursery() as nursery:
+        async with token_manager_of(vault, vault.approle("app")) as token_manager, trio.open_nursery() as nursery:
             for _ in range(20):
-                nursery.start_soon(take, keeper)
+                nursery.start_soon(take, token_manager)
 
         assert len({token.secret for token in tokens}) == 1
         assert vault.count("POST", LOGIN) == 1
@@ -44,23 +44,23 @@ class TestFirstLogin:
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
         vault.delay = lambda _: 2
-        async with keeper_of(vault, vault.approle("app")) as keeper, trio.open_nursery() as nursery:
+        async with token_manager_of(vault, vault.approle("app")) as token_manager, trio.open_nursery() as nursery:
 
             async def impatient() -> None:
                 with trio.move_on_after(1):
-                    await keeper.token()
+                    await token_manager.token()
 
             nursery.start_soon(impatient)
             await trio.testing.wait_all_tasks_blocked()
-            token = await keeper.token()
+            token = await token_manager.token()
 
         assert token.secret in vault.tokens.alive()
 
-    async def test_keeper_logs_in_though_nobody_reads(self, vault: VaultState, autojump_clock: MockClock) -> None:
+    async def test_manager_logs_in_without_reads(self, vault: VaultState, autojump_clock: MockClock) -> None:
         metrics = RecordedMetrics()
 
-        async with keeper_of(vault, vault.approle("app", token_ttl=3600), metrics) as keeper:
-            await keep_for(keeper, 1)
+        async with token_manager_of(vault, vault.approle("app", token_ttl=3600), metrics) as token_manager:
+            await keep_for(token_manager, 1)
 
         assert vault.tokens.logins == 1
         assert metrics.ttls == [3600.0]
@@ -72,8 +72,8 @@ class TestRenewal:
     ) -> None:
         timed = Timed(vault)
 
-        async with keeper_of(vault, vault.approle("app", token_ttl=3600)) as keeper:
-            await keep_for(keeper, 2 * HOUR)
+        async with token_manager_of(vault, vault.approle("app", token_ttl=3600)) as token_manager:
+            await keep_for(token_manager, 2 * HOUR)
 
         assert timed.renewals == [2400.0, 4800.0, 7200.0][: len(timed.renewals)]
         assert len(timed.renewals) >= 2
@@ -83,8 +83,10 @@ class TestRenewal:
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
         for ttl, increment in ((100, 600.0), (3600, 600.0)):
-            async with keeper_of(vault, vault.approle("app", token_ttl=ttl), renew_ttl_increment=increment) as keeper:
-                await keep_for(keeper, HOUR)
+            async with token_manager_of(
+                vault, vault.approle("app", token_ttl=ttl), renew_ttl_increment=increment
+            ) as token_manager:
+                await keep_for(token_manager, HOUR)
 
         asked = [request.body["increment"] for request in vault.requests if request.path == "auth/token/renew-self"]
         assert (asked[0], asked[-1]) == (600, 3600)
@@ -94,18 +96,18 @@ class TestRenewal:
     ) -> None:
         timed = Timed(vault)
 
-        async with keeper_of(vault, vault.approle("app", token_period=120)) as keeper:
-            await keep_for(keeper, 61)
+        async with token_manager_of(vault, vault.approle("app", token_period=120)) as token_manager:
+            await keep_for(token_manager, 61)
 
         assert timed.renewals == [15.0, 30.0, 45.0, 60.0]
 
-    async def test_token_that_would_die_before_the_next_poll_is_looked_at_sooner(
+    async def test_token_that_would_expire_before_the_next_poll_is_polled_earlier(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
         timed = Timed(vault)
 
-        async with keeper_of(vault, vault.approle("app", token_period=9)) as keeper:
-            await keep_for(keeper, 20)
+        async with token_manager_of(vault, vault.approle("app", token_period=9)) as token_manager:
+            await keep_for(token_manager, 20)
 
         assert timed.renewals == [6.0, 12.0, 18.0]
         assert timed.logins == [0.0]
@@ -115,8 +117,8 @@ class TestRenewal:
     ) -> None:
         credentials = vault.approle("app", token_ttl=60, token_max_ttl=100)
 
-        async with keeper_of(vault, credentials) as keeper:
-            gaps = await gaps_of(keeper, vault, seconds=1000)
+        async with token_manager_of(vault, credentials) as token_manager:
+            gaps = await gaps_of(token_manager, vault, seconds=1000)
 
         assert gaps == 0
         assert 10 <= vault.tokens.logins <= 20
@@ -126,8 +128,10 @@ class TestRenewal:
     ) -> None:
         timed, metrics = Timed(vault), RecordedMetrics()
 
-        async with keeper_of(vault, vault.approle("app", token_ttl=90, token_type="batch"), metrics) as keeper:
-            await keep_for(keeper, 130)
+        async with token_manager_of(
+            vault, vault.approle("app", token_ttl=90, token_type="batch"), metrics
+        ) as token_manager:
+            await keep_for(token_manager, 130)
 
         assert timed.logins == [0.0, 60.0, 120.0]
         assert timed.renewals == []
@@ -142,8 +146,8 @@ class TestRenewal:
         vault.fault = refuse
         timed, metrics = Timed(vault), RecordedMetrics()
 
-        async with keeper_of(vault, vault.approle("app", token_ttl=90), metrics) as keeper:
-            gaps = await gaps_of(keeper, vault, seconds=100)
+        async with token_manager_of(vault, vault.approle("app", token_ttl=90), metrics) as token_manager:
+            gaps = await gaps_of(token_manager, vault, seconds=100)
 
         assert gaps == 0
         assert timed.logins == [0.0, 60.0]
@@ -152,7 +156,7 @@ class TestRenewal:
     async def test_renewal_that_fails_with_the_server_leads_to_a_login_in_the_last_third(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
-        """As it does when the role was deleted and made anew: Vault answers 500 until the token ends."""
+        """As it does when the role was deleted and recreated: Vault answers 500 until the token ends."""
 
         def fail(request: Request) -> Response | None:
             return Response(500, b'{"errors":["no such role"]}') if "renew" in request.path else None
@@ -160,8 +164,8 @@ class TestRenewal:
         vault.fault = fail
         timed, metrics = Timed(vault), RecordedMetrics()
 
-        async with keeper_of(vault, vault.approle("app", token_ttl=30), metrics) as keeper:
-            gaps = await gaps_of(keeper, vault, seconds=100)
+        async with token_manager_of(vault, vault.approle("app", token_ttl=30), metrics) as token_manager:
+            gaps = await gaps_of(token_manager, vault, seconds=100)
 
         assert gaps == 0
         assert [int(time) for time in timed.logins] == [0, 20, 40, 60, 80]
@@ -170,59 +174,57 @@ class TestRenewal:
     async def test_token_that_was_replaced_is_revoked(self, vault: VaultState, autojump_clock: MockClock) -> None:
         timed = Timed(vault)
 
-        async with keeper_of(vault, vault.approle("app", token_ttl=60, token_max_ttl=100)) as keeper:
-            await keep_for(keeper, 95)
+        async with token_manager_of(vault, vault.approle("app", token_ttl=60, token_max_ttl=100)) as token_manager:
+            await keep_for(token_manager, 95)
             alive = vault.tokens.alive()
 
         assert timed.revocations == [*timed.logins[1:], 95.0]
         assert len(timed.logins) >= 2
         assert alive == []
 
-    async def test_token_of_limited_uses_is_not_spent_by_looking_at_it(
-        self, vault: VaultState, autojump_clock: MockClock
-    ) -> None:
+    async def test_token_of_limited_uses_is_not_looked_up(self, vault: VaultState, autojump_clock: MockClock) -> None:
         timed = Timed(vault)
 
-        async with keeper_of(vault, vault.approle("app", token_num_uses=2)) as keeper:
-            await keep_for(keeper, 1000)
+        async with token_manager_of(vault, vault.approle("app", token_num_uses=2)) as token_manager:
+            await keep_for(token_manager, 1000)
 
         assert (timed.logins, timed.lookups) == ([0.0], [])
 
-    async def test_token_that_may_not_look_at_itself_is_kept_by_the_times_that_were_granted(
+    async def test_token_without_lookup_self_is_kept_by_its_granted_ttl(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
         timed = Timed(vault)
 
-        async with keeper_of(vault, vault.approle("app", token_ttl=900, default_policy=False)) as keeper:
-            await keep_for(keeper, 1500)
+        async with token_manager_of(vault, vault.approle("app", token_ttl=900, default_policy=False)) as token_manager:
+            await keep_for(token_manager, 1500)
 
         assert timed.logins == [0.0, 600.0, 1200.0]
 
     async def test_no_polling_period_makes_a_busy_loop(self, vault: VaultState, autojump_clock: MockClock) -> None:
-        async with keeper_of(vault, vault.approle("app", token_ttl=1), token_polling_period=0) as keeper:
-            await keep_for(keeper, 60)
+        async with token_manager_of(vault, vault.approle("app", token_ttl=1), token_polling_period=0) as token_manager:
+            await keep_for(token_manager, 60)
 
         assert len(vault.requests) <= 60 * 2 * 3
 
 
 class TestFarewell:
-    async def test_token_is_revoked_when_the_keeper_stops(self, vault: VaultState, autojump_clock: MockClock) -> None:
-        async with keeper_of(vault, vault.approle("app")) as keeper:
-            await keep_for(keeper, 5)
+    async def test_token_is_revoked_when_the_manager_stops(self, vault: VaultState, autojump_clock: MockClock) -> None:
+        async with token_manager_of(vault, vault.approle("app")) as token_manager:
+            await keep_for(token_manager, 5)
 
         assert vault.tokens.alive() == []
 
-    @pytest.mark.parametrize("asks", ["reader", "keeper"])
+    @pytest.mark.parametrize("asks", ["reader", "token_manager"])
     async def test_token_that_was_on_its_way_is_revoked(
         self, asks: str, vault: VaultState, autojump_clock: MockClock
     ) -> None:
         vault.delay_of_answer = lambda request: 0.5 if request.path == LOGIN else 0
         timed = Timed(vault)
-        async with keeper_of(vault, vault.approle("app")) as keeper:
+        async with token_manager_of(vault, vault.approle("app")) as token_manager:
             if asks == "reader":
                 with trio.move_on_after(0.2):
-                    await keeper.token()
-            await keep_for(keeper, 0.2)
+                    await token_manager.token()
+            await keep_for(token_manager, 0.2)
 
         assert len(timed.logins) == 1
         assert vault.tokens.alive() == []
@@ -231,13 +233,13 @@ class TestFarewell:
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
         timed = Timed(vault)
-        async with keeper_of(vault, vault.approle("app")) as keeper:
-            token = await keeper.token()
+        async with token_manager_of(vault, vault.approle("app")) as token_manager:
+            token = await token_manager.token()
             await trio.sleep(120)
             vault.delay_of_answer = lambda request: 0.5 if request.path == LOGIN else 0
             with trio.move_on_after(0.2):
-                await keeper.successor(token, refused_at=trio.current_time(), by_policy=True)
-            await keep_for(keeper, 1)
+                await token_manager.replacement(token, refused_at=trio.current_time(), by_policy=True)
+            await keep_for(token_manager, 1)
 
         assert len(timed.logins) == 2
         assert vault.tokens.alive() == []
@@ -246,9 +248,9 @@ class TestFarewell:
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
         vault.delay = lambda request: math.inf if request.path.endswith("revoke-self") else 0
-        async with keeper_of(vault, vault.approle("app")) as keeper:
+        async with token_manager_of(vault, vault.approle("app")) as token_manager:
             started = trio.current_time()
-            await keep_for(keeper, 5)
+            await keep_for(token_manager, 5)
 
         assert trio.current_time() - started == pytest.approx(6.0)
 
@@ -256,8 +258,8 @@ class TestFarewell:
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
         vault.delay = lambda _: math.inf
-        async with keeper_of(vault, vault.approle("app")) as keeper:
+        async with token_manager_of(vault, vault.approle("app")) as token_manager:
             started = trio.current_time()
-            await keep_for(keeper, 2)
+            await keep_for(token_manager, 2)
 
         assert trio.current_time() - started == pytest.approx(3.0)

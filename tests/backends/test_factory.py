@@ -9,7 +9,7 @@ import sys
 import pytest
 from prometheus_client import CollectorRegistry
 
-from secrets_manager.backends.opening import open_backend
+from secrets_manager.backends.factory import open_backend
 from secrets_manager.config import AzureConfig, Config, VaultConfig
 from secrets_manager.errors import UsageError
 from secrets_manager.metrics import BackendMetricsFactory
@@ -18,7 +18,7 @@ SCRIPT = """
 import sys, trio
 from prometheus_client import CollectorRegistry
 from secrets_manager import supervisor
-from secrets_manager.backends.opening import open_backend
+from secrets_manager.backends.factory import open_backend
 from secrets_manager.config import AzureConfig, Config, VaultConfig
 from secrets_manager.metrics import BackendMetricsFactory
 
@@ -39,9 +39,9 @@ print(*sorted({family.name.split("_")[2] for family in registry.collect()}))
     ("backend", "expected"), [("vault", ["", "vault"]), ("azure-kv", ["azure msal requests", "azure"])]
 )
 def test_only_the_store_that_is_used_costs_imports_and_has_metrics(backend: str, expected: list[str]) -> None:
-    told = subprocess.run([sys.executable, "-c", SCRIPT, backend], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", SCRIPT, backend], check=True, capture_output=True, text=True)
 
-    assert told.stdout.splitlines() == expected
+    assert done.stdout.splitlines() == expected
 
 
 @pytest.mark.parametrize(("backend", "expected"), [("vault", "VaultBackend"), ("azure-kv", "AzureBackend")])
@@ -55,6 +55,6 @@ async def test_store_that_the_configuration_names_is_opened(backend: str, expect
 async def test_store_that_is_unknown_is_a_misuse() -> None:
     config = Config(backend="vaullt")
 
-    with pytest.raises(UsageError, match=r"^backend 'vaullt' is unknown: it is vault or azure-kv$"):
+    with pytest.raises(UsageError, match=r"^backend 'vaullt' is unknown: use vault or azure-kv$"):
         async with open_backend(config, BackendMetricsFactory(CollectorRegistry(), config)):
             pass

@@ -1,12 +1,12 @@
-"""Whatever comes back from a read: a Document, or a typed error that tells nothing of what was read."""
+"""Any response to a read gives a Document, or a typed error without its content."""
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secrets_manager.backends.base import BackendError, Document, Source, SourceMalformed
-from secrets_manager.backends.vault.engine import Engine, KeyValue1, KeyValue2
-from secrets_manager.backends.vault.replies import OK, Reply, read_failure
+from secrets_manager.backends import BackendError, Document, Source, SourceMalformed
+from secrets_manager.backends.vault.engine import Engine, KvV1, KvV2
+from secrets_manager.backends.vault.responses import OK, Response, read_error
 from secrets_manager.demo.api.documents import Json
 
 CANARY = "canary"
@@ -44,21 +44,21 @@ metadata = st.fixed_dictionaries(
         "destroyed": st.booleans() | scalars,
     }
 )
-versioned = st.fixed_dictionaries({"data": st.dictionaries(names, documents) | documents, "metadata": metadata})
+kv_v2 = st.fixed_dictionaries({"data": st.dictionaries(names, documents) | documents, "metadata": metadata})
 bodies = (
-    st.fixed_dictionaries({"data": versioned | documents}, optional={"lease_id": st.just("") | scalars}) | documents
+    st.fixed_dictionaries({"data": kv_v2 | documents}, optional={"lease_id": st.just("") | scalars}) | documents
 ).map(msgspec.json.encode)
 damaged = st.builds(
     lambda body, at, byte: body[:at] + byte + body[at:], bodies, st.integers(0, 200), st.binary(max_size=2)
 )
 rubbish = st.binary(max_size=100).map(lambda noise: noise + CANARY.encode())
 statuses = st.sampled_from([*range(200, 210), *range(300, 309), *range(400, 432), 472, 473, *range(500, 512), 599])
-engines = st.sampled_from([KeyValue1(), KeyValue2()])
+engines = st.sampled_from([KvV1(), KvV2()])
 
 
-def outcome(engine: Engine, reply: Reply) -> Document | BackendError:
+def outcome(engine: Engine, reply: Response) -> Document | BackendError:
     if reply.status != OK:
-        return read_failure(reply, SOURCE)
+        return read_error(reply, SOURCE)
     try:
         return engine.document(SOURCE, reply.body)
     except SourceMalformed as error:
@@ -66,8 +66,8 @@ def outcome(engine: Engine, reply: Reply) -> Document | BackendError:
 
 
 @given(engines, st.just(OK) | statuses, bodies | damaged | rubbish)
-def test_any_body_gives_a_document_or_an_error_that_tells_no_value(engine: Engine, status: int, body: bytes) -> None:
-    found = outcome(engine, Reply(status, body))
+def test_any_body_gives_a_document_or_an_error_without_a_value(engine: Engine, status: int, body: bytes) -> None:
+    found = outcome(engine, Response(status, body))
 
     assert isinstance(found, Document | BackendError)
     assert CANARY not in (repr(found) if isinstance(found, Document) else str(found))
@@ -81,8 +81,8 @@ def test_text_survives_both_engines(values: dict[str, str | None], version: int)
     two = msgspec.json.encode({"data": {"data": values, "metadata": stamp}})
     one = msgspec.json.encode({"data": values})
 
-    assert KeyValue2().document(SOURCE, two).values == values
-    assert KeyValue1().document(SOURCE, one).values == values
+    assert KvV2().document(SOURCE, two).values == values
+    assert KvV1().document(SOURCE, one).values == values
 
 
 @given(engines, st.integers(min_value=1, max_value=50_000))
@@ -90,9 +90,9 @@ def test_however_deep_a_value_is_nested_it_is_text_or_refused(engine: Engine, de
     value = "[" * depth + "]" * depth
     stamp = '{"version":1,"created_time":"2026-01-02T03:04:05Z","destroyed":false}'
     data = f'{{"k":{value}}}'
-    body = f'{{"data":{{"data":{data},"metadata":{stamp}}}}}' if isinstance(engine, KeyValue2) else f'{{"data":{data}}}'
+    body = f'{{"data":{{"data":{data},"metadata":{stamp}}}}}' if isinstance(engine, KvV2) else f'{{"data":{data}}}'
 
-    found = outcome(engine, Reply(OK, body.encode()))
+    found = outcome(engine, Response(OK, body.encode()))
 
     if isinstance(found, Document):
         assert found.values == {"k": value}

@@ -1,4 +1,4 @@
-"""A keeper or a backend on the in-memory Vault, as the product assembles them."""
+"""A token_manager or a backend on the in-memory Vault, as the product assembles them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,10 +7,10 @@ from random import Random
 import trio
 
 from secrets_manager.backends.vault.auth.approle import AppRole
-from secrets_manager.backends.vault.auth.credential import Given
+from secrets_manager.backends.vault.auth.credential import StaticCredential
 from secrets_manager.backends.vault.backend import VaultBackend, open_vault
 from secrets_manager.backends.vault.client import open_vault_client
-from secrets_manager.backends.vault.keeper import TokenKeeper
+from secrets_manager.backends.vault.token_manager import TokenManager
 from secrets_manager.config import VaultConfig
 from tests.backends.vault.recorded import RecordedMetrics
 from tests.doubles.vault import Request, VaultState, VaultTransport
@@ -49,7 +49,7 @@ class Timed:
 
 
 @asynccontextmanager
-async def keeper_of(
+async def token_manager_of(
     vault: VaultState,
     credentials: Credentials,
     metrics: RecordedMetrics | None = None,
@@ -57,16 +57,20 @@ async def keeper_of(
     max_token_ttl: float = 300,
     token_polling_period: float = 15,
     renew_ttl_increment: float = 600,
-) -> AsyncIterator[TokenKeeper]:
+) -> AsyncIterator[TokenManager]:
     config = VaultConfig(
         url=vault.url,
         max_token_ttl=max_token_ttl,
         token_polling_period=token_polling_period,
         renew_ttl_increment=renew_ttl_increment,
     )
-    auth = AppRole(mount="approle", role_id=Given(credentials.role_id), secret_id=Given(credentials.secret_id))
+    auth = AppRole(
+        mount="approle",
+        role_id=StaticCredential(credentials.role_id),
+        secret_id=StaticCredential(credentials.secret_id),
+    )
     async with open_vault_client(config, transport=VaultTransport(vault)) as client:
-        yield TokenKeeper(client, auth, config, metrics or RecordedMetrics(), random=Random(0))
+        yield TokenManager(client, auth, config, metrics or RecordedMetrics(), random=Random(0))
 
 
 @asynccontextmanager
@@ -78,20 +82,20 @@ async def backend_of(
         yield backend
 
 
-async def keep_for(keeper: TokenKeeper, seconds: float) -> None:
+async def keep_for(token_manager: TokenManager, seconds: float) -> None:
     """Let it work for so long, then stop it."""
     with trio.move_on_after(seconds):
-        await keeper.keep_token_valid()
+        await token_manager.keep_valid()
 
 
-async def gaps_of(keeper: TokenKeeper, vault: VaultState, *, seconds: int) -> int:
-    """Let it work; returns the number of seconds at whose end the keeper's token was dead."""
+async def gaps_of(token_manager: TokenManager, vault: VaultState, *, seconds: int) -> int:
+    """Let it work; returns the number of seconds at whose end the token_manager's token was dead."""
     gaps = 0
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(keeper.keep_token_valid)
+        nursery.start_soon(token_manager.keep_valid)
         await trio.sleep(0.25)
         for _ in range(seconds):
             await trio.sleep(1)
-            gaps += keeper._token is None or keeper._token.secret not in vault.tokens.alive()
+            gaps += token_manager._token is None or token_manager._token.secret not in vault.tokens.alive()
         nursery.cancel_scope.cancel()
     return gaps

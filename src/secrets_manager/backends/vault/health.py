@@ -1,0 +1,24 @@
+"""Vault's version and cluster, from sys/health: the labels of its metrics."""
+
+import msgspec
+
+from secrets_manager.backends.vault.client import VaultClient
+from secrets_manager.backends.vault.responses import decode
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The fields of sys/health that are used. A sealed Vault names no cluster."""
+
+    version: str
+    cluster_id: str = ""
+    cluster_name: str = ""
+
+
+async def get_health(client: VaultClient) -> Health | None:
+    """Return the server's health; None if the server is not a Vault. Any status will do: the body is the same.
+
+    Raises:
+        BackendError: there was no response.
+    """
+    response = await client.request("GET", "sys/health", operation="health")
+    return decode(response.body, Health)

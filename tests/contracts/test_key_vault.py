@@ -7,10 +7,10 @@ from typing import Protocol
 import pytest
 import trio
 
+from secrets_manager.backends import Folder, Source, SourceNotFound
 from secrets_manager.backends.azure.backend import AzureBackend, open_azure
-from secrets_manager.backends.base import Folder, Source, SourceNotFound
 from secrets_manager.config import AzureConfig
-from tests.backends.azure.stand import RecordedMetrics
+from tests.backends.azure.harness import RecordedMetrics
 from tests.doubles.key_vault import KeyVaultState
 from tests.real.key_vault import KeyVaultEmulator
 
@@ -102,7 +102,7 @@ async def test_listing_shows_what_reads_show(vault: KeyVault) -> None:
     assert markers[disabled].endswith(" disabled")
 
 
-async def test_listing_tells_of_a_change(vault: KeyVault) -> None:
+async def test_listing_shows_a_change(vault: KeyVault) -> None:
     name = vault.fresh()
     vault.set(name, "one")
 

@@ -187,7 +187,7 @@ def test_wrong_settings_end_the_start_in_one_line(control_plane: ControlPlane, t
 
         assert here.program.ended() == 2
     assert here.program.tail() == (
-        "secrets-manager: azure-kv.client-id alone is no login: it needs azure-kv.client-secret (better: "
+        "secrets-manager: azure-kv.client-id alone is not enough: it needs azure-kv.client-secret (better: "
         "AZURE_CLIENT_SECRET), or AZURE_FEDERATED_TOKEN_FILE for a workload identity; a managed identity has "
         "azure-kv.managed-client-id\n"
     )

@@ -14,7 +14,7 @@ from secrets_manager.backends.base import (
     Unavailable,
 )
 from secrets_manager.config import AzureConfig
-from tests.backends.azure.stand import RecordedMetrics, answering, backend_of, waiting_for
+from tests.backends.azure.harness import RecordedMetrics, answering, backend_of, waiting_for
 from tests.doubles.key_vault import KeyVaultState, Request, failure
 
 DB = Source("db")
@@ -105,7 +105,7 @@ async def test_read_that_is_cancelled_leaves_the_backend_usable(vault: KeyVaultS
     async with backend_of(vault) as backend:
         await backend.read(DB)
         vault.fault = waiting_for(released)
-        for _ in range(client.THREADS - 1):
+        for _ in range(client.MAX_THREADS - 1):
             with trio.move_on_after(0.01) as scope:
                 await backend.read(DB)
             assert scope.cancelled_caught
@@ -124,7 +124,7 @@ async def test_no_more_requests_are_under_way_than_there_are_threads(vault: KeyV
     def hold(request: Request) -> None:
         under_way.append(request)
         counts.append(len(under_way))
-        if len(under_way) == client.THREADS:
+        if len(under_way) == client.MAX_THREADS:
             loop.run_sync_soon(full.set)
         released.wait(timeout=20)
         under_way.remove(request)
@@ -134,12 +134,12 @@ async def test_no_more_requests_are_under_way_than_there_are_threads(vault: KeyV
         await backend.read(DB)
         vault.fault = hold
         async with trio.open_nursery() as nursery:
-            for _ in range(3 * client.THREADS):
+            for _ in range(3 * client.MAX_THREADS):
                 nursery.start_soon(backend.read, DB)
             await full.wait()
             released.set()
 
-    assert (len(counts), max(counts)) == (3 * client.THREADS, client.THREADS)
+    assert (len(counts), max(counts)) == (3 * client.MAX_THREADS, client.MAX_THREADS)
 
 
 async def test_upkeep_starts_at_once_and_asks_for_nothing(vault: KeyVaultState) -> None:
@@ -150,11 +150,11 @@ async def test_upkeep_starts_at_once_and_asks_for_nothing(vault: KeyVaultState) 
     assert vault.requests == []
 
 
-async def test_reprs_tell_no_value(vault: KeyVaultState) -> None:
+async def test_reprs_show_no_value(vault: KeyVaultState) -> None:
     vault.principals["app"] = "canary"
     config = AzureConfig(client_secret="canary", client_id="app", tenant_id="t")
     async with backend_of(vault, config=config) as backend:
-        assert repr(backend) == f"AzureBackend(KeyVaultClient(Key Vault {vault.url}, Login(service principal)))"
+        assert repr(backend) == f"AzureBackend(KeyVaultClient(Key Vault {vault.url}, Credential(service principal)))"
 
     assert "canary" not in repr(config)
     assert repr(Document(values={"": "canary"}, marker="m", keyless=True)) == "Document(version=None, 1 values)"

@@ -7,7 +7,7 @@ from secrets_manager.backends.azure.backend import open_azure
 from secrets_manager.backends.base import Source
 from secrets_manager.config import AzureConfig
 from secrets_manager.errors import UsageError
-from tests.backends.azure.stand import RecordedMetrics, backend_of
+from tests.backends.azure.harness import RecordedMetrics, backend_of
 from tests.doubles.key_vault import KeyVaultState
 from tests.kube.certificates import Authority
 
@@ -29,13 +29,13 @@ async def test_authority_that_is_no_file(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
 
-    with pytest.raises(UsageError, match=r"^SSL_CERT_FILE names no file: /nowhere/ca\.pem$"):
+    with pytest.raises(UsageError, match=r"^SSL_CERT_FILE is not a file: /nowhere/ca\.pem$"):
         async with open_azure(AzureConfig(name="shop"), RecordedMetrics()):
             pass
 
 
 async def test_usual_authorities_are_trusted_where_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in client.AUTHORITIES:
+    for variable in client.CA_BUNDLE_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
 
     async with open_azure(AzureConfig(name="shop"), RecordedMetrics()) as backend:
@@ -51,7 +51,7 @@ async def test_usual_authorities_are_trusted_where_none_is_named(monkeypatch: py
     ],
 )
 def test_address_of_the_vault(config: AzureConfig, expected: str) -> None:
-    assert client.address_of(config) == expected
+    assert client.vault_url(config) == expected
 
 
 @pytest.mark.parametrize(
@@ -70,5 +70,5 @@ def test_address_of_the_vault(config: AzureConfig, expected: str) -> None:
     ],
 )
 def test_what_is_no_address_of_a_vault(config: AzureConfig) -> None:
-    with pytest.raises(UsageError, match="is no address of a Key Vault"):
-        client.address_of(config)
+    with pytest.raises(UsageError, match="is not the address of a Key Vault"):
+        client.vault_url(config)

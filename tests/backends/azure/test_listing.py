@@ -5,7 +5,7 @@ import json
 import msgspec
 import pytest
 
-from secrets_manager.backends.azure.client import LONGEST, PAGES
+from secrets_manager.backends.azure.client import MAX_PAGES, MAX_SECRETS
 from secrets_manager.backends.base import (
     Folder,
     NotListable,
@@ -14,14 +14,14 @@ from secrets_manager.backends.base import (
     Unavailable,
 )
 from secrets_manager.demo.api.documents import Json, Object
-from tests.backends.azure.stand import RecordedMetrics, answering, backend_of
+from tests.backends.azure.harness import RecordedMetrics, answering, backend_of
 from tests.doubles.key_vault import KeyVaultState, Response, failure
 
 DB = Source("db")
 NO_VERSION = "0" * 32
 
 
-async def test_listing_tells_when_each_secret_was_changed(vault: KeyVaultState) -> None:
+async def test_listing_shows_when_each_secret_was_updated(vault: KeyVaultState) -> None:
     for number in range(60):
         vault.set(f"S{number}", "v")
     vault.set("off", "v")
@@ -43,7 +43,7 @@ async def test_listing_tells_when_each_secret_was_changed(vault: KeyVaultState) 
     assert [operation for operation, _ in metrics.requests].count("list") == 4  # three pages, and the end
 
 
-async def test_listing_tells_a_change_from_what_was_read_before(vault: KeyVaultState) -> None:
+async def test_listing_shows_a_change_after_a_read(vault: KeyVaultState) -> None:
     vault.set("db", "one")
     vault.advance(10)
     async with backend_of(vault) as backend:
@@ -79,19 +79,17 @@ async def test_vault_that_may_not_be_listed(vault: KeyVaultState) -> None:
 
 
 async def test_vault_of_too_many_secrets_is_not_listed(vault: KeyVaultState) -> None:
-    secrets = [{"id": f"{vault.url}/secrets/s{number}", "attributes": {}} for number in range(LONGEST + 1)]
+    secrets = [{"id": f"{vault.url}/secrets/s{number}", "attributes": {}} for number in range(MAX_SECRETS + 1)]
     body = json.dumps({"value": secrets}).encode()
     vault.fault = answering(Response(200, body, {"Content-Type": "application/json"}))
 
     async with backend_of(vault) as backend:
-        with pytest.raises(NotListable, match=rf"holds more than {LONGEST} secrets, or its listing has no end$"):
+        with pytest.raises(NotListable, match=rf"holds more than {MAX_SECRETS} secrets, or its listing has no end$"):
             await backend.markers(Folder(""))
 
 
 @pytest.mark.parametrize("date", ["", "yesterday"])
-async def test_secret_counts_as_just_changed_where_the_vault_does_not_tell_the_time(
-    vault: KeyVaultState, date: str
-) -> None:
+async def test_secret_counts_as_just_updated_without_a_date_header(vault: KeyVaultState, date: str) -> None:
     secret = {"id": f"{vault.url}/secrets/db/{NO_VERSION}", "value": "canary", "attributes": {"updated": 1}}
     headers = {"Content-Type": "application/json", "Date": date}
     vault.fault = answering(Response(200, json.dumps(secret).encode(), headers))
@@ -180,7 +178,7 @@ async def test_listing_that_has_no_end_is_given_up(vault: KeyVaultState) -> None
         with pytest.raises(NotListable):
             await backend.markers(Folder(""))
 
-    assert [operation for operation, _ in metrics.requests].count("list") == PAGES
+    assert [operation for operation, _ in metrics.requests].count("list") == MAX_PAGES
 
 
 async def test_secret_that_is_disabled_has_a_marker_of_its_own_and_a_deleted_one_has_none(

@@ -36,7 +36,7 @@ def test_nothing_else_is_a_name(name: str) -> None:
         names.check(Source(name))
 
     assert str(caught.value) == (
-        f"path {name!r} is no name of a secret in Key Vault: it has 1 to 127 letters of English, digits and dashes"
+        f"path {name!r} is not the name of a secret in Key Vault: it has 1 to 127 ASCII letters, digits and dashes"
     )
 
 
@@ -51,4 +51,4 @@ def test_what_is_no_version(version: str) -> None:
 
 
 def test_what_a_message_shows_of_a_path_is_bounded() -> None:
-    assert names.shown("x" * 300) == f"'{'x' * 200}...'"
+    assert names.quoted("x" * 300) == f"'{'x' * 200}...'"

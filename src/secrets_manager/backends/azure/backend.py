@@ -1,4 +1,4 @@
-"""Key Vault as a Backend: a path is the name of a secret, which is one value, whatever key is asked for."""
+"""Key Vault as a Backend: a path is the name of a secret, which has one value, whatever the key."""
 
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
@@ -15,42 +15,50 @@ T = TypeVar("T")
 
 
 class AzureMetrics(ClientMetrics, Protocol):
-    """What is counted of Key Vault. `error` is a word of a small vocabulary: the name of the error's class."""
+    """Metrics of Key Vault. `error` is the name of the error's class."""
 
     def read_error(self, path: str, error: str) -> None: ...
 
     def forget(self, path: str) -> None:
-        """End all series of this path."""
+        """Remove all series of this path."""
 
 
 class AzureBackend:
-    """The secret store that is an Azure Key Vault."""
+    """An Azure Key Vault."""
 
     def __init__(self, client: KeyVaultClient, metrics: AzureMetrics) -> None:
         self._client = client
         self._metrics = metrics
-        self._closed_until = float("-inf")
-        self._closed = Unavailable("")
+        self._retry_at = float("-inf")
+        self._throttled = Unavailable("")
 
     def __repr__(self) -> str:
         return f"AzureBackend({self._client})"
 
     async def read(self, source: Source) -> Document:
-        """Read one secret. Raises: BackendError, and nothing else."""
+        """Read one secret.
+
+        Raises:
+            BackendError: and nothing else.
+        """
         try:
             names.check(source)
-            self._check_open()
-            return await self._noted(self._client.secret(source))
+            self._check_throttled()
+            return await self._remember_throttling(self._client.get_secret(source))
         except BackendError as error:
             self._metrics.read_error(source.path, type(error).__name__)
             raise
 
     def segments(self, path: str) -> tuple[str, ...]:
-        """The path taken apart, which is one name. Raises: SourceMalformed."""
+        """Return the path, which is one name.
+
+        Raises:
+            SourceMalformed: it is not valid.
+        """
         return names.segments(path)
 
     def place(self, source: Source) -> Place | None:
-        """All secrets of a vault are in one folder. A version stays what it is, so there is nothing to find."""
+        """Return the name in the one folder; None for a fixed version, which does not change."""
         if source.version is not None:
             return None
         try:
@@ -60,40 +68,50 @@ class AzureBackend:
         return Place(Folder("", source.identity), name.lower())
 
     async def markers(self, folder: Folder) -> Mapping[str, str]:
-        """List the vault. Raises: NotListable, Unavailable."""
+        """List the vault.
+
+        Raises:
+            NotListable: it can't be listed.
+            Unavailable: a retry can help.
+        """
         assert not folder.path, "a Key Vault has no folders"
-        self._check_open()
-        return await self._noted(self._client.markers())
+        self._check_throttled()
+        return await self._remember_throttling(self._client.markers())
 
     def forget(self, path: str) -> None:
-        """End the series of the path."""
+        """Remove the metrics of the path."""
         self._metrics.forget(path)
 
     async def maintain(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Nothing: the SDK has a new token before the old one ends, when it is asked to read."""
+        """Do nothing: the SDK renews the token at a read."""
         task_status.started()
         await trio.sleep_forever()
 
-    def _check_open(self) -> None:
-        """Raises: Unavailable, while the vault has asked to be left alone."""
-        left = self._closed_until - trio.current_time()
-        if left > 0:
-            raise type(self._closed).of_store(self._closed.for_others().store, retry_after=left)
+    def _check_throttled(self) -> None:
+        """Fail until the vault's Retry-After is over.
 
-    async def _noted(self, request: Awaitable[T]) -> T:
+        Raises:
+            Unavailable: a copy of the failure that had it.
+        """
+        left = self._retry_at - trio.current_time()
+        if left > 0:
+            raise type(self._throttled).of_store(self._throttled.for_others().store, retry_after=left)
+
+    async def _remember_throttling(self, request: Awaitable[T]) -> T:
         try:
             return await request
         except Unavailable as error:
             if error.retry_after is not None:
-                self._closed, self._closed_until = error.copy(), trio.current_time() + error.retry_after
+                self._throttled, self._retry_at = error.copy(), trio.current_time() + error.retry_after
             raise
 
 
 @asynccontextmanager
 async def open_azure(config: AzureConfig, metrics: AzureMetrics) -> AsyncIterator[AzureBackend]:
-    """Key Vault, ready to be read; nothing is asked of it yet.
+    """Open Key Vault, without any request yet.
 
-    Raises: UsageError for a configuration that can't work.
+    Raises:
+        UsageError: the configuration can't work.
     """
     async with open_client(config, metrics) as client:
         yield AzureBackend(client, metrics)

@@ -1,7 +1,7 @@
-"""Key Vault's secrets over the SDK, whose calls block: each runs in a thread of its own kind, with a deadline.
+"""A client of Key Vault's secrets over the SDK. Its calls block, so each runs in a thread, with a deadline.
 
-A thread can't be cancelled, so one whose answer nobody waits for any more is left behind until its timeout ends it; it
-only reads. The bound on the threads counts it until then. The SDK tries nothing again: that is the work queue's.
+Threads can't be cancelled. A call whose task was cancelled is abandoned until its own timeout, and counts against
+MAX_THREADS until then. It only reads. The SDK does not retry: that is up to the work queue.
 """
 
 import logging
@@ -21,120 +21,126 @@ from azure.core.pipeline import PipelineResponse
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.keyvault.secrets import SecretClient, SecretProperties
 
-from secrets_manager.backends.azure.failures import (
+from secrets_manager.backends.azure.credential import Credential, choose_credential
+from secrets_manager.backends.azure.errors import (
     UNAUTHORIZED,
-    listing_failure,
-    read_failure,
-    status_of,
+    listing_error,
+    read_error,
+    status_code,
 )
-from secrets_manager.backends.azure.login import Login, method_of
-from secrets_manager.backends.azure.names import shown
+from secrets_manager.backends.azure.names import quoted
 from secrets_manager.backends.base import BackendError, Document, NotListable, Source, SourceMalformed, TimedOut
 from secrets_manager.config import AzureConfig
 from secrets_manager.errors import UsageError
 
 log = logging.getLogger(__name__)
 
-THREADS = 8
-REQUESTS_OF_A_READ = 3
-"""The vault's challenge, the token, the secret itself: each may take `config.backend-timeout`."""
-PAGE = 25
-"""Secrets in one page of a listing: Key Vault makes no larger ones."""
-LONGEST = 5_000
-"""Secrets of one vault. To list more takes longer than it can be worth."""
-PAGES = 2 * LONGEST // PAGE
-"""Of one listing, some of which may be half full."""
+MAX_THREADS = 8
+REQUESTS_PER_READ = 3
+"""The vault's challenge, the token and the secret: each may take `config.backend-timeout`."""
+PAGE_SIZE = 25
+"""Secrets in one page of a listing, the maximum of Key Vault."""
+MAX_SECRETS = 5_000
+"""Secrets in one vault. Listing more takes too long to be useful."""
+MAX_PAGES = 2 * MAX_SECRETS // PAGE_SIZE
+"""Pages of one listing. Some may be half full."""
 SETTLED_AFTER = 2.0
-"""Seconds after which no other change can bear the same time, which Key Vault tells in whole seconds."""
+"""Seconds after which no other change can have the same `updated` time, which has whole seconds."""
 
-QUIET = ("azure", "msal", "urllib3")
-"""Loggers whose warnings repeat URLs and what servers said. What concerns us is told by us."""
-AUTHORITIES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+SILENCED_LOGGERS = ("azure", "msal", "urllib3")
+"""Loggers whose warnings repeat URLs and servers' messages. We log what matters."""
+CA_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 _ADDRESS = re.compile(r"https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 
 _FAILURES = (AzureError, OSError, ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
-"""All but the first two are what the SDK raises over an answer that is not Key Vault's."""
+"""What the SDK raises. All but the first two are about a response that is not Key Vault's."""
 
 T = TypeVar("T")
 
 
 class ClientMetrics(Protocol):
-    """What is counted of Key Vault's requests."""
+    """Metrics of the requests to Key Vault."""
 
     def login_error(self) -> None: ...
 
     def request(self, operation: str, status: str, seconds: float) -> None:
-        """One request and all that belongs to it. `status` is that of HTTP; where no answer came, the error's class."""
+        """Record a request with its login. `status` is that of HTTP, or the name of the error's class."""
 
 
 class KeyVaultClient:
-    """The secrets of one vault."""
+    """Reads the secrets of one vault."""
 
     def __init__(
-        self, sdk: SecretClient, login: Login, metrics: ClientMetrics, *, address: str, deadline: float
+        self, sdk: SecretClient, credential: Credential, metrics: ClientMetrics, *, address: str, deadline: float
     ) -> None:
         self._sdk = sdk
-        self._login = login
+        self._credential = credential
         self._metrics = metrics
         self._address = address
         self._deadline = deadline
-        self._limiter = trio.CapacityLimiter(THREADS)
+        self._limiter = trio.CapacityLimiter(MAX_THREADS)
 
     def __repr__(self) -> str:
-        return f"KeyVaultClient({self._address}, {self._login})"
+        return f"KeyVaultClient({self._address}, {self._credential})"
 
-    async def secret(self, source: Source) -> Document:
-        """One secret. Its name is checked already. Raises: BackendError."""
+    async def get_secret(self, source: Source) -> Document:
+        """Get a secret, whose name is valid.
+
+        Raises:
+            BackendError: it failed.
+        """
 
         def read() -> Document:
-            answers: list[PipelineResponse[HttpRequest, HttpResponse]] = []
-            secret = self._sdk.get_secret(source.path, source.version, raw_response_hook=answers.append)
+            responses: list[PipelineResponse[HttpRequest, HttpResponse]] = []
+            secret = self._sdk.get_secret(source.path, source.version, raw_response_hook=responses.append)
             if secret.value is None:
-                raise SourceMalformed(f"path {shown(source.path)} has no value: write it anew")
+                raise SourceMalformed(f"path {quoted(source.path)} has no value: write it again")
             version, updated = secret.properties.version or "", _updated(secret.properties)
             return Document(
                 values={"": secret.value},
                 keyless=True,
                 marker=version,
                 version=version,
-                listed=updated if _is_settled(secret.properties, answers[-1].http_response.headers) else "",
+                listed=updated if _is_settled(secret.properties, responses[-1].http_response.headers) else "",
             )
 
-        return await self._ask("read", read, lambda error: read_failure(error, source, self._address))
+        return await self._call("read", read, lambda error: read_error(error, source, self._address))
 
     async def markers(self) -> dict[str, str]:
-        """When each secret was last changed, and whether it is disabled, by its name in small letters.
+        """Return when each secret was updated, and whether it is disabled, by its name in lower case.
 
-        One that was deleted is not there. Raises: NotListable, Unavailable.
+        Raises:
+            NotListable: the vault can't be listed.
+            Unavailable: a retry can help.
         """
-        pages = self._sdk.list_properties_of_secrets(max_page_size=PAGE).by_page()
+        pages = self._sdk.list_properties_of_secrets(max_page_size=PAGE_SIZE).by_page()
 
-        def turn() -> dict[str, str] | None:
+        def next_page() -> dict[str, str] | None:
             page = next(pages, None)
             return None if page is None else {each.name.lower(): _marker(each) for each in page if each.name}
 
         found: dict[str, str] = {}
-        for _ in range(PAGES):
-            page = await self._ask("list", turn, lambda error: listing_failure(error, self._address))
+        for _ in range(MAX_PAGES):
+            page = await self._call("list", next_page, lambda error: listing_error(error, self._address))
             if page is None:
                 return found
             found |= page
-            if len(found) > LONGEST:
+            if len(found) > MAX_SECRETS:
                 break
-        raise NotListable(f"{self._address} holds more than {LONGEST} secrets, or its listing has no end")
+        raise NotListable(f"{self._address} holds more than {MAX_SECRETS} secrets, or its listing has no end")
 
-    async def _ask(self, operation: str, call: Callable[[], T], failure: Callable[[Exception], BackendError]) -> T:
+    async def _call(self, operation: str, call: Callable[[], T], failure: Callable[[Exception], BackendError]) -> T:
         def attempt() -> T:
-            began, starts, status = time.monotonic(), self._login.starts, "200"
+            began, generation, status = time.monotonic(), self._credential.generation, "200"
             try:
                 return call()
             except _FAILURES as error:
-                if status_of(error) == UNAUTHORIZED:
-                    self._login.start_anew(after=starts)
-                told = failure(error)
-                status = str(status_of(error) or type(told).__name__)
-                raise told from None
+                if status_code(error) == UNAUTHORIZED:
+                    self._credential.reset(generation=generation)
+                translated = failure(error)
+                status = str(status_code(error) or type(translated).__name__)
+                raise translated from None
             except BackendError as error:
                 status = type(error).__name__
                 raise
@@ -148,55 +154,60 @@ class KeyVaultClient:
 
 @asynccontextmanager
 async def open_client(config: AzureConfig, metrics: ClientMetrics) -> AsyncIterator[KeyVaultClient]:
-    """A client for the whole life of the process; nothing is asked of anybody yet.
+    """Open a client for the life of the process, without any request yet.
 
-    Raises: UsageError for settings that can't work.
+    Raises:
+        UsageError: the configuration can't work.
     """
-    address, authorities = address_of(config), _authorities()
-    method = method_of(config, authorities=authorities)
-    for name in QUIET:
+    address, ca_bundle = vault_url(config), _ca_bundle()
+    credential_type = choose_credential(config, ca_bundle=ca_bundle)
+    for name in SILENCED_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    login = Login(method, metrics.login_error, random=Random())  # noqa: S311 - for jitter alone
+    credential = Credential(credential_type, metrics.login_error, random=Random())  # noqa: S311 - for jitter alone
     options = {"api_version": config.api_version} if config.api_version else {}
     sdk = SecretClient(
         address,
-        login,
+        credential,
         verify_challenge_resource=config.verify_challenge_resource,
         connection_timeout=config.timeout,
         read_timeout=config.timeout,
-        connection_verify=authorities or True,
-        permit_redirects=False,  # they would carry the token to another host
+        connection_verify=ca_bundle or True,
+        permit_redirects=False,  # they would send the token to another host
         retry_total=0,
         **options,
     )
-    log.info("secrets are in Key Vault", extra={"fields": {"vault": address, "login": method.name}})
+    log.info("using Key Vault", extra={"fields": {"vault": address, "login": credential_type.name}})
     try:
         yield KeyVaultClient(
-            sdk, login, metrics, address=f"Key Vault {address}", deadline=REQUESTS_OF_A_READ * config.timeout
+            sdk, credential, metrics, address=f"Key Vault {address}", deadline=REQUESTS_PER_READ * config.timeout
         )
     finally:
         sdk.close()
-        login.close()
+        credential.close()
 
 
-def address_of(config: AzureConfig) -> str:
-    """The vault's URL. Raises: UsageError."""
+def vault_url(config: AzureConfig) -> str:
+    """Return the vault's URL.
+
+    Raises:
+        UsageError: it is not valid.
+    """
     address = config.url or f"https://{config.name}.{config.endpoint_suffix}"
     if not _ADDRESS.fullmatch(address):
         raise UsageError(
-            "azure-kv.url, or azure-kv.name with azure-kv.endpoint-suffix, is no address of a Key Vault: "
+            "azure-kv.url, or azure-kv.name with azure-kv.endpoint-suffix, is not the address of a Key Vault: "
             "it is like https://shop.vault.azure.net, where shop is the name"
         )
     return address.rstrip("/")
 
 
-def _authorities() -> str:
-    """The file that users name, as the SDK's users know it or as everybody else does; empty for the usual ones."""
-    for variable in AUTHORITIES:
+def _ca_bundle() -> str:
+    """Return the CA bundle from the environment; empty for the default."""
+    for variable in CA_BUNDLE_VARIABLES:
         path = os.environ.get(variable, "")
         if path:
             if not Path(path).exists():
-                raise UsageError(f"{variable} names no file: {path}")
+                raise UsageError(f"{variable} is not a file: {path}")
             return path
     return ""
 
@@ -210,7 +221,7 @@ def _marker(properties: SecretProperties) -> str:
 
 
 def _is_settled(properties: SecretProperties, headers: Mapping[str, str]) -> bool:
-    """Whether a later change is bound to show another time. Both times are the vault's own."""
+    """Return whether a later change must have another `updated` time, by the vault's own clock."""
     try:
         now = parsedate_to_datetime(headers.get("Date", ""))
     except ValueError:

@@ -1,39 +1,47 @@
-"""From the path in a definition to a secret's name in Key Vault, or to the reason why there is no such secret.
+"""Validate paths and versions of secrets in Key Vault.
 
-Anybody who may write a definition chooses the path, and it becomes a part of a URL. What Key Vault itself allows in
-names needs no encoding, so there is nothing that the SDK, a proxy or the vault could read in another way.
+Authors of definitions choose the path, and it becomes a part of a URL. Names that Key Vault allows need no encoding, so
+the SDK, proxies and the vault read them in one way.
 """
 
 import re
 
 from secrets_manager.backends.base import Source, SourceMalformed
 
-SHOWN = 200
+MAX_QUOTED = 200
 
 _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _VERSION = re.compile(r"[0-9a-fA-F]{32}")
 
 
 def segments(path: str) -> tuple[str, ...]:
-    """The path taken apart, which is one name. Raises: SourceMalformed, with the path and what to mend."""
+    """Return the path, which is one name.
+
+    Raises:
+        SourceMalformed: it is not valid.
+    """
     if not _NAME.fullmatch(path):
         raise SourceMalformed(
-            f"path {shown(path)} is no name of a secret in Key Vault: "
-            "it has 1 to 127 letters of English, digits and dashes"
+            f"path {quoted(path)} is not the name of a secret in Key Vault: "
+            "it has 1 to 127 ASCII letters, digits and dashes"
         )
     return (path,)
 
 
 def check(source: Source) -> None:
-    """See that there can be such a secret. Raises: SourceMalformed, with the path and what to mend."""
+    """Validate path and version.
+
+    Raises:
+        SourceMalformed: one of them is not valid.
+    """
     segments(source.path)
     if source.version is not None and not _VERSION.fullmatch(source.version):
         raise SourceMalformed(
-            f"path {shown(source.path)}: there is no version {shown(source.version)}: "
+            f"path {quoted(source.path)}: there is no version {quoted(source.version)}: "
             "in Key Vault they have 32 hexadecimal digits"
         )
 
 
-def shown(text: str) -> str:
-    """A text of the user's for a message: in quotes, bounded, and nothing in it that could break a line of a log."""
-    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}...")
+def quoted(text: str) -> str:
+    """Quote a user's text for a message: bounded, and printable on one line."""
+    return repr(text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}...")

@@ -1,11 +1,11 @@
-"""As whom the program comes to Azure: chosen by what is configured, never tried out one after the other.
+"""The credential that logs in to Azure. The configuration selects one; others are not tried.
 
-    managed identity     by its client ID or its resource ID; where nothing is configured, the system-assigned one
-    service principal    by its secret
-    workload identity    by the token that Kubernetes keeps in a file, and exchanges while the program runs
+    managed identity     by its client ID or its resource ID; the system-assigned one if nothing is configured
+    service principal    by its client secret
+    workload identity    by a token in a file, which Kubernetes rotates
 
-The SDK keeps the token and has a new one before it ends. What it lacks is added here: of many threads that need a
-token one asks for it, a failure is told to all others for a while, and errors are ours.
+The SDK caches the token and refreshes it early. This adds what it lacks: one login for many threads, a backoff during
+which all get the last failure, and our errors.
 """
 
 import logging
@@ -19,7 +19,7 @@ from azure.core.credentials import AccessToken, AccessTokenInfo, SupportsTokenIn
 from azure.core.exceptions import AzureError
 from azure.identity import ClientSecretCredential, ManagedIdentityCredential, WorkloadIdentityCredential
 
-from secrets_manager.backends.azure.failures import login_failure
+from secrets_manager.backends.azure.errors import login_error
 from secrets_manager.backends.base import Unavailable
 from secrets_manager.backoff import Backoff
 from secrets_manager.config import AzureConfig
@@ -30,73 +30,74 @@ log = logging.getLogger(__name__)
 BACKOFF = Backoff(initial=1.0, maximum=15.0)
 
 
-class Method(NamedTuple):
-    """One way to log in: its name for people, and how to make the SDK's credential of it."""
+class CredentialType(NamedTuple):
+    """A type of credential: its name for messages, and how to create the SDK's credential."""
 
     name: str
-    make: Callable[[], SupportsTokenInfo]
+    create: Callable[[], SupportsTokenInfo]
 
 
-def method_of(config: AzureConfig, *, authorities: str) -> Method:
-    """The way that the configuration names. `authorities` is a file of certificates, empty for the usual ones.
+def choose_credential(config: AzureConfig, *, ca_bundle: str) -> CredentialType:
+    """Return the type that the configuration selects. `ca_bundle` is a file; empty for the default.
 
-    Raises: UsageError for a setting that is missing.
+    Raises:
+        UsageError: a setting is missing.
     """
     if config.managed_client_id:
-        return _managed(config, authorities, "client_id", config.managed_client_id)
+        return _managed(config, ca_bundle, "client_id", config.managed_client_id)
     if config.managed_resource_id:
-        return _managed(config, authorities, "resource_id", config.managed_resource_id)
+        return _managed(config, ca_bundle, "resource_id", config.managed_resource_id)
     if config.client_secret:
-        return _service_principal(config, authorities)
+        return _service_principal(config, ca_bundle)
     if config.federated_token_file:
-        return _workload(config, authorities)
+        return _workload(config, ca_bundle)
     if config.client_id:
         raise UsageError(
-            "azure-kv.client-id alone is no login: it needs azure-kv.client-secret (better: AZURE_CLIENT_SECRET), or "
+            "azure-kv.client-id alone is not enough: it needs azure-kv.client-secret (better: AZURE_CLIENT_SECRET), or "
             "AZURE_FEDERATED_TOKEN_FILE for a workload identity; a managed identity has azure-kv.managed-client-id"
         )
-    return _managed(config, authorities, "", "")
+    return _managed(config, ca_bundle, "", "")
 
 
-def _managed(config: AzureConfig, authorities: str, kind: str, identity: str) -> Method:
-    def make() -> SupportsTokenInfo:
+def _managed(config: AzureConfig, ca_bundle: str, kind: str, identity: str) -> CredentialType:
+    def create() -> SupportsTokenInfo:
         return ManagedIdentityCredential(
             identity_config={kind: identity} if kind else None,
-            # Where Kubernetes offers a workload identity too, the SDK would take that one in its place.
+            # The SDK would prefer a workload identity where Kubernetes offers one.
             _exclude_workload_identity_credential=True,
             connection_timeout=config.timeout,
             read_timeout=config.timeout,
-            connection_verify=authorities or True,
+            connection_verify=ca_bundle or True,
             retry_total=0,
         )
 
-    return Method(f"managed identity ({kind.replace('_', ' ') or 'system-assigned'})", make)
+    return CredentialType(f"managed identity ({kind.replace('_', ' ') or 'system-assigned'})", create)
 
 
-def _service_principal(config: AzureConfig, authorities: str) -> Method:
+def _service_principal(config: AzureConfig, ca_bundle: str) -> CredentialType:
     _check_identity(config, "a service principal")
 
-    def make() -> SupportsTokenInfo:
+    def create() -> SupportsTokenInfo:
         return ClientSecretCredential(
             config.tenant_id,
             config.client_id,
             config.client_secret,
             authority=config.authority or None,
-            # One who names an authority trusts it; the public one knows nothing of clouds of one's own.
+            # A configured authority is trusted; the public cloud does not know private ones.
             disable_instance_discovery=bool(config.authority),
             connection_timeout=config.timeout,
             read_timeout=config.timeout,
-            connection_verify=authorities or True,
+            connection_verify=ca_bundle or True,
             retry_total=0,
         )
 
-    return Method("service principal", make)
+    return CredentialType("service principal", create)
 
 
-def _workload(config: AzureConfig, authorities: str) -> Method:
+def _workload(config: AzureConfig, ca_bundle: str) -> CredentialType:
     _check_identity(config, "a workload identity")
 
-    def make() -> SupportsTokenInfo:
+    def create() -> SupportsTokenInfo:
         return WorkloadIdentityCredential(
             tenant_id=config.tenant_id,
             client_id=config.client_id,
@@ -104,11 +105,11 @@ def _workload(config: AzureConfig, authorities: str) -> Method:
             authority=config.authority or None,
             connection_timeout=config.timeout,
             read_timeout=config.timeout,
-            connection_verify=authorities or True,
+            connection_verify=ca_bundle or True,
             retry_total=0,
         )
 
-    return Method("workload identity", make)
+    return CredentialType("workload identity", create)
 
 
 def _check_identity(config: AzureConfig, who: str) -> None:
@@ -118,40 +119,48 @@ def _check_identity(config: AzureConfig, who: str) -> None:
         raise UsageError(f"{who} needs azure-kv.client-id (or AZURE_CLIENT_ID)")
 
 
-class Login:
-    """The credential that the SDK's client is given. It may be asked by many threads at a time."""
+class Credential:
+    """The credential of the SDK's client. It is thread-safe."""
 
-    def __init__(self, method: Method, failed: Callable[[], None], *, random: Random) -> None:
-        """`failed` is told of each login that fails. Raises: UsageError for settings that the SDK refuses."""
-        self._method = method
-        self._failed = failed
+    def __init__(self, credential_type: CredentialType, on_failure: Callable[[], None], *, random: Random) -> None:
+        """Create it. `on_failure` is called after each failed login.
+
+        Raises:
+            UsageError: the SDK refuses the settings.
+        """
+        self._type = credential_type
+        self._on_failure = on_failure
         self._random = random
         self._lock = threading.Lock()
         self._failures = 0
         self._failure = Unavailable("")
         self._retry_at = 0.0
-        self.starts = 1
-        """How often it began with nothing."""
+        self.generation = 1
+        """Counts the resets."""
         try:
-            self._credential = method.make()
+            self._credential = credential_type.create()
         except ValueError:
             raise UsageError(
-                f"login to Azure as {method.name}: azure-kv.tenant-id or azure-kv.authority can't be used: "
-                "the one is an ID or a domain, the other like https://login.microsoftonline.us"
+                f"login to Azure as {credential_type.name}: azure-kv.tenant-id or azure-kv.authority is not valid: "
+                "a tenant is an ID or a domain, an authority is like https://login.microsoftonline.us"
             ) from None
 
     def __repr__(self) -> str:
-        return f"Login({self._method.name})"
+        return f"Credential({self._type.name})"
 
     def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
-        """A token that is valid for some minutes more. Raises: Unavailable."""
+        """Return a token that is valid for some minutes.
+
+        Raises:
+            Unavailable: the login failed.
+        """
         with self._lock:
             if time.monotonic() < self._retry_at:
                 raise self._failure.copy()
             try:
                 token = self._credential.get_token_info(*scopes, options=options)
             except (AzureError, OSError, ValueError, TypeError, LookupError) as error:
-                raise self._noted(login_failure(error, self._method.name)).copy() from None
+                raise self._record_failure(login_error(error, self._type.name)).copy() from None
             self._failures, self._retry_at = 0, 0.0
             return token
 
@@ -163,7 +172,11 @@ class Login:
         enable_cae: bool = False,
         **_: object,
     ) -> AccessToken:
-        """What clients ask for that do not know the other. Raises: Unavailable."""
+        """Return a token, for clients without `get_token_info`.
+
+        Raises:
+            Unavailable: the login failed.
+        """
         options = TokenRequestOptions(enable_cae=enable_cae)
         if claims:
             options["claims"] = claims
@@ -172,27 +185,27 @@ class Login:
         info = self.get_token_info(*scopes, options=options)
         return AccessToken(info.token, info.expires_on)
 
-    def start_anew(self, *, after: int) -> None:
-        """The vault refuses the token: what the SDK keeps is given up, and the next read logs in again.
+    def reset(self, *, generation: int) -> None:
+        """Drop the cached token, which the vault refused: the next read logs in again.
 
-        `after` is the number of starts when the request began: of many that were refused, the first one counts.
+        `generation` is that at the start of the request: of many refused requests, only the first one resets.
         """
         with self._lock:
-            if self.starts == after:
+            if self.generation == generation:
                 self._close()
-                self._credential, self.starts = self._method.make(), after + 1
+                self._credential, self.generation = self._type.create(), generation + 1
 
     def close(self) -> None:
-        """Give up what is open. A login that is under way is not waited for: its thread was left behind."""
+        """Close connections. A login in progress is not waited for: its thread is abandoned."""
         self._close()
 
     def _close(self) -> None:
         self._credential.__exit__(None, None, None)
 
-    def _noted(self, failure: Unavailable) -> Unavailable:
+    def _record_failure(self, failure: Unavailable) -> Unavailable:
         self._failures += 1
         self._failure = failure
         self._retry_at = time.monotonic() + BACKOFF.delay(self._failures, self._random)
-        self._failed()
+        self._on_failure()
         log.warning("no token for Key Vault", extra={"fields": {"error": str(failure)}})
         return failure

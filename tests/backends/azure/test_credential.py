@@ -12,11 +12,11 @@ import trio
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
 
 from secrets_manager.backends.azure.backend import open_azure
-from secrets_manager.backends.azure.login import Login, Method
+from secrets_manager.backends.azure.credential import Credential, CredentialType
 from secrets_manager.backends.base import Source, Unavailable
 from secrets_manager.config import AzureConfig
 from secrets_manager.errors import UsageError
-from tests.backends.azure.stand import RecordedMetrics, backend_of
+from tests.backends.azure.harness import RecordedMetrics, backend_of
 from tests.doubles.key_vault import TENANT, KeyVaultState, Request, Response
 
 RESOURCE_ID = "/subscriptions/1/resourcegroups/shop/providers/Microsoft.ManagedIdentity/userAssignedIdentities/shop"
@@ -102,7 +102,7 @@ async def test_who_logs_in_is_said_in_one_line(vault: KeyVaultState, caplog: pyt
         await value_of(vault, principal(vault))
 
     (record,) = [each for each in caplog.records if each.levelno >= logging.INFO]
-    assert record.message == "secrets are in Key Vault"
+    assert record.message == "using Key Vault"
     assert record.__dict__["fields"] == {"vault": vault.url, "login": "service principal"}
     assert "canary" not in caplog.text
 
@@ -120,20 +120,20 @@ async def test_many_first_reads_make_one_login(vault: KeyVaultState) -> None:
 
 
 @pytest.mark.parametrize("method", ["service principal", "workload identity", "managed identity"])
-async def test_refused_login_is_told_without_what_was_sent_and_is_not_tried_by_everybody(
+async def test_refused_login_shows_nothing_that_was_sent_and_backs_off(
     vault: KeyVaultState, token_file: Path, caplog: pytest.LogCaptureFixture, method: str
 ) -> None:
     vault.managed = set()
     config, expected = {
         "service principal": (
             principal(vault, secret="canary-wrong"),
-            "was refused (AADSTS7000215): correct its settings, or let it in",
+            "was refused (AADSTS7000215): correct its settings, or allow it",
         ),
         "workload identity": (
             workload(vault, token_file, accepted="canary-of-another"),
-            "was refused (AADSTS7000215): correct its settings, or let it in",
+            "was refused (AADSTS7000215): correct its settings, or allow it",
         ),
-        "managed identity": (AzureConfig(), "was refused: correct its settings, or let it in"),
+        "managed identity": (AzureConfig(), "was refused: correct its settings, or allow it"),
     }[method]
     metrics, errors = RecordedMetrics(), set[str]()
 
@@ -248,7 +248,7 @@ async def test_token_that_the_vault_refuses_is_given_up_and_the_next_read_logs_i
         (
             {"client_id", "tenant_id"},
             (
-                "azure-kv.client-id alone is no login: it needs azure-kv.client-secret "
+                "azure-kv.client-id alone is not enough: it needs azure-kv.client-secret "
                 "(better: AZURE_CLIENT_SECRET), "
                 "or AZURE_FEDERATED_TOKEN_FILE for a workload identity; "
                 "a managed identity has azure-kv.managed-client-id"
@@ -281,8 +281,8 @@ async def test_settings_that_the_login_can_not_use(config: AzureConfig) -> None:
             pass
 
     assert str(caught.value) == (
-        "login to Azure as service principal: azure-kv.tenant-id or azure-kv.authority can't be used: "
-        "the one is an ID or a domain, the other like https://login.microsoftonline.us"
+        "login to Azure as service principal: azure-kv.tenant-id or azure-kv.authority is not valid: "
+        "a tenant is an ID or a domain, an authority is like https://login.microsoftonline.us"
     )
 
 
@@ -307,9 +307,9 @@ class Issues:
         self.close()
 
 
-def login_by(*credentials: Issues) -> Login:
+def login_by(*credentials: Issues) -> Credential:
     left = iter(credentials)
-    return Login(Method("test", lambda: next(left)), lambda: None, random=Random(0))
+    return Credential(CredentialType("test", lambda: next(left)), lambda: None, random=Random(0))
 
 
 def test_client_of_the_older_kind_gets_the_same_token() -> None:
@@ -329,11 +329,11 @@ def test_client_of_the_older_kind_asks_for_no_more_than_it_names() -> None:
     assert credential.asked == [(("vault",), {"enable_cae": False})]
 
 
-def test_of_many_requests_that_were_refused_the_first_one_starts_the_login_anew() -> None:
+def test_of_many_refused_requests_only_the_first_one_resets() -> None:
     first, second = Issues(), Issues()
     login = login_by(first, second)
 
-    login.start_anew(after=1)
-    login.start_anew(after=1)
+    login.reset(generation=1)
+    login.reset(generation=1)
 
-    assert (first.closed, second.closed, login.starts) == (True, False, 2)
+    assert (first.closed, second.closed, login.generation) == (True, False, 2)

@@ -1,4 +1,4 @@
-"""What is told of each failure, and that nothing is which the server said."""
+"""The message of each failure, without the server's messages."""
 
 import socket
 import ssl
@@ -11,8 +11,8 @@ from azure.core.exceptions import ServiceRequestError
 from trio.testing import MockClock
 
 from secrets_manager.backends.azure.backend import open_azure
-from secrets_manager.backends.azure.client import REQUESTS_OF_A_READ
-from secrets_manager.backends.azure.failures import trouble
+from secrets_manager.backends.azure.client import REQUESTS_PER_READ
+from secrets_manager.backends.azure.errors import unavailable
 from secrets_manager.backends.base import (
     BackendError,
     RateLimited,
@@ -26,7 +26,7 @@ from secrets_manager.backends.base import (
     Unreachable,
 )
 from secrets_manager.config import AzureConfig
-from tests.backends.azure.stand import RecordedMetrics, answering, backend_of, error_of, waiting_for
+from tests.backends.azure.harness import RecordedMetrics, answering, backend_of, error_of, waiting_for
 from tests.doubles.key_vault import KeyVaultState, Response, failure
 from tests.kube.certificates import Authority
 
@@ -88,16 +88,16 @@ async def test_right_that_is_missing(vault: KeyVaultState, inner: str) -> None:
             Unavailable,
             "answered 503: if that stays, correct azure-kv.url or azure-kv.api-version",
         ),
-        (Response(0), Unreachable, "can't be reached, or broke off before its answer was whole"),
+        (Response(0), Unreachable, "can't be reached, or closed the connection before its response was complete"),
         (
             Response(200, b"<html>canary-message</html>", {"Content-Type": "text/html"}),
             Unavailable,
-            "gave an answer that can't be understood: does azure-kv.url name a Key Vault?",
+            "sent a malformed response: does azure-kv.url name a Key Vault?",
         ),
         (
             Response(200, b'["canary-message"]', {"Content-Type": "application/json"}),
             Unavailable,
-            "gave an answer that can't be understood: does azure-kv.url name a Key Vault?",
+            "sent a malformed response: does azure-kv.url name a Key Vault?",
         ),
     ],
 )
@@ -120,7 +120,7 @@ async def test_secret_without_a_value(vault: KeyVaultState) -> None:
     error = await error_of(vault, DB)
 
     assert type(error) is SourceMalformed
-    assert str(error) == "path 'db' has no value: write it anew"
+    assert str(error) == "path 'db' has no value: write it again"
 
 
 async def test_failures_are_counted_by_their_kind(vault: KeyVaultState) -> None:
@@ -172,7 +172,7 @@ async def test_read_is_given_up_once_all_its_requests_have_had_their_time(
     async with backend_of(vault, config=AzureConfig(timeout=3600)) as backend:
         with pytest.raises(TimedOut, match=rf"^Key Vault {vault.url} did not answer in time$"):
             await backend.read(DB)
-        assert trio.current_time() == REQUESTS_OF_A_READ * 3600
+        assert trio.current_time() == REQUESTS_PER_READ * 3600
         released.set()
         while backend._client._limiter.borrowed_tokens:  # noqa: ASYNC110 - a thread that was left behind ends it
             await trio.sleep(1)
@@ -197,7 +197,7 @@ def no_tls() -> ssl.SSLError:
     ],
 )
 def test_connection_that_does_not_come_about(cause: OSError, kind: type[Unavailable], expected: str) -> None:
-    error = trouble(ServiceRequestError("canary", error=cause), "Key Vault")
+    error = unavailable(ServiceRequestError("canary", error=cause), "Key Vault")
 
     assert (type(error), str(error)) == (kind, expected)
 
@@ -212,11 +212,11 @@ async def test_authority_that_is_not_trusted(
     assert type(error) is TlsFailed
     assert str(error) == (
         f"Key Vault {vault.url} has a certificate that is not trusted (unable to get local issuer certificate): "
-        "name its authority in SSL_CERT_FILE, or check the host name"
+        "put its CA into SSL_CERT_FILE, or check the host name"
     )
 
 
-async def test_token_is_sent_to_nobody_who_asks_for_one_of_another_cloud(vault: KeyVaultState) -> None:
+async def test_token_is_not_sent_to_a_vault_of_another_domain(vault: KeyVaultState) -> None:
     vault.set("db", "canary")
 
     async with open_azure(AzureConfig(url=vault.url), RecordedMetrics()) as backend:
@@ -224,7 +224,7 @@ async def test_token_is_sent_to_nobody_who_asks_for_one_of_another_cloud(vault: 
             await backend.read(DB)
 
     assert str(caught.value) == (
-        f"Key Vault {vault.url} asks for a token for another address than its own: correct azure-kv.url, "
-        "or set azure-kv.verify-challenge-resource=false if it is an emulator or a cloud of your own"
+        f"Key Vault {vault.url} requests a token for another domain than its own: correct azure-kv.url, "
+        "or set azure-kv.verify-challenge-resource=false if it is an emulator or a private cloud"
     )
     assert vault.logins == []

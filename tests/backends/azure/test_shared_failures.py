@@ -1,4 +1,4 @@
-"""What a failure of Key Vault tells those who did not make the request: no path, and nothing that the server said."""
+"""The public message of a failure of Key Vault has neither a path nor the server's messages."""
 
 import socket
 import ssl
@@ -6,9 +6,9 @@ import ssl
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
 
-from secrets_manager.backends.azure.failures import listing_failure, login_failure, read_failure
+from secrets_manager.backends.azure.errors import listing_error, login_error, read_error
 from secrets_manager.backends.base import UNKNOWN_PROBLEM, BackendError, Folder, RateLimited, Source, Unavailable
-from tests.backends.azure.stand import answering, backend_of
+from tests.backends.azure.harness import answering, backend_of
 from tests.doubles.key_vault import KeyVaultState, failure
 
 DB = Source("tenant-b-db")
@@ -16,7 +16,7 @@ CODE = "tenantB"
 ADDRESS = "Key Vault https://shop.vault.azure.net"
 
 
-def told_to_others(error: BackendError) -> str:
+def public_message(error: BackendError) -> str:
     assert isinstance(error, Unavailable)
     others = error.for_others()
     assert (type(others), others.retry_after) == (type(error), error.retry_after)
@@ -36,14 +36,14 @@ async def test_answer_of_each_status(vault: KeyVaultState, status: int) -> None:
             errors.append(caught.value)
 
     for error in errors:
-        assert CODE not in told_to_others(error)
-        assert DB.path not in told_to_others(error)
-        assert told_to_others(error) != UNKNOWN_PROBLEM
-        assert str(error) == told_to_others(error) or CODE in str(error) or status == 403
+        assert CODE not in public_message(error)
+        assert DB.path not in public_message(error)
+        assert public_message(error) != UNKNOWN_PROBLEM
+        assert str(error) == public_message(error) or CODE in str(error) or status == 403
 
 
-async def test_vault_that_wants_to_be_left_alone_is_told_of_as_a_whole(vault: KeyVaultState) -> None:
-    """Of one request that was refused, all others are told."""
+async def test_retry_after_holds_for_all_requests(vault: KeyVaultState) -> None:
+    """One refused request stops all others."""
     vault.fault = answering(failure(503, CODE, headers={"Retry-After": "100"}))
     async with backend_of(vault) as backend:
         with pytest.raises(Unavailable) as first:
@@ -55,11 +55,11 @@ async def test_vault_that_wants_to_be_left_alone_is_told_of_as_a_whole(vault: Ke
             await backend.markers(Folder(""))
 
     assert CODE in str(first.value)
-    assert str(second.value) == str(listing.value) == told_to_others(first.value)
+    assert str(second.value) == str(listing.value) == public_message(first.value)
     assert second.value.retry_after is not None
 
 
-async def test_vault_that_throttles_is_told_of_by_the_same_class(vault: KeyVaultState) -> None:
+async def test_requests_during_retry_after_fail_with_the_same_class(vault: KeyVaultState) -> None:
     vault.fault = answering(failure(429, CODE, headers={"Retry-After": "100"}))
     async with backend_of(vault) as backend:
         for _ in range(2):
@@ -85,9 +85,9 @@ async def test_vault_that_throttles_is_told_of_by_the_same_class(vault: KeyVault
     ids=lambda error: type(error).__name__,
 )
 def test_request_without_an_answer(error: Exception) -> None:
-    for found in (read_failure(error, DB, ADDRESS), listing_failure(error, ADDRESS)):
-        assert "tenant" not in told_to_others(found)
-        assert str(found) == told_to_others(found)
+    for found in (read_error(error, DB, ADDRESS), listing_error(error, ADDRESS)):
+        assert "tenant" not in public_message(found)
+        assert str(found) == public_message(found)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_request_without_an_answer(error: Exception) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_login_that_fails(error: Exception) -> None:
-    found = login_failure(error, "workload identity")
+    found = login_error(error, "workload identity")
 
-    assert "tenant" not in told_to_others(found)
-    assert str(found) == told_to_others(found)
+    assert "tenant" not in public_message(found)
+    assert str(found) == public_message(found)

@@ -41,7 +41,7 @@ class RecordedMetrics:
 async def backend_of(
     vault: KeyVaultState, metrics: RecordedMetrics | None = None, config: AzureConfig | None = None
 ) -> AsyncIterator[AzureBackend]:
-    """Logged in as the machine's own identity unless told otherwise."""
+    """Logged in as the machine's own identity by default."""
     here = msgspec.structs.replace(config or vault.config, url=vault.url, verify_challenge_resource=False)
     async with open_azure(here, metrics or RecordedMetrics()) as backend:
         yield backend

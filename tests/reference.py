@@ -56,7 +56,7 @@ REFERENCES: Mapping[str, Callable[[], str]] = {"docs/flags.md": flags, "docs/crd
 
 
 def _flag(flag: Flag) -> str:
-    values = f" {alternatives([*map(_code, flag.kind.allowed)])}." if flag.kind.allowed else ""
+    values = f" {alternatives([*map(_code, flag.type.allowed)])}." if flag.type.allowed else ""
     return f"| `{flag.name}` | {_code(flag.env)} | {_code(flag.default)} | {flag.help}{values} |\n"
 
 

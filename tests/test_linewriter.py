@@ -121,7 +121,7 @@ def test_stream_that_does_not_wait_is_waited_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", [BrokenPipeError(), ValueError("I/O operation on closed file")], ids=repr)
-def test_stream_that_is_gone_takes_nothing_and_stops_nobody(fault: Exception) -> None:
+def test_closed_stream_drops_lines_and_does_not_block(fault: Exception) -> None:
     class Gone(Below):
         def write(self, data: object, /) -> int:
             raise fault

@@ -11,7 +11,7 @@ import pytest
 from secrets_manager import logs
 from secrets_manager.config import LogConfig
 from secrets_manager.linewriter import CAPACITY
-from secrets_manager.logs import OURS, ConsoleFormatter, JsonFormatter, LossyHandler, configure, one_line
+from secrets_manager.logs import ROOT_LOGGER, ConsoleFormatter, JsonFormatter, NonBlockingHandler, configure, one_line
 
 AT = 1_767_225_600.25
 """2026-01-01, a quarter of a second past midnight."""
@@ -48,7 +48,7 @@ class File(io.TextIOWrapper):
         self.below = below or io.BytesIO()
         super().__init__(self.below, encoding="utf-8")
 
-    def told(self) -> str:
+    def text(self) -> str:
         logs.flush()
         return self.below.getvalue().decode()
 
@@ -66,7 +66,7 @@ class ReaderGone(io.BytesIO):
 @pytest.fixture
 def restored() -> Iterator[None]:
     """What `configure` changes is the process's; it is put back."""
-    root, ours = logging.getLogger(), logging.getLogger(OURS)
+    root, ours = logging.getLogger(), logging.getLogger(ROOT_LOGGER)
     before = (root.handlers[:], root.level, ours.level)
     root.handlers = []
     yield
@@ -89,7 +89,7 @@ def test_field_can_not_take_the_place_of_what_every_line_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "logged"),
     [
         (float("inf"), "inf"),
         (None, "None"),
@@ -98,8 +98,8 @@ def test_field_can_not_take_the_place_of_what_every_line_has() -> None:
     ],
     ids=["infinite", "foreign type", "control characters", "long"],
 )
-def test_line_of_json_is_valid_ascii_and_bounded_whatever_a_field_holds(value: object, told: str) -> None:
-    assert as_json(a_record(fields={"value": value})) == HEAD | {"value": told}
+def test_line_of_json_is_valid_ascii_and_bounded_whatever_a_field_holds(value: object, logged: str) -> None:
+    assert as_json(a_record(fields={"value": value})) == HEAD | {"value": logged}
 
 
 def test_message_of_another_package_is_bounded_and_may_be_wrong() -> None:
@@ -118,7 +118,7 @@ def caught() -> ValueError:
     return raised.value
 
 
-def test_error_is_told_with_its_place_and_without_the_values_of_variables() -> None:
+def test_error_has_a_traceback_without_values_of_variables() -> None:
     error = caught()
     assert error.__traceback__
     assert error.__traceback__.tb_next
@@ -134,7 +134,7 @@ def test_error_is_told_with_its_place_and_without_the_values_of_variables() -> N
     assert "hunter2" not in str(line).lower()
 
 
-def test_error_in_groups_is_told_as_the_one_that_it_is() -> None:
+def test_single_error_in_groups_is_logged_as_itself() -> None:
     group = ExceptionGroup("a nursery", [ExceptionGroup("another", [caught()]), OSError("gone")])
 
     line = as_json(a_record(error=group))
@@ -154,12 +154,12 @@ def test_line_on_a_terminal_is_time_level_message_and_fields() -> None:
 
 def test_line_on_a_terminal_can_not_be_broken_or_steer_it() -> None:
     stream = Terminal()
-    handler = LossyHandler(stream, ConsoleFormatter())
+    handler = NonBlockingHandler(stream, ConsoleFormatter())
 
     handler.handle(a_record("a\nb", fields={"x": "\x1b[2J\u202e\r\n"}))
     handler.close()
 
-    assert stream.told() == '2026-01-01T00:00:00.250Z INFO    a\\nb x="\\u001b[2J\\u202e\\r\\n"\n'
+    assert stream.text() == '2026-01-01T00:00:00.250Z INFO    a\\nb x="\\u001b[2J\\u202e\\r\\n"\n'
 
 
 def test_one_line_keeps_what_can_be_printed() -> None:
@@ -183,19 +183,19 @@ def test_form_follows_the_stream_unless_one_is_wanted(
 
     logging.getLogger("secrets_manager.x").info("hello")
 
-    assert stream.told()[:1] == first
-    assert stream.told().count("\n") == 1
+    assert stream.text()[:1] == first
+    assert stream.text().count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("level", "told"),
+    ("level", "logged"),
     [
         (logging.DEBUG, ["ours 10", "ours 20", "ours 30", "ours 40", "other 30", "other 40"]),
         (logging.INFO, ["ours 20", "ours 30", "ours 40", "other 30", "other 40"]),
         (logging.ERROR, ["ours 40", "other 40"]),
     ],
 )
-def test_other_packages_are_heard_from_warnings_on(level: int, told: list[str], restored: None) -> None:
+def test_other_packages_are_heard_from_warnings_on(level: int, logged: list[str], restored: None) -> None:
     stream = File()
     configure(LogConfig(level=level), stream)
 
@@ -203,7 +203,7 @@ def test_other_packages_are_heard_from_warnings_on(level: int, told: list[str], 
         for each in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
             logging.getLogger(name).log(each, "%s %d", who, each)
 
-    assert [json.loads(line)["msg"] for line in stream.told().splitlines()] == told
+    assert [json.loads(line)["msg"] for line in stream.text().splitlines()] == logged
 
 
 def closed() -> File:
@@ -213,7 +213,7 @@ def closed() -> File:
 
 
 @pytest.mark.parametrize("stream", [File(ReaderGone()), closed(), None], ids=["reader gone", "closed", "never there"])
-def test_stream_that_takes_nothing_stops_nobody(
+def test_blocked_stream_does_not_block_the_program(
     stream: File | None, restored: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure(LogConfig(), stream)
@@ -226,7 +226,7 @@ def test_stream_that_takes_nothing_stops_nobody(
 
 
 class Unread(io.BytesIO):
-    """As a pipe that is full until somebody reads."""
+    """Like a full pipe."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -239,7 +239,7 @@ class Unread(io.BytesIO):
         return super().write(data)
 
 
-def test_lines_that_nobody_reads_are_kept_and_beyond_a_bound_counted_in_their_place(restored: None) -> None:
+def test_unread_lines_are_kept_up_to_a_bound_and_counted_beyond(restored: None) -> None:
     below = Unread()
     stream = File(below)
     configure(LogConfig(), stream)
@@ -250,12 +250,12 @@ def test_lines_that_nobody_reads_are_kept_and_beyond_a_bound_counted_in_their_pl
     for number in range(CAPACITY + 7):
         log.info("line %d", number)
     below.read_on.set()
-    stream.told()
+    stream.text()
     log.info("last")
 
-    first, *lines, last = (json.loads(line) for line in stream.told().splitlines())
+    first, *lines, last = (json.loads(line) for line in stream.text().splitlines())
     *kept, lost = lines
     assert (first["msg"], last["msg"]) == ("first", "last")
     assert [line["msg"] for line in kept] == [f"line {number}" for number in range(CAPACITY)]
-    assert (lost["level"], lost["msg"]) == ("warning", "log lines were dropped: nobody read them in time")
+    assert (lost["level"], lost["msg"]) == ("warning", "log lines were dropped: the stream was blocked")
     assert lost["lines"] == 7

@@ -6,14 +6,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from secrets_manager.backends.base import BackendError, Document, Source, SourceForbidden, SourceNotFound, Unavailable
+from secrets_manager.backends import BackendError, Document, Source, SourceForbidden, SourceNotFound, Unavailable
 from secrets_manager.backends.vault.path import parse_path
 from secrets_manager.config import Config, VaultConfig
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.errors import UsageError
 from secrets_manager.render.command import read_all, render
 from secrets_manager.render.manifests import Manifests, load
-from secrets_manager.render.rendering import Rendering, as_check, as_secrets, outcome
+from secrets_manager.render.rendering import Rendering, evaluate, render_check, render_secrets
 
 DEFINITION = """\
 apiVersion: secrets-manager.tuenti.io/v1alpha1
@@ -55,11 +55,11 @@ def manifests(text: str) -> Manifests:
 
 
 def rendered(text: str, held: Held = FULL) -> Rendering:
-    return as_secrets(outcome(found, held, POLICY) for found in manifests(text).found)
+    return render_secrets(evaluate(found, held, POLICY) for found in manifests(text).found)
 
 
 def checked(text: str, held: Held = FULL) -> Rendering:
-    return as_check(outcome(found, held, POLICY) for found in manifests(text).found)
+    return render_check(evaluate(found, held, POLICY) for found in manifests(text).found)
 
 
 def test_secret_is_what_the_controller_would_write_without_owner_uid_and_time() -> None:
@@ -126,7 +126,7 @@ def test_check_has_a_line_for_each_key_and_no_value() -> None:
     )
 
 
-def test_check_tells_what_is_wrong_with_a_key() -> None:
+def test_check_reports_what_is_wrong_with_a_key() -> None:
     held = FULL | {KEYSTORE: document(p12="not base64: hunter2")}
 
     assert checked(DEFINITION, held) == Rendering(
@@ -176,7 +176,7 @@ def test_check_tells_what_is_wrong_with_a_key() -> None:
     ],
     ids=["name of the Secret", "no name", "label", "no keysMap"],
 )
-def test_definition_that_can_not_be_is_told_before_anything_is_read(old: str, new: str, line: str) -> None:
+def test_invalid_definition_is_reported_before_any_read(old: str, new: str, line: str) -> None:
     assert checked(DEFINITION.replace(old, new), {}) == Rendering(f"{line}\n", [], complete=False)
 
 
@@ -185,11 +185,11 @@ def test_other_objects_are_passed_over_with_a_remark() -> None:
 
     loaded = manifests(f"{CONFIG_MAP}---\n{DEFINITION}---\n# nothing\n---\n{foreign}---\njust text\n")
 
-    assert [found.place for found in loaded.found] == ["standard input, document 2"]
-    assert loaded.passed_over == [
-        "standard input, document 1 is passed over: it is ConfigMap v1",
-        "standard input, document 4 is passed over: it is SecretDefinition secrets-manager.tuenti.io/v9",
-        "standard input, document 5 is passed over: it is no object of Kubernetes",
+    assert [found.location for found in loaded.found] == ["standard input, document 2"]
+    assert loaded.skipped == [
+        "standard input, document 1 is skipped: it is ConfigMap v1",
+        "standard input, document 4 is skipped: it is SecretDefinition secrets-manager.tuenti.io/v9",
+        "standard input, document 5 is skipped: it is not a Kubernetes object",
     ]
 
 
@@ -198,7 +198,7 @@ def test_lists_of_kubectl_are_read_item_by_item() -> None:
 
     loaded = manifests(f"apiVersion: v1\nkind: List\nitems:\n-\n{item}-\n{item}")
 
-    assert [found.place for found in loaded.found] == [
+    assert [found.location for found in loaded.found] == [
         "standard input, document 1, item 1",
         "standard input, document 1, item 2",
     ]
@@ -218,7 +218,7 @@ def test_folder_is_read_through_in_the_order_of_names_without_hidden_files(tmp_p
 
     loaded = load([str(tmp_path)], stdin=io.StringIO())
 
-    assert [found.place for found in loaded.found] == [
+    assert [found.location for found in loaded.found] == [
         f"{tmp_path}/{name}, document 1" for name in ("a/z.yml", "b.yaml", "c.json")
     ]
 
@@ -226,10 +226,10 @@ def test_folder_is_read_through_in_the_order_of_names_without_hidden_files(tmp_p
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("a: [1\n", "standard input is no YAML in line 2: expected ',' or ']', but got '<stream end>'"),
-        ("a: \x07", "standard input is no YAML: it holds a character or a date that can't be, or is too deep"),
-        ("a: 2026-99-99", "standard input is no YAML: it holds a character or a date that can't be, or is too deep"),
-        ("- " * 5000, "standard input is no YAML: it holds a character or a date that can't be, or is too deep"),
+        ("a: [1\n", "standard input is not YAML in line 2: expected ',' or ']', but got '<stream end>'"),
+        ("a: \x07", "standard input is not YAML: it has an invalid character or date, or is nested too deep"),
+        ("a: 2026-99-99", "standard input is not YAML: it has an invalid character or date, or is nested too deep"),
+        ("- " * 5000, "standard input is not YAML: it has an invalid character or date, or is nested too deep"),
         ("", "there is no SecretDefinition of secrets-manager.tuenti.io/v1alpha1 in -"),
         (CONFIG_MAP, "there is no SecretDefinition of secrets-manager.tuenti.io/v1alpha1 in -"),
     ],
@@ -242,13 +242,15 @@ def test_file_that_is_of_no_use_ends_it_all_in_one_line(text: str, line: str) ->
     assert str(raised.value) == line
 
 
-def test_definition_that_contains_itself_is_told_as_such() -> None:
+def test_definition_that_contains_itself() -> None:
     loaded = manifests(DEFINITION.replace("spec:", "spec: &spec\n  more: *spec"))
 
-    assert [found.definition for found in loaded.found] == ["it can't be read: it holds what JSON has no form for"]
+    assert [found.definition for found in loaded.found] == [
+        "it can't be read: it has a value that JSON can't represent"
+    ]
 
 
-def test_missing_file_is_told_with_its_name(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         load([f"{tmp_path}/none.yaml"], stdin=io.StringIO())
 
@@ -282,7 +284,7 @@ async def test_each_source_is_read_once_a_few_at_a_time(autojump_clock: MockCloc
     shelf = Shelf(held)
     began = trio.current_time()
 
-    documents = await read_all(shelf, held, at_a_time=4)
+    documents = await read_all(shelf, held, concurrency=4)
 
     assert documents == held
     assert len(shelf.reads) == 8

@@ -11,7 +11,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 
 from secrets_manager.errors import StartError
 from secrets_manager.metrics import ControllerMetrics, KubeMetrics, register_process_metrics
-from secrets_manager.server import Reply, listen, reply_to, serve
+from secrets_manager.server import Response, listen, respond, serve
 
 
 class Patient:
@@ -29,37 +29,37 @@ WELL = Patient()
 
 
 def test_probes_say_ok_while_all_is_well() -> None:
-    assert reply_to("/healthz", WELL, WELL) == Reply(200, b"ok\n")
-    assert reply_to("/readyz", WELL, WELL) == Reply(200, b"ok\n")
+    assert respond("/healthz", WELL, WELL) == Response(200, b"ok\n")
+    assert respond("/readyz", WELL, WELL) == Response(200, b"ok\n")
 
 
 def test_what_only_a_restart_helps_is_unhealthy_but_no_reason_to_leave_the_service() -> None:
     patient = Patient(failures=("the work has ended", "the lease has expired"))
 
-    assert reply_to("/healthz", patient, patient) == Reply(503, b"the work has ended\nthe lease has expired\n")
-    assert reply_to("/readyz", patient, patient) == Reply(200, b"ok\n")
+    assert respond("/healthz", patient, patient) == Response(503, b"the work has ended\nthe lease has expired\n")
+    assert respond("/readyz", patient, patient) == Response(200, b"ok\n")
 
 
 def test_every_watch_that_has_no_list_yet_is_named() -> None:
     patient = Patient(unsynced=("the first list of shop is under way", "the first list of web is under way"))
 
-    assert reply_to("/readyz", patient, patient) == Reply(
+    assert respond("/readyz", patient, patient) == Response(
         503, b"the first list of shop is under way\nthe first list of web is under way\n"
     )
-    assert reply_to("/healthz", patient, patient) == Reply(200, b"ok\n")
+    assert respond("/healthz", patient, patient) == Response(200, b"ok\n")
 
 
 def test_what_can_not_be_watched_has_its_line_and_is_no_reason_to_be_not_ready() -> None:
     refusal = "can't watch secrets in shop: 403 Forbidden"
     ready, starting = Patient(unwatched=(refusal,)), Patient(unsynced=("no list yet",), unwatched=(refusal,))
 
-    assert reply_to("/readyz", ready, ready) == Reply(200, f"ok\n{refusal}\n".encode())
-    assert reply_to("/readyz", starting, starting) == Reply(503, f"no list yet\n{refusal}\n".encode())
-    assert reply_to("/healthz", ready, ready) == Reply(200, b"ok\n")
+    assert respond("/readyz", ready, ready) == Response(200, f"ok\n{refusal}\n".encode())
+    assert respond("/readyz", starting, starting) == Response(503, f"no list yet\n{refusal}\n".encode())
+    assert respond("/healthz", ready, ready) == Response(200, b"ok\n")
 
 
 def test_any_other_path_says_what_there_is() -> None:
-    assert reply_to("/", WELL, WELL) == Reply(404, b"try /metrics, /healthz or /readyz\n")
+    assert respond("/", WELL, WELL) == Response(404, b"try /metrics, /healthz or /readyz\n")
 
 
 @asynccontextmanager
@@ -86,10 +86,10 @@ def apples() -> CollectorRegistry:
 @pytest.mark.parametrize("address", ["127.0.0.1:0", ":0", "[::1]:0", "localhost:0"])
 async def test_metrics_are_served_at_every_form_of_address(address: str) -> None:
     async with serving(apples(), address) as client:
-        reply = await client.get("/metrics")
+        response = await client.get("/metrics")
 
-    assert reply.status_code == 200
-    assert "apples_total 3.0" in reply.text.splitlines()
+    assert response.status_code == 200
+    assert "apples_total 3.0" in response.text.splitlines()
 
 
 async def test_metrics_come_as_gzip_where_that_is_accepted_and_plain_elsewhere() -> None:
@@ -105,10 +105,10 @@ async def test_metrics_come_as_gzip_where_that_is_accepted_and_plain_elsewhere()
 async def test_metrics_come_as_open_metrics_where_prometheus_asks_for_it() -> None:
     asked = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
     async with serving(whole()) as client:
-        reply = await client.get("/metrics", headers={"Accept": asked})
+        response = await client.get("/metrics", headers={"Accept": asked})
 
-    assert reply.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
-    parsed = openmetrics.text_string_to_metric_families(reply.text)  # type: ignore[no-untyped-call]  # has no annotations
+    assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    parsed = openmetrics.text_string_to_metric_families(response.text)  # type: ignore[no-untyped-call]  # has no annotations
     families = {family.name: family.type for family in parsed}
     assert families["secrets_manager_controller_sync_errors"] == "counter"
     assert families["secrets_manager_build"] == "info"
@@ -116,10 +116,10 @@ async def test_metrics_come_as_open_metrics_where_prometheus_asks_for_it() -> No
 
 async def test_metrics_come_as_text_where_nothing_is_asked_for() -> None:
     async with serving(whole()) as client:
-        reply = await client.get("/metrics", headers={"Accept": "*/*"})
+        response = await client.get("/metrics", headers={"Accept": "*/*"})
 
-    assert reply.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert 'secrets_manager_build_info{version="2.0.0"} 1.0' in reply.text.splitlines()
+    assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert 'secrets_manager_build_info{version="2.0.0"} 1.0' in response.text.splitlines()
 
 
 def whole() -> CollectorRegistry:
@@ -137,9 +137,9 @@ def whole() -> CollectorRegistry:
 async def test_a_request_that_makes_no_sense_ends_nothing_else() -> None:
     async with serving(apples()) as client:
         await client.get("/metrics", headers={"Accept": "application/openmetrics-text;version=none"})
-        reply = await client.get("/metrics")
+        response = await client.get("/metrics")
 
-    assert reply.status_code == 200
+    assert response.status_code == 200
 
 
 def test_a_port_in_use_is_one_clear_error() -> None:
@@ -149,7 +149,8 @@ def test_a_port_in_use_is_one_clear_error() -> None:
         with pytest.raises(StartError) as raised, listen(address):
             pass
 
-    assert str(raised.value) == f"metrics-addr {address}: the port is in use: stop what uses it, or choose another port"
+    problem = "the port is in use: stop the other process, or choose another port"
+    assert str(raised.value) == f"metrics-addr {address}: {problem}"
 
 
 def test_an_address_of_another_machine_is_one_clear_error() -> None:

@@ -1,13 +1,13 @@
-"""What the process was told: frozen data, one struct for each part, durations in seconds.
+"""The configuration: frozen data, one struct for each part. Durations are in seconds.
 
-A part receives its own struct, never the whole. `cli/flags.py` is the only place that fills them.
+A part gets its own struct only. `cli/flags.py` fills them.
 """
 
 import msgspec
 
 
 class VaultConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Where Vault is and how to log in there."""
+    """Vault and how to log in to it."""
 
     url: str = "https://127.0.0.1:8200"
     namespace: str = ""
@@ -34,17 +34,17 @@ class VaultConfig(msgspec.Struct, frozen=True, kw_only=True):
     renew_ttl_increment: float = 600.0
     timeout: float = 5.0
     list_period: float = 1.0
-    """The shortest one between two listings of a folder. 0: none is listed."""
+    """The minimum between two listings of a folder. 0: no listings."""
     allowed_paths: tuple[str, ...] = ()
     """Patterns, as controller/path_policy.py reads them. Empty: all paths."""
 
     def __repr__(self) -> str:
-        """Tells where, never with what: role_id and secret_id stay out of every message."""
+        """Show no credentials."""
         return f"VaultConfig(url={self.url!r}, engine={self.engine!r}, auth_method={self.auth_method!r})"
 
 
 class AzureConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Which Key Vault, and as whom."""
+    """Azure Key Vault and how to log in to it."""
 
     name: str = ""
     tenant_id: str = ""
@@ -54,26 +54,26 @@ class AzureConfig(msgspec.Struct, frozen=True, kw_only=True):
     managed_resource_id: str = ""
     federated_token_file: str = ""
     authority: str = ""
-    """Of Entra ID. Empty: that of the public cloud."""
+    """The authority host of Entra ID. Empty: the public cloud."""
     endpoint_suffix: str = "vault.azure.net"
     url: str = ""
-    """All of the vault's address, in place of name and suffix."""
+    """Replaces name and suffix."""
     api_version: str = ""
-    """Empty: the newest that the SDK knows."""
+    """Empty: the latest of the SDK."""
     verify_challenge_resource: bool = True
     timeout: float = 5.0
     list_period: float = 1.0
-    """The shortest one between two listings of the vault. 0: it is not listed."""
+    """The minimum between two listings of the vault. 0: no listings."""
     allowed_paths: tuple[str, ...] = ()
     """Patterns, as controller/path_policy.py reads them. Empty: all paths."""
 
     def __repr__(self) -> str:
-        """Tells where, never with what."""
+        """Show no credentials."""
         return f"AzureConfig(name={self.name!r}, url={self.url!r})"
 
 
 class ControllerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What is watched, and how often the backend is asked for changes."""
+    """What is watched, and how often the backend is read."""
 
     name: str = "SecretDefinition"
     reconcile_period: float = 5.0
@@ -82,43 +82,43 @@ class ControllerConfig(msgspec.Struct, frozen=True, kw_only=True):
     exclude_namespaces: frozenset[str] = frozenset()
     workers: int = 16
     backend_concurrency: int = 16
-    """So many requests to the backend at a time, at most."""
+    """The maximum of concurrent requests to the backend."""
     list_period: float = 1.0
     allowed_paths: tuple[str, ...] = ()
-    """These two as the chosen backend has them."""
+    """These two are copied from the backend in use."""
 
 
-JITTER = 1.2
-"""So many retry periods at most lie between two looks at the lease."""
+JITTER_FACTOR = 1.2
+"""The maximum factor of the retry period, as in client-go."""
 
 
 class LeaseConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Leader election, with the defaults of client-go."""
+    """Leader election, with client-go's defaults."""
 
     enabled: bool = False
     namespace: str = ""
-    """Of the Lease. Empty: the one that the process runs in."""
+    """The namespace of the Lease. Empty: that of the process."""
     duration: float = 15.0
     renew_deadline: float = 10.0
     retry_period: float = 2.0
 
 
 class KubeConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Which Kubernetes API: empty strings mean the usual places, as kubectl has them."""
+    """The Kubernetes API. Empty: kubectl's defaults."""
 
     kubeconfig: str = ""
     context: str = ""
 
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is logged, and in which form. An empty encoder means JSON unless on a terminal."""
+    """The log. An empty encoder means console on a terminal, else JSON."""
 
     level: int = 20
     encoder: str = ""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it, as `flags.parse` returns it."""
+    """The whole configuration."""
 
     backend: str = "vault"
     metrics_addr: str = ":8080"

@@ -3,7 +3,7 @@
 import re
 from decimal import Decimal
 
-from secrets_manager.errors import Unfit
+from secrets_manager.errors import InvalidValue
 
 _MAX_NANOSECONDS = 2**63 - 1
 MAX_LENGTH = 64
@@ -27,11 +27,11 @@ _DURATION = re.compile(PATTERN)
 
 
 def duration(text: str) -> float:
-    """Seconds. Raises: Unfit."""
+    """Seconds. Raises: InvalidValue."""
     match = _DURATION.fullmatch(text) if len(text) <= MAX_LENGTH else None
     if match is None:
-        raise Unfit("is no duration: write numbers with their units, like 5s, 1m30s or 300ms")
+        raise InvalidValue("is no duration: write numbers with their units, like 5s, 1m30s or 300ms")
     nanoseconds = sum(int(Decimal(number) * _NANOSECONDS[unit]) for number, unit in _PARTS.findall(match[2]))
     if nanoseconds > _MAX_NANOSECONDS:
-        raise Unfit("is longer than any duration can be, which is 292 years")
+        raise InvalidValue("is longer than any duration can be, which is 292 years")
     return (-nanoseconds if match[1] == "-" else nanoseconds) / 10**9

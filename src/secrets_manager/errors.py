@@ -1,33 +1,33 @@
-"""The root of the project's own exceptions. Each part draws its own tree beside its code.
+"""The root of the project's exceptions. Each package has its own tree.
 
 SecretsManagerError
 ├── UsageError       wrong flags, environment or configuration: one line, exit code 2
-├── StartError       the process can't begin its work (port taken): one line, exit code 1
-├── KubeError        kube/errors.py: what the Kubernetes API answered, or that it did not
-└── BackendError     backends/base.py: what the secret store answered, or that it did not
+├── StartError       the process can't start (port in use): one line, exit code 1
+├── KubeError        kube/errors.py: a request to the Kubernetes API failed
+└── BackendError     backends/base.py: a request to the secret store failed
 
-Third-party exceptions are translated where they are raised; none of them crosses the adapter.
+Exceptions of third-party packages are translated where they are raised.
 """
 
 
 class SecretsManagerError(Exception):
-    """Whatever this program raises on purpose. Its text may be shown to users and holds no secret."""
+    """An expected error. Its message is for users, and contains no secret."""
 
 
 class UsageError(SecretsManagerError):
-    """The command line, the environment or a file that they name can't be used as it is."""
+    """The command line, the environment or a file that they name is not valid."""
 
 
 class StartError(SecretsManagerError):
-    """The machine refuses what the process needs in order to start."""
+    """The system refuses what the process needs to start."""
 
 
-class Unfit(ValueError):
-    """A text is no value of its kind. Says what is allowed, in words that follow the text; never the text itself."""
+class InvalidValue(ValueError):
+    """A value is not valid. The message is to follow the value: it says why, without it."""
 
 
 def leaves(error: BaseException) -> list[BaseException]:
-    """The single errors that nurseries have put into groups, or into groups of groups."""
+    """Return the leaf exceptions of an exception group."""
     if not isinstance(error, BaseExceptionGroup):
         return [error]
     return [leaf for each in error.exceptions for leaf in leaves(each)]

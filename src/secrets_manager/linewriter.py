@@ -1,12 +1,10 @@
-"""Writes lines to a stream from a thread of its own, so that a reader who no longer reads stops nobody else.
+"""Write lines to a stream from a thread, so that a blocked reader does not block the program.
 
-A pipe that is full blocks whoever writes to it, and nothing may block the event loop. So lines wait in memory, in their
-order and up to a bound. Beyond that they are dropped, and as soon as the stream takes lines again, one in their place
-says how many. Where the reader keeps up, none is lost, not even the last ones of the process: whoever ends it calls
-`flush` or `close`, which wait for the thread.
+Writing to a full pipe blocks, and nothing may block the event loop. So lines wait in memory, in order, up to a limit.
+Further lines are dropped; when the stream accepts lines again, one line says how many. If the reader keeps up, no line
+is lost, not even the last ones: `flush` and `close` wait for the thread at exit.
 
-The thread writes below the stream's own buffers. If it were to wait in there, it would hold a lock without which the
-interpreter can't end.
+The thread writes below the stream's buffers: waiting there would hold a lock that the interpreter needs to exit.
 """
 
 import io
@@ -17,38 +15,42 @@ from collections.abc import Callable
 from typing import Protocol, TextIO
 
 CAPACITY = 10_000
-"""Lines that wait: some megabytes."""
-GATHER = 0.01
-"""Seconds for which lines are gathered: to wake the thread for each costs more than to write it."""
+"""The maximum of waiting lines: a few megabytes."""
+BATCH_DELAY = 0.01
+"""Seconds to collect lines: waking the thread for each costs more than writing it."""
 
 
 class Sink(Protocol):
-    """A stream without a buffer."""
+    """An unbuffered stream."""
 
     def fileno(self) -> int: ...
 
     def write(self, data: bytes, /) -> int | None:
-        """How many bytes were taken; None where none can be without waiting."""
+        """Return the number of bytes written; None if the stream would block."""
 
 
-def say_how_many(lost: int) -> str:
-    return f"{lost} lines were dropped"
+def describe_dropped(dropped: int) -> str:
+    return f"{dropped} lines were dropped"
 
 
 class LineWriter:
-    """None is a stream that was closed before the start: all is dropped."""
+    """Writes lines. With None, a stream that was closed before the start, all are dropped."""
 
     def __init__(
-        self, stream: TextIO | None, *, describe_loss: Callable[[int], str] = say_how_many, capacity: int = CAPACITY
+        self,
+        stream: TextIO | None,
+        *,
+        describe_dropped: Callable[[int], str] = describe_dropped,
+        capacity: int = CAPACITY,
     ) -> None:
-        self._stream = stream  # to forget it would close what is below
+        self._stream = stream  # garbage collection would close the sink
         self._sink = _below_buffers(stream)
         self._encoding = stream.encoding if stream is not None else "ascii"
-        self._describe_loss = describe_loss
+        self._describe_dropped = describe_dropped
         self._capacity = capacity
         self._changed = threading.Condition()
         self._waiting: list[str] = []
-        self._lost = 0
+        self._dropped = 0
         self._busy = False
         self._stuck = False
         self._closed = self._sink is None
@@ -56,38 +58,38 @@ class LineWriter:
             threading.Thread(target=self._run, args=(self._sink,), name="line writer", daemon=True).start()
 
     def write(self, line: str) -> None:
-        """Take a line, which ends by itself, without ever waiting."""
+        """Queue a line, without its end, and return at once."""
         with self._changed:
             if self._closed:
                 return
             if len(self._waiting) == self._capacity:
-                self._lost += 1
+                self._dropped += 1
                 return
             self._waiting.append(line)
             if len(self._waiting) == 1:
                 self._changed.notify_all()
 
-    def flush(self, within: float | None) -> None:
-        """Wait until all is written, for so many seconds at most, and not again while the stream takes nothing."""
+    def flush(self, timeout: float | None) -> None:
+        """Wait until all is written, `timeout` seconds at most, and not again while the stream is blocked."""
         with self._changed:
             if not self._stuck:
-                self._stuck = not self._changed.wait_for(lambda: not (self._waiting or self._busy), within)
+                self._stuck = not self._changed.wait_for(lambda: not (self._waiting or self._busy), timeout)
 
-    def close(self, within: float | None) -> None:
-        """Flush, and take no more."""
-        self.flush(within)
+    def close(self, timeout: float | None) -> None:
+        """Flush, and drop later lines."""
+        self.flush(timeout)
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def _run(self, sink: Sink) -> None:
         while self._has_lines():
-            time.sleep(GATHER)
+            time.sleep(BATCH_DELAY)
             text = "".join(f"{line}\n" for line in self._take_lines())
             _write(sink, text.encode(self._encoding, errors="backslashreplace"))
 
     def _has_lines(self) -> bool:
-        """Wait for some, all former ones being written; False when it is closed."""
+        """Wait for lines. Return False when the writer is closed."""
         with self._changed:
             self._busy = self._stuck = False
             self._changed.notify_all()
@@ -98,9 +100,9 @@ class LineWriter:
         with self._changed:
             self._busy = True
             lines, self._waiting = self._waiting, []
-            if self._lost:
-                lines.append(self._describe_loss(self._lost))
-                self._lost = 0
+            if self._dropped:
+                lines.append(self._describe_dropped(self._dropped))
+                self._dropped = 0
             return lines
 
 
@@ -111,7 +113,7 @@ def _below_buffers(stream: TextIO | None) -> Sink | None:
 
 
 def _write(sink: Sink, data: bytes) -> None:
-    """Write all of it, if the stream takes it. A closed one is a ValueError."""
+    """Write all data, unless the stream fails. A closed stream raises ValueError."""
     try:
         while data:
             written = sink.write(data)

@@ -1,10 +1,10 @@
-"""How the program's log looks: a line of JSON for each record, or a line for people on a terminal.
+"""Log format and handlers: JSON lines, or text on a terminal.
 
-A line is a constant phrase and its data. Whatever a field holds, it stays one line of bounded length: nothing that
-others wrote can look like a record of ours, or steer a terminal. A stream that is closed, full or read by nobody loses
-lines and stops nothing (linewriter.py): to keep Secrets in sync matters more than to tell of it.
+Messages are constant, data is in fields. A record is one line of bounded length: nothing in a field can look like a
+record of its own, or control a terminal. If the stream is closed or full, lines are dropped (linewriter.py), as logging
+must never block the program.
 
-The log of other packages begins at warnings: an HTTP client tells every URL below that, and so every path in Vault.
+Other packages log from level warning on: below, HTTP clients log URLs, and so paths in Vault.
 """
 
 import json
@@ -21,49 +21,49 @@ from secrets_manager.linewriter import LineWriter
 
 Field = str | int | float | bool
 
-OURS = "secrets_manager"
+ROOT_LOGGER = "secrets_manager"
 MAX_TEXT = 1000
-"""Characters of one field."""
+"""The maximum of characters in a field."""
 MAX_FRAMES = 12
-"""Of a traceback, the innermost ones."""
-PARTING = 1.0
-"""Seconds for which the end of the process waits for a stream that takes nothing."""
+"""The maximum of frames in a traceback, from the innermost."""
+FLUSH_TIMEOUT = 1.0
+"""Seconds that the process waits at exit for a blocked stream."""
 
 
 def configure(config: LogConfig, stream: TextIO | None) -> None:
-    """Send the log of this process to the stream; None is a stream that was closed before the start."""
+    """Write the log to the stream. None is a stream that was closed before the start."""
     console = config.encoder == "console" or (not config.encoder and _is_terminal(stream))
-    handler = LossyHandler(stream, ConsoleFormatter() if console else JsonFormatter())
+    handler = NonBlockingHandler(stream, ConsoleFormatter() if console else JsonFormatter())
     logging.basicConfig(level=max(config.level, logging.WARNING), handlers=[handler], force=True)
-    logging.getLogger(OURS).setLevel(config.level)
+    logging.getLogger(ROOT_LOGGER).setLevel(config.level)
 
 
-class LossyHandler(logging.Handler):
-    """Writes what can be written, at once, but without waiting for it. `logging` flushes it when the process ends."""
+class NonBlockingHandler(logging.Handler):
+    """Writes records from another thread. `logging` flushes it at exit."""
 
     def __init__(self, stream: TextIO | None, formatter: logging.Formatter) -> None:
         super().__init__()
         self.setFormatter(formatter)
-        self._writer = LineWriter(stream, describe_loss=self._loss)
+        self._writer = LineWriter(stream, describe_dropped=self._describe_dropped)
 
     def emit(self, record: logging.LogRecord) -> None:
         self._writer.write(one_line(self.format(record)))
 
     def flush(self) -> None:
-        self._writer.flush(PARTING)
+        self._writer.flush(FLUSH_TIMEOUT)
 
     def close(self) -> None:
-        self._writer.close(PARTING)
+        self._writer.close(FLUSH_TIMEOUT)
         super().close()
 
-    def _loss(self, count: int) -> str:
-        about = {"msg": "log lines were dropped: nobody read them in time", "fields": {"lines": count}}
+    def _describe_dropped(self, count: int) -> str:
+        about = {"msg": "log lines were dropped: the stream was blocked", "fields": {"lines": count}}
         level = {"levelno": logging.WARNING, "levelname": logging.getLevelName(logging.WARNING)}
-        return one_line(self.format(logging.makeLogRecord({"name": OURS, **level, **about})))
+        return one_line(self.format(logging.makeLogRecord({"name": ROOT_LOGGER, **level, **about})))
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line. The names ts, level, logger, msg, error and stacktrace are those of the Go original."""
+    """A JSON object a line. Names of fields are those of the Go original."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -76,7 +76,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """Time, level, message, then each field as key=value; quotes only where a value needs them."""
+    """Time, level, message, and fields as key=value, in quotes if necessary."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {key}={_quoted(value)}" for key, value in _fields(record).items())
@@ -84,22 +84,22 @@ class ConsoleFormatter(logging.Formatter):
 
 
 def flush() -> None:
-    """Wait until the log is written, if its stream takes it."""
+    """Wait until the log is written, unless its stream is blocked."""
     for handler in logging.getLogger().handlers:
         handler.flush()
 
 
-def say(stream: TextIO | None, lines: Collection[str], *, within: float | None = PARTING) -> None:
-    """Write lines that are no records, after all that are, and wait so long for them to be taken; None is for ever."""
+def write_lines(stream: TextIO | None, lines: Collection[str], *, timeout: float | None = FLUSH_TIMEOUT) -> None:
+    """Write lines that are not records, after the log. Wait `timeout` seconds for the stream; None means forever."""
     flush()
     writer = LineWriter(stream, capacity=len(lines))
     for line in lines:
         writer.write(one_line(line))
-    writer.close(within)
+    writer.close(timeout)
 
 
 def one_line(text: str) -> str:
-    """The text without anything that could end the line or steer a terminal: such characters are escaped."""
+    """Escape characters that end a line or control a terminal."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
@@ -112,19 +112,19 @@ def _time(record: logging.LogRecord) -> str:
 def _message(record: logging.LogRecord) -> str:
     try:
         return _bounded(record.getMessage())
-    except (TypeError, ValueError, LookupError):  # arguments that don't fit the message, in somebody else's package
+    except (TypeError, ValueError, LookupError):  # arguments that don't fit the message, in another package
         return _bounded(str(record.msg))
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Field]:
     fields: object = getattr(record, "fields", None)
-    told = {str(key): _field(value) for key, value in fields.items()} if isinstance(fields, Mapping) else {}
+    converted = {str(key): _field(value) for key, value in fields.items()} if isinstance(fields, Mapping) else {}
     error = record.exc_info[1] if record.exc_info else None
-    return told if error is None else told | _error(error)
+    return converted if error is None else converted | _error(error)
 
 
 def _error(error: BaseException) -> dict[str, Field]:
-    """What went wrong, and where. The values of variables are nowhere in it."""
+    """Return error and traceback, without values of variables."""
     first, *others = leaves(error)
     more = f" (and {len(others)} more)" if others else ""
     frames = traceback.extract_tb(first.__traceback__)[-MAX_FRAMES:]
@@ -137,7 +137,7 @@ def _error(error: BaseException) -> dict[str, Field]:
 
 
 def _module(file: str) -> str:
-    """The file from its package on: where things are installed helps nobody."""
+    """Return the path below the installation folder."""
     for root in ("/site-packages/", "/src/", "/lib/"):
         _, found, rest = file.rpartition(root)
         if found:

@@ -1,10 +1,10 @@
-"""What the process tells over HTTP: /metrics for Prometheus, /healthz and /readyz for the kubelet.
+"""The HTTP server: /metrics for Prometheus, /healthz and /readyz for the kubelet.
 
-/healthz fails where only a restart can help. /readyz fails until the watches have their first full lists. A namespace
-that can't be watched has a line there, and is no reason to fail while another one can. Neither asks whether a backend
-answers: an outage there is no reason to restart or to leave the Service.
+/healthz fails if only a restart helps. /readyz fails until the watches have synced. A namespace that can't be watched
+has a line there, but /readyz does not fail while another one can be watched. Neither depends on the backend: an outage
+there is no reason to restart the pod or to remove it from the Service.
 
-/metrics is what prometheus_client makes of it: text or OpenMetrics, plain or gzip, as it is asked for.
+prometheus_client serves /metrics, as text or OpenMetrics, plain or gzipped.
 """
 
 import errno
@@ -24,59 +24,60 @@ from prometheus_client import CollectorRegistry, make_asgi_app
 from secrets_manager.errors import StartError
 
 
-class Alive(Protocol):
-    """What knows whether the process lives."""
+class LivenessCheck(Protocol):
+    """The source of /healthz."""
 
     @property
     def failures(self) -> list[str]:
-        """Why a restart is needed, a line each; none while all is well."""
+        """Reasons to restart the process, a line each."""
         ...
 
 
-class Ready(Protocol):
-    """What knows whether the process is ready."""
+class ReadinessCheck(Protocol):
+    """The source of /readyz."""
 
     @property
     def unsynced(self) -> list[str]:
-        """What is not ready yet, a line each."""
+        """What has not synced yet, a line each."""
         ...
 
     @property
     def unwatched(self) -> list[str]:
-        """What can't be watched just now, a line each."""
+        """What can't be watched now, a line each."""
         ...
 
 
-class Reply(NamedTuple):
-    """An answer in plain text."""
+class Response(NamedTuple):
+    """A plain-text response."""
 
     status: int
     body: bytes
 
 
-def reply_to(path: str, alive: Alive, ready: Ready) -> Reply:
-    """The answer to a GET of this path, which is not /metrics."""
+def respond(path: str, liveness: LivenessCheck, readiness: ReadinessCheck) -> Response:
+    """Return the response to a GET of a path other than /metrics."""
     match path:
         case "/healthz":
-            return _verdict(alive.failures)
+            return _check_response(liveness.failures)
         case "/readyz":
-            return _verdict(ready.unsynced, remarks=ready.unwatched)
+            return _check_response(readiness.unsynced, notes=readiness.unwatched)
         case _:
-            return Reply(404, b"try /metrics, /healthz or /readyz\n")
+            return Response(404, b"try /metrics, /healthz or /readyz\n")
 
 
-def _verdict(faults: list[str], *, remarks: Sequence[str] = ()) -> Reply:
-    lines = [*(faults or ["ok"]), *remarks]
-    return Reply(503 if faults else 200, "".join(f"{line}\n" for line in lines).encode())
+def _check_response(faults: list[str], *, notes: Sequence[str] = ()) -> Response:
+    lines = [*(faults or ["ok"]), *notes]
+    return Response(503 if faults else 200, "".join(f"{line}\n" for line in lines).encode())
 
 
 @contextmanager
 def listen(address: str) -> Iterator[socket.socket]:
-    """A listening socket at `host:port`; an empty host means all addresses, IPv6 and IPv4.
+    """Open a listening socket at `host:port`. An empty host means all addresses, IPv6 and IPv4.
 
-    Bound by ourselves, not by hypercorn, so that a port that is taken is one plain error at the start.
+    hypercorn gets it bound, so that a port in use is one line of an error.
 
-    Raises: StartError if the address can't be had.
+    Raises:
+        StartError: the address can't be used.
     """
     host, _, port = address.rpartition(":")
     try:
@@ -97,9 +98,9 @@ def _bind(host: str, port: int) -> socket.socket:
 def _cause(error: OSError) -> str:
     match error.errno:
         case errno.EADDRINUSE:
-            return "the port is in use: stop what uses it, or choose another port"
+            return "the port is in use: stop the other process, or choose another port"
         case errno.EACCES:
-            return "not allowed to listen there: ports below 1024 need a privilege, so choose a higher one"
+            return "permission denied: ports below 1024 need a privilege, so choose a higher one"
         case int(number) if number > 0:
             return f"can't listen there: {os.strerror(number)}"
         case _:
@@ -109,12 +110,12 @@ def _cause(error: OSError) -> str:
 async def serve(
     listener: socket.socket,
     registry: CollectorRegistry,
-    alive: Alive,
-    ready: Ready,
+    liveness: LivenessCheck,
+    readiness: ReadinessCheck,
     *,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer until cancelled; started when connections are taken."""
+    """Serve until cancelled. Started when connections are accepted."""
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.accesslog = None
@@ -123,7 +124,7 @@ async def serve(
         await nursery.start(
             partial(
                 hypercorn_serve,
-                partial(_app, make_asgi_app(registry), partial(reply_to, alive=alive, ready=ready)),
+                partial(_app, make_asgi_app(registry), partial(respond, liveness=liveness, readiness=readiness)),
                 config,
                 mode="asgi",
             )
@@ -131,12 +132,12 @@ async def serve(
         task_status.started()
 
 
-Page = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
+AsgiApp = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
 
 
 async def _app(
-    metrics: Page,
-    reply: Callable[[str], Reply],
+    metrics: AsgiApp,
+    respond: Callable[[str], Response],
     scope: Scope,
     receive: ASGIReceiveCallable,
     send: ASGISendCallable,
@@ -146,7 +147,7 @@ async def _app(
     elif scope["type"] == "http" and scope["path"] == "/metrics":
         await metrics(scope, receive, send)
     elif scope["type"] == "http":
-        await _answer(reply(scope["path"]), send)
+        await _send_response(respond(scope["path"]), send)
 
 
 async def _lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -156,12 +157,12 @@ async def _lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> Non
     await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _answer(reply: Reply, send: ASGISendCallable) -> None:
+async def _send_response(response: Response, send: ASGISendCallable) -> None:
     await send(
         {
             "type": "http.response.start",
-            "status": reply.status,
+            "status": response.status,
             "headers": [(b"content-type", b"text/plain; charset=utf-8")],
         }
     )
-    await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+    await send({"type": "http.response.body", "body": response.body, "more_body": False})

@@ -47,7 +47,7 @@ def test_each_command_has_its_help(command: str) -> None:
     assert ran(command, "--help") == Result(0, help_text(command), "")
 
 
-def test_help_tells_a_stranger_of_every_command_and_where_a_value_comes_from() -> None:
+def test_help_lists_commands_defaults_and_environment_variables() -> None:
     lines = help_text().splitlines()
 
     assert [line.split()[0] for line in lines[lines.index("Commands") + 1 :][:4]] == ["run", "crd", "render", "demo"]
@@ -68,11 +68,11 @@ def test_version_is_printed(argv: list[str]) -> None:
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        (["-nope"], "unknown flag -nope: `secrets-manager --help` lists what there is"),
+        (["-nope"], "unknown flag -nope: see `secrets-manager --help`"),
         (["rendr"], "unknown command 'rendr': did you mean render?"),
-        (["a\nb"], "unknown command 'a\\nb': `secrets-manager --help` lists what there is"),
-        (["-reconcile-period=0"], "--reconcile-period: '0' is too little: it is 100ms at least"),
-        (["crd", "-backend=vault"], "unknown flag -backend: `secrets-manager --help` lists what there is"),
+        (["a\nb"], "unknown command 'a\\nb': see `secrets-manager --help`"),
+        (["-reconcile-period=0"], "--reconcile-period: '0' is too small: the minimum is 100ms"),
+        (["crd", "-backend=vault"], "unknown flag -backend: see `secrets-manager --help`"),
         (
             [],
             (
@@ -82,7 +82,7 @@ def test_version_is_printed(argv: list[str]) -> None:
         ),
         (
             ["render", "-vault.role-id=r"],
-            "render needs --file (-f is short for it): a file, a folder, or - for standard input",
+            "render needs --file (-f): a file, a folder, or - for standard input",
         ),
     ],
     ids=str,
@@ -108,13 +108,14 @@ def test_port_that_is_taken_is_one_line_and_exit_code_1(kubeconfig: Path) -> Non
     assert result == Result(
         1,
         "",
-        f"secrets-manager: metrics-addr {address}: the port is in use: stop what uses it, or choose another port\n",
+        f"secrets-manager: metrics-addr {address}: "
+        "the port is in use: stop the other process, or choose another port\n",
     )
 
 
 @pytest.fixture
 def kubeconfig(tmp_path: Path) -> Path:
-    """A login to a cluster that nobody has to reach."""
+    """Credentials of a cluster that is not reached."""
     document = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -168,7 +169,7 @@ def test_stream_that_was_closed_before_the_start_changes_no_exit_code(descriptor
     assert b"Traceback" not in done.stderr
 
 
-def test_errors_that_nobody_reads_do_not_keep_the_process_from_its_end(tmp_path: Path) -> None:
+def test_blocked_stderr_does_not_keep_the_process_from_exiting(tmp_path: Path) -> None:
     with full_pipe(tmp_path / "pipe"), (tmp_path / "pipe").open("ab") as errors:
         done = subprocess.run(
             [*PYTHON, "-nope"], stdout=subprocess.PIPE, stderr=errors, timeout=60, env={}, check=False
@@ -206,7 +207,7 @@ def test_the_garbage_collector_works_and_passes_over_what_stays_for_life() -> No
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "printed"),
     [
         (UsageError("a flag"), 2, "secrets-manager: a flag\n"),
         (StartError("a\nport"), 1, "secrets-manager: a\\nport\n"),
@@ -222,19 +223,19 @@ def test_the_garbage_collector_works_and_passes_over_what_stays_for_life() -> No
     ],
     ids=repr,
 )
-def test_error_that_is_expected_decides_the_exit_code_and_is_told_once(
-    error: BaseException, code: int, told: str, capsys: pytest.CaptureFixture[str]
+def test_expected_error_sets_the_exit_code_and_is_printed_once(
+    error: BaseException, code: int, printed: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli._end(leaves(error)) == code
-    assert capsys.readouterr() == ("", told)
+    assert cli._report(leaves(error)) == code
+    assert capsys.readouterr() == ("", printed)
 
 
-def test_error_that_nobody_expects_is_one_line_of_the_log_and_exit_code_1(caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_error_is_logged_and_exits_with_1(caplog: pytest.LogCaptureFixture) -> None:
     error = ZeroDivisionError("of what")
 
-    assert cli._end([error, UsageError("a flag")]) == 1
+    assert cli._report([error, UsageError("a flag")]) == 1
     assert [(record.levelname, record.message) for record in caplog.records] == [
-        ("ERROR", "the process ends by an unexpected error")
+        ("ERROR", "the process failed with an unexpected error")
     ]
     assert caplog.records[0].exc_info == (ZeroDivisionError, error, None)
 
@@ -244,7 +245,7 @@ WITHOUT_RICH = (
 )
 
 
-def test_demo_tells_what_to_install_when_its_extra_is_missing() -> None:
+def test_demo_says_what_to_install_if_its_extra_is_missing() -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_RICH], capture_output=True, text=True, timeout=60, env={}, check=False
     )

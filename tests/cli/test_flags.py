@@ -23,7 +23,7 @@ LOGIN = {"VAULT_ROLE_ID": "the-role", "VAULT_SECRET_ID": "the-secret"}
 VAULT = VaultConfig(role_id="the-role", secret_id="the-secret")
 
 
-def told(*argv: str, environ: Mapping[str, str] = LOGIN) -> Config:
+def parsed(*argv: str, environ: Mapping[str, str] = LOGIN) -> Config:
     return parse(argv, environ)
 
 
@@ -34,20 +34,20 @@ def complaint(*argv: str, environ: Mapping[str, str] = LOGIN) -> str:
 
 
 def test_without_flags_everything_is_as_the_structs_say() -> None:
-    assert told() == Config(vault=VAULT)
+    assert parsed() == Config(vault=VAULT)
 
 
-@pytest.mark.parametrize("flag", [flag for flag in FLAGS.values() if flag.fills], ids=lambda flag: flag.name)
+@pytest.mark.parametrize("flag", [flag for flag in FLAGS.values() if flag.fields], ids=lambda flag: flag.name)
 def test_default_in_the_table_is_the_default_of_the_field(flag: Flag) -> None:
-    default = flag.kind.read(flag.default)
+    default = flag.type.read(flag.default)
 
-    fields = [operator.attrgetter(field)(Config()) for field in flag.fills]
+    fields = [operator.attrgetter(field)(Config()) for field in flag.fields]
 
     assert [type(field)(default) if isinstance(default, tuple) else default for field in fields] == fields
 
 
 def test_every_flag_fills_its_field() -> None:
-    config = told(
+    config = parsed(
         "-backend=azure-kv",
         "-config.backend-timeout=7s",
         "-vault.url=http://vault:8200",
@@ -183,8 +183,8 @@ def test_every_flag_fills_its_field() -> None:
     ],
     ids=" ".join,
 )
-def test_every_form_of_a_flag_is_understood(argv: list[str]) -> None:
-    assert told(*argv).controller.reconcile_period == 90.0
+def test_every_form_of_a_flag_is_parsed(argv: list[str]) -> None:
+    assert parsed(*argv).controller.reconcile_period == 90.0
 
 
 @pytest.mark.parametrize(
@@ -199,28 +199,28 @@ def test_every_form_of_a_flag_is_understood(argv: list[str]) -> None:
     ids=str,
 )
 def test_flag_of_yes_or_no_takes_a_value_after_an_equals_sign_only(argv: list[str], *, enabled: bool) -> None:
-    assert told(*argv).lease == LeaseConfig(enabled=enabled)
+    assert parsed(*argv).lease == LeaseConfig(enabled=enabled)
 
 
 def test_value_may_begin_with_a_dash_or_hold_an_equals_sign() -> None:
-    config = told("-vault.role-id", "-r", "-vault.secret-id=a=b=", environ={})
+    config = parsed("-vault.role-id", "-r", "-vault.secret-id=a=b=", environ={})
 
     assert config.vault == VaultConfig(role_id="-r", secret_id="a=b=")
 
 
 @pytest.mark.parametrize("flag", [flag for flag in FLAGS.values() if flag.env], ids=lambda flag: flag.env)
 def test_environment_wins_over_the_flag_unless_it_is_empty(flag: Flag) -> None:
-    text, other = {"URL": ("https://a:1", "https://b:1"), "": ("true", "false")}.get(flag.kind.word, ("a", "b"))
-    (field,) = flag.fills
+    text, other = {"URL": ("https://a:1", "https://b:1"), "": ("true", "false")}.get(flag.type.word, ("a", "b"))
+    (field,) = flag.fields
     value = operator.attrgetter(field)
     argv = ["-backend=azure-kv", "-azure-kv.name=n", f"-{flag.name}={text}"]  # which needs no other flag of Vault
 
-    assert value(told(*argv, environ={flag.env: other})) == flag.kind.read(other)
-    assert value(told(*argv, environ={flag.env: ""})) == flag.kind.read(text)
+    assert value(parsed(*argv, environ={flag.env: other})) == flag.type.read(other)
+    assert value(parsed(*argv, environ={flag.env: ""})) == flag.type.read(text)
 
 
 def test_line_break_after_a_value_is_no_part_of_it() -> None:
-    assert told(environ={"VAULT_ROLE_ID": "the-role\n", "VAULT_SECRET_ID": " the-secret\r\n"}).vault == VAULT
+    assert parsed(environ={"VAULT_ROLE_ID": "the-role\n", "VAULT_SECRET_ID": " the-secret\r\n"}).vault == VAULT
 
 
 @pytest.mark.parametrize(
@@ -238,17 +238,17 @@ def test_line_break_after_a_value_is_no_part_of_it() -> None:
     ids=repr,
 )
 def test_list_of_namespaces_is_read_with_tolerance(text: str, names: tuple[str, ...]) -> None:
-    assert told(f"-watch-namespaces={text}").controller == ControllerConfig(watch_namespaces=names)
+    assert parsed(f"-watch-namespaces={text}").controller == ControllerConfig(watch_namespaces=names)
 
 
 def test_excluded_namespace_is_not_watched_even_if_it_is_named() -> None:
-    assert told("-watch-namespaces=shop,bank", "-exclude-namespaces=bank,test").controller == ControllerConfig(
+    assert parsed("-watch-namespaces=shop,bank", "-exclude-namespaces=bank,test").controller == ControllerConfig(
         watch_namespaces=("shop",), exclude_namespaces=frozenset({"bank", "test"})
     )
 
 
 def test_least_value_is_taken() -> None:
-    config = told("-vault.max-token-ttl=0", "-max-concurrent-reconciles=1", "-reconcile-period=100ms")
+    config = parsed("-vault.max-token-ttl=0", "-max-concurrent-reconciles=1", "-reconcile-period=100ms")
 
     assert config.vault.max_token_ttl == 0.0
     assert config.controller == ControllerConfig(workers=1, reconcile_period=0.1)
@@ -256,7 +256,7 @@ def test_least_value_is_taken() -> None:
 
 @pytest.mark.parametrize("address", [":8080", "127.0.0.1:0", "[::1]:8080", "localhost:65535", "0.0.0.0:1"])
 def test_address_to_listen_on_is_taken(address: str) -> None:
-    assert told(f"-metrics-addr={address}").metrics_addr == address
+    assert parsed(f"-metrics-addr={address}").metrics_addr == address
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_address_to_listen_on_is_taken(address: str) -> None:
     ids=str,
 )
 def test_flags_of_the_log_agree_on_one_level_and_form(argv: list[str], log: LogConfig) -> None:
-    assert told(*argv).log == log
+    assert parsed(*argv).log == log
 
 
 @pytest.mark.parametrize(
@@ -284,32 +284,32 @@ def test_flags_of_the_log_agree_on_one_level_and_form(argv: list[str], log: LogC
     [
         ("-vault.adr=x", "unknown flag -vault.adr: did you mean --vault.url?"),
         ("--leader-elect", "unknown flag --leader-elect: did you mean --enable-leader-election?"),
-        ("-x=y", "unknown flag -x: `secrets-manager --help` lists what there is"),
-        ("-x\x1b[2J", "unknown flag -x: `secrets-manager --help` lists what there is"),
+        ("-x=y", "unknown flag -x: see `secrets-manager --help`"),
+        ("-x\x1b[2J", "unknown flag -x: see `secrets-manager --help`"),
         ("-context=c", "unknown flag -context: did you mean --kube-context?"),
-        ("--vault.url https://vault", "--vault.url: its value stands after =, or in an argument of its own"),
-        ("-vault.secret-id:hunter2", "--vault.secret-id: its value stands after =, or in an argument of its own"),
-        ("---backend", "there is an argument that is no flag: `secrets-manager --help` lists what there is"),
-        ("-=x", "there is an argument that is no flag: `secrets-manager --help` lists what there is"),
-        ("-", "there is an argument that is no flag: `secrets-manager --help` lists what there is"),
-        ("", "there is an argument that is no flag: `secrets-manager --help` lists what there is"),
-        ("-backend", "--backend needs a value: Where the secrets are."),
-        ("-backend=consul", "--backend: 'consul' is unknown: it is vault or azure-kv"),
-        ("-backend=", "--backend: '' is unknown: it is vault or azure-kv"),
-        ("-vault.engine=kv3", "--vault.engine: 'kv3' is unknown: it is kv1 or kv2"),
-        ("-vault.auth-method=token", "--vault.auth-method: 'token' is unknown: it is approle or kubernetes"),
+        ("--vault.url https://vault", "--vault.url: put its value after =, or into an argument of its own"),
+        ("-vault.secret-id:hunter2", "--vault.secret-id: put its value after =, or into an argument of its own"),
+        ("---backend", "there is an argument that is not a flag: see `secrets-manager --help`"),
+        ("-=x", "there is an argument that is not a flag: see `secrets-manager --help`"),
+        ("-", "there is an argument that is not a flag: see `secrets-manager --help`"),
+        ("", "there is an argument that is not a flag: see `secrets-manager --help`"),
+        ("-backend", "--backend needs a value: The secret store."),
+        ("-backend=consul", "--backend: 'consul' is unknown: use vault or azure-kv"),
+        ("-backend=", "--backend: '' is unknown: use vault or azure-kv"),
+        ("-vault.engine=kv3", "--vault.engine: 'kv3' is unknown: use kv1 or kv2"),
+        ("-vault.auth-method=token", "--vault.auth-method: 'token' is unknown: use approle or kubernetes"),
         ("-enable-leader-election=yes", "--enable-leader-election: 'yes' is neither true nor false"),
         ("-enable-leader-election=", "--enable-leader-election: '' is neither true nor false"),
-        ("-vault.max-token-ttl=1.5", "--vault.max-token-ttl: '1.5' is no whole number"),
-        ("-vault.max-token-ttl=5m", "--vault.max-token-ttl: '5m' is no whole number"),
-        ("-vault.max-token-ttl=-1", "--vault.max-token-ttl: '-1' is too little: it is 0 at least"),
-        ("-max-concurrent-reconciles=0", "--max-concurrent-reconciles: '0' is too little: it is 1 at least"),
+        ("-vault.max-token-ttl=1.5", "--vault.max-token-ttl: '1.5' is not an integer"),
+        ("-vault.max-token-ttl=5m", "--vault.max-token-ttl: '5m' is not an integer"),
+        ("-vault.max-token-ttl=-1", "--vault.max-token-ttl: '-1' is too small: the minimum is 0"),
+        ("-max-concurrent-reconciles=0", "--max-concurrent-reconciles: '0' is too small: the minimum is 1"),
         (
             "-reconcile-period=5",
             "--reconcile-period: '5' is no duration: write numbers with their units, like 5s, 1m30s or 300ms",
         ),
-        ("-reconcile-period=0", "--reconcile-period: '0' is too little: it is 100ms at least"),
-        ("-reconcile-period=-5s", "--reconcile-period: '-5s' is too little: it is 100ms at least"),
+        ("-reconcile-period=0", "--reconcile-period: '0' is too small: the minimum is 100ms"),
+        ("-reconcile-period=-5s", "--reconcile-period: '-5s' is too small: the minimum is 100ms"),
         (
             "-reconcile-period=9999999h",
             "--reconcile-period: '9999999h' is longer than any duration can be, which is 292 years",
@@ -317,53 +317,62 @@ def test_flags_of_the_log_agree_on_one_level_and_form(argv: list[str], log: LogC
         (
             "-vault.allowed-paths=secret/data/*/x",
             (
-                "--vault.allowed-paths: 'secret/data/*/x' is no list of paths: write them like "
-                "secret/data/{namespace}/*,secret/data/+/shared, with * at the end alone and + as a whole segment"
+                "--vault.allowed-paths: 'secret/data/*/x' is not a list of paths: write them like "
+                "secret/data/{namespace}/*,secret/data/+/shared, with * only at the end and + only as a whole segment"
             ),
         ),
-        ("-config.backend-timeout=0s", "--config.backend-timeout: '0s' is too little: it is 1ms at least"),
+        ("-config.backend-timeout=0s", "--config.backend-timeout: '0s' is too small: the minimum is 1ms"),
         (
             "-vault.url=vault:8200",
-            "--vault.url: 'vault:8200' is no address of a server: write it like https://vault.example.com:8200",
+            "--vault.url: 'vault:8200' is not the URL of a server: write it like https://vault.example.com:8200",
         ),
         (
             "-vault.url=https://user:hunter2@/",
-            "--vault.url: the value is no address of a server: write it like https://vault.example.com:8200",
+            "--vault.url: the value is not the URL of a server: write it like https://vault.example.com:8200",
         ),
         (
             "-metrics-addr=8080",
-            "--metrics-addr: '8080' is no address to listen on: write it like :8080, 127.0.0.1:8080 or [::1]:8080",
+            (
+                "--metrics-addr: '8080' is not an address to listen on: "
+                "write it like :8080, 127.0.0.1:8080 or [::1]:8080"
+            ),
         ),
         (
             "-metrics-addr=:65536",
-            "--metrics-addr: ':65536' is no address to listen on: write it like :8080, 127.0.0.1:8080 or [::1]:8080",
+            (
+                "--metrics-addr: ':65536' is not an address to listen on: "
+                "write it like :8080, 127.0.0.1:8080 or [::1]:8080"
+            ),
         ),
         (
             "-metrics-addr=::1:8080",
-            "--metrics-addr: '::1:8080' is no address to listen on: write it like :8080, 127.0.0.1:8080 or [::1]:8080",
+            (
+                "--metrics-addr: '::1:8080' is not an address to listen on: "
+                "write it like :8080, 127.0.0.1:8080 or [::1]:8080"
+            ),
         ),
         (
             "-watch-namespaces=Shop",
-            (
-                "--watch-namespaces: 'Shop' is no list of namespaces: "
-                "write their names with commas between, like shop,shop-test"
-            ),
+            ("--watch-namespaces: 'Shop' is not a list of namespaces: separate names by commas, like shop,shop-test"),
         ),
         ("-watch-namespaces=,", "--watch-namespaces: ',' names no namespace"),
         (
             "-leader-election-namespace=a,b",
-            "--leader-election-namespace: 'a,b' is no name of a namespace: write it like shop-test",
+            "--leader-election-namespace: 'a,b' is not the name of a namespace: write it like shop-test",
         ),
         (
             "-zap-log-level=loud",
-            "--zap-log-level: 'loud' is no level: it is debug, info, warn, error, panic, or a number above 0 for debug",
+            (
+                "--zap-log-level: 'loud' is not a log level: "
+                "use debug, info, warn, error, panic, or a number above 0 for debug"
+            ),
         ),
-        ("-zap-encoder=xml", "--zap-encoder: 'xml' is unknown: it is json or console"),
+        ("-zap-encoder=xml", "--zap-encoder: 'xml' is unknown: use json or console"),
         ("-vault.secret-id=hunter2\x00", "--vault.secret-id: the value holds an invisible character"),
-        (f"-backend={'x' * 100}", f"--backend: '{'x' * 60}...' is unknown: it is vault or azure-kv"),
+        (f"-backend={'x' * 100}", f"--backend: '{'x' * 60}...' is unknown: use vault or azure-kv"),
     ],
 )
-def test_wrong_flag_is_told_in_one_line(argument: str, line: str) -> None:
+def test_wrong_flag_is_one_line(argument: str, line: str) -> None:
     assert complaint(argument) == line
 
 
@@ -372,22 +381,22 @@ def test_wrong_flag_is_told_in_one_line(argument: str, line: str) -> None:
     [
         (
             ["-vault.secret-id=", "hunter2"],
-            "there is an argument after the value of --vault.secret-id that is no flag: is a quote missing?",
+            "there is an argument after the value of --vault.secret-id that is not a flag: is a quote missing?",
         ),
         (
             ["-enable-leader-election", "true"],
             (
-                "there is an argument after --enable-leader-election that is no flag: "
+                "there is an argument after --enable-leader-election that is not a flag: "
                 "write --enable-leader-election=true or =false"
             ),
         ),
         (
             ["--", "-backend=vault"],
-            "there is an argument that is no flag: `secrets-manager --help` lists what there is",
+            "there is an argument that is not a flag: see `secrets-manager --help`",
         ),
         (
             ["-watch-namespaces=shop", "-exclude-namespaces=shop"],
-            "--exclude-namespaces leaves nothing of --watch-namespaces: name one that is watched",
+            "--exclude-namespaces excludes all of --watch-namespaces: leave one to watch",
         ),
         (
             ["-leader-election-renew-deadline=15s"],
@@ -400,7 +409,7 @@ def test_wrong_flag_is_told_in_one_line(argument: str, line: str) -> None:
     ],
     ids=str,
 )
-def test_flags_that_do_not_go_together_are_told_in_one_line(argv: list[str], line: str) -> None:
+def test_conflicting_flags_are_one_line(argv: list[str], line: str) -> None:
     assert complaint(*argv) == line
 
 
@@ -423,7 +432,7 @@ def test_flags_that_do_not_go_together_are_told_in_one_line(argv: list[str], lin
         (
             ["-vault.secret-id-file=/secret-id"],
             LOGIN,
-            "--vault.secret-id and --vault.secret-id-file are both given: leave one out",
+            "--vault.secret-id and --vault.secret-id-file are both set: leave one out",
         ),
         (
             ["-vault.role-id-file=/role-id", "-vault.secret-id-wrapped"],
@@ -449,7 +458,7 @@ def test_flags_that_do_not_go_together_are_told_in_one_line(argv: list[str], lin
             [],
             LOGIN | {"VAULT_ADDR": "vault.example.com"},
             (
-                "environment variable VAULT_ADDR: 'vault.example.com' is no address of a server: "
+                "environment variable VAULT_ADDR: 'vault.example.com' is not the URL of a server: "
                 "write it like https://vault.example.com:8200"
             ),
         ),
@@ -461,20 +470,18 @@ def test_flags_that_do_not_go_together_are_told_in_one_line(argv: list[str], lin
     ],
     ids=lambda case: str(case)[:30],
 )
-def test_configuration_that_can_not_work_is_told_in_one_line(
-    argv: list[str], environ: dict[str, str], line: str
-) -> None:
+def test_invalid_configuration_is_one_line(argv: list[str], environ: dict[str, str], line: str) -> None:
     assert complaint(*argv, environ=environ) == line
 
 
 def test_role_without_a_secret_id_may_log_in() -> None:
     """Vault has roles that need none (bind_secret_id=false)."""
-    assert told(environ={"VAULT_ROLE_ID": "the-role"}).vault == VaultConfig(role_id="the-role")
+    assert parsed(environ={"VAULT_ROLE_ID": "the-role"}).vault == VaultConfig(role_id="the-role")
 
 
 def test_error_keeps_no_secret_in_its_chain() -> None:
     with pytest.raises(UsageError) as raised:
-        told("-vault.secret-id=hunter2\x00")
+        parsed("-vault.secret-id=hunter2\x00")
 
     assert (raised.value.__cause__, raised.value.__suppress_context__) == (None, True)
     assert "hunter2" not in f"{raised.value!r} {raised.value.__context__!r}"

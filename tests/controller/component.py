@@ -165,10 +165,10 @@ class Scene:
                 process.start_soon(self._liveness.supervise, "the work", controller.run)
         over.set()
 
-    def answer(self, path: str) -> server.Reply:
+    def answer(self, path: str) -> server.Response:
         """What its HTTP server says, once it lives."""
         assert self._controller is not None
-        return server.reply_to(path, self._liveness, self._controller.watches)
+        return server.respond(path, self._liveness, self._controller.watches)
 
     @property
     def unsynced(self) -> list[str]:

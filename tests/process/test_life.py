@@ -170,7 +170,7 @@ def test_a_port_that_is_taken_is_one_line_and_exit_code_1(
             assert here.program.ended() == 1
             assert here.program.output.read_text() == (
                 f"secrets-manager: metrics-addr {address}: "
-                "the port is in use: stop what uses it, or choose another port\n"
+                "the port is in use: stop the other process, or choose another port\n"
             )
 
 

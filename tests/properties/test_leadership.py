@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from trio.abc import Instrument
 from trio.testing import MockClock
 
-from secrets_manager.config import JITTER, Config
+from secrets_manager.config import JITTER_FACTOR, Config
 from secrets_manager.controller.secret import SECRETS
 from secrets_manager.demo.api.cluster import Cluster
 from secrets_manager.demo.api.documents import Object, parse, text
@@ -31,7 +31,7 @@ from tests.doubles.faults import Fault
 from tests.doubles.kube_transport import DOUBLE, administrator, translated, virtual_time, whole
 
 NAMES = ("one", "two")
-RECOVERY = 2 * LEASE.duration + JITTER * LEASE.retry_period + 1
+RECOVERY = 2 * LEASE.duration + JITTER_FACTOR * LEASE.retry_period + 1
 """Seconds: as long as a standby's read that hung already, and a take-over."""
 
 Happening = Callable[[Candidate], Awaitable[None]]

@@ -1,7 +1,7 @@
-"""From the command line and the environment to the configuration.
+"""Parse the command line and the environment into the configuration.
 
-A variable that is set and not empty wins over its flag, as in the Go original. `parse` is pure: what the process was
-told is decided here, and a configuration that can't work ends here, in one line, before anything is opened.
+As in the Go original, an environment variable overrides its flag if it is set and not empty. `parse` is pure: a
+configuration that can't work is one line of an error, before anything is opened.
 """
 
 import logging
@@ -12,7 +12,7 @@ import msgspec
 from secrets_manager.cli.gosyntax import Value, scan, value_of
 from secrets_manager.cli.table import FLAGS
 from secrets_manager.config import (
-    JITTER,
+    JITTER_FACTOR,
     AzureConfig,
     Config,
     ControllerConfig,
@@ -22,28 +22,33 @@ from secrets_manager.config import (
 )
 from secrets_manager.errors import UsageError
 
-Given = Mapping[str, Value]
-"""What was told, by the flag's name."""
+FlagValues = Mapping[str, Value]
+"""Values by the flag's name."""
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
-    """The whole way from a command line without its command to the configuration.
+    """Parse a command line without its command.
 
-    Raises: UsageError, in one line that names the flag or the variable, and what is allowed.
+    Raises:
+        UsageError: one line that names the flag or the variable, and what is allowed.
     """
-    return configured(dict(scan(argv, FLAGS)), environ)
+    return configure(dict(scan(argv, FLAGS)), environ)
 
 
-def configured(given: Given, environ: Mapping[str, str]) -> Config:
-    """The configuration that follows from flags and environment. Raises: UsageError."""
-    told = {**given, **_environment(environ)}
-    config = msgspec.convert(_tree(told), Config)
-    config = msgspec.structs.replace(config, log=_log(told), controller=_controller(config))
+def configure(flags: FlagValues, environ: Mapping[str, str]) -> Config:
+    """Return the configuration of flags and environment.
+
+    Raises:
+        UsageError: it can't work.
+    """
+    values = {**flags, **_environment(environ)}
+    config = msgspec.convert(_tree(values), Config)
+    config = msgspec.structs.replace(config, log=_log(values), controller=_controller(config))
     _check(config)
     return config
 
 
-def _environment(environ: Mapping[str, str]) -> Given:
+def _environment(environ: Mapping[str, str]) -> FlagValues:
     return {
         flag.name: value_of(flag, environ[flag.env], f"environment variable {flag.env}")
         for flag in FLAGS.values()
@@ -51,12 +56,12 @@ def _environment(environ: Mapping[str, str]) -> Given:
     }
 
 
-def _tree(told: Given) -> dict[str, object]:
-    """The values in the form of the structs. What is not told is left to their defaults."""
+def _tree(values: FlagValues) -> dict[str, object]:
+    """Nest the values like the structs, whose defaults apply to the others."""
     tree: dict[str, object] = {}
     parts: dict[str, dict[str, Value]] = {}
-    for name, value in told.items():
-        for field in FLAGS[name].fills:
+    for name, value in values.items():
+        for field in FLAGS[name].fields:
             part, dot, leaf = field.partition(".")
             if dot:
                 parts.setdefault(part, {})[leaf] = value
@@ -65,18 +70,18 @@ def _tree(told: Given) -> dict[str, object]:
     return tree | parts
 
 
-def _log(told: Given) -> LogConfig:
-    """Three flags speak of the same thing, as those of the original do."""
-    devel = bool(told.get("zap-devel"))
-    level = told.get("zap-log-level", logging.DEBUG if devel else logging.INFO)
-    encoder = told.get("zap-encoder", "console" if devel else "")
+def _log(values: FlagValues) -> LogConfig:
+    """Combine the flags of the log, which overlap as those of the Go original do."""
+    devel = bool(values.get("zap-devel"))
+    level = values.get("zap-log-level", logging.DEBUG if devel else logging.INFO)
+    encoder = values.get("zap-encoder", "console" if devel else "")
     assert isinstance(level, int)
     assert isinstance(encoder, str)
-    return LogConfig(level=logging.DEBUG if told.get("enable-debug-log") else level, encoder=encoder)
+    return LogConfig(level=logging.DEBUG if values.get("enable-debug-log") else level, encoder=encoder)
 
 
 def _controller(config: Config) -> ControllerConfig:
-    """With what the chosen backend's own flags say of the controller's work."""
+    """Add the settings that come from the flags of the backend in use."""
     chosen = config.azure if config.backend == "azure-kv" else config.vault
     return msgspec.structs.replace(
         _without_excluded(config.controller), list_period=chosen.list_period, allowed_paths=chosen.allowed_paths
@@ -84,25 +89,34 @@ def _controller(config: Config) -> ControllerConfig:
 
 
 def _without_excluded(config: ControllerConfig) -> ControllerConfig:
-    """To exclude wins. With nothing left, an empty list would mean all namespaces."""
+    """Remove the excluded namespaces. An empty result is an error: it would mean all namespaces."""
     left = tuple(name for name in config.watch_namespaces if name not in config.exclude_namespaces)
     if config.watch_namespaces and not left:
-        raise UsageError("--exclude-namespaces leaves nothing of --watch-namespaces: name one that is watched")
+        raise UsageError("--exclude-namespaces excludes all of --watch-namespaces: leave one to watch")
     return msgspec.structs.replace(config, watch_namespaces=left)
 
 
 def _check_lease(lease: LeaseConfig) -> None:
-    """As client-go does: who leads stops before another may begin, and tries more than once. Raises: UsageError."""
+    """Check the durations as client-go does: a leader retries, and stops before another can take the lease.
+
+    Raises:
+        UsageError: they don't fit.
+    """
     if lease.duration <= lease.renew_deadline:
         raise UsageError("--leader-election-lease-duration must be longer than --leader-election-renew-deadline")
-    if lease.renew_deadline <= JITTER * lease.retry_period:
+    if lease.renew_deadline <= JITTER_FACTOR * lease.retry_period:
         raise UsageError(
-            f"--leader-election-renew-deadline must be longer than {JITTER:g} times --leader-election-retry-period"
+            "--leader-election-renew-deadline must be longer than "
+            f"{JITTER_FACTOR:g} times --leader-election-retry-period"
         )
 
 
 def _check(config: Config) -> None:
-    """What the parts need that is chosen. Raises: UsageError."""
+    """Check what the selected backend and auth method need.
+
+    Raises:
+        UsageError: something is missing.
+    """
     _check_lease(config.lease)
     match config:
         case Config(backend="azure-kv", azure=AzureConfig(name="", url="")):
@@ -116,12 +130,12 @@ def _check(config: Config) -> None:
 
 
 def _check_approle(config: VaultConfig) -> None:
-    for name, given, file in (
+    for name, value, file in (
         ("role-id", config.role_id, config.role_id_file),
         ("secret-id", config.secret_id, config.secret_id_file),
     ):
-        if given and file:
-            raise UsageError(f"--vault.{name} and --vault.{name}-file are both given: leave one out")
+        if value and file:
+            raise UsageError(f"--vault.{name} and --vault.{name}-file are both set: leave one out")
     has_role, has_secret = config.role_id or config.role_id_file, config.secret_id or config.secret_id_file
     if not has_role and not has_secret:
         raise UsageError(

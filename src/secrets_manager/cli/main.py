@@ -1,12 +1,12 @@
-"""The command `secrets-manager`: which part runs, and how its end is told.
+"""The command `secrets-manager`: runs a subcommand and reports its errors.
 
-    0    done, or stopped by a signal
-    1    the process failed: a lost lease, a port that is taken; or `render` could not resolve everything
-    2    it was not told what it needs: flags, environment, or a file that they name
-    130  interrupted before it could stop by itself
+    0    success, or stopped by a signal
+    1    the process failed (lost lease, port in use), or `render` could not resolve everything
+    2    wrong flags or environment, or a file that they name
+    130  interrupted before it could stop cleanly
 
-What is expected to go wrong is told in one line, without a traceback; anything else is an error in the log. Each
-command imports its parts itself, since `--help` and a wrong flag should answer at once.
+Expected errors are printed as one line, others are logged with a traceback. Subcommands import their parts themselves,
+so that `--help` and usage errors are fast.
 """
 
 import gc
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 from secrets_manager import logs
 from secrets_manager.cli import flags, usage
-from secrets_manager.cli.gosyntax import Value, did_you_mean, scan, shown
+from secrets_manager.cli.gosyntax import Value, did_you_mean, quoted, scan
 from secrets_manager.cli.table import FLAGS
 from secrets_manager.config import LogConfig
 from secrets_manager.errors import SecretsManagerError, StartError, UsageError, leaves
@@ -26,107 +26,107 @@ from secrets_manager.kube.errors import CredentialsError
 log = logging.getLogger(__name__)
 
 PROGRAM = "secrets-manager"
-OK, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 
-GARBAGE = 10_000
-"""New objects after which the garbage collector looks for cycles. Hardly any arise but where a connection is refused;
-at Python's 700, to look for them takes a tenth of a second of a first sync with a thousand definitions."""
+GC_THRESHOLD = 10_000
+"""New objects per run of the garbage collector. There are hardly any cycles but in refused connections. With Python's
+default of 700, the collector takes 0.1 s of a first sync of 1,000 definitions."""
 
-Told = Sequence[tuple[str, Value]]
-"""The flags of a command line, in their order."""
+ParsedFlags = Sequence[tuple[str, Value]]
+"""The flags of a command line, in order."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line, which is without the program's name, and return the exit code."""
+    """Run a command line without the program's name. Return the exit code."""
     logs.configure(LogConfig(), sys.stderr)
     try:
         return _dispatch(list(sys.argv[1:] if argv is None else argv))
-    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # noqa: BLE001 - nobody is left to tell it to
-        return _end(leaves(error))
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # noqa: BLE001 - this is the outermost handler
+        return _report(leaves(error))
 
 
 def _dispatch(arguments: list[str]) -> int:
     name = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "run"
     if name not in usage.COMMANDS:
-        raise UsageError(f"unknown command {shown(name)}: {did_you_mean(name, usage.COMMANDS)}")
-    told = scan(arguments, usage.flags_of(usage.COMMANDS[name]))
-    if ("help", True) in told:
+        raise UsageError(f"unknown command {quoted(name)}: {did_you_mean(name, usage.COMMANDS)}")
+    values = scan(arguments, usage.flags_of(usage.COMMANDS[name]))
+    if ("help", True) in values:
         return _print(usage.help_text(name))
-    return _RUN[name](told)
+    return _RUN[name](values)
 
 
-def _run(told: Told) -> int:
-    if ("version", True) in told:
+def _run(values: ParsedFlags) -> int:
+    if ("version", True) in values:
         from importlib.metadata import version  # noqa: PLC0415 - takes time
 
         return _print(f"{PROGRAM} {version(PROGRAM)}\n")
-    config = flags.configured(dict(told), os.environ)
+    config = flags.configure(dict(values), os.environ)
     logs.configure(config.log, sys.stderr)
 
-    gc.disable()  # it would look at every module again and again, a tenth of the start, and find nothing
+    gc.disable()  # collecting while modules load takes a tenth of the start and finds nothing
     import trio  # noqa: PLC0415 - takes time
 
     from secrets_manager import supervisor  # noqa: PLC0415 - takes time
 
     gc.freeze()
-    gc.set_threshold(GARBAGE)
+    gc.set_threshold(GC_THRESHOLD)
     gc.enable()
     trio.run(supervisor.run, config)
     return OK
 
 
-def _crd(_: Told) -> int:
+def _crd(_: ParsedFlags) -> int:
     from secrets_manager.controller.crd import manifest  # noqa: PLC0415 - takes time
 
     return _print(manifest())
 
 
-def _render(told: Told) -> int:
-    config = flags.configured({name: value for name, value in told if name in FLAGS}, os.environ)
+def _render(values: ParsedFlags) -> int:
+    config = flags.configure({name: value for name, value in values if name in FLAGS}, os.environ)
     quiet = LogConfig(level=logging.WARNING)
     logs.configure(quiet if config.log == LogConfig() else config.log, sys.stderr)
 
     from secrets_manager.render.command import render  # noqa: PLC0415 - takes time
 
-    paths = [str(path) for name, path in told if name == "file"]
-    rendering = render(config, paths, stdin=sys.stdin, check=("check", True) in told)
-    logs.say(sys.stderr, [_complaint(line) for line in rendering.remarks], within=None)
+    paths = [str(path) for name, path in values if name == "file"]
+    rendering = render(config, paths, stdin=sys.stdin, check=("check", True) in values)
+    logs.write_lines(sys.stderr, [_prefixed(line) for line in rendering.messages], timeout=None)
     printed = _print(rendering.text)
     return printed if rendering.complete else FAILED
 
 
-def _demo(told: Told) -> int:
+def _demo(values: ParsedFlags) -> int:
     try:
         from secrets_manager.demo import show  # noqa: PLC0415 - what it needs may not be installed
     except ModuleNotFoundError:
         raise UsageError("the demo needs more packages: pip install 'secrets-manager[demo]'") from None
-    return show.main(keep=("keep", True) in told, context=str(dict(told).get("context", "")))
+    return show.main(keep=("keep", True) in values, context=str(dict(values).get("context", "")))
 
 
-_RUN: dict[str, Callable[[Told], int]] = {"run": _run, "crd": _crd, "render": _render, "demo": _demo}
+_RUN: dict[str, Callable[[ParsedFlags], int]] = {"run": _run, "crd": _crd, "render": _render, "demo": _demo}
 
 
-def _end(errors: Sequence[BaseException]) -> int:
-    """Tell each error once, and choose the exit code."""
+def _report(errors: Sequence[BaseException]) -> int:
+    """Report each error once. Return the exit code."""
     if any(isinstance(error, KeyboardInterrupt) for error in errors):
         return INTERRUPTED
     expected = dict.fromkeys(str(error) for error in errors if isinstance(error, SecretsManagerError))
-    logs.say(sys.stderr, [_complaint(line) for line in expected])
+    logs.write_lines(sys.stderr, [_prefixed(line) for line in expected])
     for error in errors:
         if not isinstance(error, SecretsManagerError):
-            log.error("the process ends by an unexpected error", exc_info=error)
-    return MISUSED if all(isinstance(error, UsageError | CredentialsError) for error in errors) else FAILED
+            log.error("the process failed with an unexpected error", exc_info=error)
+    return USAGE_ERROR if all(isinstance(error, UsageError | CredentialsError) for error in errors) else FAILED
 
 
 def _print(text: str) -> int:
-    """Write to standard output. A reader who went away is no error worth a word; a full disk is."""
+    """Write to standard output. A closed pipe is not reported, a full disk is."""
     if sys.stdout is None:
         return FAILED
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        # What is left in the buffer would fail again when the interpreter ends.
+        # The rest of the buffer would fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return FAILED
@@ -134,5 +134,5 @@ def _print(text: str) -> int:
     return OK
 
 
-def _complaint(line: str) -> str:
+def _prefixed(line: str) -> str:
     return f"{PROGRAM}: {line}"

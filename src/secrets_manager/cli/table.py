@@ -1,7 +1,4 @@
-"""Every flag of the controller in one table: its name, what it takes, its help, default, and the fields that it fills.
-
-The names, defaults and environment variables are those of the Go original.
-"""
+"""The table of all flags of the controller. Names, defaults and environment variables are those of the Go original."""
 
 from secrets_manager.cli.gosyntax import BOOLEAN, TEXT, Flag, at_least, choice
 from secrets_manager.cli.values import (
@@ -20,18 +17,18 @@ from secrets_manager.cli.values import (
 )
 
 BACKEND = (
-    Flag("backend", choice("vault", "azure-kv"), "Where the secrets are.", "vault", ("backend",)),
+    Flag("backend", choice("vault", "azure-kv"), "The secret store.", "vault", ("backend",)),
     Flag(
         "config.backend-timeout",
         at_least("1ms", DURATION),
-        "How long one request to the backend may take.",
+        "Timeout of one request to the backend.",
         "5s",
         ("vault.timeout", "azure.timeout"),
     ),
     Flag(
         "config.backend-concurrency",
         at_least("1", INTEGER),
-        "How many requests to the backend may be under way at a time; fewer while it is in trouble.",
+        "Maximum number of concurrent requests to the backend; fewer while it fails.",
         "16",
         ("controller.backend_concurrency",),
     ),
@@ -41,7 +38,7 @@ VAULT = (
     Flag(
         "vault.namespace",
         TEXT,
-        "Namespace in Vault that everything is in, the login too.",
+        "Vault namespace of all requests, logins included.",
         "",
         ("vault.namespace",),
         "VAULT_NAMESPACE",
@@ -49,7 +46,7 @@ VAULT = (
     Flag(
         "vault.ca-cert",
         PATH,
-        "File with the authorities of Vault's certificate. By default those of the machine.",
+        "CA bundle to verify Vault's certificate. By default the system's.",
         "",
         ("vault.ca_cert",),
         "VAULT_CACERT",
@@ -57,26 +54,33 @@ VAULT = (
     Flag(
         "vault.ca-cert-bytes",
         PEM,
-        "Such authorities themselves, as PEM text.",
+        "CA bundle as PEM text.",
         "",
         ("vault.ca_cert_bytes",),
         "VAULT_CACERT_BYTES",
         secret=True,
     ),
-    Flag("vault.ca-path", PATH, "Folder with such files.", "", ("vault.ca_path",), "VAULT_CAPATH"),
+    Flag("vault.ca-path", PATH, "Folder with CA certificates.", "", ("vault.ca_path",), "VAULT_CAPATH"),
     Flag(
         "vault.client-cert",
         PATH,
-        "File with our own certificate, for a Vault that wants one.",
+        "Client certificate for TLS.",
         "",
         ("vault.client_cert",),
         "VAULT_CLIENT_CERT",
     ),
-    Flag("vault.client-key", PATH, "File with its key.", "", ("vault.client_key",), "VAULT_CLIENT_KEY"),
+    Flag(
+        "vault.client-key",
+        PATH,
+        "Private key of the client certificate.",
+        "",
+        ("vault.client_key",),
+        "VAULT_CLIENT_KEY",
+    ),
     Flag(
         "vault.tls-server-name",
         NAME,
-        "Name that Vault's certificate is for. By default the host in its address.",
+        "Server name to verify in Vault's certificate. By default its host.",
         "",
         ("vault.tls_server_name",),
         "VAULT_TLS_SERVER_NAME",
@@ -84,24 +88,24 @@ VAULT = (
     Flag(
         "vault.tls-skip-verify",
         BOOLEAN,
-        "Trust whatever answers at the address. Not for production.",
+        "Disable TLS certificate verification (insecure).",
         "false",
         ("vault.skip_verify",),
         "VAULT_SKIP_VERIFY",
     ),
-    Flag("vault.engine", choice("kv1", "kv2"), "Version of the key/value engine.", "kv2", ("vault.engine",)),
+    Flag("vault.engine", choice("kv1", "kv2"), "Version of the KV secrets engine.", "kv2", ("vault.engine",)),
     Flag(
         "vault.auth-method",
         choice("approle", "kubernetes"),
-        "How to log in: by role_id and secret_id, or as the pod's own ServiceAccount.",
+        "Auth method: AppRole, or Kubernetes with the pod's ServiceAccount.",
         "approle",
         ("vault.auth_method",),
     ),
-    Flag("vault.role-id", TEXT, "The role_id of AppRole.", "", ("vault.role_id",), "VAULT_ROLE_ID", secret=True),
+    Flag("vault.role-id", TEXT, "role_id of the AppRole.", "", ("vault.role_id",), "VAULT_ROLE_ID", secret=True),
     Flag(
         "vault.role-id-file",
         PATH,
-        "File with the role_id, read anew at each login.",
+        "File with the role_id, read at each login.",
         "",
         ("vault.role_id_file",),
         "VAULT_ROLE_ID_FILE",
@@ -109,7 +113,7 @@ VAULT = (
     Flag(
         "vault.secret-id",
         TEXT,
-        "The secret_id of AppRole. Better in a file or the environment: others may see flags.",
+        "secret_id of the AppRole. Prefer a file or the environment.",
         "",
         ("vault.secret_id",),
         "VAULT_SECRET_ID",
@@ -118,7 +122,7 @@ VAULT = (
     Flag(
         "vault.secret-id-file",
         PATH,
-        "File with the secret_id, read anew at each login.",
+        "File with the secret_id, read at each login.",
         "",
         ("vault.secret_id_file",),
         "VAULT_SECRET_ID_FILE",
@@ -126,67 +130,75 @@ VAULT = (
     Flag(
         "vault.secret-id-wrapped",
         BOOLEAN,
-        "The secret_id comes in a wrapping token of Vault's, which is unwrapped once.",
+        "The secret_id is a wrapping token, which is unwrapped once.",
         "false",
         ("vault.secret_id_wrapped",),
         "VAULT_SECRET_ID_WRAPPED",
     ),
-    Flag("vault.approle-path", PATH, "Mount of the AppRole method.", "approle", ("vault.approle_path",)),
-    Flag("vault.kubernetes-role", NAME, "Role of the Kubernetes method.", "", ("vault.kubernetes_role",)),
-    Flag("vault.kubernetes-path", PATH, "Mount of the Kubernetes method.", "kubernetes", ("vault.kubernetes_path",)),
+    Flag("vault.approle-path", PATH, "Mount path of the AppRole auth method.", "approle", ("vault.approle_path",)),
+    Flag("vault.kubernetes-role", NAME, "Role of the Kubernetes auth method.", "", ("vault.kubernetes_role",)),
+    Flag(
+        "vault.kubernetes-path",
+        PATH,
+        "Mount path of the Kubernetes auth method.",
+        "kubernetes",
+        ("vault.kubernetes_path",),
+    ),
     Flag(
         "vault.kubernetes-jwt-path",
         PATH,
-        "File with the pod's token, read at each login.",
+        "ServiceAccount token file, read at each login.",
         "/var/run/secrets/kubernetes.io/serviceaccount/token",
         ("vault.kubernetes_jwt_path",),
     ),
     Flag(
         "vault.max-token-ttl",
         at_least("0", INTEGER),
-        "Seconds. The token is renewed at the latest when it has less left.",
+        "The token is renewed when fewer seconds of its TTL remain, at the latest.",
         "300",
         ("vault.max_token_ttl",),
     ),
     Flag(
         "vault.token-polling-period",
         INTERVAL,
-        "How often the token is looked at.",
+        "Interval between lookups of the token.",
         "15s",
         ("vault.token_polling_period",),
     ),
     Flag(
         "vault.renew-ttl-increment",
         at_least("0", INTEGER),
-        "Seconds that a renewal of the token asks for.",
+        "Seconds by which a renewal extends the token.",
         "600",
         ("vault.renew_ttl_increment",),
     ),
     Flag(
         "vault.list-period",
         at_least("0", DURATION),
-        "How often a folder is listed, at most, to find what has changed; OpenBao alone can. 0: never.",
+        "Minimum interval between listings of a folder to find changes (OpenBao only). 0 disables them.",
         "1s",
         ("vault.list_period",),
     ),
     Flag(
         "vault.allowed-paths",
         PATTERNS,
-        "Paths that definitions may name, like secret/data/{namespace}/*, with commas between. By default all.",
+        "Comma-separated paths that definitions may use, like secret/data/{namespace}/*. By default all.",
         "",
         ("vault.allowed_paths",),
     ),
 )
 AZURE = (
     Flag("azure-kv.name", NAME, "Name of the Key Vault.", "", ("azure.name",), "AZURE_KV_NAME"),
-    Flag("azure-kv.tenant-id", TEXT, "Tenant of the service principal.", "", ("azure.tenant_id",), "AZURE_TENANT_ID"),
+    Flag(
+        "azure-kv.tenant-id", TEXT, "Tenant ID of the service principal.", "", ("azure.tenant_id",), "AZURE_TENANT_ID"
+    ),
     Flag(
         "azure-kv.client-id", TEXT, "Client ID of the service principal.", "", ("azure.client_id",), "AZURE_CLIENT_ID"
     ),
     Flag(
         "azure-kv.client-secret",
         TEXT,
-        "Password of the service principal. Better in the environment.",
+        "Client secret of the service principal. Prefer the environment.",
         "",
         ("azure.client_secret",),
         "AZURE_CLIENT_SECRET",
@@ -211,7 +223,7 @@ AZURE = (
     Flag(
         "azure-kv.federated-token-file",
         PATH,
-        "File with the token of the workload identity.",
+        "Token file of the workload identity.",
         "",
         ("azure.federated_token_file",),
         "AZURE_FEDERATED_TOKEN_FILE",
@@ -219,7 +231,7 @@ AZURE = (
     Flag(
         "azure-kv.authority",
         TEXT,
-        "Address of Entra ID, for sovereign clouds. By default that of the public cloud.",
+        "Authority host of Entra ID, for sovereign clouds. By default the public cloud.",
         "",
         ("azure.authority",),
         "AZURE_AUTHORITY_HOST",
@@ -227,36 +239,36 @@ AZURE = (
     Flag(
         "azure-kv.endpoint-suffix",
         NAME,
-        "What follows the name in the vault's address, for sovereign clouds.",
+        "DNS suffix of the vault, for sovereign clouds.",
         "vault.azure.net",
         ("azure.endpoint_suffix",),
     ),
-    Flag("azure-kv.url", TEXT, "All of the vault's address, in place of name and suffix.", "", ("azure.url",)),
+    Flag("azure-kv.url", TEXT, "URL of the vault, instead of name and suffix.", "", ("azure.url",)),
     Flag(
         "azure-kv.api-version",
         NAME,
-        "Version of Key Vault's API, for an emulator. By default the newest.",
+        "API version of Key Vault, for an emulator. By default the latest.",
         "",
         ("azure.api_version",),
     ),
     Flag(
         "azure-kv.verify-challenge-resource",
         BOOLEAN,
-        "Send tokens only to vaults of the cloud that they are for. Not for an emulator.",
+        "Verify that the vault belongs to the domain that it requests a token for. Disable for an emulator.",
         "true",
         ("azure.verify_challenge_resource",),
     ),
     Flag(
         "azure-kv.list-period",
         at_least("0", DURATION),
-        "How often the vault is listed, at most, to find what has changed. 0: never.",
+        "Minimum interval between listings of the vault to find changes. 0 disables them.",
         "1s",
         ("azure.list_period",),
     ),
     Flag(
         "azure-kv.allowed-paths",
         PATTERNS,
-        "Secrets that definitions may name, like {namespace}-*, with commas between. By default all.",
+        "Comma-separated secrets that definitions may use, like {namespace}-*. By default all.",
         "",
         ("azure.allowed_paths",),
     ),
@@ -265,22 +277,22 @@ KUBERNETES = (
     Flag(
         "kubeconfig",
         PATH,
-        "File with the login to Kubernetes. By default KUBECONFIG, the pod's own ServiceAccount or ~/.kube/config.",
+        "Path of a kubeconfig. By default KUBECONFIG, the pod's ServiceAccount or ~/.kube/config.",
         "",
         ("kube.kubeconfig",),
     ),
-    Flag("kube-context", NAME, "Context of the kubeconfig. By default its current one.", "", ("kube.context",)),
+    Flag("kube-context", NAME, "Context of the kubeconfig. By default its current context.", "", ("kube.context",)),
     Flag(
         "watch-namespaces",
         NAMESPACES,
-        "Namespaces to watch, with commas between. By default all of them.",
+        "Comma-separated namespaces to watch. By default all.",
         "",
         ("controller.watch_namespaces",),
     ),
     Flag(
         "exclude-namespaces",
         NAMESPACES,
-        "Namespaces to leave alone, with commas between. Wins over watch-namespaces.",
+        "Comma-separated namespaces to ignore. Overrides watch-namespaces.",
         "",
         ("controller.exclude_namespaces",),
     ),
@@ -289,72 +301,70 @@ CONTROLLER = (
     Flag(
         "reconcile-period",
         INTERVAL,
-        "How often the backend is asked for changes.",
+        "Interval between reads of the backend.",
         "5s",
         ("controller.reconcile_period",),
     ),
     Flag(
         "max-concurrent-reconciles",
         at_least("1", INTEGER),
-        "How many definitions are worked on at a time.",
+        "Maximum number of concurrent reconciles.",
         "16",
         ("controller.workers",),
     ),
     Flag(
         "controller-name",
         NAME,
-        "Name of this installation. Each name has a lease of its own.",
+        "Name of this installation. Each name has its own lease.",
         "SecretDefinition",
         ("controller.name",),
     ),
     Flag(
         "enable-leader-election",
         BOOLEAN,
-        "Work only while holding a lease, so that of several replicas one works.",
+        "Use leader election: of several replicas, one is active.",
         "false",
         ("lease.enabled",),
     ),
     Flag(
         "leader-election-namespace",
         NAMESPACE,
-        "Where the lease is. By default POD_NAMESPACE, else the pod's namespace or that of the kubeconfig's context.",
+        "Namespace of the lease. By default POD_NAMESPACE, then that of the pod or of the kubeconfig's context.",
         "",
         ("lease.namespace",),
     ),
     Flag(
         "leader-election-lease-duration",
         at_least("1s", DURATION),
-        "How long the others wait after a leader's last renewal before one of them takes the lease.",
+        "How long other replicas wait after the last renewal before they take the lease.",
         "15s",
         ("lease.duration",),
     ),
     Flag(
         "leader-election-renew-deadline",
         INTERVAL,
-        "How long a leader that can't renew the lease goes on working.",
+        "How long the leader retries to renew the lease before it gives up.",
         "10s",
         ("lease.renew_deadline",),
     ),
     Flag(
         "leader-election-retry-period",
         INTERVAL,
-        "How often the lease is looked at.",
+        "Interval between attempts to acquire or renew the lease.",
         "2s",
         ("lease.retry_period",),
     ),
-    Flag("metrics-addr", ADDRESS, "Where /metrics, /healthz and /readyz are served.", ":8080", ("metrics_addr",)),
+    Flag("metrics-addr", ADDRESS, "Address of /metrics, /healthz and /readyz.", ":8080", ("metrics_addr",)),
 )
 LOG = (
-    Flag("enable-debug-log", BOOLEAN, "Log more. Wins over zap-log-level.", "false"),
-    Flag("zap-log-level", LEVEL, "debug, info, warn, error, panic, or a number above 0 for debug.", "info"),
-    Flag("zap-encoder", choice("json", "console"), "Form of the log. By default json, on a terminal console."),
-    Flag("zap-devel", BOOLEAN, "Short for zap-log-level=debug and zap-encoder=console.", "false"),
-    Flag(
-        "zap-stacktrace-level", choice("info", "error", "panic"), "Taken and not used: unexpected errors have a trace."
-    ),
+    Flag("enable-debug-log", BOOLEAN, "Log at debug level. Overrides zap-log-level.", "false"),
+    Flag("zap-log-level", LEVEL, "Log level: debug, info, warn, error, panic, or a number above 0 for debug.", "info"),
+    Flag("zap-encoder", choice("json", "console"), "Log format. By default json, or console on a terminal."),
+    Flag("zap-devel", BOOLEAN, "Same as zap-log-level=debug and zap-encoder=console.", "false"),
+    Flag("zap-stacktrace-level", choice("info", "error", "panic"), "Accepted for compatibility, ignored."),
 )
-HELP = Flag("help", BOOLEAN, "Print this, and nothing else; -h is short for it.")
-OTHER = (Flag("version", BOOLEAN, "Print the version, and nothing else."), HELP)
+HELP = Flag("help", BOOLEAN, "Print this help and exit. Short: -h.")
+OTHER = (Flag("version", BOOLEAN, "Print the version and exit."), HELP)
 GROUPS = {
     "Backend": BACKEND,
     "Vault": VAULT,

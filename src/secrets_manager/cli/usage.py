@@ -12,56 +12,56 @@ Groups = Mapping[str, Iterable[Flag]]
 FILE = Flag(
     "file",
     PATH,
-    "File or folder with SecretDefinitions, or - for standard input. May be given often; -f is short for it.",
+    "File or folder with SecretDefinitions, or - for standard input. Can be repeated. Short: -f.",
 )
-CHECK = Flag("check", BOOLEAN, "Print for each key whether it can be read, and never a value.")
-KEEP = Flag("keep", BOOLEAN, "Stay up afterwards, to try by hand.")
-CONTEXT = Flag("context", NAME, "Context of a kubeconfig: play in that cluster, and not in an API in memory.")
+CHECK = Flag("check", BOOLEAN, "Print for each key whether it can be read, never its value.")
+KEEP = Flag("keep", BOOLEAN, "Keep running afterwards, to try things out.")
+CONTEXT = Flag("context", NAME, "Context of a kubeconfig. Use that cluster instead of an in-memory API.")
 
 
 class Command(NamedTuple):
-    """What the user may ask for, and the flags that go with it, by their titles."""
+    """A command and its flags, by the titles of their groups."""
 
     about: str
     groups: Groups
 
 
 COMMANDS = {
-    "run": Command("Run the controller. It is what happens without a command, too.", GROUPS),
+    "run": Command("Run the controller. This is the default.", GROUPS),
     "crd": Command("Print the CustomResourceDefinition:  secrets-manager crd | kubectl apply -f -", {"Flags": (HELP,)}),
     "render": Command(
-        "Print the Secrets that SecretDefinitions in files lead to, or check them. Needs no cluster.",
+        "Print the Secrets of SecretDefinitions in files, or check them. Needs no cluster.",
         {
             "Flags": (FILE, CHECK, HELP),
             **{title: GROUPS[title] for title in ("Backend", "Vault", "Azure Key Vault", "Log")},
         },
     ),
     "demo": Command(
-        "Show all of it at work on this machine. Needs no cluster and no Vault.", {"Flags": (KEEP, CONTEXT, HELP)}
+        "Show how it works on this machine. Needs no cluster and no Vault.", {"Flags": (KEEP, CONTEXT, HELP)}
     ),
 }
 SHORT = {"h": HELP, "f": FILE}
 
 INTRODUCTION = """\
 secrets-manager is a Kubernetes controller that keeps Secrets in sync with Vault, OpenBao or Azure Key Vault.
-A SecretDefinition says which keys come from which paths; it writes the Secret, and again when a value changes.
+A SecretDefinition maps keys to paths. The controller writes the Secret, and writes it again when a value changes.
 
 Usage:  secrets-manager [command] [flags]
 """
 NOTES = """\
-A flag has one dash or two, and its value after = or a space; one without a value here is true, or takes =false.
-Durations are like 300ms, 5s or 1m30s. Where a flag has an environment variable, the variable wins.
+Flags start with one dash or two. Values follow after = or a space; flags without a value here are true, or take =false.
+Durations are like 300ms, 5s or 1m30s. Environment variables override their flags.
 """
 
 
 def flags_of(command: Command) -> dict[str, Flag]:
-    """All names that its flags may be written with."""
+    """Return a command's flags by their names, short ones included."""
     flags = {flag.name: flag for group in command.groups.values() for flag in group}
     return flags | {name: flag for name, flag in SHORT.items() if flag.name in flags}
 
 
 def help_text(name: str = "run") -> str:
-    """What `--help` prints, alone or with a command."""
+    """Return the text of `--help` for a command."""
     about, groups = COMMANDS[name]
     flags = NOTES + "".join(f"\n{title}\n{''.join(map(_entry, group))}" for title, group in groups.items())
     if name != "run":
@@ -72,7 +72,7 @@ def help_text(name: str = "run") -> str:
 
 
 def _entry(flag: Flag) -> str:
-    facts = [f"default {flag.default}"] if flag.default and flag.kind is not BOOLEAN else []
+    facts = [f"default {flag.default}"] if flag.default and flag.type is not BOOLEAN else []
     facts += [f"environment {flag.env}"] if flag.env else []
     end = f" ({', '.join(facts)})" if facts else ""
-    return f"  --{flag.name} {flag.kind.word}".rstrip() + f"\n      {flag.help}{end}\n"
+    return f"  --{flag.name} {flag.type.word}".rstrip() + f"\n      {flag.help}{end}\n"

@@ -1,13 +1,13 @@
-"""The values that this program's flags take beside Go's own: addresses, namespaces, levels of the log."""
+"""Types of flag values beside Go's: addresses, namespaces, log levels."""
 
 import ipaddress
 import logging
 import re
 from urllib.parse import urlsplit
 
-from secrets_manager.cli.gosyntax import Kind, at_least, integer, text
+from secrets_manager.cli.gosyntax import ValueType, at_least, integer, text
 from secrets_manager.durations import duration
-from secrets_manager.errors import Unfit
+from secrets_manager.errors import InvalidValue
 
 MAX_PORT = 65535
 _HOST = re.compile(r"[A-Za-z0-9_.-]*")
@@ -23,9 +23,13 @@ _LEVELS = {
 }
 
 
-def url(given: str) -> str:
-    """An address of HTTP, or a socket of this machine. Raises: Unfit."""
-    address = text(given)
+def url(raw: str) -> str:
+    """Parse an HTTP URL or the address of a Unix socket.
+
+    Raises:
+        InvalidValue: it is not valid.
+    """
+    address = text(raw)
     if re.fullmatch(r"unix:///.*[^/]", address):
         return address
     try:
@@ -34,60 +38,82 @@ def url(given: str) -> str:
     except ValueError:
         usable = False
     if not usable or "?" in address or "#" in address or " " in address:
-        raise Unfit("is no address of a server: write it like https://vault.example.com:8200")
+        raise InvalidValue("is not the URL of a server: write it like https://vault.example.com:8200")
     return address
 
 
-def listen_address(given: str) -> str:
-    """Host and port to listen on; no host means all addresses, port 0 any free one. Raises: Unfit."""
-    host, colon, port = given.strip().rpartition(":")
+def listen_address(raw: str) -> str:
+    """Parse host and port to listen on. No host means all addresses, port 0 any free port.
+
+    Raises:
+        InvalidValue: it is not valid.
+    """
+    host, colon, port = raw.strip().rpartition(":")
     if not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > MAX_PORT or not _is_host(host):
-        raise Unfit("is no address to listen on: write it like :8080, 127.0.0.1:8080 or [::1]:8080")
-    return given.strip()
+        raise InvalidValue("is not an address to listen on: write it like :8080, 127.0.0.1:8080 or [::1]:8080")
+    return raw.strip()
 
 
-def namespace(given: str) -> str:
-    """One name, or none. Raises: Unfit."""
-    name = text(given)
+def namespace(raw: str) -> str:
+    """Parse the name of a namespace, or none.
+
+    Raises:
+        InvalidValue: it is not valid.
+    """
+    name = text(raw)
     if name and not _NAMESPACE.fullmatch(name):
-        raise Unfit("is no name of a namespace: write it like shop-test")
+        raise InvalidValue("is not the name of a namespace: write it like shop-test")
     return name
 
 
-def namespaces(given: str) -> tuple[str, ...]:
-    """Names between commas, each once; spaces and quotes around them don't count. Raises: Unfit."""
-    names = [name.strip(" \t\"'") for name in given.strip(" \t\"'").split(",")]
+def namespaces(raw: str) -> tuple[str, ...]:
+    """Parse comma-separated names of namespaces. Spaces and quotes around them are ignored.
+
+    Raises:
+        InvalidValue: it is not valid.
+    """
+    names = [name.strip(" \t\"'") for name in raw.strip(" \t\"'").split(",")]
     if len(names) > 1 and not any(names):
-        raise Unfit("names no namespace")  # taken for none given, it would mean all of them
+        raise InvalidValue("names no namespace")  # an empty list would mean all of them
     for name in names:
         if name and not _NAMESPACE.fullmatch(name):
-            raise Unfit("is no list of namespaces: write their names with commas between, like shop,shop-test")
+            raise InvalidValue("is not a list of namespaces: separate names by commas, like shop,shop-test")
     return tuple(dict.fromkeys(filter(None, names)))
 
 
-def path_patterns(given: str) -> tuple[str, ...]:
-    """Patterns of paths between commas, as controller/path_policy.py reads them. Raises: Unfit."""
-    patterns = [pattern.strip() for pattern in text(given).split(",")]
+def path_patterns(raw: str) -> tuple[str, ...]:
+    """Parse comma-separated patterns of paths, as controller/path_policy.py reads them.
+
+    Raises:
+        InvalidValue: it is not valid.
+    """
+    patterns = [pattern.strip() for pattern in text(raw).split(",")]
     if patterns == [""]:
         return ()
     for pattern in patterns:
         if not _PATTERN.fullmatch(pattern):
-            raise Unfit(
-                "is no list of paths: write them like secret/data/{namespace}/*,secret/data/+/shared, "
-                "with * at the end alone and + as a whole segment"
+            raise InvalidValue(
+                "is not a list of paths: write them like secret/data/{namespace}/*,secret/data/+/shared, "
+                "with * only at the end and + only as a whole segment"
             )
     return tuple(patterns)
 
 
-def log_level(given: str) -> int:
-    """As a level of `logging`; any positive number is one of zap's levels below debug. Raises: Unfit."""
-    level = given.lower()
+def log_level(raw: str) -> int:
+    """Parse a level of zap; its numbers above 0 are debug levels. Return that of `logging`.
+
+    Raises:
+        InvalidValue: it is not valid.
+    """
+    level = raw.lower()
     if level in _LEVELS:
         return _LEVELS[level]
     try:
         at_least("1", INTEGER).read(level)
-    except Unfit:
-        raise Unfit("is no level: it is debug, info, warn, error, panic, or a number above 0 for debug") from None
+    except InvalidValue:
+        raise InvalidValue(
+            "is not a log level: use debug, info, warn, error, panic, or a number above 0 for debug"
+        ) from None
     return logging.DEBUG
 
 
@@ -101,16 +127,16 @@ def _is_host(host: str) -> bool:
     return host.endswith("]")
 
 
-DURATION = Kind("DURATION", duration)
-INTEGER = Kind("NUMBER", integer)
-URL = Kind("URL", url)
-PATH = Kind("PATH", text)
-NAME = Kind("NAME", text)
-ADDRESS = Kind("HOST:PORT", listen_address)
-NAMESPACE = Kind("NAME", namespace)
-NAMESPACES = Kind("NAMES", namespaces)
-PATTERNS = Kind("PATTERNS", path_patterns)
-PEM = Kind("PEM", str)
-LEVEL = Kind("LEVEL", log_level)
+DURATION = ValueType("DURATION", duration)
+INTEGER = ValueType("NUMBER", integer)
+URL = ValueType("URL", url)
+PATH = ValueType("PATH", text)
+NAME = ValueType("NAME", text)
+ADDRESS = ValueType("HOST:PORT", listen_address)
+NAMESPACE = ValueType("NAME", namespace)
+NAMESPACES = ValueType("NAMES", namespaces)
+PATTERNS = ValueType("PATTERNS", path_patterns)
+PEM = ValueType("PEM", str)
+LEVEL = ValueType("LEVEL", log_level)
 INTERVAL = at_least("100ms", DURATION)
-"""Shorter than this, something would be asked all the time."""
+"""The lower bound of intervals keeps requests from following each other without a pause."""

@@ -123,7 +123,7 @@ class Spec(Wire, frozen=True):
 
     @property
     def period(self) -> float | None:
-        """The refresh interval in seconds, if there is one. Raises: Unfit."""
+        """The refresh interval in seconds, if there is one. Raises: InvalidValue."""
         return duration(self.refresh_interval) if self.refresh_interval else None
 
     @property

@@ -11,7 +11,7 @@ import msgspec
 from secrets_manager.controller import rules
 from secrets_manager.controller.definition import DataSource, InvalidSpec, Reason, Spec
 from secrets_manager.controller.problem import Problem
-from secrets_manager.errors import Unfit
+from secrets_manager.errors import InvalidValue
 
 MAX_SECRET_BYTES = 1024 * 1024
 MAX_LISTED = 10
@@ -94,7 +94,7 @@ def _faults_of_type(spec: Spec) -> Iterator[str]:
 def _faults_of_interval(spec: Spec) -> Iterator[str]:
     try:
         period = spec.period
-    except Unfit as why:
+    except InvalidValue as why:
         yield f"spec.refreshInterval {_shown(spec.refresh_interval)} {why}"
         return
     if period is not None and period < rules.MIN_INTERVAL_SECONDS:

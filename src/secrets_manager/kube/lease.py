@@ -27,7 +27,7 @@ from typing import Protocol
 import msgspec
 import trio
 
-from secrets_manager.config import JITTER, LeaseConfig
+from secrets_manager.config import JITTER_FACTOR, LeaseConfig
 from secrets_manager.errors import SecretsManagerError
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.deadline import strict_deadline
@@ -170,7 +170,7 @@ class LeaderElector:
     async def _acquire(self) -> None:
         log.info("attempting to acquire leader lease", extra={"fields": self._fields()})
         while not await self._try_acquire_or_renew(self._config.duration):
-            now, pause = trio.current_time(), self._config.retry_period * self._random.uniform(1, JITTER)
+            now, pause = trio.current_time(), self._config.retry_period * self._random.uniform(1, JITTER_FACTOR)
             await trio.sleep_until(self._lease_expiry if now < self._lease_expiry < now + pause else now + pause)
 
     async def _renew(self, leadership: trio.CancelScope) -> None:

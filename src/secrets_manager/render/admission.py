@@ -1,7 +1,4 @@
-"""What the API server makes of a definition before the controller sees it.
-
-It refuses fields that the CRD does not know: kubectl asks for that (strict validation).
-"""
+"""Find fields that the CRD does not have: the API server refuses them, as kubectl requests strict validation."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -12,7 +9,7 @@ from secrets_manager.controller import crd
 
 
 class _Schema(msgspec.Struct, frozen=True, rename="camel"):
-    """As much of a structural schema as tells which fields there may be."""
+    """The part of a structural schema that lists the fields."""
 
     properties: dict[str, "_Schema"] = {}
     additional_properties: "_Schema | None" = None
@@ -57,11 +54,11 @@ METADATA = frozenset(
         "uid",
     }
 )
-"""The fields of ObjectMeta (k8s.io/apimachinery), of which a CRD says nothing."""
+"""The fields of ObjectMeta (k8s.io/apimachinery), which are not in a CRD."""
 
 
 def unknown_fields(content: object) -> list[str]:
-    """The paths of all fields that a definition can't have."""
+    """Return the paths of all unknown fields."""
     if not isinstance(content, dict):
         return []
     metadata = content.get("metadata")
@@ -76,12 +73,12 @@ def _unknown(value: object, schema: _Schema, path: str) -> Iterator[str]:
             yield from _unknown(item, schema.items, f"{path}[{number}]")
     if isinstance(value, dict):
         for name, part in value.items():
-            place = f"{path}.{name}" if path else f"{name}"
+            location = f"{path}.{name}" if path else f"{name}"
             below = schema.below(name)
             if below is None:
-                yield place
+                yield location
             else:
-                yield from _unknown(part, below, place)
+                yield from _unknown(part, below, location)
 
 
 @cache

@@ -1,6 +1,6 @@
-"""`secrets-manager render`: the way from definitions to Secrets without a cluster, for CI and for the curious.
+"""`secrets-manager render`: print or check the Secrets of definitions without a cluster, for CI and for debugging.
 
-It reads the backend and judges by the controller's own code, so what is well here is well there.
+It uses the controller's own code, so the results are the same.
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,19 +8,19 @@ from typing import Self, TextIO
 
 import trio
 
-from secrets_manager.backends.base import BackendError, Document, Reader, Source
+from secrets_manager.backends import BackendError, Document, Reader, Source
 from secrets_manager.backends.factory import open_backend
 from secrets_manager.config import Config
 from secrets_manager.controller.definition import SecretDefinition, Spec
 from secrets_manager.controller.desired import Documents
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.errors import UsageError
-from secrets_manager.render.manifests import Found, load
-from secrets_manager.render.rendering import Outcome, Rendering, as_check, as_secrets, outcome
+from secrets_manager.render.manifests import FoundDefinition, load
+from secrets_manager.render.rendering import Rendering, Result, evaluate, render_check, render_secrets
 
 
-class Uncounted:
-    """The metrics of a process that nobody scrapes."""
+class NoMetrics:
+    """Metrics that record nothing."""
 
     def vault(self) -> Self:
         return self
@@ -44,22 +44,23 @@ class Uncounted:
 
 
 def render(config: Config, paths: Sequence[str], *, stdin: TextIO, check: bool) -> Rendering:
-    """Load the definitions, read what they need, and tell what becomes of them.
+    """Load definitions, read their sources and render them.
 
-    Raises: UsageError, in a group where a backend is open.
+    Raises:
+        UsageError: in an exception group while a backend is open.
     """
     if not paths:
-        raise UsageError("render needs --file (-f is short for it): a file, a folder, or - for standard input")
+        raise UsageError("render needs --file (-f): a file, a folder, or - for standard input")
     manifests = load(paths, stdin=stdin)
-    outcomes = trio.run(_judged, config, manifests.found)
-    rendering = as_check(outcomes) if check else as_secrets(outcomes)
-    return rendering._replace(remarks=[*manifests.passed_over, *rendering.remarks])
+    results = trio.run(_evaluate_all, config, manifests.found)
+    rendering = render_check(results) if check else render_secrets(results)
+    return rendering._replace(messages=[*manifests.skipped, *rendering.messages])
 
 
-async def read_all(backend: Reader, sources: Iterable[Source], *, at_a_time: int) -> Documents:
-    """Read each source once. An error stands in the place of its document."""
+async def read_all(backend: Reader, sources: Iterable[Source], *, concurrency: int) -> Documents:
+    """Read each source once. Return its document or error."""
     documents: dict[Source, Document | BackendError] = {}
-    limiter = trio.CapacityLimiter(at_a_time)
+    limiter = trio.CapacityLimiter(concurrency)
 
     async def read(source: Source) -> None:
         async with limiter:
@@ -74,16 +75,16 @@ async def read_all(backend: Reader, sources: Iterable[Source], *, at_a_time: int
     return documents
 
 
-async def _judged(config: Config, found: Sequence[Found]) -> list[Outcome]:
-    async with open_backend(config, Uncounted()) as backend, trio.open_nursery() as upkeep:
-        await upkeep.start(backend.maintain)
+async def _evaluate_all(config: Config, found: Sequence[FoundDefinition]) -> list[Result]:
+    async with open_backend(config, NoMetrics()) as backend, trio.open_nursery() as nursery:
+        await nursery.start(backend.maintain)
         policy = PathPolicy(config.controller.allowed_paths, backend.segments)
-        documents = await read_all(backend, _sources(found, policy), at_a_time=config.controller.workers)
-        upkeep.cancel_scope.cancel("all is read")
-    return [outcome(each, documents, policy) for each in found]
+        documents = await read_all(backend, _sources(found, policy), concurrency=config.controller.workers)
+        nursery.cancel_scope.cancel("all sources are read")
+    return [evaluate(each, documents, policy) for each in found]
 
 
-def _sources(found: Iterable[Found], policy: PathPolicy) -> frozenset[Source]:
-    """Of those definitions that can be right at all."""
+def _sources(found: Iterable[FoundDefinition], policy: PathPolicy) -> frozenset[Source]:
+    """Return the sources of all valid definitions."""
     specs = [policy.admit(each.definition) for each in found if isinstance(each.definition, SecretDefinition)]
     return frozenset(source for spec in specs if isinstance(spec, Spec) for source in spec.sources)

@@ -1,7 +1,6 @@
-"""SecretDefinitions in files: YAML or JSON, one or many documents, folders of them, `kubectl get -o yaml`'s lists.
+"""Load SecretDefinitions from files and folders: YAML or JSON, several documents, lists of `kubectl get -o yaml`.
 
-A file that is no YAML ends all: nobody knows what else it should have held. Other kinds of objects lie between the
-definitions in most folders and are passed over.
+A file that is not YAML is an error, as it may contain definitions. Objects of other kinds are skipped.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,49 +19,50 @@ SUFFIXES = (".json", ".yaml", ".yml")
 STDIN = "-"
 
 
-class Found(NamedTuple):
-    """One definition, or why there is none in its document, and where that stands."""
+class FoundDefinition(NamedTuple):
+    """A definition, or why its document is not one, and its location."""
 
-    place: str
+    location: str
     definition: SecretDefinition | str
 
 
 class Manifests(NamedTuple):
-    """What the files hold, in their order. `passed_over` tells, a line each, of documents that are something else."""
+    """The definitions of files, in order. `skipped` has a line for each other document."""
 
-    found: list[Found]
-    passed_over: list[str]
+    found: list[FoundDefinition]
+    skipped: list[str]
 
 
 class _Document(NamedTuple):
-    place: str
+    location: str
     content: object
 
 
 class _Header(msgspec.Struct, rename="camel"):
-    """What tells the kind of an object."""
+    """The kind of an object."""
 
     kind: str = ""
     api_version: str = ""
 
 
 def load(paths: Sequence[str], *, stdin: TextIO) -> Manifests:
-    """Read all files, and those in folders. It blocks on the disk.
+    """Load all files, and those in folders. Blocks on the disk.
 
-    Raises: UsageError for a file that can't be read, or for files without any definition.
+    Raises:
+        UsageError: a file can't be read, or there is no definition.
     """
-    found: list[Found] = []
-    passed_over: list[str] = []
+    found: list[FoundDefinition] = []
+    skipped: list[str] = []
     for document in (document for path in paths for document in _documents(path, stdin)):
         header = _header(document.content)
         if header == _Header(KIND, API_VERSION):
-            found.append(Found(document.place, _definition(document.content)))
+            found.append(FoundDefinition(document.location, _definition(document.content)))
         else:
-            what = f"{header.kind or 'no object of Kubernetes'} {header.api_version}".rstrip()
-            passed_over.append(f"{document.place} is passed over: it is {what}")
+            what = f"{header.kind or 'not a Kubernetes object'} {header.api_version}".rstrip()
+            skipped.append(f"{document.location} is skipped: it is {what}")
     if not found:
         raise UsageError(f"there is no {KIND} of {API_VERSION} in {', '.join(paths)}")
-    return Manifests(found, passed_over)
+    return Manifests(found, skipped)
 
 
 def _documents(path: str, stdin: TextIO) -> Iterator[_Document]:
@@ -72,13 +72,13 @@ def _documents(path: str, stdin: TextIO) -> Iterator[_Document]:
                 yield from _items(f"{name}, document {number}", content)
 
 
-def _items(place: str, content: object) -> Iterator[_Document]:
-    """The objects of a list, or the one object that it is."""
+def _items(location: str, content: object) -> Iterator[_Document]:
+    """Yield the objects of a list, or the object itself."""
     if isinstance(content, dict) and str(content.get("kind", "")).endswith("List") and _is_list(content.get("items")):
         for number, item in enumerate(content["items"], start=1):
-            yield _Document(f"{place}, item {number}", item)
+            yield _Document(f"{location}, item {number}", item)
     else:
-        yield _Document(place, content)
+        yield _Document(location, content)
 
 
 def _is_list(items: object) -> bool:
@@ -99,7 +99,7 @@ def _texts(path: str, stdin: TextIO) -> Iterator[tuple[str, str]]:
 
 
 def _files(path: Path) -> list[Path]:
-    """The file itself, or all manifests below a folder, without hidden ones."""
+    """Return the file, or all manifests in a folder but hidden ones."""
     if not path.is_dir():
         return [path]
     below = (file for file in sorted(path.rglob("*")) if file.suffix in SUFFIXES and file.is_file())
@@ -111,9 +111,9 @@ def _parsed(name: str, text: str) -> list[object]:
         return list(yaml.safe_load_all(text))
     except yaml.MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UsageError(f"{name} is no YAML{line}: {error.problem}") from None
+        raise UsageError(f"{name} is not YAML{line}: {error.problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise UsageError(f"{name} is no YAML: it holds a character or a date that can't be, or is too deep") from None
+        raise UsageError(f"{name} is not YAML: it has an invalid character or date, or is nested too deep") from None
 
 
 def _header(content: object) -> _Header:
@@ -124,14 +124,14 @@ def _header(content: object) -> _Header:
 
 
 def _definition(content: object) -> SecretDefinition | str:
-    """Read a definition as the controller is shown it, or tell why it never is."""
+    """Decode a definition as the API server would return it; or return why it is refused."""
     try:
         content = without_nulls(content)
         definition = decode(msgspec.json.encode(content))
     except msgspec.MsgspecError as error:
         return f"it can't be read: {error}"
     except (TypeError, ValueError, OverflowError, RecursionError):
-        return "it can't be read: it holds what JSON has no form for"
+        return "it can't be read: it has a value that JSON can't represent"
     if not definition.metadata.name:
         return "it has no metadata.name"
     if unknown := unknown_fields(content):

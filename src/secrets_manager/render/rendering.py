@@ -1,7 +1,7 @@
-"""What becomes of each definition, and how it is printed: as Secrets, or as a line for each key.
+"""Render definitions: as Secrets, or as a line for each key.
 
-The Secrets are what the controller would write, but for what only a cluster has: no owner, no uid, no time, no mark
-that tells a copy. So the same definitions and values give the same text.
+The Secrets are those that the controller would write, without what only a cluster has: owner, uid, time, and the
+controller's label. So the output depends only on definitions and values.
 """
 
 from collections.abc import Iterable
@@ -18,79 +18,79 @@ from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import OWNER, Secret
 from secrets_manager.kube.objects import ObjectMeta
 from secrets_manager.logs import one_line
-from secrets_manager.render.manifests import Found
+from secrets_manager.render.manifests import FoundDefinition
 
 
-class Outcome(NamedTuple):
-    """What becomes of one definition: its Secret, or the problem; and that of each key, as far as it got."""
+class Result(NamedTuple):
+    """The result of a definition: its Secret or a problem, and those of its keys, if they were resolved."""
 
     subject: str
     keys: Resolved
-    whole: Secret | Problem
+    secret: Secret | Problem
 
 
 class Rendering(NamedTuple):
-    """What is to be printed. `remarks` are lines that are no part of the result."""
+    """The output. `messages` are lines for standard error."""
 
     text: str
-    remarks: list[str]
+    messages: list[str]
     complete: bool
 
 
-def outcome(found: Found, documents: Documents, policy: PathPolicy) -> Outcome:
-    """Judge one definition, as the controller would."""
+def evaluate(found: FoundDefinition, documents: Documents, policy: PathPolicy) -> Result:
+    """Evaluate a definition as the controller does."""
     if isinstance(found.definition, str):
-        return Outcome(found.place, {}, Problem(Reason.DEFINITION_INVALID, found.definition))
-    subject = f"{str(found.definition.key).removeprefix('/')} ({found.place})"
+        return Result(found.location, {}, Problem(Reason.DEFINITION_INVALID, found.definition))
+    subject = f"{str(found.definition.key).removeprefix('/')} ({found.location})"
     spec = policy.admit(found.definition)
     if isinstance(spec, Problem):
-        return Outcome(subject, {}, spec)
+        return Result(subject, {}, spec)
     keys = resolve(spec, documents)
-    wish = desired(spec, keys)
-    return Outcome(subject, keys, wish if isinstance(wish, Problem) else _secret(found.definition, wish))
+    target = desired(spec, keys)
+    return Result(subject, keys, target if isinstance(target, Problem) else _secret(found.definition, target))
 
 
-def as_secrets(outcomes: Iterable[Outcome]) -> Rendering:
-    """All Secrets, as documents of YAML; what is wrong with the others is remarks."""
+def render_secrets(results: Iterable[Result]) -> Rendering:
+    """Render the Secrets as YAML documents, and the problems as messages."""
     secrets: list[Secret] = []
-    remarks: list[str] = []
-    for each in outcomes:
-        if isinstance(each.whole, Secret):
-            secrets.append(each.whole)
+    messages: list[str] = []
+    for each in results:
+        if isinstance(each.secret, Secret):
+            secrets.append(each.secret)
         else:
-            remarks += _problems(each, each.whole)
+            messages += _problems(each, each.secret)
     text = "".join(f"---\n{yaml.safe_dump(msgspec.to_builtins(secret), sort_keys=False)}" for secret in secrets)
-    return Rendering(text, remarks, complete=not remarks)
+    return Rendering(text, messages, complete=not messages)
 
 
-def as_check(outcomes: Iterable[Outcome]) -> Rendering:
-    """A line for each key that is well, and one for each problem. No value is in it."""
+def render_check(results: Iterable[Result]) -> Rendering:
+    """Render a line for each resolved key and each problem, without values."""
     lines: list[str] = []
     complete = True
-    for each in outcomes:
+    for each in results:
         lines += [f"{each.subject}: key {key}: ok" for key, value in each.keys.items() if isinstance(value, bytes)]
-        if isinstance(each.whole, Problem):
-            lines += _problems(each, each.whole)
+        if isinstance(each.secret, Problem):
+            lines += _problems(each, each.secret)
             complete = False
     return Rendering("".join(f"{one_line(line)}\n" for line in lines), [], complete)
 
 
-def _problems(each: Outcome, whole: Problem) -> list[str]:
-    """Those of the keys; where none has one, that of the whole."""
+def _problems(each: Result, secret: Problem) -> list[str]:
+    """Return the problems of the keys, or that of the definition if no key has one."""
     of_keys = [value for value in each.keys.values() if isinstance(value, Problem)]
-    return [f"{each.subject}: {problem.reason}: {problem.message}" for problem in of_keys or [whole]]
+    return [f"{each.subject}: {problem.reason}: {problem.message}" for problem in of_keys or [secret]]
 
 
-def _secret(definition: SecretDefinition, wish: Desired) -> Secret:
+def _secret(definition: SecretDefinition, target: Desired) -> Secret:
     labels, annotations = desired_metadata(definition)
     return Secret(
         api_version="v1",
         metadata=ObjectMeta(
-            name=wish.name,
+            name=target.name,
             namespace=definition.metadata.namespace,
             labels={name: text for name, text in labels.items() if name != OWNER},
             annotations=annotations,
         ),
-        type=wish.type,
-        data=wish.data,
+        type=target.type,
+        data=target.data,
     )

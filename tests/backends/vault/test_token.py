@@ -120,7 +120,9 @@ def test_lookup_updates_expiry_and_keeps_the_granted_ttl() -> None:
 def test_token_that_was_granted_or_is_reported_as_not_renewable_is_not(*, known: bool, reported: bool) -> None:
     lookup = Lookup(ttl=50, expire_time="t", renewable=reported)
 
-    assert with_lookup(token(remaining=50, renewable=known), lookup, sent_at=NOW) == token(remaining=50, renewable=False)
+    assert with_lookup(token(remaining=50, renewable=known), lookup, sent_at=NOW) == token(
+        remaining=50, renewable=False
+    )
 
 
 @pytest.mark.parametrize(

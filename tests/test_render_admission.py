@@ -1,4 +1,4 @@
-"""What kubectl and the API server refuse, `render` refuses; what they take, it takes."""
+"""`render` refuses what kubectl and the API server refuse, and nothing else."""
 
 import io
 from collections.abc import Callable

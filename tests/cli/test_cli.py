@@ -1,4 +1,4 @@
-"""The command as a user meets it: a process of its own, with its exit code and its two streams."""
+"""The command as users run it: a process with its exit code and its two streams."""
 
 import os
 import subprocess

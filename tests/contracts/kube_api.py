@@ -1,4 +1,4 @@
-"""What the contract tests ask a Kubernetes API with: plain httpx, the double or the real server behind it."""
+"""A client for contract tests of a Kubernetes API: plain httpx, on the double or a real server."""
 
 import math
 from collections.abc import AsyncIterator, Callable
@@ -118,7 +118,7 @@ class Api:
         return await self.call("DELETE", path, options)
 
     async def until(self, path: str, holds: Callable[[Answer], bool]) -> Answer:
-        """Look again and again, for what a cluster does in its own time."""
+        """Poll for what a cluster does asynchronously."""
         with trio.fail_after(60):
             while not holds(found := await self.get(path)):  # noqa: ASYNC110 - another process does it
                 await trio.sleep(0.05)

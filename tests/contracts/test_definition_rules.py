@@ -1,4 +1,4 @@
-"""The rules of the CRD, judged by the real API server: it refuses what the controller refuses, in the same words."""
+"""The CRD's rules on a real API server: it refuses what the controller refuses, with the same messages."""
 
 import httpx
 import msgspec

@@ -1,4 +1,4 @@
-"""What a Key Vault answers, asked by the backend itself: the double and a real emulator say the same."""
+"""Key Vault's responses to the backend: the same cases against the double and a real emulator."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""What the API demands of Secrets, Leases and Events."""
+"""The API's validation of Secrets, Leases and Events."""
 
 import base64
 

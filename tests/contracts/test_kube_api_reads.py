@@ -1,4 +1,4 @@
-"""Lists, pages, selectors, Tables: the double answers as kube-apiserver does."""
+"""Lists, pages, selectors, Tables: the same responses from the double and kube-apiserver."""
 
 import pytest
 

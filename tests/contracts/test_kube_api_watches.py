@@ -1,4 +1,4 @@
-"""Watches: every change once, in order, as the selection sees it."""
+"""Watches: every change once, in order, within the selection."""
 
 from contextlib import suppress
 

@@ -1,4 +1,4 @@
-"""Create, replace, patch, delete: who wins, what is refused, what a write may touch."""
+"""Create, replace, patch, delete: conflicts, validation, and the fields that a write may change."""
 
 import re
 

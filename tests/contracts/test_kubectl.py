@@ -1,4 +1,4 @@
-"""The real kubectl finds in the double, behind a real socket, what it finds in a real cluster."""
+"""The real kubectl works with the double, on a real socket, as with a real cluster."""
 
 from collections.abc import AsyncIterator
 from functools import partial

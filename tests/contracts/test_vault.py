@@ -1,4 +1,4 @@
-"""What Vault answers, and what the program makes of it: the same cases against the double and a real OpenBao."""
+"""Vault's responses and what follows from them: the same cases against the double and a real OpenBao."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +22,7 @@ from secrets_manager.backends.vault.client import open_vault_client
 from secrets_manager.backends.vault.health import get_health
 from secrets_manager.backends.vault.listing import PAGE_SIZE
 from secrets_manager.demo.api.documents import Object
-from tests.contracts.vault import NOBODY, Vault, backend_of, client_of, config_for
+from tests.contracts.vault import UNUSED_CREDENTIALS, Vault, backend_of, client_of, config_for
 from tests.real.openbao import running_openbao
 
 
@@ -381,7 +381,7 @@ class TestServer:
 @pytest.mark.real
 async def test_certificate_that_is_not_trusted(tmp_path: Path) -> None:
     with running_openbao(tmp_path, tls=True) as bao:
-        async with open_vault_client(config_for(bao, NOBODY)) as client:
+        async with open_vault_client(config_for(bao, UNUSED_CREDENTIALS)) as client:
             with pytest.raises(Unavailable) as caught:
                 await get_health(client)
 

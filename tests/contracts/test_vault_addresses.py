@@ -1,4 +1,4 @@
-"""How a real OpenBao is reached: by certificates of all kinds, by a socket of this machine, and in a namespace."""
+"""Connections to a real OpenBao: with all kinds of certificates, by a Unix socket, and in a namespace."""
 
 from collections.abc import Iterator
 from pathlib import Path

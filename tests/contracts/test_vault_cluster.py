@@ -1,4 +1,4 @@
-"""A real OpenBao of three nodes, of which the program knows a standby. The last test kills the one that leads."""
+"""A real OpenBao of three nodes; vault.url is a standby. The last test kills the active node."""
 
 from collections.abc import Iterator
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""The commands of docs/vault.md, run as they stand there, give the program the rights that it uses."""
+"""The commands of docs/vault.md grant the program the rights that it uses."""
 
 import re
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.backends.base import Folder, Source
+from secrets_manager.backends import Folder, Source
 from secrets_manager.demo.api.documents import at
 from tests.contracts.test_vault_tokens import approle, ask
 from tests.contracts.vault import backend_of, client_of
@@ -39,9 +39,7 @@ def credentials(run: Run) -> Credentials:
     return Credentials(*printed[-2:])
 
 
-async def test_program_reads_and_lists_and_looks_after_its_token(
-    openbao_alone: OpenBao, credentials: Credentials
-) -> None:
+async def test_program_reads_lists_and_renews_its_token(openbao_alone: OpenBao, credentials: Credentials) -> None:
     openbao_alone.write_kv("secret/data/shop/app", {"k": "v"})
 
     async with backend_of(openbao_alone, credentials) as backend:

@@ -1,4 +1,4 @@
-"""A real OpenBao behind an HTTP proxy, which alone knows where it is."""
+"""A real OpenBao that only an HTTP proxy can reach."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The life of tokens in fast motion, on a real OpenBao: time to live in seconds, and something happens all the time.
+"""The lifecycle of tokens on a real OpenBao, with TTLs of seconds and frequent faults.
 
 No read may fail, since for each there was a token, or a login that would have brought one. It lasts a few seconds; with
 TOKEN_LIFE_SECONDS=600 and `pytest -s -o faulthandler_timeout=0` it lasts ten minutes and shows what went on.

@@ -1,4 +1,4 @@
-"""A secret_id that comes in a wrapping token: the same cases against the double and a real OpenBao."""
+"""A wrapped secret_id: the same cases against the double and a real OpenBao."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A watch of the real API server whose connection passes nothing any more, while new connections work."""
+"""A watch of a real API server whose connection has gone silent, while new connections work."""
 
 from pathlib import Path
 from random import Random

@@ -1,4 +1,4 @@
-"""What the contract tests ask of a Vault besides reading it: the double and the real server offer the same."""
+"""The interface of contract tests to a Vault, for the double and a real server."""
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -12,7 +12,7 @@ from tests.backends.vault.recorded import RecordedMetrics
 from tests.doubles.vault import VaultState, VaultTransport
 from tests.doubles.vault_tokens import Credentials
 
-NOBODY = Credentials("role", "secret")
+UNUSED_CREDENTIALS = Credentials("role", "secret")
 
 
 class Vault(Protocol):
@@ -80,7 +80,7 @@ def transport_to(vault: Vault) -> VaultTransport | None:
 
 @asynccontextmanager
 async def client_of(vault: Vault) -> AsyncIterator[VaultClient]:
-    async with open_vault_client(config_for(vault, NOBODY), transport=transport_to(vault)) as client:
+    async with open_vault_client(config_for(vault, UNUSED_CREDENTIALS), transport=transport_to(vault)) as client:
         yield client
 
 

@@ -1,4 +1,4 @@
-"""What these tests share: the double, for short, and the file that Kubernetes mounts."""
+"""Fixtures: the in-memory Key Vault, and the token file that Kubernetes mounts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A backend on the double, as the process opens it."""
+"""A backend on the in-memory Key Vault, as the process opens it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

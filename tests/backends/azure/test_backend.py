@@ -1,4 +1,4 @@
-"""Reads through a backend as the process opens it: the real SDK, and the double behind it."""
+"""Reads through a backend as the process opens it, with the real SDK on the in-memory Key Vault."""
 
 from threading import Event
 

@@ -1,4 +1,4 @@
-"""Which vault it is, and whom to trust."""
+"""The vault's URL and the CA bundle."""
 
 import pytest
 

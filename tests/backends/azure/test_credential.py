@@ -1,4 +1,4 @@
-"""Every way to log in, against endpoints that check what they are sent."""
+"""All credentials, against endpoints that check their requests."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A token_manager or a backend on the in-memory Vault, as the product assembles them."""
+"""A token manager or a backend on the in-memory Vault, wired as in the program."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ from tests.doubles.vault_tokens import Credentials
 
 
 class Timed:
-    """The times of the requests, on Trio's clock from the moment of its making."""
+    """The times of requests, in seconds since its creation on Trio's clock."""
 
     def __init__(self, vault: VaultState) -> None:
         self._start = trio.current_time()
@@ -83,13 +83,13 @@ async def backend_of(
 
 
 async def keep_for(token_manager: TokenManager, seconds: float) -> None:
-    """Let it work for so long, then stop it."""
+    """Run it for so many seconds, then cancel it."""
     with trio.move_on_after(seconds):
         await token_manager.keep_valid()
 
 
 async def gaps_of(token_manager: TokenManager, vault: VaultState, *, seconds: int) -> int:
-    """Let it work; returns the number of seconds at whose end the token_manager's token was dead."""
+    """Run it; return the number of seconds at whose end the token was invalid."""
     gaps = 0
     async with trio.open_nursery() as nursery:
         nursery.start_soon(token_manager.keep_valid)

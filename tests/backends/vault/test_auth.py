@@ -1,4 +1,4 @@
-"""The ways to log in. What a real server answers stands in tests/contracts/test_vault.py."""
+"""Auth methods. The responses of a real server are in tests/contracts/test_vault.py."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Reads through a backend as the process opens it, with the in-memory Vault behind."""
+"""Reads through a backend as the process opens it, on the in-memory Vault."""
 
 import math
 

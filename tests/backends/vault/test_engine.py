@@ -1,4 +1,4 @@
-"""How a 200 is read. What a real server answers stands in tests/contracts/test_vault.py."""
+"""Parsing of a 200. The responses of a real server are in tests/contracts/test_vault.py."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which paths are read, and how they stand in the URL."""
+"""Valid paths, and their URLs."""
 
 from urllib.parse import unquote
 

@@ -1,4 +1,4 @@
-"""A standby's redirect, which carries the token to whom it names."""
+"""Redirects of a standby, which send the token to their target."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""What a refusal means. What a real server answers stands in tests/contracts/test_vault.py."""
+"""Errors of statuses. The responses of a real server are in tests/contracts/test_vault.py."""
 
 import pytest
 

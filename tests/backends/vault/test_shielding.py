@@ -1,4 +1,4 @@
-"""Work that is cancelled in its middle comes to its end, if it is quick about it."""
+"""Cancelled work completes within its grace."""
 
 import pytest
 import trio

@@ -1,4 +1,4 @@
-"""The arithmetic of a token's life."""
+"""The lifetime of a token."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The life of a token in virtual time, from the first login to the farewell."""
+"""The lifecycle of a token in virtual time, from login to revocation."""
 
 import math
 

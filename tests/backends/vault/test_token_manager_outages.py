@@ -1,4 +1,4 @@
-"""What becomes of the token, and of those who wait for one, when Vault is down or refuses."""
+"""The token, and tasks that wait for one, while Vault is down or refuses."""
 
 from functools import partial
 

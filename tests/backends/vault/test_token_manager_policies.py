@@ -1,4 +1,4 @@
-"""A live token keeps the policies of its login, so a role that was changed shows only at the next one."""
+"""A token keeps the policies of its login; changes of the role take effect at the next one."""
 
 import pytest
 import trio

@@ -1,4 +1,4 @@
-"""Who ends each wait: whatever Vault does, a read is over within two timeouts and the moment that a login is given."""
+"""Deadlines: whatever Vault does, a read ends within two timeouts and the grace of a login."""
 
 import math
 import os

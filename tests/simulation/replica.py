@@ -155,7 +155,7 @@ class Replica:
     async def _backend(self, config: VaultConfig, random: Random) -> AsyncIterator[Backend]:
         metrics = VaultMetrics(self.registry, config)
         async with open_vault_client(
-            config, transport=Link(self._simulation, self, to_vault=True), count=metrics.request
+            config, transport=Link(self._simulation, self, to_vault=True), record=metrics.request
         ) as client:
             token_manager = TokenManager(client, create_auth_method(config), config, metrics, random=random)
             deadline = REQUESTS_PER_READ * config.timeout

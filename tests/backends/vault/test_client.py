@@ -278,12 +278,12 @@ async def test_each_request_is_counted_by_its_operation_and_how_it_ended() -> No
     def answer(request: httpx.Request) -> httpx.Response:
         return answers.pop(0)(request)
 
-    def count(operation: str, status: str, seconds: float) -> None:
+    def record(operation: str, status: str, seconds: float) -> None:
         assert 0 <= seconds < 60
         counted.append((operation, status))
 
     config = VaultConfig(url="http://vault.test")
-    async with open_vault_client(config, transport=httpx.MockTransport(answer), count=count) as client:
+    async with open_vault_client(config, transport=httpx.MockTransport(answer), record=record) as client:
         for operation in ("login", "read", "read", "list"):
             with suppress(Unavailable):
                 await client.request("POST", "x", operation=operation)

@@ -223,7 +223,7 @@ async def open_vault(
     if config.skip_verify:
         log.warning("TLS certificate verification of Vault is disabled (insecure)")
     async with open_vault_client(
-        config, transport=transport, certificates=certificates, count=metrics.request
+        config, transport=transport, certificates=certificates, record=metrics.request
     ) as client:
         token_manager = TokenManager(client, auth, config, metrics, random=Random())  # noqa: S311 - for jitter alone
         deadline = REQUESTS_PER_READ * config.timeout

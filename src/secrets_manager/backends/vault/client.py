@@ -40,16 +40,16 @@ class VaultClient:
         *,
         deadline: float,
         namespace: str = "",
-        count: RecordRequest = record_nothing,
+        record: RecordRequest = record_nothing,
     ) -> None:
         """Create a client. `deadline` bounds each request, in seconds."""
         self._address = address
         self._open_transport = transport
         self._deadline = deadline
         self._namespace = {"X-Vault-Namespace": namespace} if namespace else {}
-        self._count = count
+        self._record = record
         self._nodes: dict[Address, Node] = {}
-        self._home = self._node(address)
+        self._configured_node = self._node(address)
         self._active: Node | None = None
 
     def __repr__(self) -> str:
@@ -94,7 +94,7 @@ class VaultClient:
             response = await self._send_to_active(active, request)
             if response is not None:
                 return response
-        response = await self._home.send(request)
+        response = await self._configured_node.send(request)
         if response.status not in REDIRECTS:
             return response
         address = redirect_target(response, request, configured=self._address, active=await self._active_node())
@@ -117,12 +117,12 @@ class VaultClient:
 
     def _node(self, address: Address) -> Node:
         if address not in self._nodes:
-            self._nodes[address] = Node(address, self._open_transport(address), self._count, deadline=self._deadline)
+            self._nodes[address] = Node(address, self._open_transport(address), self._record, deadline=self._deadline)
         return self._nodes[address]
 
     async def _active_node(self) -> Address | None:
         try:
-            return active_node(await self._home.send(LEADER_REQUEST))
+            return active_node(await self._configured_node.send(LEADER_REQUEST))
         except BackendError:
             return None
 
@@ -133,7 +133,7 @@ async def open_vault_client(
     *,
     transport: httpx.AsyncBaseTransport | None = None,
     certificates: Certificates | None = None,
-    count: RecordRequest = record_nothing,
+    record: RecordRequest = record_nothing,
 ) -> AsyncIterator[VaultClient]:
     """Open a client for the life of the process. `transport` replaces the network.
 
@@ -144,7 +144,7 @@ async def open_vault_client(
     open_transport = (lambda _: transport) if transport else await _network(certificates or vault_certificates(config))
     async with aclosing(
         VaultClient(
-            address, open_transport, deadline=config.timeout, namespace=config.namespace.strip("/"), count=count
+            address, open_transport, deadline=config.timeout, namespace=config.namespace.strip("/"), record=record
         )
     ) as client:
         yield client

@@ -193,7 +193,7 @@ class Reader(Protocol):
         """Read a source once.
 
         Raises:
-            BackendError: and nothing else.
+            BackendError: the read failed. Nothing else is raised.
         """
         ...
 

@@ -39,7 +39,7 @@ class AzureBackend:
         """Read one secret.
 
         Raises:
-            BackendError: and nothing else.
+            BackendError: the read failed. Nothing else is raised.
         """
         try:
             names.check(source)

@@ -91,7 +91,7 @@ class VaultBackend:
         """Read one secret.
 
         Raises:
-            BackendError: and nothing else.
+            BackendError: the read failed. Nothing else is raised.
         """
         try:
             return await self._read(source)

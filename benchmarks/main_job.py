@@ -35,7 +35,7 @@ import msgspec
 from benchmarks.floor import Spent, Work
 from benchmarks.program import API_VERSION, Measured, Setup, Usage, definition, make_namespace, running_servers, show
 from benchmarks.watches import Seen, is_ready
-from secrets_manager.demo.api.documents import Object, text
+from fake_kubernetes.documents import Object, text
 from tests.real.cluster import ControlPlane
 from tests.real.openbao import OpenBao
 

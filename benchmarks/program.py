@@ -16,8 +16,8 @@ import msgspec
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from fake_kubernetes.documents import Object, parse
 from secrets_manager.controller import crd
-from secrets_manager.demo.api.documents import Object, parse
 from tests.real.cluster import ControlPlane, assets, running_cluster
 from tests.real.openbao import OpenBao, running_openbao
 from tests.real.pod import account_in, entering, variables

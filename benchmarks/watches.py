@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import httpx
 
-from secrets_manager.demo.api.documents import Object, items, mapping, parse, text
+from fake_kubernetes.documents import Object, items, mapping, parse, text
 from tests.real.cluster import ControlPlane
 
 

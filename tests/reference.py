@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 import yaml
 
+from fake_kubernetes.documents import Json, Object, at, items, mapping, text
 from secrets_manager.cli.gosyntax import Flag, alternatives
 from secrets_manager.cli.table import GROUPS
 from secrets_manager.controller import crd
-from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, text
 from tests.documents import ROOT
 
 MADE = "<!-- Made by `just reference`; changes here are lost. -->\n"

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
+from fake_kubernetes.documents import Object, mapping, parse
 from secrets_manager.controller import crd
 from secrets_manager.controller.definition import InvalidSpec, SecretDefinition, Spec
-from secrets_manager.demo.api.documents import Object, mapping, parse
 from secrets_manager.render.manifests import load
 from tests.real.cluster import ControlPlane, KubectlError
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks.program import API_VERSION
 from benchmarks.soak.model import NAMESPACES, Definition, Expected, Model
-from secrets_manager.demo.api.documents import Object, at, items, mapping, text
+from fake_kubernetes.documents import Object, at, items, mapping, text
 from tests.real.cluster import ControlPlane
 
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from fake_kubernetes.documents import Object
 from secrets_manager.controller.definition import Reason
-from secrets_manager.demo.api.documents import Object
 
 FOLDERS, PATHS, FIELDS = 2, 200, 4
 NAMESPACES = tuple(f"soak-{number}" for number in range(4))

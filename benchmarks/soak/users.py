@@ -13,7 +13,7 @@ import httpx
 
 from benchmarks.program import API_VERSION, definition
 from benchmarks.soak.model import KINDS, Content, Definition, Kind, Model
-from secrets_manager.demo.api.documents import Object
+from fake_kubernetes.documents import Object
 from tests.real.cluster import ControlPlane
 from tests.real.openbao import OpenBao
 

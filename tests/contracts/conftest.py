@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from secrets_manager.demo.api.cluster import Cluster
-from secrets_manager.demo.api.documents import Object
-from secrets_manager.demo.api.requests import Request
+from fake_kubernetes.cluster import Cluster
+from fake_kubernetes.documents import Object
+from fake_kubernetes.requests import Request
 from tests.contracts.kube_api import Api
 from tests.contracts.vault import Vault
 from tests.contracts.widgets import METERS, OLD_WIDGETS, WIDGETS

@@ -9,8 +9,8 @@ import httpx
 import msgspec
 import trio
 
-from secrets_manager.demo.api.cluster import Cluster
-from secrets_manager.demo.api.documents import Json, Object, at, items, parse, text, without
+from fake_kubernetes.cluster import Cluster
+from fake_kubernetes.documents import Json, Object, at, items, parse, text, without
 from tests.contracts.widgets import API_VERSION
 from tests.real.kube_api import MERGE_PATCH, Query
 

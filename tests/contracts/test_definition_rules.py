@@ -4,9 +4,9 @@ import httpx
 import msgspec
 import pytest
 
+from fake_kubernetes.documents import Object, items, parse, text
 from secrets_manager.controller import crd
 from secrets_manager.controller.definition import Spec
-from secrets_manager.demo.api.documents import Object, items, parse, text
 from tests.controller.specs import BAD, FAULTS_OF_SEVERAL, GOOD, KEY_RULE, LATE, PLACE, SEVERAL
 from tests.gen import spec
 from tests.real.cluster import ControlPlane

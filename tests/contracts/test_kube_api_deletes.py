@@ -2,7 +2,7 @@
 
 import pytest
 
-from secrets_manager.demo.api.documents import Object, with_metadata
+from fake_kubernetes.documents import Object, with_metadata
 from tests.contracts.kube_api import Answer, Api
 from tests.contracts.widgets import manifest, owned_by, secret, widget
 

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from secrets_manager.demo.api.documents import Json, Object, with_metadata, without
+from fake_kubernetes.documents import Json, Object, with_metadata, without
 from tests.contracts.kube_api import Api
 from tests.contracts.widgets import event, secret
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from secrets_manager.demo.api.documents import Json, at, items
+from fake_kubernetes.documents import Json, at, items
 from tests.contracts.kube_api import Api
 from tests.contracts.widgets import event, secret, widget
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 import pytest
 import trio
 
-from secrets_manager.demo.api.documents import at, text
+from fake_kubernetes.documents import at, text
 from tests.contracts.kube_api import Api
 from tests.contracts.widgets import manifest, owned_by, secret, widget
 

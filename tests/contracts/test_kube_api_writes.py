@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from secrets_manager.demo.api.documents import Object, items, with_metadata, without
+from fake_kubernetes.documents import Object, items, with_metadata, without
 from tests.contracts.kube_api import Api
 from tests.contracts.widgets import UNOBSERVED, secret, widget
 

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 import trio
 
-from secrets_manager.demo.api.asgi import serve_cluster
-from secrets_manager.demo.api.cluster import Cluster
-from secrets_manager.demo.api.documents import Object, at, mapping, parse, text, with_metadata
+from fake_kubernetes.asgi import serve_cluster
+from fake_kubernetes.cluster import Cluster
+from fake_kubernetes.documents import Object, at, mapping, parse, text, with_metadata
 from tests.contracts.widgets import event, manifest, owned_by, secret, widget
 from tests.real.cluster import (
     ControlPlane,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fake_kubernetes.documents import Object
 from secrets_manager.backends import (
     BackendError,
     Document,
@@ -21,7 +22,6 @@ from secrets_manager.backends import (
 from secrets_manager.backends.vault.client import open_vault_client
 from secrets_manager.backends.vault.health import get_health
 from secrets_manager.backends.vault.listing import PAGE_SIZE
-from secrets_manager.demo.api.documents import Object
 from tests.contracts.vault import UNUSED_CREDENTIALS, Vault, backend_of, client_of, config_for
 from tests.real.openbao import running_openbao
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from fake_kubernetes.documents import at
 from secrets_manager.backends import Folder, Source
-from secrets_manager.demo.api.documents import at
 from tests.contracts.test_vault_tokens import approle, ask
 from tests.contracts.vault import backend_of, client_of
 from tests.documents import blocks, commands

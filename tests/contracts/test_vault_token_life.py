@@ -15,10 +15,10 @@ from random import Random
 import httpx
 import trio
 
+from fake_kubernetes.documents import Json, text
 from secrets_manager.backends import BackendError, Source
 from secrets_manager.backends.vault.backend import VaultBackend, open_vault
 from secrets_manager.config import VaultConfig
-from secrets_manager.demo.api.documents import Json, text
 from tests.backends.vault.recorded import RecordedMetrics
 from tests.real.openbao import OpenBao
 

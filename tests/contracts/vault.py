@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Protocol
 
+from fake_kubernetes.documents import Object
 from secrets_manager.backends.vault.backend import VaultBackend, open_vault
 from secrets_manager.backends.vault.client import VaultClient, open_vault_client
 from secrets_manager.config import VaultConfig
-from secrets_manager.demo.api.documents import Object
 from tests.backends.vault.recorded import RecordedMetrics
 from tests.doubles.vault import VaultState, VaultTransport
 from tests.doubles.vault_tokens import Credentials

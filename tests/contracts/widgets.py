@@ -1,6 +1,6 @@
 """A small custom kind for the contract tests, so that they depend on no other CRD."""
 
-from secrets_manager.demo.api.documents import Json, Object, at, with_metadata
+from fake_kubernetes.documents import Json, Object, at, with_metadata
 
 GROUP = "example.org"
 API_VERSION = f"{GROUP}/v1"

@@ -9,9 +9,9 @@ from random import Random
 import httpx
 import trio
 
+from fake_kubernetes.cluster import Cluster
+from fake_kubernetes.documents import Json, Object, at
 from secrets_manager.config import Config, LeaseConfig
-from secrets_manager.demo.api.cluster import Cluster
-from secrets_manager.demo.api.documents import Json, Object, at
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.lease import AlwaysLeader, Elector, LeadershipLost
 from secrets_manager.supervisor import new_elector

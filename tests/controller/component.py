@@ -22,17 +22,17 @@ import msgspec
 import trio
 from prometheus_client import CollectorRegistry
 
+from fake_kubernetes import requests
+from fake_kubernetes.cluster import Cluster
+from fake_kubernetes.documents import Json, Object, at, items, mapping, number, parse, text
+from fake_kubernetes.requests import Request
+from fake_kubernetes.storage import Change
+from fake_kubernetes.watches import Watch
 from secrets_manager import server
 from secrets_manager.backends.vault.backend import open_vault
 from secrets_manager.config import ControllerConfig, VaultConfig
 from secrets_manager.controller import crd
 from secrets_manager.controller.controller import Controller
-from secrets_manager.demo.api import requests
-from secrets_manager.demo.api.cluster import Cluster
-from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, number, parse, text
-from secrets_manager.demo.api.requests import Request
-from secrets_manager.demo.api.storage import Change
-from secrets_manager.demo.api.watches import Watch
 from secrets_manager.kube.client import open_client
 from secrets_manager.liveness import Liveness
 from secrets_manager.metrics import BackendMetrics, ControllerMetrics, VaultMetrics

@@ -5,8 +5,8 @@ Each rule checks one write of the program and at the cluster as it was just befo
 
 from collections.abc import Iterable
 
-from secrets_manager.demo.api.documents import Object, at, items, mapping, text
-from secrets_manager.demo.api.storage import Change, Key, Storage
+from fake_kubernetes.documents import Object, at, items, mapping, text
+from fake_kubernetes.storage import Change, Key, Storage
 
 GROUP = "secrets-manager.tuenti.io"
 DEFINITIONS = f"secretdefinitions.{GROUP}"

@@ -3,11 +3,11 @@ import base64
 import msgspec
 import pytest
 
+from fake_kubernetes.documents import Object, parse
+from fake_kubernetes.patches import merged
 from secrets_manager.controller.competing_manager import ManagedSecret, contention_problem, decode
 from secrets_manager.controller.decision import new_secret
 from secrets_manager.controller.definition import Reason
-from secrets_manager.demo.api.documents import Object, parse
-from secrets_manager.demo.api.patches import merged
 from tests.gen import NOW, desired_secret, secret_definition
 
 CANARY = "canary-7d1f"

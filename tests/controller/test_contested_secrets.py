@@ -7,10 +7,10 @@ import httpx
 import pytest
 from trio.testing import MockClock
 
+from fake_kubernetes.documents import Object, mapping
 from secrets_manager.config import ControllerConfig
 from secrets_manager.controller.secret import OWNER
 from secrets_manager.controller.secret_syncer import _LastSync
-from secrets_manager.demo.api.documents import Object, mapping
 from tests.controller.component import Scene, running, secret_path
 from tests.doubles import faults as fault
 

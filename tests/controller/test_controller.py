@@ -2,8 +2,8 @@
 
 from trio.testing import MockClock
 
+from fake_kubernetes.documents import Object, at, items, text
 from secrets_manager.config import ControllerConfig
-from secrets_manager.demo.api.documents import Object, at, items, text
 from tests.controller.component import definition_path, running, secret_path
 from tests.doubles import faults as fault
 

@@ -3,8 +3,8 @@
 import pytest
 from trio.testing import MockClock
 
+from fake_kubernetes.documents import mapping, text, without
 from secrets_manager.config import ControllerConfig
-from secrets_manager.demo.api.documents import mapping, text, without
 from tests.controller.component import NAMESPACE, Scene, definition_path, running
 from tests.doubles import faults as fault
 

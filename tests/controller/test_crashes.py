@@ -12,8 +12,8 @@ import httpx
 import pytest
 from trio.testing import MockClock
 
+from fake_kubernetes.documents import Json, Object, text
 from secrets_manager.config import ControllerConfig
-from secrets_manager.demo.api.documents import Json, Object, text
 from tests.controller.component import Scene, running
 from tests.doubles import faults as fault
 from tests.doubles.faults import Fault

@@ -2,10 +2,10 @@ import msgspec
 import pytest
 import yaml
 
+from fake_kubernetes.documents import Json, Object, at, items, mapping, parse
+from fake_kubernetes.schemas import causes, fitted
 from secrets_manager.controller.crd import definition, manifest
 from secrets_manager.controller.definition import Condition, DataSource, SourceStatus, Spec, Status
-from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, parse
-from secrets_manager.demo.api.schemas import causes, fitted
 from tests.gen import NOW, spec
 
 

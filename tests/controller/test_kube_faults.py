@@ -3,9 +3,9 @@
 import pytest
 from trio.testing import MockClock
 
+from fake_kubernetes.documents import Object, text
 from secrets_manager.config import ControllerConfig
 from secrets_manager.controller import crd
-from secrets_manager.demo.api.documents import Object, text
 from tests.controller.component import Scene, running, secret_path
 from tests.doubles import faults as fault
 

@@ -7,9 +7,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from fake_kubernetes.cluster import Cluster
+from fake_kubernetes.documents import at
 from secrets_manager.config import Config, ControllerConfig, LeaseConfig
-from secrets_manager.demo.api.cluster import Cluster
-from secrets_manager.demo.api.documents import at
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.lease import AlwaysLeader, LeaderElector
 from secrets_manager.supervisor import lease_name, new_elector

@@ -3,8 +3,8 @@
 import msgspec
 from trio.testing import MockClock
 
+from fake_kubernetes.documents import mapping, parse
 from secrets_manager.config import ControllerConfig
-from secrets_manager.demo.api.documents import mapping, parse
 from tests.controller.component import Scene, running
 from tests.doubles import vault_faults as vault
 from tests.doubles.vault import Request, Response, VaultState

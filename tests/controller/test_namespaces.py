@@ -3,8 +3,8 @@
 import httpx
 from trio.testing import MockClock
 
+from fake_kubernetes.documents import Object, at
 from secrets_manager.config import ControllerConfig
-from secrets_manager.demo.api.documents import Object, at
 from tests.controller.component import Scene, definition_path, keys_map, running, secret_path
 from tests.doubles import faults as fault
 

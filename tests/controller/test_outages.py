@@ -3,7 +3,7 @@
 import pytest
 from trio.testing import MockClock
 
-from secrets_manager.demo.api.documents import Object, items, text
+from fake_kubernetes.documents import Object, items, text
 from tests.controller.component import READ_ONLY, RECOMMENDED, Scene, definition_path, running
 from tests.doubles import vault_faults as vault
 

@@ -6,8 +6,8 @@ import httpx
 import pytest
 from trio.testing import MockClock
 
+from fake_kubernetes.documents import Json, Object, at, items, mapping, text
 from secrets_manager.config import ControllerConfig
-from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, text
 from tests.controller.component import CRD, definition_path, keys_map, running, secret_path
 from tests.doubles import faults as fault
 

@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from fake_kubernetes.documents import Object
 from secrets_manager.config import ControllerConfig
-from secrets_manager.demo.api.documents import Object
 from tests.controller.component import Scene, running, secret_path
 from tests.doubles import faults as fault
 

@@ -7,9 +7,9 @@ import httpx
 import pytest
 from trio.testing import MockClock
 
+from fake_kubernetes.documents import Json, Object, items, mapping, text
+from fake_kubernetes.storage import Key
 from secrets_manager.config import ControllerConfig
-from secrets_manager.demo.api.documents import Json, Object, items, mapping, text
-from secrets_manager.demo.api.storage import Key
 from tests.controller.component import CRD, NAMESPACE, Scene, definition_path, running, secret_path
 from tests.controller.invariants import DEFINITIONS
 from tests.doubles import faults as fault

@@ -12,8 +12,8 @@ from itertools import count
 import msgspec
 import trio
 
+from fake_kubernetes.documents import Object, items, number, text
 from secrets_manager.config import ControllerConfig
-from secrets_manager.demo.api.documents import Object, items, number, text
 from tests.controller.component import Scene, definition_path, keys_map, running, secret_path, values_of
 
 PERIOD = ControllerConfig().reconcile_period

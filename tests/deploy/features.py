@@ -5,7 +5,7 @@
 
 from abc import ABC, abstractmethod
 
-from secrets_manager.demo.api.documents import Json, Object, at, number, text
+from fake_kubernetes.documents import Json, Object, at, number, text
 from tests.process.running import Place
 from tests.process.the_original import FINALIZER
 from tests.real.kube_api import wait_until

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import httpx
 import msgspec
 
+from fake_kubernetes.documents import Json, Object, at, items, mapping, parse, text
 from secrets_manager.controller import crd
-from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, parse, text
 from tests.process.running import PERIOD, Place
 from tests.real.cluster import ControlPlane
 from tests.real.openbao import OpenBao

@@ -14,7 +14,7 @@ Source: sigs.k8s.io/cli-utils, pkg/kstatus/status, generic.go (checkGenericPrope
 (Compute, checkReadyCondition), v0.37.2, which called all states of test_waiting.py the same.
 """
 
-from secrets_manager.demo.api.documents import Object, at, items, text
+from fake_kubernetes.documents import Object, at, items, text
 
 ABNORMAL = {("Reconciling", "True"): "InProgress", ("Stalled", "True"): "Failed"}
 READY = {("Ready", "True"): "Current", ("Ready", "False"): "InProgress", ("Ready", "Unknown"): "InProgress"}

@@ -8,7 +8,7 @@ https://kubernetes.io/docs/concepts/security/pod-security-standards/
 
 from collections.abc import Iterator
 
-from secrets_manager.demo.api.documents import Json, items, mapping, text
+from fake_kubernetes.documents import Json, items, mapping, text
 
 VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
 CONTAINERS = ("containers", "initContainers", "ephemeralContainers")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.demo.api.documents import at, mapping
+from fake_kubernetes.documents import at, mapping
 from tests.deploy.installation import APPROLE, HOME, SHOP
 from tests.documents import ROOT, commands
 from tests.real.cluster import ControlPlane

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.demo.api.documents import items, parse, text
+from fake_kubernetes.documents import items, parse, text
 from tests.deploy.features import MakesSecrets
 from tests.deploy.installation import HOME, Installation, answer
 from tests.kube.test_kubeconfig import write

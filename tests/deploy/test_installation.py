@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from secrets_manager.demo.api.documents import Object, items, text
+from fake_kubernetes.documents import Object, items, text
 from tests.deploy.features import MakesSecrets
 from tests.deploy.installation import HOME, SHOP, Installation, Replica
 from tests.real.cluster import KubectlError

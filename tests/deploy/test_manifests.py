@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, text
+from fake_kubernetes.documents import Json, Object, at, items, mapping, text
 from tests.deploy.installation import DEPLOY
 from tests.deploy.pod_security import violations
 from tests.documents import blocks

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.demo.api.documents import Json, Object, items, mapping, text
+from fake_kubernetes.documents import Json, Object, items, mapping, text
 from tests.deploy.features import (
     AdoptsSecretsOfOthers,
     ChangesTheType,

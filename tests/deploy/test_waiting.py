@@ -8,12 +8,12 @@ import pytest
 import yaml
 from lupa.lua51 import LuaRuntime
 
+from fake_kubernetes.documents import Object, at, items, mapping, parse, text, with_metadata
 from secrets_manager.backends import Source
 from secrets_manager.controller import crd
 from secrets_manager.controller.definition import Reason, Status
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.status import InSync, Outcome, next_state, next_status
-from secrets_manager.demo.api.documents import Object, at, items, mapping, parse, text, with_metadata
 from tests.deploy.installation import DEPLOY
 from tests.deploy.kstatus import status as kstatus
 from tests.gen import NOW, secret_definition

@@ -16,8 +16,8 @@ import httpx
 import msgspec
 import trio
 
-from secrets_manager.demo.api.documents import Object, parse
-from secrets_manager.demo.api.patches import merged
+from fake_kubernetes.documents import Object, parse
+from fake_kubernetes.patches import merged
 from tests.doubles.kube_transport import AS_OF, read_timeout
 
 Send: TypeAlias = Callable[[httpx.Request], Awaitable[httpx.Response]]

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from fake_kubernetes.documents import Json, Object
 from secrets_manager.config import AzureConfig
-from secrets_manager.demo.api.documents import Json, Object
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 RESOURCE = "https://vault.azure.net"

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import trio
 
-from secrets_manager.demo.api.cluster import Cluster
-from secrets_manager.demo.api.requests import Reply, Request
-from secrets_manager.demo.api.watches import Watch
+from fake_kubernetes.cluster import Cluster
+from fake_kubernetes.requests import Reply, Request
+from fake_kubernetes.watches import Watch
 from secrets_manager.kube import credentials as kube
 from secrets_manager.net.tls import Tls, client_context
 from tests.real.kube_api import KubeApi, Query

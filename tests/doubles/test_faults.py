@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from secrets_manager.demo.api.cluster import Cluster
+from fake_kubernetes.cluster import Cluster
 from tests.contracts.kube_api import Api
 from tests.contracts.widgets import secret
 from tests.doubles import faults as fault

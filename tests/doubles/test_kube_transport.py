@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from secrets_manager.demo.api.cluster import Cluster
-from secrets_manager.demo.api.documents import at, mapping, text, with_metadata
+from fake_kubernetes.cluster import Cluster
+from fake_kubernetes.documents import at, mapping, text, with_metadata
 from tests.contracts.kube_api import Api, pump
 from tests.contracts.widgets import WIDGETS, owned_by, secret, widget
 from tests.doubles.kube_transport import AS_OF, KubeTransport, administrator, virtual_time

@@ -15,7 +15,7 @@ import httpx
 import msgspec
 import trio
 
-from secrets_manager.demo.api.documents import Json, Object, at, mapping, parse, text
+from fake_kubernetes.documents import Json, Object, at, mapping, parse, text
 from tests.doubles.vault_kv import VERSIONED, Kv1, Kv2, Mount, Read
 from tests.doubles.vault_tokens import Credentials, Grant, TokenRecord, Tokens
 from tests.doubles.vault_wrapping import Wrappings

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Protocol
 
-from secrets_manager.demo.api.documents import Object
+from fake_kubernetes.documents import Object
 
 VERSIONED = (
     "Invalid path for a versioned K/V secrets engine. See the API docs for the appropriate API endpoints to use. "

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
 
-from secrets_manager.demo.api.documents import Object
+from fake_kubernetes.documents import Object
 
 SYSTEM_MAX_TTL = 2764800
 

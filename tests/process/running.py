@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import msgspec
 
+from fake_kubernetes.documents import Json, Object, items, parse, text
 from secrets_manager.controller import crd
-from secrets_manager.demo.api.documents import Json, Object, items, parse, text
 from tests.real.cluster import ControlPlane
 from tests.real.kube_api import Query, wait_until
 from tests.real.openbao import OpenBao

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.demo.api.documents import Json, Object
+from fake_kubernetes.documents import Json, Object
 from tests.process.running import World, world
 from tests.real.cluster import ControlPlane
 from tests.real.openbao import OpenBao

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fake_kubernetes.documents import at, parse
 from secrets_manager.controller import crd
-from secrets_manager.demo.api.documents import at, parse
 from tests.documents import blocks, commands
 from tests.process.running import Namespace, SecretsManager
 from tests.real.cluster import ControlPlane, running_cluster

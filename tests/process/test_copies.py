@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from secrets_manager.demo.api.documents import text
+from fake_kubernetes.documents import text
 from tests.process.running import World, world
 from tests.real.cluster import ControlPlane
 from tests.real.kube_api import wait_until

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
+from fake_kubernetes.documents import Object, at, items, parse, text
 from secrets_manager.controller import crd
-from secrets_manager.demo.api.documents import Object, at, items, parse, text
 from tests.process.running import Place, SecretsManager
 from tests.process.the_original import FINALIZER, OLD, RECORDED, Original
 from tests.real.cluster import ControlPlane, running_cluster

@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fake_kubernetes.documents import Object, at, parse
 from secrets_manager.controller import crd
-from secrets_manager.demo.api.documents import Object, at, parse
 from tests.doubles.key_vault import TENANT, KeyVaultState, Request, Response, failure
 from tests.process.running import PERIOD, Namespace, SecretsManager
 from tests.real.cluster import ControlPlane

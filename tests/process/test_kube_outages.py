@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import msgspec
 
+from fake_kubernetes.documents import Object, parse, text
 from secrets_manager.controller import crd
-from secrets_manager.demo.api.documents import Object, parse, text
 from tests.process.running import Place, SecretsManager, World, world
 from tests.real.cluster import ControlPlane, kubeconfig
 from tests.real.kube_api import wait_until

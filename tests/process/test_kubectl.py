@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from secrets_manager.demo.api.documents import Json, Object, text
+from fake_kubernetes.documents import Json, Object, text
 from tests.process.running import API_VERSION, World, world
 from tests.real.cluster import ControlPlane, KubectlError
 from tests.real.openbao import OpenBao

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from fake_kubernetes.documents import Object, parse
 from secrets_manager.config import KubeConfig
 from secrets_manager.controller import crd
-from secrets_manager.demo.api.documents import Object, parse
 from secrets_manager.kube.client import KubeClient, open_client
 from secrets_manager.kube.credentials import find_cluster
 from secrets_manager.kube.errors import Forbidden

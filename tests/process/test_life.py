@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from secrets_manager.demo.api.documents import Object
+from fake_kubernetes.documents import Object
 from tests.process.running import World, world
 from tests.real.cluster import ControlPlane, kubeconfig
 from tests.real.full_pipe import full_pipe

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.demo.api.documents import Object, at, items, text
+from fake_kubernetes.documents import Object, at, items, text
 from tests.process.running import World, world
 from tests.real.cluster import ControlPlane
 from tests.real.kube_api import wait_until

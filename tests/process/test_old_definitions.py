@@ -8,8 +8,8 @@ import httpx
 import msgspec
 import pytest
 
+from fake_kubernetes.documents import Object, items, parse, text
 from secrets_manager.controller import crd
-from secrets_manager.demo.api.documents import Object, items, parse, text
 from tests.controller.specs import FAULTS_OF_SEVERAL, SEVERAL
 from tests.process.running import API_VERSION, World
 from tests.process.the_original import FINALIZER, OLD

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import trio
 
+from fake_kubernetes.documents import parse, text
 from secrets_manager.config import ControllerConfig, LeaseConfig
-from secrets_manager.demo.api.documents import parse, text
 from secrets_manager.supervisor import lease_name
 from tests.process.running import SecretsManager, World, world
 from tests.real.cluster import ControlPlane, kubeconfig

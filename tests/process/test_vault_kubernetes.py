@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.demo.api.documents import Object, text
+from fake_kubernetes.documents import Object, text
 from tests.process.running import World, world
 from tests.real.cluster import ControlPlane
 from tests.real.kubernetes_login import KubernetesLogin

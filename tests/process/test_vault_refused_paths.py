@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from secrets_manager.demo.api.documents import Object
+from fake_kubernetes.documents import Object
 from tests.process.running import world
 from tests.real.cluster import ControlPlane
 from tests.real.openbao import OpenBao

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from secrets_manager.demo.api.documents import Object
+from fake_kubernetes.documents import Object
 from tests.process.running import Namespace, World, world
 from tests.real.cluster import ControlPlane
 from tests.real.kube_api import wait_until

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from secrets_manager.demo.api.documents import Object, at, items, mapping, parse, text, with_metadata
+from fake_kubernetes.documents import Object, at, items, mapping, parse, text, with_metadata
 from tests.process.running import Place
 from tests.real.kube_api import wait_until
 from tests.real.pod import Container

@@ -6,6 +6,8 @@ import msgspec
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from fake_kubernetes.documents import Object, at, parse, with_metadata
+from fake_kubernetes.patches import merged
 from secrets_manager.controller.decision import Create, Decision, Delete, Patch, decide
 from secrets_manager.controller.definition import ADOPT, SecretDefinition
 from secrets_manager.controller.desired import Desired
@@ -13,8 +15,6 @@ from secrets_manager.controller.metadata import COPIED, LAST_UPDATE, MANAGED_BY,
 from secrets_manager.controller.ownership import Claim, claim
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import OWNER, CurrentSecret, Secret, decode
-from secrets_manager.demo.api.documents import Object, at, parse, with_metadata
-from secrets_manager.demo.api.patches import merged
 from secrets_manager.kube.objects import ObjectMeta, OwnerReference
 from tests.gen import LATER, NAMESPACE, NOW, desired_secret, owner, secret_definition
 from tests.properties.marks import marks

@@ -2,6 +2,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fake_kubernetes.documents import Json, Object
 from secrets_manager.controller.definition import (
     Condition,
     DataSource,
@@ -13,7 +14,6 @@ from secrets_manager.controller.definition import (
 )
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.validation import validate_spec
-from secrets_manager.demo.api.documents import Json, Object
 from secrets_manager.kube.objects import ObjectMeta
 
 METADATA = ObjectMeta(name="db", namespace="shop", uid="u-1", generation=2, labels={"team": "shop"})

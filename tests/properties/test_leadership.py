@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from trio.abc import Instrument
 from trio.testing import MockClock
 
+from fake_kubernetes.cluster import Cluster
+from fake_kubernetes.documents import Object, parse, text
+from fake_kubernetes.requests import Reply
 from secrets_manager.config import JITTER_FACTOR, Config
 from secrets_manager.controller.secret import SECRETS
-from secrets_manager.demo.api.cluster import Cluster
-from secrets_manager.demo.api.documents import Object, parse, text
-from secrets_manager.demo.api.requests import Reply
 from secrets_manager.kube.client import KubeClient, open_client
 from secrets_manager.kube.lease import LeadershipLost
 from secrets_manager.kube.objects import ObjectKey

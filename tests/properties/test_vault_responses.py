@@ -4,10 +4,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fake_kubernetes.documents import Json
 from secrets_manager.backends import BackendError, Document, Source, SourceMalformed
 from secrets_manager.backends.vault.engine import Engine, KvV1, KvV2
 from secrets_manager.backends.vault.responses import OK, Response, read_error
-from secrets_manager.demo.api.documents import Json
 
 CANARY = "canary"
 SOURCE = Source("secret/data/app")

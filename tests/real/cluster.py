@@ -20,7 +20,7 @@ import httpx
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from secrets_manager.demo.api.documents import Json, Object, at, items, text
+from fake_kubernetes.documents import Json, Object, at, items, text
 from tests.real.kube_api import KubeApi, over_http, wait_until
 from tests.real.program import Program, free_port
 

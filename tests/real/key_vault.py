@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fake_kubernetes.documents import Json, Object, parse, text
 from secrets_manager.config import AzureConfig
-from secrets_manager.demo.api.documents import Json, Object, parse, text
 from tests.real.program import Program, free_port
 
 API_VERSION = "7.6"

@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 import httpx
 import msgspec
 
-from secrets_manager.demo.api.documents import Json, Object, items, parse, text
+from fake_kubernetes.documents import Json, Object, items, parse, text
 
 MERGE_PATCH = "application/merge-patch+json"
 POLL = 0.02

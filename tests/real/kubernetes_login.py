@@ -1,6 +1,6 @@
 """OpenBao's method `kubernetes` at a mount of its own, which asks the real API server whose a JWT is."""
 
-from secrets_manager.demo.api.documents import Json, Object
+from fake_kubernetes.documents import Json, Object
 from tests.real.cluster import ControlPlane
 from tests.real.openbao import OpenBao
 

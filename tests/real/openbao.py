@@ -18,7 +18,7 @@ import httpx
 import msgspec
 import pytest
 
-from secrets_manager.demo.api.documents import Json, Object, at, parse, text
+from fake_kubernetes.documents import Json, Object, at, parse, text
 from secrets_manager.demo.openbao import SELF_RULES
 from tests.doubles.vault_tokens import Credentials
 from tests.real.program import Program, free_port

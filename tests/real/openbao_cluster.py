@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from secrets_manager.demo.api.documents import at, items
+from fake_kubernetes.documents import at, items
 from tests.real.openbao import READY_WITHIN
 from tests.real.openbao_stored import StoredOpenBao, running_node, running_stored_openbao
 

@@ -8,7 +8,7 @@ from typing import Self
 import httpx
 import msgspec
 
-from secrets_manager.demo.api.documents import items, parse, text
+from fake_kubernetes.documents import items, parse, text
 from tests.real.openbao import BINARY, LOG, READY_WITHIN, OpenBao
 from tests.real.program import Program, free_port
 

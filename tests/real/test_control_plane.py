@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from secrets_manager.demo.api.documents import Json, Object
+from fake_kubernetes.documents import Json, Object
 from tests.contracts.widgets import secret
 from tests.real.cluster import ControlPlane
 from tests.real.program import Program, ProgramFailed

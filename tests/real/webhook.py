@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from secrets_manager.demo.api.documents import Object, mapping, parse, text
+from fake_kubernetes.documents import Object, mapping, parse, text
 from tests.real.cluster import ControlPlane
 
 REGISTRATION = "admissionregistration.k8s.io"

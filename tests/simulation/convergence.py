@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, number, text
-from secrets_manager.demo.api.storage import Key
+from fake_kubernetes.documents import Json, Object, at, items, mapping, number, text
+from fake_kubernetes.storage import Key
 from tests.simulation.invariants import WRITTEN_AS
 from tests.simulation.replica import Replica
 from tests.simulation.servers import COMMON, DEFINITIONS, NAMESPACES

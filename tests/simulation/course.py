@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import trio
 from prometheus_client import generate_latest
 
-from secrets_manager.demo.api.documents import text
-from secrets_manager.demo.api.storage import Key
+from fake_kubernetes.documents import text
+from fake_kubernetes.storage import Key
 from tests.simulation import convergence
 from tests.simulation.bounds import IDLE_TIME, recovery, response, settling
 from tests.simulation.environment import Action

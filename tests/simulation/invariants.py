@@ -10,8 +10,8 @@ from contextvars import ContextVar
 import msgspec
 import trio
 
-from secrets_manager.demo.api.documents import Object, items, mapping, text
-from secrets_manager.demo.api.storage import Change, Key
+from fake_kubernetes.documents import Object, items, mapping, text
+from fake_kubernetes.storage import Change, Key
 from tests.controller.invariants import violations
 from tests.simulation.pausing import REPLICA
 from tests.simulation.properties import Property

@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl
 import httpx
 import trio
 
-from secrets_manager.demo.api.requests import Reply
-from secrets_manager.demo.api.storage import Storage
-from secrets_manager.demo.api.watches import Watch
+from fake_kubernetes.requests import Reply
+from fake_kubernetes.storage import Storage
+from fake_kubernetes.watches import Watch
 from tests.doubles.kube_transport import WatchStream, read_timeout
 from tests.simulation.faults import PATH
 from tests.simulation.injector import Injected

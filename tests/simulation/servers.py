@@ -7,11 +7,11 @@ from collections.abc import Callable
 import msgspec
 import trio
 
-from secrets_manager.demo.api.cluster import Cluster
-from secrets_manager.demo.api.documents import Object, mapping, parse, text
-from secrets_manager.demo.api.requests import Reply, Request
-from secrets_manager.demo.api.storage import Change, Key
-from secrets_manager.demo.api.watches import Watch
+from fake_kubernetes.cluster import Cluster
+from fake_kubernetes.documents import Object, mapping, parse, text
+from fake_kubernetes.requests import Reply, Request
+from fake_kubernetes.storage import Change, Key
+from fake_kubernetes.watches import Watch
 from tests.controller.component import CRD
 from tests.doubles import vault as double
 from tests.doubles.kube_transport import virtual_time

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import trio
 from trio.testing import MockClock
 
-from secrets_manager.demo.api.documents import items, mapping, parse, text
-from secrets_manager.demo.api.storage import Change, Key
+from fake_kubernetes.documents import items, mapping, parse, text
+from fake_kubernetes.storage import Change, Key
 from tests.simulation.course import Course
 from tests.simulation.coverage import Pair
 from tests.simulation.environment import Action

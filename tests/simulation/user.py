@@ -7,9 +7,9 @@ from http import HTTPStatus
 
 import msgspec
 
-from secrets_manager.demo.api.cluster import Cluster
-from secrets_manager.demo.api.documents import Object, parse
-from secrets_manager.demo.api.requests import Reply, Request
+from fake_kubernetes.cluster import Cluster
+from fake_kubernetes.documents import Object, parse
+from fake_kubernetes.requests import Reply, Request
 from tests.real.kube_api import MERGE_PATCH, path_of
 
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from secrets_manager.demo.api.storage import Key
+from fake_kubernetes.storage import Key
 
 WARNS = ", and Kubernetes warns: "
 """Stands before the warning in the message of Ready."""

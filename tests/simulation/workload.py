@@ -5,9 +5,9 @@ An action that is impossible, since its object is gone or exists already, does n
 
 from typing import NamedTuple
 
-from secrets_manager.demo.api.documents import Json, Object, mapping
-from secrets_manager.demo.api.patches import merged
-from secrets_manager.demo.api.storage import Key
+from fake_kubernetes.documents import Json, Object, mapping
+from fake_kubernetes.patches import merged
+from fake_kubernetes.storage import Key
 from tests.controller.component import definition_path, secret_path
 from tests.simulation.environment import Action, Environment
 

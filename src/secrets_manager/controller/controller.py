@@ -13,7 +13,7 @@ from datetime import datetime
 
 import trio
 
-from secrets_manager.backends.base import Backend
+from secrets_manager.backends import Backend
 from secrets_manager.config import ControllerConfig
 from secrets_manager.controller.definition import SecretDefinition, Spec
 from secrets_manager.controller.path_policy import PathPolicy

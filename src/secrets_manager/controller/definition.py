@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from secrets_manager.backends.base import Source
+from secrets_manager.backends import Source
 from secrets_manager.controller import rules
 from secrets_manager.durations import duration
 from secrets_manager.kube.objects import ObjectKey, ObjectMeta, ObjectReference, OwnerReference, Wire

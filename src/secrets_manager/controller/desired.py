@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from secrets_manager.backends.base import BackendError, Document, Source, text_of
+from secrets_manager.backends import BackendError, Document, Source, text_of
 from secrets_manager.controller import encoding, secret
 from secrets_manager.controller.definition import DataSource, Reason, Spec
 from secrets_manager.controller.problem import Problem, read_problem, summarize

@@ -20,7 +20,7 @@ from random import Random
 
 import msgspec
 
-from secrets_manager.backends.base import Source, Unavailable
+from secrets_manager.backends import Source, Unavailable
 from secrets_manager.controller.read_policy import ReadPolicy
 
 

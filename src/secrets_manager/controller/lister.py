@@ -6,7 +6,7 @@ from random import Random
 
 import trio
 
-from secrets_manager.backends.base import Folder, NotListable, Place, Source, Unavailable
+from secrets_manager.backends import Folder, NotListable, Place, Source, Unavailable
 from secrets_manager.controller import listing, reading
 from secrets_manager.controller.listing import MemberStats
 from secrets_manager.controller.read_policy import ReadPolicy

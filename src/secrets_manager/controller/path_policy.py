@@ -7,7 +7,7 @@ namespace of the definition. Patterns match the segments that are read, not the 
 import re
 from collections.abc import Callable, Iterable
 
-from secrets_manager.backends.base import SourceMalformed
+from secrets_manager.backends import SourceMalformed
 from secrets_manager.controller.definition import Reason, SecretDefinition, Spec
 from secrets_manager.controller.problem import Problem, read_problem, summarize
 from secrets_manager.controller.validation import validate_spec

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from secrets_manager.backends.base import (
+from secrets_manager.backends import (
     BackendError,
     SourceForbidden,
     SourceMalformed,

@@ -35,7 +35,7 @@ from math import floor, inf
 
 import msgspec
 
-from secrets_manager.backends.base import BackendError, Document, Source, SourceNotFound, Unavailable
+from secrets_manager.backends import BackendError, Document, Source, SourceNotFound, Unavailable
 from secrets_manager.controller.read_policy import ReadPolicy
 
 ReadResult = Document | BackendError

@@ -10,7 +10,7 @@ from collections import Counter
 from random import Random
 from typing import NamedTuple
 
-from secrets_manager.backends.base import Document
+from secrets_manager.backends import Document
 from secrets_manager.controller.definition import (
     LEGACY_FINALIZER,
     SECRET_DEFINITIONS,

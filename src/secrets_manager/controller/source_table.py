@@ -8,7 +8,7 @@ from math import inf
 
 import trio
 
-from secrets_manager.backends.base import Place, Source
+from secrets_manager.backends import Place, Source
 from secrets_manager.controller import reading
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reading import Effect, Event, ReadResult, SourceState

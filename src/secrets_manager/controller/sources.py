@@ -18,7 +18,7 @@ from random import Random
 
 import trio
 
-from secrets_manager.backends.base import Backend, Place, Source
+from secrets_manager.backends import Backend, Place, Source
 from secrets_manager.controller.lister import FolderLister
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reading import (

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from secrets_manager.backends.base import Source
+from secrets_manager.backends import Source
 from secrets_manager.controller.definition import (
     READY,
     RECONCILING,

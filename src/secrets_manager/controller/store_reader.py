@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import trio
 
-from secrets_manager.backends.base import (
+from secrets_manager.backends import (
     Backend,
     BackendError,
     Folder,

@@ -17,12 +17,12 @@ import msgspec
 import trio
 from rich.console import Console
 
+from fake_kubernetes.asgi import serve_cluster
+from fake_kubernetes.cluster import Cluster
+from fake_kubernetes.documents import parse
 from secrets_manager import logs
 from secrets_manager.config import KubeConfig, LogConfig
 from secrets_manager.controller import crd
-from secrets_manager.demo.api.asgi import serve_cluster
-from secrets_manager.demo.api.cluster import Cluster
-from secrets_manager.demo.api.documents import parse
 from secrets_manager.demo.guest import prepared_namespace
 from secrets_manager.demo.openbao import OpenBao, run_openbao
 from secrets_manager.demo.play import Play

@@ -5,6 +5,7 @@ import json
 import msgspec
 import pytest
 
+from fake_kubernetes.documents import Json, Object
 from secrets_manager.backends.azure.client import MAX_PAGES, MAX_SECRETS
 from secrets_manager.backends.base import (
     Folder,
@@ -13,7 +14,6 @@ from secrets_manager.backends.base import (
     Source,
     Unavailable,
 )
-from secrets_manager.demo.api.documents import Json, Object
 from tests.backends.azure.harness import RecordedMetrics, answering, backend_of
 from tests.doubles.key_vault import KeyVaultState, Response, failure
 

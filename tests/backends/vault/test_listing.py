@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from fake_kubernetes.documents import Json, Object
 from secrets_manager.backends.base import BackendError, Folder, NotListable, Place, Unavailable
 from secrets_manager.backends.vault.engine import Engine, KvV1, KvV2
 from secrets_manager.backends.vault.listing import PAGE_SIZE, Page, listing_query, listing_url, parse_page
 from secrets_manager.backends.vault.path import parse_path
 from secrets_manager.backends.vault.responses import Response
-from secrets_manager.demo.api.documents import Json, Object
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FOLDER = parse_path("secret/data/shop")

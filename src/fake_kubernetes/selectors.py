@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from secrets_manager.demo.api.documents import Object, mapping, text
-from secrets_manager.demo.api.kinds import Kind
-from secrets_manager.demo.api.refusals import bad_request
+from fake_kubernetes.documents import Object, mapping, text
+from fake_kubernetes.kinds import Kind
+from fake_kubernetes.refusals import bad_request
 
 Requirement: TypeAlias = Callable[[Object], bool]
 

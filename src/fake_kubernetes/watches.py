@@ -14,10 +14,10 @@ from typing import TypeAlias
 
 import msgspec
 
-from secrets_manager.demo.api.documents import Json, Object, with_metadata
-from secrets_manager.demo.api.refusals import Refusal
-from secrets_manager.demo.api.selectors import Selection
-from secrets_manager.demo.api.storage import Change, Storage
+from fake_kubernetes.documents import Json, Object, with_metadata
+from fake_kubernetes.refusals import Refusal
+from fake_kubernetes.selectors import Selection
+from fake_kubernetes.storage import Change, Storage
 
 Render: TypeAlias = Callable[[Object], Object]
 

@@ -7,9 +7,9 @@ after every write, unless a test holds it back.
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, text, with_metadata
-from secrets_manager.demo.api.kinds import DEFINITION, NAMESPACE, Kind
-from secrets_manager.demo.api.storage import Key, Storage
+from fake_kubernetes.documents import Json, Object, at, items, mapping, text, with_metadata
+from fake_kubernetes.kinds import DEFINITION, NAMESPACE, Kind
+from fake_kubernetes.storage import Key, Storage
 
 Clock: TypeAlias = Callable[[], str]
 KnownKinds: TypeAlias = Mapping[tuple[str, str], Kind]

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeAlias
 
-from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, number, text
-from secrets_manager.demo.api.kinds import BUILT_IN, DEFINITION, EVENT, LEASE, NAMESPACE, SECRET, Column, Kind
+from fake_kubernetes.documents import Json, Object, at, items, mapping, number, text
+from fake_kubernetes.kinds import BUILT_IN, DEFINITION, EVENT, LEASE, NAMESPACE, SECRET, Column, Kind
 
 Cell: TypeAlias = Callable[[Object, datetime], Json]
 

@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 
-from secrets_manager.demo.api.documents import Json, Object, parse, text, with_metadata, without
-from secrets_manager.demo.api.events import shown_form
-from secrets_manager.demo.api.kinds import Kind
-from secrets_manager.demo.api.refusals import bad_request, expired, not_found
-from secrets_manager.demo.api.requests import Reply, Request, Target, key_of, reply
-from secrets_manager.demo.api.selectors import Selection, field_requirements, label_requirements
-from secrets_manager.demo.api.storage import Key, Storage
-from secrets_manager.demo.api.tables import table
-from secrets_manager.demo.api.watches import Watch
+from fake_kubernetes.documents import Json, Object, parse, text, with_metadata, without
+from fake_kubernetes.events import shown_form
+from fake_kubernetes.kinds import Kind
+from fake_kubernetes.refusals import bad_request, expired, not_found
+from fake_kubernetes.requests import Reply, Request, Target, key_of, reply
+from fake_kubernetes.selectors import Selection, field_requirements, label_requirements
+from fake_kubernetes.storage import Key, Storage
+from fake_kubernetes.tables import table
+from fake_kubernetes.watches import Watch
 
 
 class Reads:

@@ -12,9 +12,9 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
-from secrets_manager.demo.api.cluster import Cluster
-from secrets_manager.demo.api.requests import Reply, Request
-from secrets_manager.demo.api.watches import Watch
+from fake_kubernetes.cluster import Cluster
+from fake_kubernetes.requests import Reply, Request
+from fake_kubernetes.watches import Watch
 
 
 class Gateway:

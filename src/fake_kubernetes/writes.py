@@ -6,12 +6,12 @@ which fields may this request touch, is the result valid, did anything change at
 
 from collections.abc import Callable, Iterator
 
-from secrets_manager.demo.api import admission, metadata, schemas
-from secrets_manager.demo.api.cleanup import Clock, KnownKinds, delete, orphan
-from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, text, with_metadata, without
-from secrets_manager.demo.api.events import stored_form
-from secrets_manager.demo.api.kinds import METADATA, NAMESPACE, Kind
-from secrets_manager.demo.api.refusals import (
+from fake_kubernetes import admission, metadata, schemas
+from fake_kubernetes.cleanup import Clock, KnownKinds, delete, orphan
+from fake_kubernetes.documents import Json, Object, at, items, mapping, text, with_metadata, without
+from fake_kubernetes.events import stored_form
+from fake_kubernetes.kinds import METADATA, NAMESPACE, Kind
+from fake_kubernetes.refusals import (
     Cause,
     Refusal,
     about,
@@ -23,8 +23,8 @@ from secrets_manager.demo.api.refusals import (
     not_found,
     wrong,
 )
-from secrets_manager.demo.api.requests import Target, key_of
-from secrets_manager.demo.api.storage import Key, Storage
+from fake_kubernetes.requests import Target, key_of
+from fake_kubernetes.storage import Key, Storage
 
 MISMATCH = "the {0} of the object ({1}) does not match the {0} on the URL ({2})"
 

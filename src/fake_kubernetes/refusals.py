@@ -2,9 +2,8 @@
 
 from typing import NamedTuple
 
-from secrets_manager.demo.api.documents import Json, Object
-from secrets_manager.demo.api.kinds import Kind
-from secrets_manager.errors import SecretsManagerError
+from fake_kubernetes.documents import Json, Object
+from fake_kubernetes.kinds import Kind
 
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 EXPIRED = "The provided continue parameter is too old to display a consistent list result."
@@ -25,7 +24,7 @@ class Cause(NamedTuple):
         return {"reason": self.reason, "message": self.message, "field": self.field}
 
 
-class Refusal(SecretsManagerError):
+class Refusal(Exception):
     """The request is answered with this Status."""
 
     def __init__(self, code: int, reason: str, message: str, *, details: Object | None = None) -> None:

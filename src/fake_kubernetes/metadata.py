@@ -4,9 +4,9 @@ import json
 import re
 from collections.abc import Iterator
 
-from secrets_manager.demo.api.documents import Object, at, items, mapping, number, text, with_metadata
-from secrets_manager.demo.api.kinds import NAMESPACE, Kind
-from secrets_manager.demo.api.refusals import Cause, forbidden_change, required, wrong
+from fake_kubernetes.documents import Object, at, items, mapping, number, text, with_metadata
+from fake_kubernetes.kinds import NAMESPACE, Kind
+from fake_kubernetes.refusals import Cause, forbidden_change, required, wrong
 
 SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")

@@ -1,7 +1,7 @@
 """One Event in two dresses: stored as core/v1, shown and accepted as events.k8s.io/v1 too."""
 
-from secrets_manager.demo.api.documents import Object
-from secrets_manager.demo.api.kinds import EVENT, NEW_EVENT, Kind
+from fake_kubernetes.documents import Object
+from fake_kubernetes.kinds import EVENT, NEW_EVENT, Kind
 
 NEW_NAMES = {
     "involvedObject": "regarding",

@@ -7,8 +7,8 @@ import json
 import re
 from collections.abc import Iterator
 
-from secrets_manager.demo.api.documents import Json, Object, at, mapping, text
-from secrets_manager.demo.api.refusals import Cause, required, wrong
+from fake_kubernetes.documents import Json, Object, at, mapping, text
+from fake_kubernetes.refusals import Cause, required, wrong
 
 TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),

@@ -1,6 +1,6 @@
 """The patches that clients send: JSON merge patch (RFC 7386) and the part of strategic merge that metadata needs."""
 
-from secrets_manager.demo.api.documents import Json, Object, text
+from fake_kubernetes.documents import Json, Object, text
 
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"

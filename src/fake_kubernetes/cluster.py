@@ -12,13 +12,13 @@ from uuid import UUID
 
 import msgspec
 
-from secrets_manager.demo.api import discovery, patches, protobuf
-from secrets_manager.demo.api.cleanup import Cleanup, KnownKinds
-from secrets_manager.demo.api.documents import Json, Object, parse, text
-from secrets_manager.demo.api.events import shown_form
-from secrets_manager.demo.api.kinds import BUILT_IN, DEFINITION, NAMESPACE, Kind, defined_by
-from secrets_manager.demo.api.reads import Reads
-from secrets_manager.demo.api.refusals import (
+from fake_kubernetes import discovery, patches, protobuf
+from fake_kubernetes.cleanup import Cleanup, KnownKinds
+from fake_kubernetes.documents import Json, Object, parse, text
+from fake_kubernetes.events import shown_form
+from fake_kubernetes.kinds import BUILT_IN, DEFINITION, NAMESPACE, Kind, defined_by
+from fake_kubernetes.reads import Reads
+from fake_kubernetes.refusals import (
     Refusal,
     about,
     bad_request,
@@ -27,7 +27,7 @@ from secrets_manager.demo.api.refusals import (
     unknown_path,
     unsupported_media,
 )
-from secrets_manager.demo.api.requests import (
+from fake_kubernetes.requests import (
     Reply,
     Request,
     Target,
@@ -37,10 +37,10 @@ from secrets_manager.demo.api.requests import (
     reply,
     target_of,
 )
-from secrets_manager.demo.api.storage import Storage
-from secrets_manager.demo.api.tables import timestamp
-from secrets_manager.demo.api.watches import Watch
-from secrets_manager.demo.api.writes import Writes
+from fake_kubernetes.storage import Storage
+from fake_kubernetes.tables import timestamp
+from fake_kubernetes.watches import Watch
+from fake_kubernetes.writes import Writes
 
 MAX_BODY = 3 * 1024 * 1024
 PATCHES = {patches.MERGE: patches.merged, patches.STRATEGIC: patches.strategic}

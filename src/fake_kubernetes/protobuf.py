@@ -8,7 +8,7 @@ import base64
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from secrets_manager.demo.api.documents import Json, Object, mapping, text
+from fake_kubernetes.documents import Json, Object, mapping, text
 
 CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
 MAGIC = b"k8s\x00"

@@ -9,10 +9,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
-from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, number, text, without
-from secrets_manager.demo.api.kinds import DEFINITION, EVENT, LEASE, NAMESPACE, NEW_EVENT, SECRET, Kind
-from secrets_manager.demo.api.metadata import missing
-from secrets_manager.demo.api.refusals import Cause, bad_request, forbidden_change, required, wrong
+from fake_kubernetes.documents import Json, Object, at, items, mapping, number, text, without
+from fake_kubernetes.kinds import DEFINITION, EVENT, LEASE, NAMESPACE, NEW_EVENT, SECRET, Kind
+from fake_kubernetes.metadata import missing
+from fake_kubernetes.refusals import Cause, bad_request, forbidden_change, required, wrong
 
 KEY = re.compile(r"[-._a-zA-Z0-9]+")
 MAX_KEY = 253

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from secrets_manager.demo.api.documents import Json, Object
-from secrets_manager.demo.api.events import storage_kind
-from secrets_manager.demo.api.kinds import Kind
-from secrets_manager.demo.api.refusals import Refusal
-from secrets_manager.demo.api.storage import Key
+from fake_kubernetes.documents import Json, Object
+from fake_kubernetes.events import storage_kind
+from fake_kubernetes.kinds import Kind
+from fake_kubernetes.refusals import Refusal
+from fake_kubernetes.storage import Key
 
 PATH = re.compile(
     r"^(?:/api/(?P<core>v1)|/apis/(?P<group>[^/]+)/(?P<version>[^/]+))"

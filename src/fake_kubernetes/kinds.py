@@ -6,7 +6,7 @@ here is dropped, as the real server drops unknown fields.
 
 from typing import NamedTuple
 
-from secrets_manager.demo.api.documents import Json, Object, at, items, mapping, number, text
+from fake_kubernetes.documents import Json, Object, at, items, mapping, number, text
 
 
 class Column(NamedTuple):

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
 
-from secrets_manager.demo.api.documents import Object, with_metadata
-from secrets_manager.demo.api.refusals import expired
+from fake_kubernetes.documents import Object, with_metadata
+from fake_kubernetes.refusals import expired
 
 
 class Key(NamedTuple):

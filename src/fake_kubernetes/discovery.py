@@ -6,8 +6,8 @@ checking of fields to the server. They hold the CRD's schema too, for `kubectl e
 
 from collections.abc import Sequence
 
-from secrets_manager.demo.api.documents import Json, Object
-from secrets_manager.demo.api.kinds import Kind
+from fake_kubernetes.documents import Json, Object
+from fake_kubernetes.kinds import Kind
 
 VERSION: Object = {"major": "1", "minor": "34", "gitVersion": "v1.34.0", "platform": "demo/in-memory"}
 VERBS: list[Json] = ["create", "delete", "get", "list", "patch", "update", "watch"]

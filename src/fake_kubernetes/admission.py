@@ -103,13 +103,13 @@ def secret_causes(secret: Object) -> Iterator[Cause]:
 
 
 def key_causes(key: str) -> Iterator[Cause]:
-    field, told = f"data[{key}]", json.dumps(key)
+    field, quoted = f"data[{key}]", json.dumps(key)
     if len(key) > MAX_KEY:
-        yield wrong(field, told, f"must be no more than {MAX_KEY} characters")
+        yield wrong(field, quoted, f"must be no more than {MAX_KEY} characters")
     elif not KEY.fullmatch(key):
-        yield wrong(field, told, "a valid config key must consist of alphanumeric characters, '-', '_' or '.'")
+        yield wrong(field, quoted, "a valid config key must consist of alphanumeric characters, '-', '_' or '.'")
     elif key == "." or key.startswith(".."):
-        yield wrong(field, told, "must not be '..'" if key == ".." else "must not be '.' or start with '..'")
+        yield wrong(field, quoted, "must not be '..'" if key == ".." else "must not be '.' or start with '..'")
 
 
 def type_causes(secret: Object, data: Mapping[str, bytes]) -> Iterator[Cause]:

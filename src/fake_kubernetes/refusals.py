@@ -53,7 +53,7 @@ def required(field: str) -> Cause:
 
 
 def wrong(field: str, value: str, why: str) -> Cause:
-    """`value` is told as it stands, so quotes belong to it; it must never be a secret."""
+    """`value` is shown as it stands, so quotes belong to it; it must never be a secret."""
     return Cause(field, "FieldValueInvalid", f"Invalid value: {value}: {why}")
 
 
@@ -106,11 +106,11 @@ def unsupported_media(*accepted: str) -> Refusal:
 
 
 def invalid(kind: Kind, name: str, causes: list[Cause]) -> Refusal:
-    told = str(causes[0]) if len(causes) == 1 else f"[{', '.join(map(str, causes))}]"
+    summary = str(causes[0]) if len(causes) == 1 else f"[{', '.join(map(str, causes))}]"
     listed: list[Json] = [cause.document for cause in causes]
     qualified = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
     details = about(kind, name, as_kind=True) | {"causes": listed}
-    return Refusal(422, "Invalid", f'{qualified} "{name}" is invalid: {told}', details=details)
+    return Refusal(422, "Invalid", f'{qualified} "{name}" is invalid: {summary}', details=details)
 
 
 def namespace_terminating(kind: Kind, name: str, namespace: str) -> Refusal:

@@ -64,7 +64,7 @@ def refused(refusal: Refusal) -> Reply:
 
 
 def page_not_found() -> Reply:
-    """Answer for a path in a group or kind that nobody serves: as with the real server this is no Status."""
+    """Answer for a path in a group or kind that is not served: as with the real server this is no Status."""
     return Reply(404, b"404 page not found\n", "text/plain; charset=utf-8")
 
 

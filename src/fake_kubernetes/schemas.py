@@ -104,8 +104,8 @@ def scalar_causes(schema: Object, value: Json, *, path: str) -> Iterator[Cause]:
                 value if isinstance(value, int | float) else len(value) if isinstance(value, str | list | dict) else 0
             )
             if size < limit if lower else size > limit:
-                told = words.format(limit) if "{}" in words else f"{words} {limit}"
-                yield wrong(path, json.dumps(value), f"{path} in body should be {told}")
+                expected = words.format(limit) if "{}" in words else f"{words} {limit}"
+                yield wrong(path, json.dumps(value), f"{path} in body should be {expected}")
 
 
 def is_a(expected: str, value: Json) -> bool:

@@ -1,7 +1,7 @@
 """A watch as a state machine: a place in the history and what of the rest concerns the watcher.
 
 It is pulled, not pushed: `take` gives the lines that are due, and `wake`, which an adapter sets, is called when there
-may be more. An object that leaves the selection is told as DELETED, in its last state inside it, with the revision of
+may be more. An object that leaves the selection is sent as DELETED, in its last state inside it, with the revision of
 the change.
 
 Bookmarks come as from the real server: each minute and shortly before the end. The adapter, which has a clock, sends
@@ -27,7 +27,7 @@ LAST_BOOKMARK = 2.0
 
 
 def nothing() -> None:
-    """Wake nobody: the default until an adapter listens."""
+    """Do nothing: the default until an adapter listens."""
 
 
 class Watch:
@@ -115,7 +115,7 @@ class Watch:
         self.wake()
 
     def close(self) -> None:
-        """Forget the watch: nobody reads it any more."""
+        """Forget the watch: it is not read any more."""
         self._ended = True
         self._lines.clear()
         self._storage.listeners.discard(self._on_change)

@@ -158,8 +158,8 @@ class Writes:
             raise bad_request(f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {why}')
         fitted = schemas.fitted(kind.schema, body, unknown=unknown)
         if strict and unknown:
-            told = ", ".join(f'unknown field "{field}"' for field in unknown)
-            raise bad_request(f"strict decoding error: {told}")
+            fields = ", ".join(f'unknown field "{field}"' for field in unknown)
+            raise bad_request(f"strict decoding error: {fields}")
         return stored_form(kind, head | mapping(fitted))
 
     def _check_address(self, target: Target, sent: Object) -> None:

@@ -147,9 +147,9 @@ async def test_certificates_that_are_exchanged_are_used_without_a_restart(addres
             await get_health(client)
         ca_file.write_text("half a certif")
         with pytest.raises(UnusableFile):
-            await certificates._look_again()
+            await certificates._reload()
         ca_file.write_bytes(addresses.trusted.read_bytes())
-        await certificates._look_again()
+        await certificates._reload()
         server = await get_health(client)
 
     assert server

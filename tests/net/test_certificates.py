@@ -7,7 +7,7 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
-from secrets_manager.net.certificates import LOOK_AFTER, CertificateFiles, Certificates
+from secrets_manager.net.certificates import CHECK_INTERVAL, CertificateFiles, Certificates
 from tests.kube.certificates import Authority
 
 
@@ -21,11 +21,11 @@ async def looked_again(certificates: Certificates, clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(certificates.keep_fresh)
         await trio.testing.wait_all_tasks_blocked()
-        clock.jump(LOOK_AFTER)
-        looks = certificates.looks
+        clock.jump(CHECK_INTERVAL)
+        looks = certificates.checks
         while True:  # it looks in a thread, which sets no event
             await trio.lowlevel.checkpoint()
-            if certificates.looks > looks:
+            if certificates.checks > looks:
                 break
         nursery.cancel_scope.cancel()
 

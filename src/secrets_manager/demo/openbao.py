@@ -43,7 +43,7 @@ class _SecretId(msgspec.Struct):
 
 
 class OpenBao:
-    """The running server, for whoever sets it up and writes to it."""
+    """The running server, with what sets it up and writes to it."""
 
     def __init__(self, *, url: str, token: str) -> None:
         self.url = url

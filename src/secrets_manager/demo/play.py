@@ -72,7 +72,7 @@ class Play:
             await trio.sleep(PAUSE)
 
     async def define(self) -> None:
-        """Leave the first act's definition standing, for whoever wants to try by hand."""
+        """Leave the first act's definition standing, to try by hand."""
         await self._define()
         await self._wait_for(SECOND)
 

@@ -48,7 +48,7 @@ async def _run(command: Sequence[str], environment: Mapping[str, str], log: Path
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on at this moment."""
+    """Return a port of loopback that is free at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port

@@ -17,7 +17,7 @@ PERIOD = "1s"
 
 
 def access_in_memory(url: str, folder: Path) -> KubeConfig:
-    """Write a kubeconfig for the API in memory, which asks nobody who they are."""
+    """Write a kubeconfig for the API in memory, which asks for no login."""
     document = {
         "apiVersion": "v1",
         "kind": "Config",

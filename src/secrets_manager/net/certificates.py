@@ -1,7 +1,7 @@
-"""Certificates in files that somebody exchanges under a running process.
+"""Certificates in files that are exchanged under a running process.
 
-A look costs a few calls of the file system; only when something has changed are the files read. What can't be used,
-half written for instance, leaves all as it was until the next look.
+A check costs a few calls of the file system; only when something has changed are the files read. What can't be used,
+half written for instance, leaves all as it was until the next check.
 """
 
 import logging
@@ -14,8 +14,8 @@ import trio
 
 from secrets_manager.net.tls import Tls, UnusableFile, client_context, files_of
 
-LOOK_AFTER = 10.0
-"""Seconds between two looks."""
+CHECK_INTERVAL = 10.0
+"""Seconds between two checks."""
 
 log = logging.getLogger(__name__)
 
@@ -45,33 +45,33 @@ class _Look(NamedTuple):
 
 
 class Certificates:
-    """The TLS of one server's connections, from files that may change. `looks` counts those after the first."""
+    """The TLS of one server's connections, from files that may change. `checks` counts those after the first."""
 
     def __init__(self, files: CertificateFiles) -> None:
         self._files = files
         self._seen: list[_Look] = []
         self._tls: Tls | None = None
-        self.looks = 0
+        self.checks = 0
 
     async def load(self) -> Tls:
         """Read the files for the first time. Raises: UnusableFile."""
-        self._seen = await trio.to_thread.run_sync(_look, self._files)
+        self._seen = await trio.to_thread.run_sync(_stat_files, self._files)
         context = await trio.to_thread.run_sync(_context, self._files)
         self._tls = Tls(context, server_name=self._files.server_name)
         return self._tls
 
     async def keep_fresh(self) -> None:
-        """Look at the files from time to time, until cancelled. Returns at once where none are used."""
+        """Check the files from time to time, until cancelled. Return at once where none are used."""
         while self._seen:
-            await trio.sleep(LOOK_AFTER)
+            await trio.sleep(CHECK_INTERVAL)
             try:
-                await self._look_again()
+                await self._reload()
             except UnusableFile as error:
                 log.warning("changed certificates can't be used", extra={"fields": {"error": str(error)}})
-            self.looks += 1
+            self.checks += 1
 
-    async def _look_again(self) -> None:
-        seen = await trio.to_thread.run_sync(_look, self._files)
+    async def _reload(self) -> None:
+        seen = await trio.to_thread.run_sync(_stat_files, self._files)
         if self._tls is not None and seen != self._seen:
             self._tls.current = await trio.to_thread.run_sync(_context, self._files)
             self._seen = seen
@@ -89,7 +89,7 @@ def _context(files: CertificateFiles) -> ssl.SSLContext:
     )
 
 
-def _look(files: CertificateFiles) -> list[_Look]:
+def _stat_files(files: CertificateFiles) -> list[_Look]:
     folder = files_of(files.ca_folder) if files.ca_folder else []
     looks = []
     for name in filter(None, [files.ca_file, files.cert_file, files.key_file, *folder]):

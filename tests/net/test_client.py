@@ -144,11 +144,12 @@ async def test_request_that_is_refused_is_sent_once_more_as_another_by_another_c
     assert status == (401 if accepted == "Bearer third" else 200)
 
 
-async def test_exchange_that_takes_too_long_is_a_timeout(autojump_clock: trio.testing.MockClock) -> None:
-    async def drip(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, stream=Dripping())
+def drip_slowly(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, stream=Dripping())
 
-    client = HttpClient(httpx.MockTransport(drip), base_url="http://x", timeout=5.0, deadline=7.0)
+
+async def test_exchange_that_takes_too_long_is_a_timeout(autojump_clock: trio.testing.MockClock) -> None:
+    client = HttpClient(httpx.MockTransport(drip_slowly), base_url="http://x", timeout=5.0, deadline=7.0)
     with pytest.raises(TimedOut, match="no whole response within 7 s"):
         await client.request("GET", "/")
 
@@ -172,15 +173,12 @@ async def test_stream_whose_head_does_not_come_is_a_timeout_and_its_body_may_tak
     async def never(_: httpx.Request) -> httpx.Response:
         return await trio.sleep_forever()
 
-    async def drip(_: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, stream=Dripping())
-
     with pytest.raises(TimedOut, match="no response within 7 s"):
         async with HttpClient(httpx.MockTransport(never), base_url="http://x", timeout=7.0).stream(
             "GET", "/", silence=90
         ):
             raise AssertionError
-    async with HttpClient(httpx.MockTransport(drip), base_url="http://x", timeout=7.0).stream(
+    async with HttpClient(httpx.MockTransport(drip_slowly), base_url="http://x", timeout=7.0).stream(
         "GET", "/", silence=90
     ) as response:
         with pytest.raises(ResponseTooLarge):

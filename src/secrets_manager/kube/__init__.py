@@ -1,0 +1,31 @@
+"""A controller runtime on Trio: what client-go and controller-runtime are to a controller in Go.
+
+The program uses these modules; the others serve them.
+
+    client        requests to the API server
+    credentials   which API server, and who we are there
+    errors        what a request raises
+    objects       Kubernetes types
+    resources     kinds, their paths and decoders
+    reflector     keeps a store equal to a namespace; watcher has its states
+    store         a cache with indexes
+    workqueue     names to be reconciled, with delays, rate limits and priorities
+    lease         leader election
+    events        records Events
+    status        what an error response means
+"""
+
+__all__ = [
+    "client",
+    "credentials",
+    "errors",
+    "events",
+    "lease",
+    "objects",
+    "reflector",
+    "resources",
+    "status",
+    "store",
+    "watcher",
+    "workqueue",
+]

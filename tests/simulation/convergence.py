@@ -119,15 +119,16 @@ def _sources(simulation: "Simulation", namespace: str, keys: Object) -> Sources:
         if not vault.readable[folders[name]]:
             found.reasons.add("SourceForbidden")
             found = found._replace(covered=found.covered and vault.listable[folders[name]] and held is not None)
-        elif held is None or field not in held[1]:
-            found.reasons.add("SourceNotFound")
+        if held is None or field not in held[1]:
+            if vault.readable[folders[name]]:
+                found.reasons.add("SourceNotFound")
             found = found._replace(covered=False)
-        else:
-            versions[path, fixed] = (f"secret/data/{path}", held[0])
-            if (value := _decoded(text(held[1], field), mapping(keys, name))) is None:
-                found.reasons.add("SourceInvalid")
-            else:
-                found.data[name] = value
+            continue
+        versions[path, fixed] = (f"secret/data/{path}", held[0])
+        if (value := _decoded(text(held[1], field), mapping(keys, name))) is not None:
+            found.data[name] = value
+        elif vault.readable[folders[name]]:
+            found.reasons.add("SourceInvalid")
     return found._replace(versions=sorted(versions.values()))
 
 

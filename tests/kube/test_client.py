@@ -498,6 +498,15 @@ async def test_watch_may_be_cancelled_while_it_is_silent(autojump_clock: trio.te
     assert stream.closed
 
 
+async def test_refusal_of_a_watch_that_does_not_end_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
+    endless = Stream(b'{"kind": "Status", ', silent=True)
+    async with client_of(Server(httpx.Response(403, stream=endless))) as client:
+        with trio.fail_after(60), pytest.raises(Unreachable, match="no whole response within 10 s"):
+            await read_watch(client)
+
+    assert endless.closed
+
+
 async def test_watch_that_is_not_answered_in_time_is_unreachable(autojump_clock: trio.testing.MockClock) -> None:
     async def never(request: httpx.Request) -> httpx.Response:
         return await trio.sleep_forever()

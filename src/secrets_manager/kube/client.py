@@ -33,7 +33,7 @@ from secrets_manager.kube.status import error_from_status
 from secrets_manager.kube.throttle import Throttle
 from secrets_manager.kube.warning import parse_warnings
 from secrets_manager.net import errors as http_errors
-from secrets_manager.net.client import HttpClient, Response
+from secrets_manager.net.client import HttpClient, Response, StreamedResponse
 from secrets_manager.net.transport import Transport
 
 T = TypeVar("T", bound=KubeObject)
@@ -44,6 +44,8 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 WATCH_READ_TIMEOUT = 90.0
 """Seconds without a byte after which a watch fails: one and a half times the interval of bookmarks."""
+ERROR_BODY_TIMEOUT = 10.0
+"""Seconds for the body of a refused watch."""
 MAX_ERROR_BODY = 1024 * 1024
 """Bytes that are read of the response to a failed watch."""
 NO_STATUS = "<error>"
@@ -288,13 +290,20 @@ class KubeClient:
                 response = await stack.enter_async_context(
                     self._http.stream("GET", path, query=_without_empty(query), silence=self._read_timeout)
                 )
-                body = b"" if response.is_success else await response.read(max_body=MAX_ERROR_BODY)
+                body = b"" if response.is_success else await _error_body(response)
             self._count("GET", str(response.status))
             if not response.is_success:
                 raise self._note_throttling(
                     error_from_status(response.status, response.headers, body, request=f"watch of {path}")
                 )
             yield response.chunks
+
+
+async def _error_body(response: StreamedResponse) -> bytes:
+    """Read the body of a refused watch, which may not last as a watch does."""
+    with trio.move_on_after(ERROR_BODY_TIMEOUT):
+        return await response.read(max_body=MAX_ERROR_BODY)
+    raise http_errors.TimedOut(f"no whole response within {ERROR_BODY_TIMEOUT:g} s")
 
 
 def _without_empty(query: Mapping[str, str]) -> dict[str, str]:

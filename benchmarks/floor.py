@@ -36,12 +36,12 @@ class Work(msgspec.Struct):
 
 
 class Spent(msgspec.Struct):
-    """Seconds since the start of the process, of the clock and of CPU, when all was written and when all was told."""
+    """Seconds since the start of the process, of the clock and of CPU, when all was written and when all were Ready."""
 
     written: float
     written_cpu: float
-    told: float
-    told_cpu: float
+    ready: float
+    ready_cpu: float
 
 
 class _Document(msgspec.Struct):

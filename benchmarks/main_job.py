@@ -166,13 +166,13 @@ def floor(load: Load, cluster: ControlPlane, bao: OpenBao) -> Figures:
     )
     spent = msgspec.json.decode(ran.stdout, type=Spent)
     show(f"all written  {spent.written:.2f} s, CPU {spent.written_cpu:.2f} s")
-    show(f"all Ready    {spent.told:.2f} s, CPU {spent.told_cpu:.2f} s")
+    show(f"all Ready    {spent.ready:.2f} s, CPU {spent.ready_cpu:.2f} s")
     return {
         "all Secrets written, s": spent.written,
         "CPU until then, s": spent.written_cpu,
-        "all Ready, s": spent.told,
-        "CPU until all Ready, s": spent.told_cpu,
-        "all Ready after the last Secret, s": spent.told - spent.written,
+        "all Ready, s": spent.ready,
+        "CPU until all Ready, s": spent.ready_cpu,
+        "all Ready after the last Secret, s": spent.ready - spent.written,
     }
 
 
@@ -277,7 +277,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--period", type=float, default=5.0, help="seconds between two polls of a path")
     made.add_argument("--rest", type=float, default=20.0, help="seconds of rest that are measured")
     made.add_argument("--samples", type=int, default=60, help="changes of which the lag is measured")
-    made.add_argument("--rounds", type=int, default=1, help="times that the commands take turns; then medians are told")
+    made.add_argument(
+        "--rounds", type=int, default=1, help="times that the commands take turns; then medians are shown"
+    )
     made.add_argument("--no-listing", dest="listing", action="store_false", help="grant no right to list folders")
     made.add_argument("--default-policy", action="store_true", help="let the role have it, which costs OpenBao more")
     made.add_argument("--in-pod", action="store_true", help="start the program as in its container")

@@ -92,7 +92,7 @@ def test_definition_that_is_being_deleted_is_terminating() -> None:
     assert kstatus(with_metadata(after(IN_SYNC), deletionTimestamp=NOW)) == "Terminating"
 
 
-AS_TOLD = {
+AS_SHOWN = {
     # state: kstatus, conditions for which `kubectl wait` ends, reasons that `kubectl events` shows
     "new": ("InProgress", [], set()),
     "in-sync": ("Current", ["Ready"], {"Synced"}),
@@ -111,8 +111,8 @@ def has(here: World, name: str, condition: str) -> bool:
     return True
 
 
-def has_told(here: World, name: str, told: set[str]) -> bool:
-    return reasons(here, name) == told
+def has_events(here: World, name: str, expected: set[str]) -> bool:
+    return reasons(here, name) == expected
 
 
 def reasons(here: World, name: str) -> set[str]:
@@ -134,8 +134,8 @@ def test_kubectl_and_kstatus_agree_on_what_the_program_tells(
         for name in ("missing", "mended"):
             here.wait_for_reason(name, "SourceNotFound")
         here.write("mended", k="value")
-        for name, (_, _, told) in AS_TOLD.items():
-            wait_until(partial(has_told, here, name, told))
+        for name, (_, _, events) in AS_SHOWN.items():
+            wait_until(partial(has_events, here, name, events))
         here.program.kill()
         here.define("new", {"k": there})
         here.define("edited", {"k": there}, type="example.com/edited")
@@ -146,9 +146,9 @@ def test_kubectl_and_kstatus_agree_on_what_the_program_tells(
                 [condition for condition in ("Ready", "Reconciling", "Stalled") if has(here, name, condition)],
                 reasons(here, name),
             )
-            for name in AS_TOLD
+            for name in AS_SHOWN
         }
-        assert shown == AS_TOLD
+        assert shown == AS_SHOWN
 
 
 def test_script_is_added_to_the_configuration_of_argo_cd(control_plane: ControlPlane) -> None:

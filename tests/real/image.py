@@ -101,7 +101,7 @@ class Container(Program):
 
 
 def base() -> Image:
-    """The one that the Dockerfile names. The test that asks is skipped where nobody has made it."""
+    """The one that the Dockerfile names. The test that asks for it is skipped where it was not made."""
     (line,) = (line for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("ARG PYTHON="))
     tag = line.partition("=")[2]
     if shutil.which("podman") is None or not SETTINGS.exists() or podman("image", "exists", tag).returncode:

@@ -14,9 +14,10 @@ import msgspec
 
 from secrets_manager.backends import Document
 from secrets_manager.controller.decision import new_secret
-from secrets_manager.controller.definition import DataSource, InvalidSpec, SecretDefinition, Spec, Status
+from secrets_manager.controller.definition import SecretDefinition, Status
 from secrets_manager.controller.desired import Desired
 from secrets_manager.controller.secret import CurrentSecret, Secret, digest
+from secrets_manager.controller.spec import DataSource, InvalidSpec, Spec
 from secrets_manager.kube.objects import ObjectMeta, OwnerReference
 
 NAMESPACE = "shop"

@@ -10,7 +10,9 @@ import pytest
 
 from fake_kubernetes.documents import Object, mapping, parse
 from secrets_manager.controller import crd
-from secrets_manager.controller.definition import InvalidSpec, SecretDefinition, Spec
+from secrets_manager.controller.definition import SecretDefinition
+from secrets_manager.controller.spec import InvalidSpec, Spec
+from secrets_manager.controller.validation import validate_spec
 from secrets_manager.render.manifests import load
 from tests.real.cluster import ControlPlane, KubectlError
 
@@ -80,7 +82,7 @@ def test_render_takes_what_is_good_and_names_each_field_that_is_unknown(case: Ca
     (found,) = load(["-"], stdin=io.StringIO(manifest(case))).found
     spec = found.definition.spec if isinstance(found.definition, SecretDefinition) else None
 
-    assert isinstance(spec, Spec) is case.good
+    assert (isinstance(spec, Spec) and validate_spec(spec) is spec) is case.good
     if case.unknown:
         fault = f"there is no field {' nor '.join(case.unknown)}: correct its name or place, for kubectl refuses it"
         assert spec == InvalidSpec(fault)

@@ -1,6 +1,17 @@
 """Valid specs, and invalid ones with their messages."""
 
-from secrets_manager.controller.definition import Spec
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from secrets_manager.controller.spec import (
+    DataFrom,
+    DataSource,
+    NamedSource,
+    RolloutRestartTarget,
+    SecretMetadata,
+    Spec,
+)
 from tests.gen import data_source, spec
 
 PLACE = "secret/data/db#password"
@@ -8,6 +19,43 @@ LONG = "a" * 253
 
 NAME_RULE = "use at most 253 lower case letters, digits, '-' and '.'"
 KEY_RULE = "use at most 253 letters, digits, '-', '_' and '.'"
+
+
+NO_SOURCE = "is not in spec.sources: add it there, or correct the name"
+NO_LABEL = (
+    "spec.metadata: a name is at most 63 letters, digits, '-', '_' and '.', with a prefix such as example.com/ or "
+    "without, and neither app.kubernetes.io/managed-by nor under secrets-manager.tuenti.io/"
+)
+NO_VALUE = (
+    "spec.metadata: the value of a label is at most 63 letters, digits, '-', '_' and '.', and begins and ends with a "
+    "letter or a digit"
+)
+NO_NAME = (
+    "spec.sources: a name is a letter or '_', then letters, digits and '_', at most 63, and no word of the template "
+    "language, such as true"
+)
+KEYS_ALONE = "spec.creationPolicy Merge writes keys alone: remove type, immutable, metadata and rolloutRestartTargets"
+WEB = RolloutRestartTarget(kind="Deployment", name="web")
+
+
+def whole(*documents: DataFrom, type_: str = "", **sources: str) -> Spec:
+    """A spec of whole documents."""
+    named = {name: NamedSource(path=path) for name, path in sources.items()}
+    return Spec(name="db", data_from=documents, sources=named, type=type_)
+
+
+def marked(*, labels: Mapping[str, str] | None = None, annotations: Mapping[str, str] | None = None) -> Spec:
+    metadata = SecretMetadata(labels=dict(labels or {}), annotations=dict(annotations or {}))
+    return replace(spec(), metadata=metadata)
+
+
+def merged(**fields: object) -> Spec:
+    return replace(spec(), creation_policy="Merge", **fields)
+
+
+def templated(text: str, **sources: str) -> Spec:
+    named = {name: NamedSource(path=path) for name, path in sources.items()}
+    return replace(spec(keys={"pw": DataSource(template=text)}), sources=named)
 
 
 def typed(type_: str, *keys: str) -> Spec:
@@ -39,6 +87,27 @@ GOOD = [
     spec(refresh="0.5s500ms"),
     spec(refresh="1000000µs"),
     spec(keys={"pw": data_source(PLACE, encoding="text"), "p12": data_source(PLACE, encoding="base64")}),
+    spec(keys={"pw": data_source(PLACE, encoding="base64url")}),
+    whole(DataFrom(path="secret/data/db")),
+    whole(DataFrom(path="secret/data/db", version=3), DataFrom(source="db"), db="secret/data/db"),
+    whole(
+        DataFrom(
+            path="secret/data/db",
+            include=("db_*", "?"),
+            exclude=("*[0-9]",),
+            rename={"db password": "password"},
+            prefix=".DB_",
+            conversion="Underscore",
+            encoding="base64url",
+        )
+    ),
+    whole(DataFrom(path="secret/data/tls"), type_="kubernetes.io/tls"),
+    whole(DataFrom(source="_A9"), _A9="secret/data/db"),
+    marked(labels={"team": "shop", "example.com/tier": ""}, annotations={"a.b/c": "any text"}),
+    merged(),
+    replace(spec(), creation_policy="Owner", immutable=True),
+    replace(spec(), creation_policy="Orphan", rollout_restart_targets=(WEB,)),
+    templated("{{ db.password }}", db="secret/data/db"),
 ]
 
 BAD = [
@@ -52,7 +121,7 @@ BAD = [
     (spec("db\n"), f"spec.name 'db\\n' can't be the name of a Secret: {NAME_RULE}"),
     (spec("dß"), f"spec.name 'd\\xdf' can't be the name of a Secret: {NAME_RULE}"),
     (spec("a" * 254), f"spec.name '{'a' * 60}...' can't be the name of a Secret: {NAME_RULE}"),
-    (spec(keys={}), "spec.keysMap names no key: add one, or delete this definition"),
+    (spec(keys={}), "spec.keysMap names no key: add one, or a document to spec.dataFrom, or delete this definition"),
     (
         spec(refresh="5"),
         "spec.refreshInterval '5' is no duration: write numbers with their units, like 5s, 1m30s or 300ms",
@@ -110,9 +179,12 @@ BAD = [
     (spec(keys={"pw": "#k"}), "key pw: path '' is empty: write the full path, such as secret/data/app"),
     (
         spec(keys={"pw": data_source(PLACE, encoding="rot13")}),
-        "key pw: encoding 'rot13' is unknown: use text or base64",
+        "key pw: encoding 'rot13' is unknown: use text, base64 or base64url",
     ),
-    (spec(keys={"pw": data_source(PLACE, encoding="Text")}), "key pw: encoding 'Text' is unknown: use text or base64"),
+    (
+        spec(keys={"pw": data_source(PLACE, encoding="Text")}),
+        "key pw: encoding 'Text' is unknown: use text, base64 or base64url",
+    ),
 ]
 """Each with one fault, which the API server finds."""
 
@@ -134,7 +206,7 @@ SEVERAL = spec(
 FAULTS_OF_SEVERAL = [
     f"spec.name 'Bad_Name' can't be the name of a Secret: {NAME_RULE}",
     f"spec.keysMap: 'a b' can't be a key of a Secret: {KEY_RULE}",
-    "key 'a b': encoding 'rot13' is unknown: use text or base64",
+    "key 'a b': encoding 'rot13' is unknown: use text, base64 or base64url",
     "key pw: path '' is empty: write the full path, such as secret/data/app",
     "spec.type kubernetes.io/tls needs the key tls.crt: add it to spec.keysMap, or use type Opaque",
     "spec.refreshInterval 'soon' is no duration: write numbers with their units, like 5s, 1m30s or 300ms",

@@ -102,7 +102,7 @@ def test_problem_names_the_key_the_path_and_the_next_step(found: Document | Back
     ("encoding", "message"),
     [
         ("base64", "the value is not base64: encode it, or remove encoding: base64"),
-        ("rot13", "encoding 'rot13' is unknown: use text or base64"),
+        ("rot13", "encoding 'rot13' is unknown: use text, base64 or base64url"),
     ],
 )
 def test_value_in_another_encoding_is_a_problem_that_does_not_contain_it(encoding: str, message: str) -> None:
@@ -120,7 +120,7 @@ def test_versions_of_one_path_may_be_mixed() -> None:
     old, same = data_source("secret/data/db#pw", version=3), data_source("secret/data/db#pw", version="3")
     wanted = spec(keys={"now": "secret/data/db#pw", "before": old, "again": same})
 
-    assert wanted.sources == frozenset(VERSIONED)
+    assert wanted.read_sources == frozenset(VERSIONED)
     assert resolve(wanted, VERSIONED) == {"now": b"new", "before": b"old", "again": b"old"}
 
 
@@ -234,11 +234,11 @@ def test_repr_shows_no_value() -> None:
 
 
 def test_one_problem_is_its_own_summary() -> None:
-    problem = read_problem(SourceForbidden("not allowed"), key="pw")
+    problem = read_problem(SourceForbidden("not allowed"), where="key pw")
 
     assert summarize([problem]) == problem == Problem(Reason.SOURCE_FORBIDDEN, "key pw: not allowed")
 
 
 @pytest.mark.parametrize("error", [Unavailable, SourceNotFound, SourceForbidden, SourceMalformed])
 def test_every_failure_of_a_read_has_a_reason(error: type[BackendError]) -> None:
-    assert read_problem(error("why"), key="pw").message == "key pw: why"
+    assert read_problem(error("why"), where="key pw").message == "key pw: why"

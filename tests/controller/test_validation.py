@@ -1,7 +1,8 @@
 import pytest
 
-from secrets_manager.controller.definition import InvalidSpec, Reason, Spec
+from secrets_manager.controller.definition import Reason
 from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.spec import InvalidSpec, Spec
 from secrets_manager.controller.validation import MAX_SECRET_BYTES, validate_data, validate_spec
 from tests.controller.specs import BAD, FAULTS_OF_SEVERAL, GOOD, KEY_RULE, LATE, PLACE, SEVERAL
 from tests.gen import spec

@@ -11,9 +11,10 @@ from fake_kubernetes.patches import merged
 from secrets_manager.controller.decision import Create, Decision, Delete, Patch, decide
 from secrets_manager.controller.definition import ADOPT, SecretDefinition
 from secrets_manager.controller.desired import Desired
-from secrets_manager.controller.metadata import COPIED, LAST_UPDATE, MANAGED_BY, desired_metadata
+from secrets_manager.controller.metadata import COPIED, LAST_UPDATE, desired_metadata
 from secrets_manager.controller.ownership import Claim, claim
 from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.rules import MANAGED_BY
 from secrets_manager.controller.secret import OWNER, CurrentSecret, Secret, decode
 from secrets_manager.kube.objects import ObjectMeta, OwnerReference
 from tests.gen import LATER, NAMESPACE, NOW, desired_secret, owner, secret_definition

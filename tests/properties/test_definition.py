@@ -3,16 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fake_kubernetes.documents import Json, Object
-from secrets_manager.controller.definition import (
-    Condition,
-    DataSource,
-    InvalidSpec,
-    SourceStatus,
-    Spec,
-    Status,
-    decode,
-)
+from secrets_manager.controller.definition import Condition, SourceStatus, Status, decode
 from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.spec import DataSource, InvalidSpec, Spec
 from secrets_manager.controller.validation import validate_spec
 from secrets_manager.kube.objects import ObjectMeta
 

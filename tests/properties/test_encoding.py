@@ -32,7 +32,7 @@ def test_text_gives_back_what_was_written(text: str) -> None:
 
 @given(
     st.text(st.characters(exclude_categories=())) | st.text("YWJj=+/-_ \n"),
-    st.sampled_from(["", "text", "base64", "hex"]),
+    st.sampled_from(["", "text", "base64", "base64url", "hex"]),
 )
 def test_any_text_gives_bytes_or_an_error_that_does_not_contain_it(text: str, encoding: str) -> None:
     message = ""

@@ -19,13 +19,14 @@ from secrets_manager.backends.vault.token_manager import TokenManager
 from secrets_manager.controller import contention, decision, health, reading, secret_syncer, status
 from secrets_manager.controller.contention import Stable, State, Trigger
 from secrets_manager.controller.controller import Controller
-from secrets_manager.controller.definition import Condition, DataSource, Reason, SecretDefinition
+from secrets_manager.controller.definition import Condition, Reason, SecretDefinition
 from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.reconciler import Reconciler
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.secret_writer import SecretWriter
 from secrets_manager.controller.source_table import Entry, SourceTable
 from secrets_manager.controller.sources import Sources
+from secrets_manager.controller.spec import DataSource
 from secrets_manager.kube import lease, store, watcher
 from secrets_manager.kube.client import KubeClient, RequestCounter, no_count
 from secrets_manager.kube.lease import LeaderElector, LeaseSpec
@@ -155,7 +156,7 @@ def _no_warning(*_: object) -> str:
 
 
 def _newest(source: DataSource) -> Source:
-    return Source(source.path, None)
+    return Source(source.path or "", None)
 
 
 PLANTED: Mapping[str, Plant] = {

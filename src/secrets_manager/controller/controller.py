@@ -15,7 +15,7 @@ import trio
 
 from secrets_manager.backends import Backend
 from secrets_manager.config import ControllerConfig
-from secrets_manager.controller.definition import SecretDefinition, Spec
+from secrets_manager.controller.definition import SecretDefinition
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reconciler import Reconciler
@@ -24,6 +24,7 @@ from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.secret_syncer import SecretSyncer
 from secrets_manager.controller.secret_writer import SecretWriter
 from secrets_manager.controller.sources import Sources
+from secrets_manager.controller.spec import Spec
 from secrets_manager.controller.status_writer import StatusWriter
 from secrets_manager.controller.watches import BY_UID, Watches, owner_uid
 from secrets_manager.controller.worker import STATUS_PRIORITY, Worker
@@ -116,7 +117,7 @@ class Controller:
         if old is None or not old.is_equivalent_to(new):
             admitted = self._policy.admit(new)
             if isinstance(admitted, Spec):
-                self._sources.subscribe(new.key, admitted.sources, period=admitted.period)
+                self._sources.subscribe(new.key, admitted.read_sources, period=admitted.period)
             else:
                 self._sources.subscribe(new.key, frozenset())
             self._queue.add(new.key, Priority.ROUTINE if old is None and new.in_sync else Priority.URGENT)

@@ -7,8 +7,9 @@ validation rules are in rules.py. An existing definition that breaks a rule stay
 import msgspec
 import yaml
 
-from secrets_manager.controller.definition import GROUP, KIND, Spec, Status
-from secrets_manager.controller.rules import REQUIRED_KEYS, validations
+from secrets_manager.controller.definition import GROUP, KIND, Status
+from secrets_manager.controller.rules import ANY_KEY, KEYS_ONLY, KNOWN_SOURCE, REQUIRED_KEYS, validations
+from secrets_manager.controller.spec import Spec
 
 Schema = dict[str, object]
 
@@ -16,6 +17,8 @@ _INT_OR_STRING: Schema = {"x-kubernetes-int-or-string": True}
 """The only union of types in a structural schema."""
 _UNOBSERVED: Schema = {"default": {"observedGeneration": Status().observed_generation}}
 """The status of a new object: to kstatus, which GitOps tools use, an object without any is ready."""
+
+_RULES_OF_SPEC = (ANY_KEY, KNOWN_SOURCE, KEYS_ONLY, *(needed.rule for needed in REQUIRED_KEYS))
 
 NAME = f"secretdefinitions.{GROUP}"
 
@@ -83,7 +86,7 @@ def _schema() -> Schema:
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": _structural(Spec) | validations(*(needed.rule for needed in REQUIRED_KEYS)),
+            "spec": _structural(Spec) | validations(*_RULES_OF_SPEC),
             "status": _structural(Status) | _UNOBSERVED,
         },
     }
@@ -102,6 +105,9 @@ class _JsonSchema(msgspec.Struct, frozen=True):
     required: list[str] = []
     additional_properties: "_JsonSchema | bool" = msgspec.field(name="additionalProperties", default=False)
     enum: list[str] = []
+    max_items: int | None = msgspec.field(name="maxItems", default=None)
+    max_properties: int | None = msgspec.field(name="maxProperties", default=None)
+    max_length: int | None = msgspec.field(name="maxLength", default=None)
     list_type: str = msgspec.field(name="x-kubernetes-list-type", default="")
     list_map_keys: list[str] = msgspec.field(name="x-kubernetes-list-map-keys", default_factory=list)
     validations: list[dict[str, str]] = msgspec.field(name="x-kubernetes-validations", default_factory=list)
@@ -113,6 +119,9 @@ class _JsonSchema(msgspec.Struct, frozen=True):
             "type": self.type,
             "format": self.format,
             "enum": self.enum,
+            "maxItems": self.max_items,
+            "maxProperties": self.max_properties,
+            "maxLength": self.max_length,
             "required": self.required,
             "x-kubernetes-list-type": self.list_type,
             "x-kubernetes-list-map-keys": self.list_map_keys,
@@ -129,7 +138,7 @@ def _structural(struct: type[msgspec.Struct]) -> Schema:
 
 def _inline(schema: _JsonSchema, parts: dict[str, _JsonSchema]) -> Schema:
     if schema.ref:
-        return _described(_inline(parts[schema.ref], parts), schema.description)
+        return _described(_inline(parts[schema.ref], parts) | schema.copied_keywords, schema.description)
     if schema.any_of:
         kinds = [option for option in schema.any_of if option.type != "null"]
         structural = _inline(kinds[0], parts) if len(kinds) == 1 else _INT_OR_STRING

@@ -16,8 +16,8 @@ from typing import NamedTuple
 from secrets_manager.controller.definition import Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired
 from secrets_manager.controller.managed_fields import FieldPath
-from secrets_manager.controller.metadata import LAST_UPDATE, desired_metadata, metadata_diff
-from secrets_manager.controller.ownership import WRITTEN_AS, Claim, claim, is_copy, not_owned, refers_to
+from secrets_manager.controller.metadata import LAST_UPDATE, desired_metadata, is_orphaned, metadata_diff
+from secrets_manager.controller.ownership import WRITTEN_AS, Claim, claim, is_copy, not_owned, owns, refers_to
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import CurrentSecret, Secret
 from secrets_manager.kube.objects import ObjectMeta, OwnerReference
@@ -95,7 +95,8 @@ def differing_fields(
     metadata = differing_metadata(definition, current.metadata)
     type_: list[FieldPath] = [] if current.type == desired.type else [("type",)]
     data: list[FieldPath] = [] if current.digest == desired.digest else [("data",)]
-    return frozenset(type_ + data + metadata)
+    immutable: list[FieldPath] = [] if current.immutable or not desired.immutable else [("immutable",)]
+    return frozenset(type_ + data + immutable + metadata)
 
 
 def differing_metadata(definition: SecretDefinition, current: ObjectMeta) -> list[FieldPath]:
@@ -104,14 +105,15 @@ def differing_metadata(definition: SecretDefinition, current: ObjectMeta) -> lis
     ours: list[FieldPath] = [("metadata", "labels", name) for name in labels]
     ours += [("metadata", "annotations", name) for name in annotations]
     ours += [("metadata", "annotations", WRITTEN_AS)] if _is_marked_as_copy(current) else []
-    owned = definition.owner_reference in current.owner_references
+    owned = _owners(definition, current) == current.owner_references
     return ours if owned else [*ours, ("metadata", "ownerReferences")]
 
 
 def other_secrets(definition: SecretDefinition, desired: Desired, owned: list[CurrentSecret]) -> OtherSecrets:
     """Sort the Secrets whose owner is this definition, or an earlier one of its name.
 
-    The garbage collector deletes those of an earlier one, but misses some while the API server restarts.
+    The garbage collector deletes those of an earlier one, but misses some while the API server restarts. Those that an
+    earlier one has orphaned stay.
     """
     found = OtherSecrets([], [])
     for secret in owned:
@@ -119,7 +121,7 @@ def other_secrets(definition: SecretDefinition, desired: Desired, owned: list[Cu
             continue
         if is_copy(definition, secret):
             found.copies.append(secret)
-        else:
+        elif secret.controller is not None or owns(definition, secret):
             found.stale.append(Delete(secret))
     return found
 
@@ -147,6 +149,7 @@ def new_secret(
         ),
         type=desired.type,
         data=desired.data,
+        immutable=desired.immutable,
     )
 
 
@@ -156,8 +159,9 @@ def _patch(
     labels, annotations = metadata_diff(current.metadata, desired_metadata(definition))
     owners = _owners(definition, current.metadata)
     same_data = current.digest == desired.digest
+    same_content = same_data and (current.immutable or not desired.immutable)
     marked = not labels and not annotations and not _is_marked_as_copy(current.metadata)
-    if same_data and marked and owners == current.metadata.owner_references:
+    if same_content and marked and owners == current.metadata.owner_references:
         return None
     metadata: dict[str, object] = {
         "resourceVersion": current.metadata.resource_version,
@@ -170,6 +174,8 @@ def _patch(
     body: dict[str, object] = {"metadata": metadata}
     if not same_data:
         body["data"] = dict.fromkeys(current.keys) | desired.data
+    if desired.immutable:
+        body["immutable"] = True
     return Patch(current, body, claimed)
 
 
@@ -185,8 +191,8 @@ def _merged(marks: Mapping[str, str], changes: Mapping[str, str | None]) -> dict
 
 def _owners(definition: SecretDefinition, current: ObjectMeta) -> tuple[OwnerReference, ...]:
     """Return the foreign owners and ours, which replaces an earlier definition of the same name."""
-    ours = definition.owner_reference
-    if ours in current.owner_references:
+    ours = () if is_orphaned(definition) else (definition.owner_reference,)
+    if ours and ours[0] in current.owner_references:
         return current.owner_references
-    foreign = [owner for owner in current.owner_references if not refers_to(definition, owner)]
-    return (*foreign, ours)
+    foreign = (owner for owner in current.owner_references if not refers_to(definition, owner))
+    return (*foreign, *ours)

@@ -4,7 +4,6 @@ The CRD is generated from these structs (crd.py). A spec that can't be decoded b
 object gets a condition with the error.
 """
 
-import builtins
 from enum import StrEnum
 from typing import Annotated
 
@@ -12,8 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from secrets_manager.backends import Source
-from secrets_manager.controller import rules
-from secrets_manager.durations import duration
+from secrets_manager.controller.spec import InvalidSpec, Spec, decode_spec
 from secrets_manager.kube.objects import ObjectKey, ObjectMeta, ObjectReference, OwnerReference, Wire
 from secrets_manager.kube.resources import Resource
 
@@ -48,97 +46,6 @@ class Reason(StrEnum):
     SECRET_WRITE_FAILED = "SecretWriteFailed"  # noqa: S105 - a word of the status, no password
     SECRET_CONTENDED = "SecretContended"  # noqa: S105 - a word of the status, no password
     PATH_NOT_ALLOWED = "PathNotAllowed"
-
-
-class DataSource(Wire, frozen=True):
-    """The source of a key of the Secret."""
-
-    path: Annotated[
-        str,
-        Meta(
-            description="Full path in the backend: secret/data/app for KV version 2, secret/app for version 1.",
-            extra_json_schema=rules.validations(rules.PATH),
-        ),
-    ]
-    key: Annotated[str, Meta(description="Key within the path whose value is taken.")]
-    encoding: Annotated[
-        str,
-        Meta(
-            description="How the value is written in the backend: text (the default) or base64.",
-            extra_json_schema=rules.validations(rules.ENCODING),
-        ),
-    ] = ""
-    version: Annotated[
-        int | str | None,
-        Meta(
-            description="Version to stay at, a number or a text, where the backend counts them; without it, the newest."
-        ),
-    ] = None
-    property: Annotated[
-        str,
-        Meta(description="Name of the field that is taken, where the value is a JSON object; without it, all of it."),
-    ] = ""
-
-    @builtins.property
-    def source(self) -> Source:
-        return Source(self.path, None if self.version is None else str(self.version))
-
-
-class Spec(Wire, frozen=True):
-    """The desired Secret."""
-
-    name: Annotated[
-        str,
-        Meta(
-            description="Name of the Secret, in the namespace of this object.",
-            extra_json_schema=rules.validations(rules.SECRET_NAME),
-        ),
-    ]
-    keys_map: Annotated[
-        dict[str, DataSource],
-        Meta(
-            description="Keys of the Secret, each with the place where its value is read.",
-            extra_json_schema=rules.validations(rules.NOT_EMPTY, rules.KEY_NAMES),
-        ),
-    ]
-    type: Annotated[
-        str,
-        Meta(
-            description="Type of the Secret, such as Opaque (the default) or kubernetes.io/tls.",
-            extra_json_schema=rules.validations(rules.SECRET_TYPE, rules.NOT_SERVICE_ACCOUNT),
-        ),
-    ] = ""
-    refresh_interval: Annotated[
-        str,
-        Meta(
-            description="How often the backend is asked for changes, such as 1m30s; without it, at the "
-            "controller's reconcile-period. Of several objects with one path the shortest counts.",
-            extra_json_schema=rules.validations(rules.INTERVAL, rules.MIN_INTERVAL),
-        ),
-    ] = ""
-
-    @property
-    def secret_type(self) -> str:
-        return self.type or "Opaque"
-
-    @property
-    def period(self) -> float | None:
-        """The refresh interval in seconds, if there is one. Raises: InvalidValue."""
-        return duration(self.refresh_interval) if self.refresh_interval else None
-
-    @property
-    def sources(self) -> frozenset[Source]:
-        return frozenset(data_source.source for data_source in self.keys_map.values())
-
-
-class InvalidSpec(msgspec.Struct, frozen=True):
-    """Stands for a spec that can't be decoded. `message` is the error.
-
-    `name` is spec.name, if that can be decoded: the Secret is deleted with a definition of the Go original.
-    """
-
-    message: str
-    name: str = ""
 
 
 class Condition(Wire, frozen=True):
@@ -207,7 +114,7 @@ class SecretDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sources(self) -> frozenset[Source]:
-        return self.spec.sources if isinstance(self.spec, Spec) else frozenset()
+        return self.spec.read_sources if isinstance(self.spec, Spec) else frozenset()
 
     @property
     def in_sync(self) -> bool:
@@ -240,10 +147,6 @@ class SecretDefinition(msgspec.Struct, frozen=True, kw_only=True):
         return _inputs(self) == _inputs(other)
 
 
-class _Named(Wire, frozen=True):
-    name: str
-
-
 class _Envelope(Wire, frozen=True):
     metadata: ObjectMeta
     spec: msgspec.Raw = msgspec.Raw(b"null")
@@ -251,8 +154,6 @@ class _Envelope(Wire, frozen=True):
 
 
 _envelope = msgspec.json.Decoder(_Envelope)
-_spec = msgspec.json.Decoder(Spec)
-_named = msgspec.json.Decoder(_Named)
 _status = msgspec.json.Decoder(Status)
 
 
@@ -265,23 +166,9 @@ def decode(raw: bytes | msgspec.Raw) -> SecretDefinition:
     envelope = _envelope.decode(raw)
     return SecretDefinition(
         metadata=without_last_applied(envelope.metadata),
-        spec=_decode_spec(envelope.spec),
+        spec=decode_spec(envelope.spec),
         status=_decode_status(envelope.status),
     )
-
-
-def _decode_spec(raw: msgspec.Raw) -> Spec | InvalidSpec:
-    try:
-        return _spec.decode(raw)
-    except msgspec.MsgspecError as error:
-        return InvalidSpec(f"spec can't be read: {error}", _name_in(raw))
-
-
-def _name_in(raw: msgspec.Raw) -> str:
-    try:
-        return _named.decode(raw).name
-    except msgspec.MsgspecError:
-        return ""
 
 
 def _decode_status(raw: msgspec.Raw) -> Status:

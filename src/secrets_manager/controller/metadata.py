@@ -1,4 +1,4 @@
-"""Labels and annotations of the Secret: those copied from its definition, and our own.
+"""Labels and annotations of the Secret: those copied from its definition, those in its spec, and our own.
 
 Tools such as Argo CD mark the objects that they manage, and prune marked objects that are in no manifest: a copied mark
 would get the Secret deleted. By Kubernetes' rules automation must use names with a prefix, and names without one are
@@ -13,13 +13,16 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from secrets_manager.controller.definition import COPY, GROUP, SecretDefinition
+from secrets_manager.controller.rules import MANAGED_BY
 from secrets_manager.controller.secret import OWNER
+from secrets_manager.controller.spec import CreationPolicy, SecretMetadata, Spec
 from secrets_manager.kube.objects import ObjectMeta
 
-MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGED_BY_VALUE = "secrets-manager"
 LAST_UPDATE = f"{GROUP}/lastUpdateTime"
 COPIED = f"{GROUP}/copied"
+ORPHAN_OF = f"{GROUP}/definition"
+"""Annotation on a Secret without an ownerReference of ours: the name of its definition."""
 COPY_NONE = "false"
 
 
@@ -32,25 +35,36 @@ class Metadata(NamedTuple):
 
 def desired_metadata(definition: SecretDefinition) -> Metadata:
     """Return the copied metadata and our own, without the time of the last write."""
-    metadata = definition.metadata
-    copy = metadata.annotations.get(COPY, "")
-    labels, annotations = _copied(metadata.labels, copy), _copied(metadata.annotations, copy)
+    metadata, written = definition.metadata, _written(definition)
+    copy = metadata.annotations.get(COPY, "") if written.copy else COPY_NONE
+    labels = _copied(metadata.labels, copy) | written.labels
+    annotations = _copied(metadata.annotations, copy) | written.annotations
     record = {COPIED: _record(labels, annotations)} if labels or annotations else {}
+    if is_orphaned(definition):
+        record[ORPHAN_OF] = metadata.name
     return Metadata(
         labels=labels | {MANAGED_BY: MANAGED_BY_VALUE, OWNER: definition.metadata.uid},
         annotations=annotations | record,
     )
 
 
+def is_orphaned(definition: SecretDefinition) -> bool:
+    """Whether the Secret gets no ownerReference."""
+    return isinstance(definition.spec, Spec) and definition.spec.creation_policy == CreationPolicy.ORPHAN
+
+
 def metadata_diff(current: ObjectMeta, desired: Metadata) -> tuple[dict[str, str | None], dict[str, str | None]]:
     """Return the changes of labels and annotations for a merge patch; None removes a name."""
     copied_labels, copied_annotations = _recorded(current.annotations.get(COPIED, ""))
-    if COPIED not in desired.annotations:
-        copied_annotations.append(COPIED)
+    copied_annotations += [name for name in (COPIED, ORPHAN_OF) if name not in desired.annotations]
     return (
         _changes(current.labels, desired.labels, copied_labels),
         _changes(current.annotations, desired.annotations, copied_annotations),
     )
+
+
+def _written(definition: SecretDefinition) -> SecretMetadata:
+    return definition.spec.metadata if isinstance(definition.spec, Spec) else SecretMetadata()
 
 
 def _changes(

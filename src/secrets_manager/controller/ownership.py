@@ -7,8 +7,9 @@ name that it was written under, too: in a copy it differs from its own name.
 from enum import Enum, auto
 
 from secrets_manager.controller.definition import ADOPT, GROUP, KIND, Reason, SecretDefinition
-from secrets_manager.controller.metadata import LAST_UPDATE, MANAGED_BY, MANAGED_BY_VALUE
+from secrets_manager.controller.metadata import LAST_UPDATE, MANAGED_BY_VALUE, ORPHAN_OF
 from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.rules import MANAGED_BY
 from secrets_manager.controller.secret import OWNER, CurrentSecret
 from secrets_manager.kube.objects import OwnerReference
 
@@ -32,11 +33,11 @@ class Claim(Enum):
 
 def claim(definition: SecretDefinition, secret: CurrentSecret) -> Claim:
     """Return the claim of the definition to the Secret."""
-    if owns(definition, secret):
+    if owns(definition, secret) or _orphan_of(secret) == definition.metadata.name:
         return Claim.OWNED
     if secret.controller is not None:
         return Claim.NONE
-    if not secret.metadata.owner_references and _is_legacy(secret):
+    if not _orphan_of(secret) and not secret.metadata.owner_references and _is_legacy(secret):
         return Claim.LEGACY
     if definition.metadata.annotations.get(ADOPT) == "true":
         return Claim.ADOPTED
@@ -61,11 +62,10 @@ def refers_to(definition: SecretDefinition, owner: OwnerReference) -> bool:
 
 
 def definition_of(secret: CurrentSecret) -> tuple[str, ...]:
-    """Return the key of the definition that controls the Secret, if any, whatever its uid."""
+    """Return the key of the definition that controls or has orphaned the Secret, if any, whatever its uid."""
     owner = secret.controller
-    if owner is None or not _is_definition(owner):
-        return ()
-    return (str(secret.key._replace(name=owner.name)),)
+    name = _orphan_of(secret) if owner is None else owner.name if _is_definition(owner) else ""
+    return (str(secret.key._replace(name=name)),) if name else ()
 
 
 def is_copy(definition: SecretDefinition, secret: CurrentSecret) -> bool:
@@ -84,12 +84,18 @@ def not_owned(secret: CurrentSecret) -> Problem:
     """Return the problem of a foreign Secret, with its owner and the next step."""
     owner = secret.controller
     if owner is None:
-        who = "was not made by secrets-manager"
+        orphan_of = _orphan_of(secret)
+        who = f"was made by {KIND} {orphan_of}" if orphan_of else "was not made by secrets-manager"
         step = f"delete or rename it, or annotate this definition with {ADOPT}=true to take it over"
     else:
         who = f"is owned by {owner.kind} {owner.name}"
         step = "choose another spec.name, or delete that owner"
     return Problem(Reason.SECRET_NOT_OWNED, f"Secret {secret.metadata.name} {who}: {step}")
+
+
+def _orphan_of(secret: CurrentSecret) -> str:
+    """Return the name of the definition that made a Secret without an ownerReference; empty if none did."""
+    return secret.metadata.annotations.get(ORPHAN_OF, "") if secret.controller is None else ""
 
 
 def _is_definition(owner: OwnerReference) -> bool:

@@ -8,8 +8,9 @@ import re
 from collections.abc import Callable, Iterable
 
 from secrets_manager.backends import SourceMalformed
-from secrets_manager.controller.definition import Reason, SecretDefinition, Spec
+from secrets_manager.controller.definition import Reason, SecretDefinition
 from secrets_manager.controller.problem import Problem, read_problem, summarize
+from secrets_manager.controller.spec import Spec
 from secrets_manager.controller.validation import validate_spec
 
 NAMESPACE = "{namespace}"
@@ -36,24 +37,24 @@ class PathPolicy:
         return self._not_allowed(paths, definition.metadata.namespace or "default") or spec
 
     def _split_paths(self, spec: Spec) -> dict[str, tuple[str, ...]] | Problem:
-        """Return the segments of each key's path."""
+        """Return the segments of each path, by its place in the spec."""
         paths: dict[str, tuple[str, ...]] = {}
         problems: list[Problem] = []
-        for key in sorted(spec.keys_map):
+        for where, source in spec.references:
             try:
-                paths[key] = self._segments(spec.keys_map[key].path)
+                paths[where] = self._segments(source.path)
             except SourceMalformed as error:
-                problems.append(read_problem(error, key=key))
+                problems.append(read_problem(error, where=where))
         return summarize(problems) if problems else paths
 
     def _not_allowed(self, paths: dict[str, tuple[str, ...]], namespace: str) -> Problem | None:
         patterns = [_compile(pattern.replace(NAMESPACE, namespace)) for pattern in self._patterns]
-        for key, segments in paths.items():
+        for where, segments in paths.items():
             path = "/".join(segments)
             if patterns and not any(pattern.fullmatch(path) for pattern in patterns):
                 return Problem(
                     Reason.PATH_NOT_ALLOWED,
-                    f"key {key}: path {path} is not allowed to namespace {namespace}: "
+                    f"{where}: path {path} is not allowed to namespace {namespace}: "
                     f"use one of {', '.join(self._patterns)}",
                 )
         return None

@@ -26,10 +26,10 @@ class Problem(NamedTuple):
     message: str
 
 
-def read_problem(error: BackendError, *, key: str) -> Problem:
-    """Return the problem of a failed read for `key`."""
+def read_problem(error: BackendError, *, where: str) -> Problem:
+    """Return the problem of a failed read. `where` is the place in the spec that needs it."""
     reason = next(reason for kind, reason in _REASONS.items() if isinstance(error, kind))
-    return Problem(reason, f"key {key}: {error}")
+    return Problem(reason, f"{where}: {error}")
 
 
 def summarize(problems: list[Problem]) -> Problem:

@@ -18,6 +18,8 @@ from secrets_manager.controller.definition import (
     SecretDefinition,
 )
 from secrets_manager.controller.desired import desired, resolve
+from secrets_manager.controller.metadata import is_orphaned
+from secrets_manager.controller.names import is_object_name
 from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.problem import Problem
@@ -27,7 +29,6 @@ from secrets_manager.controller.secret_writer import TooManyConflicts
 from secrets_manager.controller.sources import Sources
 from secrets_manager.controller.status import InSync, Outcome
 from secrets_manager.controller.status_writer import StatusWriter
-from secrets_manager.controller.validation import is_secret_name
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.errors import ApiError, Conflict, KubeError
 from secrets_manager.kube.objects import ObjectKey
@@ -126,7 +127,7 @@ class Reconciler:
         spec = self._policy.admit(definition)
         if isinstance(spec, Problem):
             return spec, self._resync()
-        documents = await self._sources.read(definition.key, spec.sources)
+        documents = await self._sources.read(definition.key, spec.read_sources)
         desired_secret = desired(spec, resolve(spec, documents))
         if isinstance(desired_secret, Problem):
             return desired_secret, self._resync()
@@ -154,7 +155,10 @@ class Reconciler:
         """
         if LEGACY_FINALIZER not in definition.metadata.finalizers:
             return None, None
-        if is_secret_name(definition.spec.name):
+        if is_orphaned(definition):
+            await self._remove_finalizer(definition)
+            return None, None
+        if is_object_name(definition.spec.name):
             await self._syncer.delete_owned(definition, definition.spec.name)
         else:
             fields = {"namespace": definition.key.namespace, "name": definition.key.name}

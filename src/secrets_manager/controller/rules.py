@@ -7,11 +7,13 @@ No rule may fail to evaluate for an object that the schema accepts: the API serv
 its status too. A rule that is false accepts writes that don't change the field (ratcheting, since Kubernetes 1.30). No
 rule may exceed the API server's cost estimate for the largest object, so some are not written in the shortest way.
 
-A field with a rule has no enum, pattern or length: they have messages of their own, and if an enum or a length is
-violated no rule is evaluated, so not all faults would be reported at once.
+A field of the Go original has no enum, pattern or length: they have messages of their own, and if an enum or a length
+is violated no rule is evaluated, so not all faults would be reported at once. The other lists and maps have limits:
+without them their rules would exceed the cost estimate.
 """
 
 import json
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from secrets_manager.durations import MAX_LENGTH as MAX_DURATION
@@ -24,7 +26,9 @@ MAX_SHOWN = 60
 """Characters of user input in a message."""
 
 NAME_PATTERN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
-KEY_PATTERN = r"[-._a-zA-Z0-9]+"
+KEY_PATTERN = r"\.?[-\w][-.\w]*"
+"""ASCII; neither `.` nor anything with `..` at its start. Short, as the cost estimate counts its characters."""
+PREFIX_PATTERN = r"[-._a-zA-Z0-9]*"
 TYPE_PATTERN = r"[a-zA-Z0-9]([-._/a-zA-Z0-9]*[a-zA-Z0-9])?"
 
 _SURE_DURATION = rf"[+-]?(0|(([0-9]{{1,5}}(\.[0-9]*)?|\.[0-9]+)({UNITS}))+)"
@@ -69,24 +73,41 @@ def _shown(text: str) -> str:
     return f"\"'\" + ({text}.size() > {MAX_SHOWN} ? {text}.substring(0, {MAX_SHOWN}) + '...' : {text}) + \"'\""
 
 
-_IS_KEY = f"key.size() <= {MAX_NAME} && {_matches('key', KEY_PATTERN)} && key != '.' && !key.startsWith('..')"
-_BAD_KEYS = f"self.filter(key, !({_IS_KEY}))"
+def _is_one_of(text: str, names: Iterable[str]) -> str:
+    return " || ".join(f"{text} == '{name}'" for name in names)
+
+
+def _is_key(key: str) -> str:
+    return f"{key}.size() <= {MAX_NAME} && {_matches(key, KEY_PATTERN)}"
+
+
+_IS_KEY = _is_key("key")
 
 SECRET_NAME = Rule(
     f"self.size() <= {MAX_NAME} && {_matches('self', NAME_PATTERN)}",
     f"spec.name {{}} can't be the name of a Secret: use at most {MAX_NAME} lower case letters, digits, '-' and '.'",
     _shown("self"),
 )
-NOT_EMPTY = Rule("self.size() > 0", "spec.keysMap names no key: add one, or delete this definition")
 KEY_NAMES = Rule(
     f"self.all(key, {_IS_KEY})",
     f"spec.keysMap: {{}} can't be a key of a Secret: use at most {MAX_NAME} letters, digits, '-', '_' and '.'",
-    f"{_shown(f'{_BAD_KEYS}[0]')} + ({_BAD_KEYS}.size() == 1 ? '' : ' and others')",  # more costs too much by estimate
+    f'"\'" + self.filter(key, !({_IS_KEY}))[0] + "\'"',  # one of them, and whole: more costs too much by estimate
 )
 PATH = Rule("self != ''", "path '' is empty: write the full path, such as secret/data/app")
-ENCODINGS = ("", "text", "base64")
-ENCODING = Rule(
-    " || ".join(f"self == '{name}'" for name in ENCODINGS), "encoding {} is unknown: use text or base64", _shown("self")
+ENCODINGS = ("", "text", "base64", "base64url")
+ENCODING = Rule(_is_one_of("self", ENCODINGS), "encoding {} is unknown: use text, base64 or base64url", _shown("self"))
+PATH_OR_TEMPLATE = Rule("has(self.path) != has(self.template)", "write either path and key, or template")
+KEY_AT_PATH = Rule(
+    "!has(self.path) || has(self.key)", "key is missing: add the name of the key at path whose value is taken"
+)
+TEMPLATE_ALONE = Rule(
+    "!has(self.template) || !(has(self.key) || has(self.version) || has(self.property))",
+    "key, version and property have no meaning beside template: remove them",
+)
+MAX_TEMPLATE = 16 * 1024
+"""Characters of a template."""
+TEMPLATE_LENGTH = Rule(
+    f"self.size() <= {MAX_TEMPLATE}", f"template is too long: write at most {MAX_TEMPLATE} characters"
 )
 SECRET_TYPE = Rule(
     f"self == '' || (self.size() <= {MAX_NAME} && {_matches('self', TYPE_PATTERN)})",
@@ -112,6 +133,87 @@ MIN_INTERVAL = Rule(
 )
 
 
+MAX_DOCUMENTS, MAX_SOURCES, MAX_TARGETS, MAX_GLOBS, MAX_RENAMED, MAX_LABELS = 32, 64, 32, 64, 256, 64
+"""Items of dataFrom, sources and rolloutRestartTargets; globs and renamed keys in a document; labels or annotations."""
+PATH_OR_SOURCE = Rule("has(self.path) != has(self.source)", "write either path or source")
+VERSION_OF_PATH = Rule(
+    "!has(self.source) || !has(self.version)", "version has no meaning beside source: write it in spec.sources"
+)
+GLOBS = Rule("self.all(glob, glob != '')", "include and exclude: a glob is empty: write one such as db_*")
+RENAMED_KEYS = Rule(
+    f"self.all(name, {_is_key('self[name]')})",
+    f"rename: each key maps to a key of the Secret: use at most {MAX_NAME} letters, digits, '-', '_' and '.'",
+)
+PREFIX = Rule(
+    _matches("self", PREFIX_PATTERN),
+    "prefix {} can't be in a key of a Secret: use letters, digits, '-', '_' and '.'",
+    _shown("self"),
+)
+UNDERSCORE = "Underscore"
+CONVERSION = Rule(_is_one_of("self", ("", UNDERSCORE)), f"conversion {{}} is unknown: use {UNDERSCORE}", _shown("self"))
+_KNOWN = "!has(entry.source) || (has(self.sources) && entry.source in self.sources)"
+KNOWN_SOURCE = Rule(
+    f"!has(self.dataFrom) || self.dataFrom.all(entry, {_KNOWN})",
+    "source {} is not in spec.sources: add it there, or correct the name",
+    f"self.dataFrom.map(entry, !({_KNOWN}), {_shown('entry.source')})[0]",
+)
+MAX_SOURCE_NAME = 63
+SOURCE_PATTERN = r"[a-zA-Z_][a-zA-Z0-9_]*"
+RESERVED_NAMES = ("true", "false", "nil", "null", "empty", "blank", "and", "or", "not", "in", "contains")
+"""Words of Liquid."""
+SOURCE_NAMES = Rule(
+    f"self.all(name, name.size() <= {MAX_SOURCE_NAME} && {_matches('name', SOURCE_PATTERN)} "
+    f"&& !({_is_one_of('name', RESERVED_NAMES)}))",
+    f"spec.sources: a name is a letter or '_', then letters, digits and '_', at most {MAX_SOURCE_NAME}, "
+    "and no word of the template language, such as true",
+)
+
+MAX_LABEL_NAME = 317
+"""Characters: a prefix of 253, a slash, and a name of 63."""
+MAX_LABEL_VALUE = 63
+LABEL_NAME_PATTERN = rf"({NAME_PATTERN}/)?[a-zA-Z0-9]([-._a-zA-Z0-9]{{0,61}}[a-zA-Z0-9])?"
+LABEL_VALUE_PATTERN = r"([a-zA-Z0-9]([-._a-zA-Z0-9]*[a-zA-Z0-9])?)?"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+OWN_PREFIX = "secrets-manager.tuenti.io/"
+LABEL_NAMES = Rule(
+    f"self.all(name, name.size() <= {MAX_LABEL_NAME} && {_matches('name', LABEL_NAME_PATTERN)} "
+    f"&& name != '{MANAGED_BY}' && !name.startsWith('{OWN_PREFIX}'))",
+    "spec.metadata: a name is at most 63 letters, digits, '-', '_' and '.', with a prefix such as example.com/ or "
+    f"without, and neither {MANAGED_BY} nor under {OWN_PREFIX}",
+)
+LABEL_VALUES = Rule(
+    f"self.all(name, {_matches('self[name]', LABEL_VALUE_PATTERN)})",
+    f"spec.metadata: the value of a label is at most {MAX_LABEL_VALUE} letters, digits, '-', '_' and '.', and begins "
+    "and ends with a letter or a digit",
+)
+MERGE = "Merge"
+CREATION_POLICY = Rule(
+    _is_one_of("self", ("", "Owner", "Orphan", MERGE)),
+    "spec.creationPolicy {} is unknown: use Owner, Orphan or Merge",
+    _shown("self"),
+)
+KEYS_ONLY = Rule(
+    f"!has(self.creationPolicy) || self.creationPolicy != '{MERGE}' || !((has(self.type) && self.type != '') "
+    "|| (has(self.immutable) && self.immutable) || has(self.metadata) || has(self.rolloutRestartTargets))",
+    f"spec.creationPolicy {MERGE} writes keys alone: remove type, immutable, metadata and rolloutRestartTargets",
+)
+WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet")
+WORKLOAD_KIND = Rule(
+    _is_one_of("self", WORKLOAD_KINDS),
+    "kind {} can't be restarted: use Deployment, StatefulSet or DaemonSet",
+    _shown("self"),
+)
+WORKLOAD_NAME = Rule(
+    _matches("self", NAME_PATTERN),
+    f"name {{}} can't be the name of a workload: use at most {MAX_NAME} lower case letters, digits, '-' and '.'",
+    _shown("self"),
+)
+ANY_KEY = Rule(
+    "(has(self.keysMap) && self.keysMap.size() > 0) || (has(self.dataFrom) && self.dataFrom.size() > 0)",
+    "spec.keysMap names no key: add one, or a document to spec.dataFrom, or delete this definition",
+)
+
+
 class RequiredKey(NamedTuple):
     """A key that a Secret of a type must have; one of several suffices."""
 
@@ -124,7 +226,8 @@ class RequiredKey(NamedTuple):
         """The rule, which is on the whole spec."""
         found = " || ".join(f"'{key}' in self.keysMap" for key in self.keys)
         return Rule(
-            f"!has(self.type) || self.type != '{self.secret_type}' || (has(self.keysMap) && ({found}))",
+            f"!has(self.type) || self.type != '{self.secret_type}' || (has(self.keysMap) && ({found})) "
+            "|| (has(self.dataFrom) && self.dataFrom.size() > 0)",
             f"spec.type {self.secret_type} needs the key {' or '.join(self.keys)}{self.advice}",
         )
 

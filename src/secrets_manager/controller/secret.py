@@ -27,6 +27,7 @@ class Secret(Wire, frozen=True, tag_field="kind", tag="Secret"):
     metadata: ObjectMeta
     type: str
     data: dict[str, bytes]
+    immutable: bool = False
 
     def __repr__(self) -> str:
         return f"Secret({self.metadata.key}, type={self.type!r}, keys={sorted(self.data)})"

@@ -1,24 +1,38 @@
 """Validate definitions and data before anything is sent.
 
-Names and limits: k8s.io/apimachinery validation (IsDNS1123Subdomain, IsConfigMapKey) and core/v1 ValidateSecret.
+Limits: core/v1 ValidateSecret.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from secrets_manager.controller import rules
-from secrets_manager.controller.definition import DataSource, InvalidSpec, Reason, Spec
+from secrets_manager.controller.definition import Reason
+from secrets_manager.controller.names import (
+    is_key,
+    is_label_name,
+    is_label_value,
+    is_object_name,
+    is_prefix,
+    is_secret_type,
+    is_source_name,
+    listed,
+    shown,
+)
 from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.spec import (
+    CreationPolicy,
+    DataFrom,
+    DataSource,
+    InvalidSpec,
+    RolloutRestartTarget,
+    SecretMetadata,
+    Spec,
+)
 from secrets_manager.errors import InvalidValue
 
 MAX_SECRET_BYTES = 1024 * 1024
-MAX_LISTED = 10
-"""Keys in a message."""
-_NAME = re.compile(rules.NAME_PATTERN)
-_KEY = re.compile(rules.KEY_PATTERN)
-_TYPE = re.compile(rules.TYPE_PATTERN)
 
 _JSON_KEYS = {
     "kubernetes.io/dockercfg": ".dockercfg",
@@ -42,52 +56,131 @@ def validate_data(secret_type: str, data: Mapping[str, bytes]) -> Problem | None
             Reason.SECRET_REJECTED,
             f"the values are {size} bytes together, and a Secret holds {MAX_SECRET_BYTES}: split it into several",
         )
+    for needed in rules.REQUIRED_KEYS:
+        if secret_type == needed.secret_type and data.keys().isdisjoint(needed.keys):
+            return Problem(Reason.SECRET_REJECTED, needed.rule.fault())
     key = _JSON_KEYS.get(secret_type)
     if key is not None and not _is_json_object(data[key]):
         return Problem(Reason.SECRET_REJECTED, f"key {key}: type {secret_type} needs a JSON object there")
     return None
 
 
-def is_secret_name(name: str) -> bool:
-    """Whether this is a valid name of a Secret."""
-    return len(name) <= rules.MAX_NAME and _NAME.fullmatch(name) is not None
-
-
 def _faults(spec: Spec) -> Iterator[str]:
     """Yield all faults, in the order of the fields."""
-    if not is_secret_name(spec.name):
-        yield rules.SECRET_NAME.fault(_shown(spec.name))
-    if not spec.keys_map:
-        yield rules.NOT_EMPTY.fault()
-    bad_keys = [key for key in sorted(spec.keys_map) if not _is_key(key)]
+    if not is_object_name(spec.name):
+        yield rules.SECRET_NAME.fault(shown(spec.name))
+    if not spec.keys_map and not spec.data_from:
+        yield rules.ANY_KEY.fault()
+    bad_keys = [key for key in sorted(spec.keys_map) if not is_key(key)]
     if bad_keys:
-        yield rules.KEY_NAMES.fault(_listed(bad_keys))
+        yield rules.KEY_NAMES.fault(listed(bad_keys))
     for key in sorted(spec.keys_map):
-        name = key if _is_key(key) else _shown(key)
-        yield from (f"key {name}: {fault}" for fault in _faults_of_source(spec.keys_map[key]))
+        name = key if is_key(key) else shown(key)
+        yield from (f"key {name}: {fault}" for fault in _faults_of_key(spec.keys_map[key]))
+    for number, entry in enumerate(spec.data_from):
+        yield from (f"dataFrom[{number}]: {fault}" for fault in _faults_of_document(entry, spec))
+    yield from _faults_of_sources(spec)
     yield from _faults_of_type(spec)
+    yield from _faults_of_metadata(spec.metadata)
+    yield from _faults_of_policy(spec)
+    for number, target in enumerate(spec.rollout_restart_targets):
+        yield from (f"rolloutRestartTargets[{number}]: {fault}" for fault in _faults_of_target(target))
     yield from _faults_of_interval(spec)
 
 
-def _is_key(key: str) -> bool:
-    fits = len(key) <= rules.MAX_NAME and _KEY.fullmatch(key) is not None
-    return fits and key != "." and not key.startswith("..")
-
-
-def _faults_of_source(source: DataSource) -> Iterator[str]:
-    if not source.path:
-        yield rules.PATH.fault()
+def _faults_of_key(source: DataSource) -> Iterator[str]:
+    if (source.path is None) == (source.template is None):
+        yield rules.PATH_OR_TEMPLATE.fault()
+    if source.path is not None:
+        yield from _faults_of_path(source.path)
+        if source.key is None:
+            yield rules.KEY_AT_PATH.fault()
     if source.encoding not in rules.ENCODINGS:
-        yield rules.ENCODING.fault(_shown(source.encoding))
+        yield rules.ENCODING.fault(shown(source.encoding))
+    if source.template is not None:
+        if source.key is not None or source.version is not None or source.property:
+            yield rules.TEMPLATE_ALONE.fault()
+        yield from _faults_of_template(source.template)
+
+
+def _faults_of_path(path: str) -> Iterator[str]:
+    if not path:
+        yield rules.PATH.fault()
+
+
+def _faults_of_template(text: str) -> Iterator[str]:
+    if len(text) > rules.MAX_TEMPLATE:
+        yield rules.TEMPLATE_LENGTH.fault()
+
+
+def _faults_of_document(entry: DataFrom, spec: Spec) -> Iterator[str]:
+    if (entry.path is None) == (entry.source is None):
+        yield rules.PATH_OR_SOURCE.fault()
+    if entry.path is not None:
+        yield from _faults_of_path(entry.path)
+    if entry.source is not None:
+        if entry.source not in spec.sources:
+            yield rules.KNOWN_SOURCE.fault(shown(entry.source))
+        if entry.version is not None:
+            yield rules.VERSION_OF_PATH.fault()
+    yield from _faults_of_choice(entry)
+    if entry.encoding not in rules.ENCODINGS:
+        yield rules.ENCODING.fault(shown(entry.encoding))
+
+
+def _faults_of_choice(entry: DataFrom) -> Iterator[str]:
+    if not all(entry.include + entry.exclude):
+        yield rules.GLOBS.fault()
+    if not all(map(is_key, entry.rename.values())):
+        yield rules.RENAMED_KEYS.fault()
+    if not is_prefix(entry.prefix):
+        yield rules.PREFIX.fault(shown(entry.prefix))
+    if entry.conversion not in ("", rules.UNDERSCORE):
+        yield rules.CONVERSION.fault(shown(entry.conversion))
+
+
+def _faults_of_sources(spec: Spec) -> Iterator[str]:
+    if not all(map(is_source_name, spec.sources)):
+        yield rules.SOURCE_NAMES.fault()
+    for name in sorted(spec.sources):
+        yield from (f"source {shown(name)}: {fault}" for fault in _faults_of_path(spec.sources[name].path))
+
+
+def _faults_of_metadata(metadata: SecretMetadata) -> Iterator[str]:
+    if not all(map(is_label_name, metadata.labels)):
+        yield rules.LABEL_NAMES.fault()
+    if not all(map(is_label_value, metadata.labels.values())):
+        yield rules.LABEL_VALUES.fault()
+    if not all(map(is_label_name, metadata.annotations)):
+        yield rules.LABEL_NAMES.fault()
+
+
+def _faults_of_policy(spec: Spec) -> Iterator[str]:
+    if spec.creation_policy not in ("", *CreationPolicy):
+        yield rules.CREATION_POLICY.fault(shown(spec.creation_policy))
+    has_more = spec.type or spec.immutable or spec.metadata != SecretMetadata() or spec.rollout_restart_targets
+    if spec.creation_policy == rules.MERGE and has_more:
+        yield rules.KEYS_ONLY.fault()
+
+
+def _faults_of_target(target: RolloutRestartTarget) -> Iterator[str]:
+    if target.kind not in rules.WORKLOAD_KINDS:
+        yield rules.WORKLOAD_KIND.fault(shown(target.kind))
+    if not is_object_name(target.name):
+        yield rules.WORKLOAD_NAME.fault(shown(target.name))
 
 
 def _faults_of_type(spec: Spec) -> Iterator[str]:
     if spec.secret_type == rules.SERVICE_ACCOUNT:
         yield rules.NOT_SERVICE_ACCOUNT.fault()
-    if len(spec.secret_type) > rules.MAX_NAME or not _TYPE.fullmatch(spec.secret_type):
-        yield rules.SECRET_TYPE.fault(_shown(spec.secret_type))
+    if not is_secret_type(spec.secret_type):
+        yield rules.SECRET_TYPE.fault(shown(spec.secret_type))
     for needed in rules.REQUIRED_KEYS:
-        if spec.secret_type == needed.secret_type and spec.keys_map.keys().isdisjoint(needed.keys):
+        if (
+            not spec.data_from
+            and spec.secret_type == needed.secret_type
+            and spec.keys_map.keys().isdisjoint(needed.keys)
+        ):
             yield needed.rule.fault()
 
 
@@ -95,7 +188,7 @@ def _faults_of_interval(spec: Spec) -> Iterator[str]:
     try:
         period = spec.period
     except InvalidValue as why:
-        yield f"spec.refreshInterval {_shown(spec.refresh_interval)} {why}"
+        yield f"spec.refreshInterval {shown(spec.refresh_interval)} {why}"
         return
     if period is not None and period < rules.MIN_INTERVAL_SECONDS:
         yield rules.MIN_INTERVAL.fault(spec.refresh_interval)
@@ -107,14 +200,3 @@ def _is_json_object(text: bytes) -> bool:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
     return True
-
-
-def _shown(text: str) -> str:
-    """Return user input quoted, escaped and truncated."""
-    return ascii(text if len(text) <= rules.MAX_SHOWN else f"{text[: rules.MAX_SHOWN]}...")
-
-
-def _listed(names: list[str]) -> str:
-    """Return the first names, and how many more there are."""
-    first = ", ".join(_shown(name) for name in names[:MAX_LISTED])
-    return first if len(names) <= MAX_LISTED else f"{first} and {len(names) - MAX_LISTED} more"

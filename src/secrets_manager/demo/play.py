@@ -9,7 +9,8 @@ import trio
 from rich.console import Console
 from rich.table import Table
 
-from secrets_manager.controller.definition import API_VERSION, KIND, SECRET_DEFINITIONS, DataSource, Spec
+from secrets_manager.controller.definition import API_VERSION, KIND, SECRET_DEFINITIONS
+from secrets_manager.controller.spec import DataSource, Spec
 from secrets_manager.demo.openbao import OpenBao
 from secrets_manager.errors import StartError
 from secrets_manager.kube.client import KubeClient

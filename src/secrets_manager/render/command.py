@@ -11,9 +11,10 @@ import trio
 from secrets_manager.backends import BackendError, Document, Reader, Source
 from secrets_manager.backends.factory import open_backend
 from secrets_manager.config import Config
-from secrets_manager.controller.definition import SecretDefinition, Spec
+from secrets_manager.controller.definition import SecretDefinition
 from secrets_manager.controller.desired import Documents
 from secrets_manager.controller.path_policy import PathPolicy
+from secrets_manager.controller.spec import Spec
 from secrets_manager.errors import UsageError
 from secrets_manager.render.manifests import FoundDefinition, load
 from secrets_manager.render.rendering import Rendering, Result, evaluate, render_check, render_secrets
@@ -87,4 +88,4 @@ async def _evaluate_all(config: Config, found: Sequence[FoundDefinition]) -> lis
 def _sources(found: Iterable[FoundDefinition], policy: PathPolicy) -> frozenset[Source]:
     """Return the sources of all valid definitions."""
     specs = [policy.admit(each.definition) for each in found if isinstance(each.definition, SecretDefinition)]
-    return frozenset(source for spec in specs if isinstance(spec, Spec) for source in spec.sources)
+    return frozenset(source for spec in specs if isinstance(spec, Spec) for source in spec.read_sources)

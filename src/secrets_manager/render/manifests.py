@@ -10,7 +10,8 @@ from typing import NamedTuple, TextIO
 import msgspec
 import yaml
 
-from secrets_manager.controller.definition import API_VERSION, KIND, InvalidSpec, SecretDefinition, decode
+from secrets_manager.controller.definition import API_VERSION, KIND, SecretDefinition, decode
+from secrets_manager.controller.spec import InvalidSpec
 from secrets_manager.errors import UsageError
 from secrets_manager.kube.objects import without_nulls
 from secrets_manager.render.admission import unknown_fields

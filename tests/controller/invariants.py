@@ -71,8 +71,11 @@ def _has_another(storage: Storage, change: Change, definition: Object) -> bool:
 
 
 def _owns(definition: Object, secret: Object) -> bool:
-    uid = text(definition, "metadata", "uid")
-    return any(text(owner, "uid") == uid for owner in items(secret, "metadata", "ownerReferences"))
+    """By owner, or by our label where the Secret has no managing owner: an orphan."""
+    uid, owners = text(definition, "metadata", "uid"), items(secret, "metadata", "ownerReferences")
+    orphan = not any(at(owner, "controller") for owner in owners)
+    by_label = orphan and at(secret, "metadata", "labels", f"{GROUP}/owner") == uid
+    return by_label or any(text(owner, "uid") == uid for owner in owners)
 
 
 def _follows(place: Key, key: Key, secret: Object) -> bool:

@@ -60,6 +60,24 @@ def retype(scene: Scene) -> None:
     scene.change("app", type="kubernetes.io/basic-auth")
 
 
+def whole(scene: Scene, **fields: Json) -> None:
+    """A definition of a whole document."""
+    scene.write("app", password="hunter-1", user="user-1")
+    scene.define_as_it_is("app", {"name": "app", "dataFrom": [{"path": "secret/data/app"}], **fields})
+
+
+def orphan_in_sync(scene: Scene) -> None:
+    whole(scene, creationPolicy="Orphan")
+
+
+def immutable_in_sync(scene: Scene) -> None:
+    whole(scene, immutable=True)
+
+
+def disown(scene: Scene) -> None:
+    scene.change("app", creationPolicy="Orphan", metadata={"labels": {"team": "shop"}})
+
+
 def adopt(scene: Scene) -> None:
     scene.foreign_secret("app", data={"token": "theirs"}, labels={"theirs": "yes"}, annotations={"their/note": "x"})
     scene.write("app", password="hunter-1", user="user-1")
@@ -102,6 +120,9 @@ SCENARIOS = {
     "edit": Scenario(in_sync, edit),
     "rename": Scenario(in_sync, rename),
     "retype": Scenario(in_sync, retype),
+    "replace": Scenario(immutable_in_sync, update),
+    "disown": Scenario(in_sync, disown),
+    "rename orphan": Scenario(orphan_in_sync, rename),
     "adopt": Scenario(nothing, adopt),
     "inherit": Scenario(nothing, inherit),
     "delete": Scenario(nothing, delete),
@@ -219,11 +240,19 @@ ONE: Object = {"password": "hunter-1"}
 OURS: Object = {"app.kubernetes.io/managed-by": "secrets-manager", "secrets-manager.tuenti.io/owner": "app"}
 
 
-def picture(name: str, values: Object, *, version: int = 1, type_: str = "Opaque", labels: Object = OURS) -> Object:
+def picture(
+    name: str,
+    values: Object,
+    *,
+    version: int = 1,
+    type_: str = "Opaque",
+    labels: Object = OURS,
+    owners: tuple[str, ...] = ("app",),
+) -> Object:
     """One definition that is in sync, and its Secret."""
     sources: Json = [{"path": "secret/data/app", "version": version}]
     return {
-        "secrets": {name: {"type": type_, "values": values, "labels": labels, "owners": ["app"]}},
+        "secrets": {name: {"type": type_, "values": values, "labels": labels, "owners": [*owners]}},
         "definitions": {"app": {"reason": "Synced", "secretName": name, "sources": sources, "finalizers": []}},
     }
 
@@ -235,6 +264,9 @@ ENDS: dict[str, Object] = {
     "edit": picture("app", BOTH),
     "rename": picture("renamed", BOTH),
     "retype": picture("app", BOTH, type_="kubernetes.io/basic-auth"),
+    "replace": picture("app", {"password": "hunter-2", "user": "user-2"}, version=2),
+    "disown": picture("app", BOTH, labels={"team": "shop", **OURS}, owners=()),
+    "rename orphan": picture("renamed", BOTH, owners=()),
     "adopt": picture("app", ONE, labels={"theirs": "yes", **OURS}),
     "inherit": picture("app", ONE),
     "delete": {"secrets": {"theirs": THEIRS}, "definitions": {}},

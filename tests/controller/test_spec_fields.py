@@ -1,0 +1,208 @@
+"""Whole secrets, metadata, immutability and orphans, as people see them in the cluster."""
+
+import pytest
+
+from fake_kubernetes.documents import Json, Object, at, items, mapping, text
+from tests.controller.component import Scene, definition_path, running
+
+PERIOD = 5.0
+NAMED: Object = {"db": {"path": "secret/data/db"}}
+
+
+async def defined(scene: Scene, name: str = "app", **spec: Json) -> None:
+    scene.define_as_it_is(name, {"name": "app", **spec})
+    await scene.settled()
+
+
+def labels(scene: Scene, name: str = "app") -> Object:
+    return mapping(scene.secret(name), "metadata", "labels")
+
+
+def owners(scene: Scene, name: str = "app") -> list[str]:
+    return [text(owner, "name") for owner in items(scene.secret(name), "metadata", "ownerReferences")]
+
+
+@pytest.mark.parametrize("entry", [{"path": "secret/data/db"}, {"source": "db"}], ids=["by path", "by name"])
+async def test_a_whole_secret_follows_its_document(autojump_clock: object, entry: Object) -> None:
+    async with running() as scene:
+        scene.write("db", user="canary-user", password="canary-1")
+        await defined(scene, sources=NAMED, dataFrom=[entry])
+        assert scene.values("app") == {"user": "canary-user", "password": "canary-1"}
+
+        scene.write("db", password="canary-2", host="canary-host")
+        await scene.settled()
+        assert scene.values("app") == {"password": "canary-2", "host": "canary-host"}
+        assert at(scene.definition("app"), "status", "sources") == [{"path": "secret/data/db", "version": 2}]
+
+
+async def test_a_document_that_is_emptied_or_gone_changes_nothing(autojump_clock: object) -> None:
+    async with running() as scene:
+        scene.write("db", password="canary-1")
+        await defined(scene, dataFrom=[{"path": "secret/data/db"}])
+
+        scene.write("db")
+        await scene.settled()
+        assert (scene.reason("app"), scene.values("app")) == ("SourceInvalid", {"password": "canary-1"})
+        assert "secret/data/db is empty" in scene.message("app")
+
+        scene.vault.delete_kv("secret/data/db")
+        await scene.settled()
+        assert (scene.reason("app"), scene.values("app")) == ("SourceNotFound", {"password": "canary-1"})
+
+
+async def test_keys_leave_with_their_entry(autojump_clock: object) -> None:
+    async with running() as scene:
+        scene.write("db", password="canary-1")
+        scene.write("api", token="canary-2")
+        await defined(scene, dataFrom=[{"path": "secret/data/db"}, {"path": "secret/data/api", "prefix": "API_"}])
+        assert scene.values("app") == {"password": "canary-1", "API_token": "canary-2"}
+
+        scene.change("app", dataFrom=[{"path": "secret/data/api"}])
+        await scene.settled()
+        assert scene.values("app") == {"token": "canary-2"}
+
+
+async def test_labels_and_annotations_of_the_spec_come_and_go_and_others_stay(autojump_clock: object) -> None:
+    async with running() as scene:
+        scene.write("db", password="canary-1")
+        scene.define_as_it_is(
+            "app",
+            {
+                "name": "app",
+                "dataFrom": [{"path": "secret/data/db"}],
+                "metadata": {"labels": {"example.com/tier": "db", "team": "spec"}, "annotations": {"note": "x"}},
+            },
+            labels={"team": "copied", "part": "copied"},
+        )
+        await scene.settled()
+        assert {name: labels(scene).get(name) for name in ("example.com/tier", "team", "part")} == {
+            "example.com/tier": "db",
+            "team": "spec",
+            "part": "copied",
+        }
+        assert at(scene.secret("app"), "metadata", "annotations", "note") == "x"
+
+        scene.edit("app", {"metadata": {"labels": {"foreign": "stays", "example.com/tier": "changed"}}})
+        await scene.settled()
+        assert (labels(scene)["foreign"], labels(scene)["example.com/tier"]) == ("stays", "db")
+
+        scene.change("app", metadata={"labels": {"example.com/tier": None}, "copy": False, "annotations": None})
+        await scene.settled()
+        assert {"example.com/tier", "part"}.isdisjoint(labels(scene))
+        assert (labels(scene)["foreign"], labels(scene)["team"]) == ("stays", "spec")
+        assert "note" not in mapping(scene.secret("app"), "metadata", "annotations")
+
+
+async def test_an_immutable_secret_is_replaced_when_it_changes(autojump_clock: object) -> None:
+    async with running() as scene:
+        scene.write("db", password="canary-1")
+        await defined(scene, dataFrom=[{"path": "secret/data/db"}])
+        first = scene.secret("app")
+
+        scene.change("app", immutable=True)
+        await scene.settled()
+        frozen = scene.secret("app")
+        assert (at(frozen, "immutable"), at(frozen, "metadata", "uid")) == (True, at(first, "metadata", "uid"))
+
+        scene.write("db", password="canary-2")
+        await scene.settled()
+        replaced = scene.secret("app")
+        assert scene.values("app") == {"password": "canary-2"}
+        assert at(replaced, "immutable") is True
+        assert at(replaced, "metadata", "uid") != at(first, "metadata", "uid")
+
+        scene.change("app", immutable=None)
+        scene.write("db", password="canary-3")
+        await scene.settled()
+        assert (scene.values("app"), at(scene.secret("app"), "immutable")) == ({"password": "canary-3"}, None)
+
+
+async def test_an_orphan_stays_when_its_definition_goes_and_the_next_of_its_name_carries_on(
+    autojump_clock: object,
+) -> None:
+    async with running() as scene:
+        scene.write("db", password="canary-1")
+        await defined(scene, dataFrom=[{"path": "secret/data/db"}], creationPolicy="Orphan")
+        assert (owners(scene), scene.reason("app")) == ([], "Synced")
+
+        scene.edit("app", {"data": {"password": None, "more": "eA=="}})
+        await scene.settled()
+        assert scene.values("app") == {"password": "canary-1"}
+
+        scene.delete("app")
+        await scene.settled()
+        assert scene.values("app") == {"password": "canary-1"}
+
+        scene.write("db", password="canary-2")
+        await scene.settled()
+        assert scene.values("app") == {"password": "canary-1"}
+
+        await defined(scene, dataFrom=[{"path": "secret/data/db"}])
+        assert (owners(scene), scene.values("app")) == (["app"], {"password": "canary-2"})
+
+
+async def test_an_orphan_of_another_definition_is_not_taken(autojump_clock: object) -> None:
+    async with running() as scene:
+        scene.write("db", password="canary-1")
+        await defined(scene, "first", dataFrom=[{"path": "secret/data/db"}], creationPolicy="Orphan")
+        await defined(scene, "second", dataFrom=[{"path": "secret/data/db"}], creationPolicy="Orphan")
+
+        assert (scene.reason("first"), scene.reason("second")) == ("Synced", "SecretNotOwned")
+        assert "was made by SecretDefinition first" in scene.message("second")
+        writes = len(scene.writes_to_secrets())
+        await scene.passed(120)
+        assert len(scene.writes_to_secrets()) == writes
+
+        scene.delete("first")
+        scene.annotate("second", adopt="true")
+        await scene.settled()
+        assert scene.reason("second") == "Synced"
+
+
+async def test_the_policy_of_a_secret_can_change(autojump_clock: object) -> None:
+    async with running() as scene:
+        scene.write("db", password="canary-1")
+        await defined(scene, dataFrom=[{"path": "secret/data/db"}])
+        assert owners(scene) == ["app"]
+
+        scene.change("app", creationPolicy="Orphan")
+        await scene.settled()
+        assert owners(scene) == []
+
+        scene.change("app", creationPolicy=None)
+        await scene.settled()
+        assert owners(scene) == ["app"]
+        assert "secrets-manager.tuenti.io/definition" not in mapping(scene.secret("app"), "metadata", "annotations")
+
+
+@pytest.mark.parametrize("alive", [True, False], ids=["seen", "while the program was down"])
+async def test_an_orphan_under_an_earlier_name_is_removed(autojump_clock: object, alive: bool) -> None:  # noqa: FBT001 - a case
+    async with running() as scene:
+        scene.write("db", password="canary-1")
+        await defined(scene, dataFrom=[{"path": "secret/data/db"}], creationPolicy="Orphan")
+        if not alive:
+            await scene.stop()
+        scene.user.patch(definition_path("app"), {"spec": {"name": "renamed"}})
+        if not alive:
+            scene.start()
+        await scene.settled()
+
+        assert (scene.secret("app"), scene.values("renamed")) == (None, {"password": "canary-1"})
+
+
+async def test_an_orphan_of_a_definition_of_the_original_stays_too(autojump_clock: object) -> None:
+    finalizer = "secret.finalizer.secrets-manager.tuenti.io"
+    async with running() as scene:
+        scene.write("db", password="canary-1")
+        spec: Object = {"name": "app", "dataFrom": [{"path": "secret/data/db"}], "creationPolicy": "Orphan"}
+        await scene.stop()
+        scene.define_as_it_is("app", spec, finalizers=[finalizer])
+        scene.foreign_secret(
+            "app", data={"password": "old"}, labels={"app.kubernetes.io/managed-by": "secrets-manager"}
+        )
+        scene.delete("app")
+        scene.start()
+        await scene.settled()
+
+        assert scene.user.find(definition_path("app")) is None
+        assert scene.values("app") == {"password": "old"}

@@ -18,6 +18,12 @@ def definition_owner(name: str, uid: str, *, api_version: str = "secrets-manager
     return OwnerReference(api_version=api_version, kind="SecretDefinition", name=name, uid=uid, controller=True)
 
 
+def orphan(name: str, *, uid: str = "uid-of-its-predecessor") -> CurrentSecret:
+    """A Secret that a definition of this name has made without an ownerReference."""
+    ours = {**ORIGINALS, "secrets-manager.tuenti.io/owner": uid}
+    return current_secret(labels=ours, annotations={"secrets-manager.tuenti.io/definition": name})
+
+
 def with_owners(secret: CurrentSecret, *owners: OwnerReference) -> CurrentSecret:
     return msgspec.structs.replace(secret, metadata=msgspec.structs.replace(secret.metadata, owner_references=owners))
 
@@ -43,6 +49,11 @@ def with_owners(secret: CurrentSecret, *owners: OwnerReference) -> CurrentSecret
             current_secret(annotations={"secrets-manager.tuenti.io/lastUpdateTime": NOW}),
             Claim.LEGACY,
             id="the original's, by annotation, where a user's label won",
+        ),
+        pytest.param(orphan("db"), Claim.OWNED, id="orphaned by an earlier definition of the same name"),
+        pytest.param(orphan("web"), Claim.NONE, id="orphaned by another definition"),
+        pytest.param(
+            with_owners(orphan("db"), owner(controller=True)), Claim.NONE, id="orphaned, another controller's by now"
         ),
         pytest.param(current_secret(), Claim.NONE, id="of others"),
         pytest.param(current_secret(labels={"app.kubernetes.io/managed-by": "Helm"}), Claim.NONE, id="Helm's"),
@@ -75,6 +86,7 @@ def test_claim_of_a_definition_to_a_secret(secret: CurrentSecret, expected: Clai
         pytest.param(current_secret(), Claim.ADOPTED, id="without an owner"),
         pytest.param(current_secret(owners=(owner(),)), Claim.ADOPTED, id="has an owner that does not manage it"),
         pytest.param(current_secret(owners=(owner(controller=True),)), Claim.NONE, id="another controller's"),
+        pytest.param(orphan("web"), Claim.ADOPTED, id="orphaned by another definition"),
         pytest.param(
             synced_secret(secret_definition("web", secret="db")), Claim.NONE, id="another definition's, which keeps it"
         ),
@@ -122,6 +134,13 @@ def test_copy_is_known_by_the_name_that_it_was_written_under(
             ),
         ),
         (
+            orphan("web"),
+            (
+                "Secret db was made by SecretDefinition web: delete or rename it, "
+                "or annotate this definition with secrets-manager.tuenti.io/adopt=true to take it over"
+            ),
+        ),
+        (
             synced_secret(secret_definition("web", secret="db")),
             "Secret db is owned by SecretDefinition web: choose another spec.name, or delete that owner",
         ),
@@ -139,6 +158,8 @@ def test_refusal_names_the_owner_and_the_next_step(secret: CurrentSecret, messag
             synced_secret(secret_definition("db", secret="other", uid="u")), ("shop/db",), id="by another uid"
         ),
         pytest.param(with_owners(OURS), (), id="only the label is left"),
+        pytest.param(orphan("db"), ("shop/db",), id="orphaned"),
+        pytest.param(with_owners(orphan("db"), owner(controller=True)), (), id="orphaned, another controller's by now"),
         pytest.param(with_owners(OURS, owner(controller=True)), (), id="another controller's by now"),
         pytest.param(synced_secret(secret_definition("db", namespace="web")), ("web/db",), id="elsewhere"),
     ],

@@ -1,0 +1,91 @@
+"""Filters that write a value in the notation of something else, or take it from there."""
+
+import binascii
+import hashlib
+import re
+from urllib.parse import quote, unquote_to_bytes
+
+import msgspec
+
+from secrets_manager.templates.errors import Refused, shown
+from secrets_manager.templates.values import utf8
+
+_LINE_BREAKS = str.maketrans("", "", "\r\n")
+_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
+_UNSAFE_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
+
+def base64_encode(text: str) -> str:
+    return binascii.b2a_base64(utf8(text), newline=False).decode()
+
+
+def base64_decode(text: str) -> str:
+    """Decode; strict, but for white space around and line breaks."""
+    return _text(from_base64(text), "what it decodes to is no text in UTF-8: take the key with encoding: base64")
+
+
+def from_base64(text: str) -> bytes:
+    try:
+        return binascii.a2b_base64(text.strip().translate(_LINE_BREAKS), strict_mode=True)
+    except ValueError:
+        raise Refused("the value is not base64") from None
+
+
+def url_encode(text: str) -> str:
+    """Percent-encode all that has a meaning anywhere in a URL. A space is %20, which every part of a URL takes."""
+    return quote(utf8(text), safe="")
+
+
+def url_decode(text: str) -> str:
+    if _PERCENT.search(text):
+        raise Refused("the value has a % that no two hex digits follow: it is not URL-encoded")
+    return _text(unquote_to_bytes(utf8(text)), "what it decodes to is no text in UTF-8")
+
+
+def sha256(text: str) -> str:
+    """Return the digest in hexadecimal."""
+    return hashlib.sha256(utf8(text)).hexdigest()
+
+
+def json(text: str) -> str:
+    """Return a JSON string, with its quotes."""
+    utf8(text)
+    return msgspec.json.encode(text).decode()
+
+
+def yaml(text: str) -> str:
+    """Return a YAML scalar in double quotes, on one line: JSON's, with escapes for what YAML would not print."""
+    return _UNSAFE_IN_YAML.sub(lambda found: f"\\u{ord(found.group()):04x}", json(text))
+
+
+def json_field(text: str, name: str | int) -> str:
+    """Return a field of a JSON object, or an item of an array: a string as its text, others as they are written."""
+    try:
+        if isinstance(name, int):
+            items = msgspec.json.decode(text, type=list[msgspec.Raw])
+            found = items[name] if name < len(items) else None
+        else:
+            found = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get(name)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        form = "array" if isinstance(name, int) else "object"
+        raise Refused(f"the value is not a JSON {form}") from None
+    if found is None:
+        what = f"item {name}" if isinstance(name, int) else f"field {shown(name)}"
+        raise Refused(f"the value has no {what}: write it, or correct the name")
+    return _field(bytes(found))
+
+
+def _field(raw: bytes) -> str:
+    if raw == b"null":
+        raise Refused("the field is null: give it a value")
+    try:
+        return msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else raw.decode()
+    except (msgspec.MsgspecError, UnicodeError):
+        raise Refused("the field can't be read") from None
+
+
+def _text(data: bytes, why: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise Refused(why) from None

@@ -1,0 +1,81 @@
+"""Load private keys: RSA, EC, Ed25519 and Ed448, each kind known before it is loaded."""
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from secrets_manager.templates import der
+from secrets_manager.templates.bounds import Budget
+from secrets_manager.templates.der import INTEGER, OCTETS, OID, SEQUENCE, Element
+from secrets_manager.templates.errors import Refused
+from secrets_manager.templates.pbe import NEEDS_PASSWORD, WRONG_PASSWORD, Encryption
+
+MAX_KEY = 16 * 1024
+"""Bytes."""
+_KINDS = frozenset(map(der.oid, ("1.2.840.113549.1.1.1", "1.2.840.10045.2.1", "1.3.101.112", "1.3.101.113")))
+
+PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448PrivateKey
+
+
+def load_pkcs8(data: bytes) -> PrivateKey:
+    """Load a PrivateKeyInfo in DER. Raises: Refused.
+
+    Whether the numbers of an RSA key are primes is not examined: that takes a third of a second.
+    """
+    _, algorithm, *_ = der.take(der.only(data), INTEGER, SEQUENCE)
+    if der.take(algorithm, OID)[0].content not in _KINDS or len(data) > MAX_KEY:
+        raise Refused("the private key is not of RSA, EC, Ed25519 or Ed448")
+    try:
+        key = serialization.load_der_private_key(data, None, unsafe_skip_rsa_key_validation=True)
+    except Exception as error:  # noqa: BLE001 - cryptography's and OpenSSL's: the text may quote the value
+        raise Refused(f"the private key can't be read ({type(error).__name__})") from None
+    return _known(key)
+
+
+def load_encrypted_pkcs8(budget: Budget, info: Element, password: str | None) -> PrivateKey:
+    """Load an EncryptedPrivateKeyInfo. Raises: Refused."""
+    algorithm, data, *_ = der.take(info, SEQUENCE, OCTETS)
+    if password is None:
+        raise Refused(NEEDS_PASSWORD)
+    decrypted = Encryption(algorithm).decrypt(budget, data.content, password)
+    try:
+        der.take(der.only(decrypted), INTEGER, SEQUENCE, OCTETS)
+    except Refused:
+        raise Refused(WRONG_PASSWORD) from None  # one in some hundred leaves a padding that could be
+    return load_pkcs8(decrypted)
+
+
+def load_traditional(block: str, password: str | None) -> PrivateKey:
+    """Load a PEM block of OpenSSL's own forms, `RSA PRIVATE KEY` or `EC PRIVATE KEY`. Raises: Refused."""
+    encrypted = "DEK-Info" in block
+    if encrypted and password is None:
+        raise Refused(NEEDS_PASSWORD)
+    secret = (password or "").encode() if encrypted else None
+    try:
+        key = serialization.load_pem_private_key(block.encode(), secret, unsafe_skip_rsa_key_validation=True)
+    except Exception as error:  # noqa: BLE001 - cryptography's and OpenSSL's: the text may quote the value
+        raise Refused(
+            WRONG_PASSWORD if encrypted else f"the private key can't be read ({type(error).__name__})"
+        ) from None
+    return _known(key)
+
+
+def public_half(key: PrivateKey) -> bytes:
+    """Return the public key, as a certificate has it."""
+    public = key.public_key()
+    return public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def pem(key: PrivateKey) -> str:
+    """Return the key as PKCS#8 in PEM."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+def _known(key: object) -> PrivateKey:
+    if isinstance(key, PrivateKey):
+        return key
+    raise Refused("the private key is not of RSA, EC, Ed25519 or Ed448")

@@ -1,0 +1,141 @@
+"""Decrypt keys that a password protects (PBES2 of RFC 8018, and PKCS#12's own of RFC 7292).
+
+Done here since the iterations, which the value itself may set to billions, are to be paid for before they run, and the
+kind of key is to be known before it is loaded: deriving the public half of a huge DSA key takes seconds.
+"""
+
+import hashlib
+
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.padding import PKCS7
+
+from secrets_manager.templates import der
+from secrets_manager.templates.bounds import ITERATION, Budget
+from secrets_manager.templates.der import INTEGER, OCTETS, OID, SEQUENCE, Element
+from secrets_manager.templates.errors import Refused
+
+WRONG_PASSWORD = "the password is wrong, or the value is damaged"  # noqa: S105 - a message
+NEEDS_PASSWORD = "the key is encrypted: give the password as the filter's argument"  # noqa: S105 - a message
+
+_PBES2 = der.oid("1.2.840.113549.1.5.13")
+_PBKDF2 = der.oid("1.2.840.113549.1.5.12")
+_PKCS12_3DES = der.oid("1.2.840.113549.1.12.1.3")
+_PKCS12_RC2 = tuple(der.oid(f"1.2.840.113549.1.12.1.{each}") for each in (5, 6))
+_HASHES = {
+    der.oid("1.2.840.113549.2.7"): "sha1",
+    der.oid("1.2.840.113549.2.8"): "sha224",
+    der.oid("1.2.840.113549.2.9"): "sha256",
+    der.oid("1.2.840.113549.2.10"): "sha384",
+    der.oid("1.2.840.113549.2.11"): "sha512",
+}
+_AES_BYTES = {
+    der.oid("2.16.840.1.101.3.4.1.2"): 16,
+    der.oid("2.16.840.1.101.3.4.1.22"): 24,
+    der.oid("2.16.840.1.101.3.4.1.42"): 32,
+}
+_3DES = der.oid("1.2.840.113549.3.7")
+_3DES_BYTES = 24
+_BLOCK = 64
+"""Bytes that SHA-1 takes at once."""
+_UNKNOWN = "the value is encrypted in a way that is not supported: export it anew with AES-256 and PBKDF2"
+
+
+class Encryption:
+    """How something is encrypted, by its AlgorithmIdentifier, where that is a way that is known here."""
+
+    def __init__(self, algorithm: Element) -> None:
+        """Raises: Refused."""
+        name, parameters, *_ = der.take(algorithm, OID, SEQUENCE)
+        self.name = name.content
+        if self.name == _PBES2:
+            derivation, cipher, *_ = der.take(parameters, SEQUENCE, SEQUENCE)
+            kind, details, *_ = der.take(derivation, OID, SEQUENCE)
+            if kind.content != _PBKDF2:
+                raise Refused(_UNKNOWN)
+            salt, iterations, *options = der.take(details, OCTETS, INTEGER)
+            self.hash = _hash([each for each in options if each.tag == SEQUENCE])
+            self._cipher, self._iv = (each.content for each in der.take(cipher, OID, OCTETS)[:2])
+        elif self.name in (_PKCS12_3DES, *_PKCS12_RC2):
+            salt, iterations, *_ = der.take(parameters, OCTETS, INTEGER)
+        else:
+            raise Refused(_UNKNOWN)
+        self._salt = salt.content
+        self._iterations = iterations.integer()
+
+    def pay(self, budget: Budget, rounds: int = 1) -> None:
+        """Pay for deriving the key, where an iteration takes `rounds` times as long as usual. Raises: Refused."""
+        if self._iterations < 1:
+            raise Refused(_UNKNOWN)
+        try:
+            budget.pay(self._iterations * ITERATION * rounds)
+        except Refused:
+            raise Refused(
+                "deriving the key takes too many iterations: export it anew with fewer, by default openssl has 2048"
+            ) from None
+
+    def decrypt(self, budget: Budget, data: bytes, password: str) -> bytes:
+        """Raises: Refused."""
+        if self.name == _PBES2:
+            self.pay(budget, 2 if self.hash in ("sha384", "sha512") else 1)
+            return _unpadded(self._pbes2(password), len(self._iv), data)
+        if self.name == _PKCS12_3DES:
+            self.pay(budget, 3)
+            secret = password.encode("utf-16-be") + b"\0\0"
+            key = _pkcs12_key(secret, self._salt, self._iterations, purpose=1, size=_3DES_BYTES)
+            iv = _pkcs12_key(secret, self._salt, self._iterations, purpose=2, size=8)
+            return _unpadded(Cipher(TripleDES(key), modes.CBC(iv)), len(iv), data)
+        raise Refused(_UNKNOWN)
+
+    def _pbes2(self, password: str) -> Cipher[modes.CBC]:
+        size = _3DES_BYTES if self._cipher == _3DES else _AES_BYTES.get(self._cipher)
+        if size is None:
+            raise Refused(_UNKNOWN)
+        key = hashlib.pbkdf2_hmac(self.hash, password.encode(), self._salt, self._iterations, size)
+        algorithm = TripleDES(key) if self._cipher == _3DES else algorithms.AES(key)
+        try:
+            return Cipher(algorithm, modes.CBC(self._iv))
+        except ValueError:
+            raise Refused(_UNKNOWN) from None
+
+
+def _hash(options: list[Element]) -> str:
+    if not options:
+        return "sha1"  # the default of RFC 8018
+    name = der.take(options[0], OID)[0].content
+    if name not in _HASHES:
+        raise Refused(_UNKNOWN)
+    return _HASHES[name]
+
+
+def _unpadded(cipher: Cipher[modes.CBC], block: int, data: bytes) -> bytes:
+    try:
+        decryptor = cipher.decryptor()
+        padding = PKCS7(8 * block).unpadder()
+        return padding.update(decryptor.update(data) + decryptor.finalize()) + padding.finalize()
+    except ValueError:
+        raise Refused(WRONG_PASSWORD) from None
+
+
+def _pkcs12_key(secret: bytes, salt: bytes, iterations: int, *, purpose: int, size: int) -> bytes:
+    """Derive a key or an initialization vector: RFC 7292, appendix B.2, with SHA-1."""
+    state = _filled(salt) + _filled(secret)
+    key = b""
+    while True:
+        digest = bytes([purpose]) * _BLOCK + state
+        for _ in range(iterations):
+            digest = hashlib.sha1(digest).digest()  # noqa: S324 - what the format demands
+        key += digest
+        if len(key) >= size:
+            return key[:size]
+        step = int.from_bytes((digest * _BLOCK)[:_BLOCK]) + 1
+        state = b"".join(
+            ((int.from_bytes(state[at : at + _BLOCK]) + step) % (1 << 8 * _BLOCK)).to_bytes(_BLOCK)
+            for at in range(0, len(state), _BLOCK)
+        )
+
+
+def _filled(data: bytes) -> bytes:
+    """Repeat to whole blocks."""
+    size = -(-len(data) // _BLOCK) * _BLOCK
+    return (data * (size // len(data) + 1))[:size] if data else b""

@@ -1,0 +1,93 @@
+"""Take a PKCS#12 apart: certificates and the private key, at a cost that is paid before.
+
+cryptography's own function examines the primes of RSA keys for half a second, and runs any number of iterations. So the
+wrapping is read here. Only encrypted certificates are left to it: they may be encrypted with RC2, which nothing else
+decrypts. It gets them with a key of ours before them, as OpenSSL takes the first key and leaves all others alone. The
+MAC is not verified: it tells whether the password is right, as decrypting does, and costs as much again.
+"""
+
+from collections.abc import Iterator
+
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
+
+from secrets_manager.templates import der
+from secrets_manager.templates.bounds import Budget
+from secrets_manager.templates.certificate import Certificate
+from secrets_manager.templates.der import CONTEXT_0, INTEGER, OCTETS, OID, SEQUENCE, Element
+from secrets_manager.templates.errors import Refused
+from secrets_manager.templates.keys import PrivateKey, load_encrypted_pkcs8, load_pkcs8
+from secrets_manager.templates.pbe import WRONG_PASSWORD, Encryption
+
+_DATA = der.oid("1.2.840.113549.1.7.1")
+_ENCRYPTED_DATA = der.oid("1.2.840.113549.1.7.6")
+_KEY_BAG, _SHROUDED_KEY_BAG, _CERT_BAG = (der.oid(f"1.2.840.113549.1.12.10.1.{each}") for each in (1, 2, 3))
+_NOT_PKCS12 = "the value is neither PEM nor base64 of a PKCS#12 in DER"
+_STAND_IN = bytes.fromhex("302e020100300506032b657004220420") + bytes(32)
+"""An Ed25519 key, all zeros."""
+
+
+class Contents:
+    """What a PKCS#12 contains. Raises: Refused."""
+
+    def __init__(self, budget: Budget, data: bytes, password: str) -> None:
+        self._budget = budget
+        self._password = password
+        self.certificates: list[Certificate] = []
+        self.keys: list[PrivateKey] = []
+        for name, content in _contents(data):
+            if name == _DATA:
+                self._take_bags(der.only(content.content))
+            elif name == _ENCRYPTED_DATA:
+                self._take_encrypted(content)
+            else:
+                raise Refused("the PKCS#12 is encrypted for a certificate: export it with a password")
+
+    def _take_bags(self, bags: Element) -> None:
+        for bag in bags.children() if bags.content else []:
+            name, wrapped, *_ = der.take(bag, OID, CONTEXT_0)
+            value = der.only(wrapped.content)
+            if name.content == _KEY_BAG:
+                self.keys.append(load_pkcs8(value.whole))
+            elif name.content == _SHROUDED_KEY_BAG:
+                self.keys.append(load_encrypted_pkcs8(self._budget, value, self._password))
+            elif name.content == _CERT_BAG:
+                certificate = der.only(der.take(value, OID, CONTEXT_0)[1].content)
+                self.certificates.append(Certificate.load(certificate.content))
+
+    def _take_encrypted(self, encrypted: Element) -> None:
+        _, content, *_ = der.take(encrypted, INTEGER, SEQUENCE)
+        algorithm = der.take(content, OID, SEQUENCE)[1]
+        Encryption(algorithm).pay(self._budget)
+        try:
+            loaded = pkcs12.load_pkcs12(_behind_stand_in(encrypted), self._password.encode())
+        except Exception:  # noqa: BLE001 - cryptography's and OpenSSL's: the text may quote the value
+            raise Refused(WRONG_PASSWORD) from None
+        found = [loaded.cert, *loaded.additional_certs]
+        self.certificates += [
+            Certificate.load(each.certificate.public_bytes(Encoding.DER)) for each in found if each is not None
+        ]
+
+
+def _contents(data: bytes) -> Iterator[tuple[bytes, Element]]:
+    """Yield the name and the content of each part."""
+    try:
+        _, authenticated, *_ = der.take(der.only(data), INTEGER, SEQUENCE)
+        _, wrapped, *_ = der.take(authenticated, OID, CONTEXT_0)
+        parts = der.only(der.only(wrapped.content).content).children()
+    except Refused:
+        raise Refused(_NOT_PKCS12) from None
+    for part in parts:
+        name, wrapped, *_ = der.take(part, OID, CONTEXT_0)
+        yield name.content, der.only(wrapped.content)
+
+
+def _behind_stand_in(encrypted: Element) -> bytes:
+    """Return a PKCS#12 of our own key and these encrypted contents, without a MAC."""
+    bag = der.element(SEQUENCE, der.element(OID, _KEY_BAG), der.element(CONTEXT_0, _STAND_IN))
+    own = _part(_DATA, der.element(OCTETS, der.element(SEQUENCE, bag)))
+    parts = der.element(SEQUENCE, own, _part(_ENCRYPTED_DATA, encrypted.whole))
+    return der.element(SEQUENCE, der.element(INTEGER, b"\3"), _part(_DATA, der.element(OCTETS, parts)))
+
+
+def _part(name: bytes, content: bytes) -> bytes:
+    return der.element(SEQUENCE, der.element(OID, name), der.element(CONTEXT_0, content))

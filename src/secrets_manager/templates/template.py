@@ -1,0 +1,43 @@
+"""A template that was read, and can be rendered."""
+
+import msgspec
+
+from secrets_manager.templates import rendering
+from secrets_manager.templates.bounds import MAX_TEMPLATE, MAX_TEXT
+from secrets_manager.templates.errors import RenderFailed, TemplateInvalid
+from secrets_manager.templates.nodes import Body
+from secrets_manager.templates.rendering import Lookup
+
+
+class Template(msgspec.Struct, frozen=True):
+    """A template. `source_names` are all sources that it can ever ask for."""
+
+    text: str
+    source_names: frozenset[str]
+    body: Body
+
+    def render(self, lookup: Lookup) -> str:
+        """Return the text that the template makes of the values that `lookup` returns.
+
+        Raises:
+            RenderFailed: The values make no text. Whatever `lookup` raises passes unchanged.
+        """
+        text = rendering.render(self.text, self.body, lookup)
+        size = len(text.encode(errors="surrogatepass"))
+        if size > MAX_TEXT:
+            raise RenderFailed(f"the text is {size} bytes, and a Secret holds {MAX_TEXT}: split it into several")
+        return text
+
+
+def parse(text: str) -> Template:
+    """Read a template. The first call imports python-liquid, which takes a quarter of a second.
+
+    Raises:
+        TemplateInvalid: The message has the line, what is wrong and how to mend it.
+    """
+    if len(text) > MAX_TEMPLATE:
+        raise TemplateInvalid(f"the template is longer than {MAX_TEMPLATE} characters: make several keys of it")
+    from secrets_manager.templates import language  # noqa: PLC0415 - takes time, and not everybody has templates
+
+    read = language.read(text)
+    return Template(text, read.sources, read.body)

@@ -9,10 +9,12 @@ from secrets_manager.templates.errors import Refused
 
 MAX_TEMPLATE = 64 * 1024
 """Characters."""
-MAX_STEPS = 512
+MAX_STEPS = 160
 """Tags and outputs of a template."""
-MAX_WORDS = 2048
+MAX_WORDS = 1024
 """Names, literals and signs in all tags and outputs."""
+MAX_NAME = 63
+"""Characters of a name."""
 MAX_STEP_WORDS = 64
 """In one of them: the depth of an expression is below it."""
 MAX_NESTING = 8

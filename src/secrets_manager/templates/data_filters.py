@@ -10,9 +10,8 @@ import msgspec
 from secrets_manager.templates.errors import Refused, shown
 from secrets_manager.templates.values import utf8
 
-_LINE_BREAKS = str.maketrans("", "", "\r\n")
 _PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
-_UNSAFE_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+_UNSAFE_IN_YAML = {chr(code): f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029, 0xFEFF, 0xFFFE, 0xFFFF)}
 
 
 def base64_encode(text: str) -> str:
@@ -26,7 +25,7 @@ def base64_decode(text: str) -> str:
 
 def from_base64(text: str) -> bytes:
     try:
-        return binascii.a2b_base64(text.strip().translate(_LINE_BREAKS), strict_mode=True)
+        return binascii.a2b_base64(text.strip().replace("\n", "").replace("\r", ""), strict_mode=True)
     except ValueError:
         raise Refused("the value is not base64") from None
 
@@ -55,7 +54,10 @@ def json(text: str) -> str:
 
 def yaml(text: str) -> str:
     """Return a YAML scalar in double quotes, on one line: JSON's, with escapes for what YAML would not print."""
-    return _UNSAFE_IN_YAML.sub(lambda found: f"\\u{ord(found.group()):04x}", json(text))
+    quoted = json(text)
+    for character, escape in _UNSAFE_IN_YAML.items():
+        quoted = quoted.replace(character, escape)
+    return quoted
 
 
 def json_field(text: str, name: str | int) -> str:

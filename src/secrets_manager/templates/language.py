@@ -67,7 +67,8 @@ from secrets_manager.templates.nodes import (
 MAX_DIGITS = 9
 MAX_MESSAGE = 100
 """Characters of what python-liquid says."""
-_NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{bounds.MAX_NAME - 1}}}")
+_A_NAME = f"a name is a letter or _, then letters, digits and _, {bounds.MAX_NAME} in all"
 _KEY_EXAMPLE = '{{ db.password }} or {{ db["tls.crt"] }}'
 _OPERATORS: dict[type[Expression], Operator] = {
     EqExpression: Operator.EQ,
@@ -198,7 +199,7 @@ class _Translation:
 
     def _new_name(self, name: str) -> str:
         if not _NAME.fullmatch(name):
-            raise Refused(f"{shown(name)} can't be assigned: a name is letters, digits and _")
+            raise Refused(f"{shown(name)} can't be assigned: {_A_NAME}")
         self._assigned.setdefault(str(name), self._at)
         return str(name)
 
@@ -263,7 +264,7 @@ class _Translation:
                 self._sources.setdefault(source, self._at)
                 return Key(source, key)
             case [str(source), *_] if not _NAME.fullmatch(source):
-                raise Refused(f"{shown(source)} is no name of a source: a letter or _, then letters, digits and _")
+                raise Refused(f"{shown(source)} is no name of a source: {_A_NAME}")
             case _:
                 raise Refused(
                     "a source has keys, and a key has none: a dot in a key is written in brackets, "

@@ -156,7 +156,7 @@ class _Rendering:
                 assert_never(condition)
 
     def _compare(self, left: Value, operator: Operator, right: Value) -> bool:  # noqa: PLR0911 - one line for each
-        self._budget.pay(characters(left) + characters(right))
+        self._budget.pay(2 * (characters(left) + characters(right)))
         match left, operator, right:
             case tuple() | str(), Operator.CONTAINS, str():
                 return right in left

@@ -46,8 +46,9 @@ def tokens(text: str) -> Iterator[Token]:
     while (markup := _next_markup(text, position)) is not None:
         yield from _content(text, position, markup.start, cut_left=cut, cut_right=markup.cuts_before)
         position, cut = markup.end, markup.cuts_after
+        count.step(markup.start)
         if markup.opening == "{{":
-            count.add(markup.inside, markup.inside_at)
+            count.words(markup.inside, markup.inside_at)
             yield Token(TOKEN_OUTPUT, text[markup.start : markup.end], markup.start, text)
             yield Token(TOKEN_EXPRESSION, markup.inside, markup.inside_at, text)
             continue
@@ -62,7 +63,7 @@ def tokens(text: str) -> Iterator[Token]:
                 )
             position, cut = end.end(), end.group().endswith("-%}")
         elif name in TAGS:
-            count.add(rest, rest_at)
+            count.words(rest, rest_at)
             yield Token(TOKEN_TAG, name, markup.start, text)
             if rest:
                 yield Token(TOKEN_EXPRESSION, rest, rest_at, text)
@@ -119,24 +120,21 @@ class _Count:
         self._text = text
         self._steps = self._words = 0
 
-    def add(self, expression: str, at: int) -> None:
+    def step(self, at: int) -> None:
+        """Raises: TemplateInvalid."""
+        self._steps += 1
+        if self._steps > bounds.MAX_STEPS:
+            raise self._too_large(at, f"more than {bounds.MAX_STEPS} tags and outputs")
+
+    def words(self, expression: str, at: int) -> None:
         """Raises: TemplateInvalid."""
         words = self._words_in(expression, at)
-        self._steps += 1
         self._words += words
-        if words > bounds.MAX_STEP_WORDS:
-            raise TemplateInvalid(
-                located(self._text, at, f"more than {bounds.MAX_STEP_WORDS} words in one place: assign a part of it")
-            )
-        if self._steps > bounds.MAX_STEPS or self._words > bounds.MAX_WORDS:
-            raise TemplateInvalid(
-                located(
-                    self._text,
-                    at,
-                    f"more than {bounds.MAX_STEPS} tags and outputs, or {bounds.MAX_WORDS} words in them, in one "
-                    "template: make several keys of it",
-                )
-            )
+        if self._words > bounds.MAX_WORDS:
+            raise self._too_large(at, f"more than {bounds.MAX_WORDS} words in tags and outputs")
+
+    def _too_large(self, at: int, what: str) -> TemplateInvalid:
+        return TemplateInvalid(located(self._text, at, f"{what}: make several keys of the template"))
 
     def _words_in(self, expression: str, at: int) -> int:
         words = position = 0
@@ -146,6 +144,9 @@ class _Count:
                 raise TemplateInvalid(located(self._text, at, _fault(expression[position:].lstrip())))
             position = word.end()
             words += 1
+            if words > bounds.MAX_STEP_WORDS:
+                why = f"more than {bounds.MAX_STEP_WORDS} words in one place: assign a part of it"
+                raise TemplateInvalid(located(self._text, at, why))
         return words
 
 

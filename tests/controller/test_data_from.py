@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from secrets_manager.backends import Document, Source, SourceForbidden, SourceNotFound
 from secrets_manager.controller.definition import Reason
-from secrets_manager.controller.desired import Desired, Documents, desired, resolve
+from secrets_manager.controller.desired import Desired, combine, desired, resolve
+from secrets_manager.controller.documents import Documents
 from secrets_manager.controller.names import is_key
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.spec import DataFrom, NamedSource, Spec
@@ -151,7 +152,7 @@ def test_a_document_that_cannot_be_read_is_a_problem_even_beside_others(
     wanted = whole(of_db(), DataFrom(path="secret/data/api"))
     found = resolve(wanted, {DB: error, API: document({"a": "x"})})
 
-    assert desired(wanted, found) == Problem(reason, f"dataFrom[0]: {error}")
+    assert combine(wanted, found) == Problem(reason, f"dataFrom[0]: {error}")
 
 
 def test_a_named_source_gives_its_keys() -> None:
@@ -187,7 +188,7 @@ def test_a_source_that_is_one_value_gives_the_fields_of_its_json_object(
 @pytest.mark.parametrize("type_", ["kubernetes.io/tls", "kubernetes.io/dockerconfigjson"])
 def test_a_document_without_the_keys_of_the_type_is_a_problem(type_: str) -> None:
     wanted = Spec(name="db", type=type_, data_from=(of_db(),))
-    problem = desired(wanted, resolve(wanted, {DB: document({"a": "x"})}))
+    problem = desired(wanted, ({DB: document({"a": "x"})}))
 
     assert isinstance(problem, Problem)
     assert problem.reason is Reason.SECRET_REJECTED
@@ -223,6 +224,6 @@ def test_the_result_is_the_same_whatever_the_order_of_reads_and_of_keys(
 
     assert results[0] == results[1] == resolve(spec, turned)
     assert list(results[0]) == list(resolve(spec, turned))
-    made = desired(spec, results[0])
+    made = combine(spec, results[0])
     assert isinstance(made, Problem) or all(map(is_key, made.data))
     assert isinstance(made, Desired | Problem)

@@ -10,7 +10,8 @@ from secrets_manager.backends.base import (
     Unavailable,
 )
 from secrets_manager.controller.definition import Reason
-from secrets_manager.controller.desired import Desired, Documents, desired, resolve
+from secrets_manager.controller.desired import Desired, combine, desired, resolve
+from secrets_manager.controller.documents import Documents
 from secrets_manager.controller.problem import Problem, read_problem, summarize
 from secrets_manager.controller.secret import digest
 from tests.gen import data_source, document, spec
@@ -189,13 +190,13 @@ def test_values_together_make_one_secret() -> None:
     wanted = spec("db-secret", type_="kubernetes.io/basic-auth")
     values = {"password": b"hunter2"}
 
-    assert desired(wanted, values) == Desired(
+    assert combine(wanted, values) == Desired(
         name="db-secret", type="kubernetes.io/basic-auth", data=values, digest=digest(values)
     )
 
 
 def test_type_is_opaque_unless_said() -> None:
-    assert desired(spec(), {"pw": b"x"}) == Desired(
+    assert combine(spec(), {"pw": b"x"}) == Desired(
         name="db", type="Opaque", data={"pw": b"x"}, digest=digest({"pw": b"x"})
     )
 
@@ -203,7 +204,7 @@ def test_type_is_opaque_unless_said() -> None:
 def test_one_bad_key_is_enough_for_no_secret() -> None:
     problem = Problem(Reason.SOURCE_FORBIDDEN, "key b: not allowed")
 
-    assert desired(spec(), {"a": b"good", "b": problem, "c": b"good"}) == problem
+    assert combine(spec(), {"a": b"good", "b": problem, "c": b"good"}) == problem
 
 
 def test_several_problems_are_one_with_the_first_keys_reason() -> None:
@@ -212,7 +213,7 @@ def test_several_problems_are_one_with_the_first_keys_reason() -> None:
     )
     documents: Documents = {DB: document({"ok": "fine"}), TLS: SourceForbidden("not allowed")}
 
-    assert desired(wanted, resolve(wanted, documents)) == Problem(
+    assert desired(wanted, (documents)) == Problem(
         Reason.SOURCE_NOT_FOUND,
         "key a: 'a' at secret/data/db does not exist: write it, or correct the name (and 2 more of its keys)",
     )
@@ -221,14 +222,14 @@ def test_several_problems_are_one_with_the_first_keys_reason() -> None:
 def test_values_that_kubernetes_would_refuse_are_reported_before_it_does() -> None:
     wanted = spec(type_="kubernetes.io/dockerconfigjson", keys={".dockerconfigjson": "secret/data/db#config"})
 
-    assert desired(wanted, {".dockerconfigjson": CANARY.encode()}) == Problem(
+    assert combine(wanted, {".dockerconfigjson": CANARY.encode()}) == Problem(
         Reason.SECRET_REJECTED,
         "key .dockerconfigjson: type kubernetes.io/dockerconfigjson needs a JSON object there",
     )
 
 
 def test_repr_shows_no_value() -> None:
-    made = desired(spec(), {"pw": CANARY.encode()})
+    made = combine(spec(), {"pw": CANARY.encode()})
 
     assert repr(made) == "Desired('db', type='Opaque', keys=['pw'])"
 

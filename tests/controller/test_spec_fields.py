@@ -4,6 +4,7 @@ import pytest
 
 from fake_kubernetes.documents import Json, Object, at, items, mapping, text
 from tests.controller.component import Scene, definition_path, running
+from tests.doubles import faults as fault
 
 PERIOD = 5.0
 NAMED: Object = {"db": {"path": "secret/data/db"}}
@@ -60,6 +61,70 @@ async def test_keys_leave_with_their_entry(autojump_clock: object) -> None:
         scene.change("app", dataFrom=[{"path": "secret/data/api"}])
         await scene.settled()
         assert scene.values("app") == {"token": "canary-2"}
+
+
+URL = "postgresql://{{ db.user }}:{{ db.password | url_encode }}@db/shop"
+
+
+async def test_a_template_follows_its_sources(autojump_clock: object) -> None:
+    async with running() as scene:
+        scene.write("db", user="canary-user", password="canary 1")
+        await defined(scene, sources=NAMED, keysMap={"url": {"template": URL}})
+        assert scene.values("app") == {"url": "postgresql://canary-user:canary%201@db/shop"}
+
+        scene.write("db", user="canary-user", password="canary 2")
+        await scene.settled()
+        assert scene.values("app") == {"url": "postgresql://canary-user:canary%202@db/shop"}
+        assert at(scene.definition("app"), "status", "sources") == [{"path": "secret/data/db", "version": 2}]
+        written = len(scene.writes_to_secrets())
+        scene.annotate("app", force="again")
+        await scene.settled()
+        assert len(scene.writes_to_secrets()) == written
+
+
+@pytest.mark.parametrize(
+    ("template", "reason", "message"),
+    [
+        (
+            "{{ db.nothing }}",
+            "SourceNotFound",
+            "key url: 'nothing' at secret/data/db does not exist: write it, or correct the name",
+        ),
+        (
+            "{{ db.none }}",
+            "SourceInvalid",
+            "key url: 'none' at secret/data/db is null: give it a value, or remove it from the template",
+        ),
+        ("{{ db.user | base64_decode }}", "SourceInvalid", "key url: template: line 1"),
+        ("{{ gone.user }}", "SourceNotFound", "key url: path 'secret/data/gone' does not exist in Vault: write it"),
+        ("{{ other.user }}", "DefinitionInvalid", "key url: source 'other' is not in spec.sources"),
+        ("{{ db.user", "DefinitionInvalid", "key url: template: line 1"),
+        ("{% for x in db %}{% endfor %}", "DefinitionInvalid", "key url: template: line 1"),
+    ],
+)
+async def test_a_template_that_gives_no_value_is_a_problem_of_its_key(
+    autojump_clock: object, template: str, reason: str, message: str
+) -> None:
+    sources: Object = {**NAMED, "gone": {"path": "secret/data/gone"}}
+    async with running() as scene:
+        scene.write("db", user="canary-user", none=None)
+        await defined(scene, sources=sources, keysMap={"url": {"template": template}})
+
+        assert (scene.reason("app"), scene.secret("app")) == (reason, None)
+        assert message in scene.message("app")
+
+
+async def test_a_refusal_that_quotes_a_part_of_a_templates_text_is_withheld(autojump_clock: object) -> None:
+    async with running() as scene:
+        scene.write("db", password="canary-hidden-in-the-middle")
+        refusal = fault.answer(422, reason="Invalid", message="bad value: ...canary-hidden-in-the-middle...")
+        scene.faults.always(
+            refusal, when=lambda request: request.method == "POST" and request.url.path.endswith("/secrets")
+        )
+        await defined(scene, sources=NAMED, keysMap={"url": {"template": f"{'x' * 50}{{{{ db.password }}}}{'y' * 50}"}})
+
+        assert scene.reason("app") == "SecretRejected"
+        assert "canary" not in scene.message("app")
 
 
 async def test_labels_and_annotations_of_the_spec_come_and_go_and_others_stay(autojump_clock: object) -> None:

@@ -3,20 +3,20 @@
 `resolve` finds the value, or the problem, of each key; `desired` combines them into a Secret, or a problem.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
 
-from secrets_manager.backends import BackendError, Document, Source, text_of
-from secrets_manager.controller import encoding, secret
+from secrets_manager.backends import BackendError, Document
+from secrets_manager.controller import encoding, secret, templated
 from secrets_manager.controller.data_from import chosen_keys
 from secrets_manager.controller.definition import Reason
+from secrets_manager.controller.documents import Documents, json_fields, value_at
 from secrets_manager.controller.problem import Problem, read_problem, summarize
 from secrets_manager.controller.spec import DataFrom, DataSource, Spec
 from secrets_manager.controller.validation import validate_data
 
-Documents = Mapping[Source, Document | BackendError]
 Resolved = Mapping[str, bytes | Problem]
 """The value or the problem of each key, and the problem of each entry of `dataFrom` that has one: `dataFrom[0]`."""
 
@@ -29,6 +29,14 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, bytes]
     digest: bytes
     immutable: bool = False
+    inputs: frozenset[bytes] = frozenset()
+    """Values that are in `data` only as parts, as templates were made from them: no message may quote them either."""
+
+    @property
+    def values(self) -> Iterator[bytes]:
+        """All that no message may quote."""
+        yield from self.data.values()
+        yield from self.inputs
 
     def __repr__(self) -> str:
         return f"Desired({self.name!r}, type={self.type!r}, keys={sorted(self.data)})"
@@ -39,19 +47,25 @@ def resolve(spec: Spec, documents: Documents) -> Resolved:
     resolved: dict[str, bytes | Problem] = {}
     taken: dict[str, _Found] = {}
     for number, entry in enumerate(spec.data_from):
-        found = _keys_of_document(entry, spec, documents, where=f"dataFrom[{number}]")
-        if isinstance(found, Problem):
-            resolved[f"dataFrom[{number}]"] = found
+        keys = _keys_of_document(entry, spec, documents, where=f"dataFrom[{number}]")
+        if isinstance(keys, Problem):
+            resolved[f"dataFrom[{number}]"] = keys
         else:
-            taken |= found
+            taken |= keys
     for key in sorted(taken.keys() | spec.keys_map.keys()):
         data_source = spec.keys_map.get(key)
-        resolved[key] = taken[key].decode() if data_source is None else _value(key, data_source, documents)
+        found = taken[key] if data_source is None else _found(key, data_source, spec, documents)
+        resolved[key] = found.decode()
     return resolved
 
 
-def desired(spec: Spec, resolved: Resolved) -> Desired | Problem:
+def desired(spec: Spec, documents: Documents) -> Desired | Problem:
     """Return the desired Secret, or a problem if any key has one."""
+    return combine(spec, resolve(spec, documents), inputs=_inputs(spec, documents))
+
+
+def combine(spec: Spec, resolved: Resolved, *, inputs: frozenset[bytes] = frozenset()) -> Desired | Problem:
+    """Combine the values of all keys into the desired Secret."""
     problems = [value for value in resolved.values() if isinstance(value, Problem)]
     if problems:
         return summarize(problems)
@@ -60,8 +74,22 @@ def desired(spec: Spec, resolved: Resolved) -> Desired | Problem:
     if problem is not None:
         return problem
     return Desired(
-        name=spec.name, type=spec.secret_type, data=data, digest=secret.digest(data), immutable=spec.immutable
+        name=spec.name,
+        type=spec.secret_type,
+        data=data,
+        digest=secret.digest(data),
+        immutable=spec.immutable,
+        inputs=inputs,
     )
+
+
+def _inputs(spec: Spec, documents: Documents) -> frozenset[bytes]:
+    """Return the values of the sources of templates."""
+    if all(each.template is None for each in spec.keys_map.values()):
+        return frozenset()
+    found = (documents[named.source] for named in spec.sources.values())
+    texts = (text for document in found if isinstance(document, Document) for text in document.values.values())
+    return frozenset(text.encode(errors="replace") for text in texts if text)
 
 
 class _Found(NamedTuple):
@@ -89,7 +117,7 @@ def _keys_of_document(entry: DataFrom, spec: Spec, documents: Documents, *, wher
         return read_problem(document, where=where)
     values = document.values
     if document.keyless:
-        fields = _fields(values[document.key("")] or "")
+        fields = json_fields(values[document.key("")] or "")
         if fields is None:
             text = f"{where}: {source} is one value and not a JSON object: write one, or take the value by keysMap"
             return Problem(Reason.SOURCE_INVALID, text)
@@ -100,45 +128,32 @@ def _keys_of_document(entry: DataFrom, spec: Spec, documents: Documents, *, wher
     found: dict[str, _Found] = {}
     for key, name in keys.items():
         place = f"key {key}: {name!r} at {source}"
-        found[key] = _Found(_entry(values, name, place, "exclude it"), entry.encoding, place)
+        found[key] = _Found(value_at(values, name, place, remedy="exclude it"), entry.encoding, place)
     return found
 
 
-def _value(key: str, data_source: DataSource, documents: Documents) -> bytes | Problem:
+def _found(key: str, data_source: DataSource, spec: Spec, documents: Documents) -> _Found:
+    """Find the text of a key of `keysMap`."""
+    where = f"key {key}"
+    if data_source.template is not None:
+        text = templated.render(data_source.template, spec, documents, where=where)
+        return _Found(text, data_source.encoding, f"{where}: template")
     source = data_source.source
     assert source is not None, "validated"
     document = documents[source]
     if isinstance(document, BackendError):
-        return read_problem(document, where=f"key {key}")
+        return _Found(read_problem(document, where=where), "", where)
     name = data_source.key or ""
-    where = f"key {key}: {name!r} at {source}"
-    text = _entry(document.values, document.key(name), where, "remove the key here")
+    where = f"{where}: {name!r} at {source}"
+    text = value_at(document.values, document.key(name), where, remedy="remove the key here")
     if data_source.property and isinstance(text, str):
         text = _property(text, data_source.property, where)
-    return _Found(text, data_source.encoding, where).decode()
+    return _Found(text, data_source.encoding, where)
 
 
 def _property(text: str, name: str, where: str) -> str | Problem:
     """Return a field of a value that is a JSON object."""
-    fields = _fields(text)
+    fields = json_fields(text)
     if fields is None:
         return Problem(Reason.SOURCE_INVALID, f"{where} is not a JSON object: write one, or remove property: {name}")
-    return _entry(fields, name, f"{where}, property {name!r}", "remove the key here")
-
-
-def _fields(text: str) -> dict[str, str | None] | None:
-    """Return the fields of a JSON object as texts; None if it is not one."""
-    try:
-        raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-        return {field: text_of(value) for field, value in raw.items()}
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return None
-
-
-def _entry(values: Mapping[str, str | None], name: str, where: str, remedy: str) -> str | Problem:
-    if name not in values:
-        return Problem(Reason.SOURCE_NOT_FOUND, f"{where} does not exist: write it, or correct the name")
-    text = values[name]
-    if text is None:
-        return Problem(Reason.SOURCE_INVALID, f"{where} is null: give it a value, or {remedy}")
-    return text
+    return value_at(fields, name, f"{where}, property {name!r}", remedy="remove the key here")

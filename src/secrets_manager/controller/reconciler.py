@@ -17,7 +17,7 @@ from secrets_manager.controller.definition import (
     Reason,
     SecretDefinition,
 )
-from secrets_manager.controller.desired import desired, resolve
+from secrets_manager.controller.desired import desired
 from secrets_manager.controller.metadata import is_orphaned
 from secrets_manager.controller.names import is_object_name
 from secrets_manager.controller.ownership import Claim
@@ -128,7 +128,7 @@ class Reconciler:
         if isinstance(spec, Problem):
             return spec, self._resync()
         documents = await self._sources.read(definition.key, spec.read_sources)
-        desired_secret = desired(spec, resolve(spec, documents))
+        desired_secret = desired(spec, documents)
         if isinstance(desired_secret, Problem):
             return desired_secret, self._resync()
         match await self._syncer.sync(definition, desired_secret):

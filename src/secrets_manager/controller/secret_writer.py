@@ -80,7 +80,7 @@ class SecretWriter:
         Raises:
             KubeError: A retry may help.
         """
-        with _redact_errors(desired.data.values()):
+        with _redact_errors(desired.values):
             return await self._write(definition, desired, decision, seen_before=seen_before)
 
     async def delete_owned(self, definition: SecretDefinition, key: ObjectKey) -> None:
@@ -109,7 +109,7 @@ class SecretWriter:
             found = await self._get(definition, former)
             owned += [] if found is None or str(definition.key) not in definition_of(found) else [found]
         stale, copies = other_secrets(definition, desired, owned)
-        with _redact_errors(desired.data.values()):
+        with _redact_errors(desired.values):
             if stale:
                 await self._check_unchanged(definition)
             for deletion in stale:
@@ -211,14 +211,14 @@ def _redact_errors(values: Iterable[bytes]) -> Iterator[None]:
 
 
 def _rejected(error: KubeError, desired: Desired) -> Problem:
-    text = redact(error, desired.data.values())
+    text = redact(error, desired.values)
     return Problem(Reason.SECRET_REJECTED, f"Kubernetes refuses Secret {desired.name}: {text}")
 
 
 def _join_warnings(warnings: list[str], desired: Desired) -> str:
     """Return the warnings as one text."""
     text = "; ".join(warnings)
-    return WITHHELD if text and may_contain_value(text, desired.data.values()) else text
+    return WITHHELD if text and may_contain_value(text, desired.values) else text
 
 
 def _log(message: str, key: ObjectKey) -> None:

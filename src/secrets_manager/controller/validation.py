@@ -30,6 +30,7 @@ from secrets_manager.controller.spec import (
     SecretMetadata,
     Spec,
 )
+from secrets_manager.controller.templated import parsed
 from secrets_manager.errors import InvalidValue
 
 MAX_SECRET_BYTES = 1024 * 1024
@@ -76,7 +77,7 @@ def _faults(spec: Spec) -> Iterator[str]:
         yield rules.KEY_NAMES.fault(listed(bad_keys))
     for key in sorted(spec.keys_map):
         name = key if is_key(key) else shown(key)
-        yield from (f"key {name}: {fault}" for fault in _faults_of_key(spec.keys_map[key]))
+        yield from (f"key {name}: {fault}" for fault in _faults_of_key(spec.keys_map[key], spec))
     for number, entry in enumerate(spec.data_from):
         yield from (f"dataFrom[{number}]: {fault}" for fault in _faults_of_document(entry, spec))
     yield from _faults_of_sources(spec)
@@ -88,7 +89,7 @@ def _faults(spec: Spec) -> Iterator[str]:
     yield from _faults_of_interval(spec)
 
 
-def _faults_of_key(source: DataSource) -> Iterator[str]:
+def _faults_of_key(source: DataSource, spec: Spec) -> Iterator[str]:
     if (source.path is None) == (source.template is None):
         yield rules.PATH_OR_TEMPLATE.fault()
     if source.path is not None:
@@ -100,7 +101,7 @@ def _faults_of_key(source: DataSource) -> Iterator[str]:
     if source.template is not None:
         if source.key is not None or source.version is not None or source.property:
             yield rules.TEMPLATE_ALONE.fault()
-        yield from _faults_of_template(source.template)
+        yield from _faults_of_template(source.template, spec)
 
 
 def _faults_of_path(path: str) -> Iterator[str]:
@@ -108,9 +109,16 @@ def _faults_of_path(path: str) -> Iterator[str]:
         yield rules.PATH.fault()
 
 
-def _faults_of_template(text: str) -> Iterator[str]:
+def _faults_of_template(text: str, spec: Spec) -> Iterator[str]:
     if len(text) > rules.MAX_TEMPLATE:
         yield rules.TEMPLATE_LENGTH.fault()
+        return
+    template = parsed(text)
+    if isinstance(template, str):
+        yield f"template: {template}"
+        return
+    for name in sorted(template.source_names - spec.sources.keys()):
+        yield rules.KNOWN_SOURCE.fault(shown(name))
 
 
 def _faults_of_document(entry: DataFrom, spec: Spec) -> Iterator[str]:

@@ -12,7 +12,7 @@ from secrets_manager.backends import BackendError, Document, Reader, Source
 from secrets_manager.backends.factory import open_backend
 from secrets_manager.config import Config
 from secrets_manager.controller.definition import SecretDefinition
-from secrets_manager.controller.desired import Documents
+from secrets_manager.controller.documents import Documents
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.spec import Spec
 from secrets_manager.errors import UsageError

@@ -11,7 +11,8 @@ import msgspec
 import yaml
 
 from secrets_manager.controller.definition import Reason, SecretDefinition
-from secrets_manager.controller.desired import Desired, Documents, Resolved, desired, resolve
+from secrets_manager.controller.desired import Desired, Resolved, combine, resolve
+from secrets_manager.controller.documents import Documents
 from secrets_manager.controller.metadata import desired_metadata
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.problem import Problem
@@ -46,7 +47,7 @@ def evaluate(found: FoundDefinition, documents: Documents, policy: PathPolicy) -
     if isinstance(spec, Problem):
         return Result(subject, {}, spec)
     keys = resolve(spec, documents)
-    target = desired(spec, keys)
+    target = combine(spec, keys)
     return Result(subject, keys, target if isinstance(target, Problem) else _secret(found.definition, target))
 
 

@@ -10,7 +10,7 @@ prometheus_client serves /metrics, as text or OpenMetrics, plain or gzipped.
 import errno
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -71,7 +71,7 @@ def _check_response(faults: list[str], *, notes: Sequence[str] = ()) -> Response
 
 
 @contextmanager
-def listen(address: str) -> Iterator[socket.socket]:
+def listen(address: str) -> Generator[socket.socket]:
     """Open a listening socket at `host:port`. An empty host means all addresses, IPv6 and IPv4.
 
     hypercorn gets it bound, so that a port in use is one line of an error.

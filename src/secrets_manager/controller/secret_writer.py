@@ -5,7 +5,7 @@ result. Errors that contain a value in the server's message are redacted.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import NamedTuple, TypeVar
@@ -202,7 +202,7 @@ class SecretWriter:
 
 
 @contextmanager
-def _redact_errors(values: Iterable[bytes]) -> Iterator[None]:
+def _redact_errors(values: Iterable[bytes]) -> Generator[None]:
     """Redact errors that may contain one of the values."""
     try:
         yield

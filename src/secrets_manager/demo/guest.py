@@ -1,6 +1,6 @@
 """The demo as a guest in a cluster: what it needs there, it brings, and what it brought, it takes away."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
 import msgspec
@@ -28,7 +28,7 @@ CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "Cust
 
 
 @asynccontextmanager
-async def prepared_namespace(client: KubeClient, context: str) -> AsyncIterator[str]:
+async def prepared_namespace(client: KubeClient, context: str) -> AsyncGenerator[str]:
     """A namespace to play in: `default` of the API in memory, one of our own in a cluster that others use.
 
     What was there before stays: the demo takes away what it brought itself, and nothing else.

@@ -8,7 +8,7 @@ API Priority and Fairness rejects a request with 429 and no Status. This holds f
 until the Retry-After has passed, then paces its requests (kube/throttle.py). A 429 with a Status concerns one request.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from importlib.metadata import version
 from typing import TypeVar
@@ -135,7 +135,7 @@ class KubeClient:
         label_selector: str = "",
         resource_version: str,
         timeout_seconds: float,
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Stream the events after `resource_version`: one JSON object per line, in chunks of any size.
 
         The server ends the stream after about `timeout_seconds`. Errors while reading are raised inside the block.
@@ -274,7 +274,7 @@ class KubeClient:
         return error
 
     @contextmanager
-    def _count_failures(self, method: str) -> Iterator[None]:
+    def _count_failures(self, method: str) -> Generator[None]:
         """Count a request that gets no response."""
         try:
             yield
@@ -283,7 +283,7 @@ class KubeClient:
             raise
 
     @asynccontextmanager
-    async def _stream(self, path: str, query: Mapping[str, str]) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def _stream(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Send a watch request and wait for the head of its response."""
         async with AsyncExitStack() as stack:
             with self._count_failures("GET"):
@@ -311,7 +311,7 @@ def _without_empty(query: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def _translating_http_errors(request: str) -> Iterator[None]:
+def _translating_http_errors(request: str) -> Generator[None]:
     """Translate errors of the HTTP client."""
     try:
         yield
@@ -324,7 +324,7 @@ def _translating_http_errors(request: str) -> Iterator[None]:
 
 
 @contextmanager
-def _translating_decode_errors(request: str) -> Iterator[None]:
+def _translating_decode_errors(request: str) -> Generator[None]:
     """Translate errors of msgspec, without their text: the body may hold a Secret."""
     try:
         yield
@@ -340,7 +340,7 @@ async def open_client(
     timeout: float = 10.0,  # noqa: ASYNC109 - httpx's timeout
     read_timeout: float = WATCH_READ_TIMEOUT,
     count: RequestCounter = no_count,
-) -> AsyncIterator[KubeClient]:
+) -> AsyncGenerator[KubeClient]:
     """Open a client for the length of the block.
 
     No response is compressed: for lists gzip doubles the CPU of the server (measured on Kubernetes 1.37), and of a

@@ -1,6 +1,6 @@
 """A cancel scope whose deadline is checked before each step of a task."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import trio
@@ -8,7 +8,7 @@ from trio.abc import Instrument
 
 
 @contextmanager
-def strict_deadline(deadline: float) -> Iterator[trio.CancelScope]:
+def strict_deadline(deadline: float) -> Generator[trio.CancelScope]:
     """Cancel the block at the scope's deadline, which may be moved meanwhile."""
     with trio.CancelScope(deadline=deadline) as scope:
         instrument = _ClockCheck(scope)

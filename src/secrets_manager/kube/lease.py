@@ -19,7 +19,7 @@ import math
 import random
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Protocol
@@ -305,7 +305,7 @@ def identity() -> str:
 
 
 @contextmanager
-def _request_timeout(seconds: float) -> Iterator[None]:
+def _request_timeout(seconds: float) -> Generator[None]:
     """Raises: Unreachable on timeout."""
     with trio.move_on_after(seconds) as scope:
         yield

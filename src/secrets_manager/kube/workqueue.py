@@ -13,7 +13,7 @@ objects is the bound. Metrics are defined as in client-go.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncGenerator, Hashable
 from contextlib import asynccontextmanager
 from enum import IntEnum
 from random import Random
@@ -112,7 +112,7 @@ class WorkQueue(Generic[K]):
         return any(self._waiting[each] for each in Priority if each <= priority)
 
     @asynccontextmanager
-    async def get(self) -> AsyncIterator[Item[K]]:
+    async def get(self) -> AsyncGenerator[Item[K]]:
         """Wait for a key, and process it in the body of `async with`.
 
         If the body raises, or is cancelled, the key is added again.

@@ -160,7 +160,7 @@ class HttpClient:
     @asynccontextmanager
     async def stream(
         self, method: str, path: str, *, query: Mapping[str, str] | None = None, silence: float
-    ) -> AsyncIterator[StreamedResponse]:
+    ) -> AsyncGenerator[StreamedResponse]:
         """Yield the response when its head has come; its connection is closed where the block is left before its end.
 
         `silence`, in seconds, is how long the body may bring nothing.

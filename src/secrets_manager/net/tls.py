@@ -7,7 +7,7 @@ and each new connection is made from the context that was set last.
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -72,7 +72,7 @@ def files_of(folder: str) -> list[str]:
 
 
 @contextmanager
-def _in_memory(text: bytes) -> Iterator[str]:
+def _in_memory(text: bytes) -> Generator[str]:
     """A file that is on no disk: ssl reads a client certificate from nothing else. Linux has such files."""
     with os.fdopen(os.memfd_create("client-certificate"), "wb") as file:
         file.write(text)
@@ -81,7 +81,7 @@ def _in_memory(text: bytes) -> Iterator[str]:
 
 
 @contextmanager
-def _naming(file: str) -> Iterator[None]:
+def _naming(file: str) -> Generator[None]:
     """ssl's errors don't tell of which file they are."""
     try:
         yield

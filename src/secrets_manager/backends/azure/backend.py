@@ -1,6 +1,6 @@
 """Key Vault as a Backend: a path is the name of a secret, which has one value, whatever the key."""
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
@@ -107,7 +107,7 @@ class AzureBackend:
 
 
 @asynccontextmanager
-async def open_azure(config: AzureConfig, metrics: AzureMetrics) -> AsyncIterator[AzureBackend]:
+async def open_azure(config: AzureConfig, metrics: AzureMetrics) -> AsyncGenerator[AzureBackend]:
     """Open Key Vault, without any request yet.
 
     Raises:

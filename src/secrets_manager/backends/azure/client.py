@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -153,7 +153,7 @@ class KeyVaultClient:
 
 
 @asynccontextmanager
-async def open_client(config: AzureConfig, metrics: ClientMetrics) -> AsyncIterator[KeyVaultClient]:
+async def open_client(config: AzureConfig, metrics: ClientMetrics) -> AsyncGenerator[KeyVaultClient]:
     """Open a client for the life of the process, without any request yet.
 
     Raises:

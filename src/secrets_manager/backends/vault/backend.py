@@ -1,7 +1,7 @@
 """Vault as a Backend. A read is one request; a second one follows only if the token was invalid."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Protocol
@@ -213,7 +213,7 @@ class VaultBackend:
 @asynccontextmanager
 async def open_vault(
     config: VaultConfig, metrics: VaultMetrics, *, transport: httpx.AsyncBaseTransport | None = None
-) -> AsyncIterator[VaultBackend]:
+) -> AsyncGenerator[VaultBackend]:
     """Open Vault, without any request yet. `transport` replaces the network.
 
     Raises:

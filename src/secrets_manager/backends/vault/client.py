@@ -5,7 +5,7 @@ node from then on, until it is no longer active.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 
 import httpx
@@ -134,7 +134,7 @@ async def open_vault_client(
     transport: httpx.AsyncBaseTransport | None = None,
     certificates: Certificates | None = None,
     record: RecordRequest = record_nothing,
-) -> AsyncIterator[VaultClient]:
+) -> AsyncGenerator[VaultClient]:
     """Open a client for the life of the process. `transport` replaces the network.
 
     Raises:

@@ -79,7 +79,7 @@ def definition_defaulted(document: Object) -> Object:
         ],
     }
     complete: Object = {"conversion": {"strategy": "None"}}
-    return document | {"spec": complete | spec | {"names": names}, "status": status}
+    return {**document, "spec": {**complete, **spec, "names": names}, "status": status}
 
 
 def causes(kind: Kind, document: Object) -> Iterator[Cause]:

@@ -152,7 +152,8 @@ class Cluster:
                 return self._reads.shown(target, patched, request)
             case "DELETE" if target.name:
                 return self._delete(target, request)
-        raise not_allowed()
+            case _:
+                raise not_allowed()
 
     def _delete(self, target: Target, request: Request) -> Reply:
         try:

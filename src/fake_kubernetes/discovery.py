@@ -61,9 +61,9 @@ def resource_list(kinds: Sequence[Kind]) -> Object:
             "namespaced": kind.namespaced,
             "kind": kind.kind,
         }
-        resources.append(described | {"verbs": VERBS, "shortNames": short, "categories": categories})
+        resources.append({**described, "verbs": VERBS, "shortNames": short, "categories": categories})
         if kind.status_subresource:
-            resources.append(described | {"name": f"{kind.plural}/status", "verbs": ["get", "patch", "update"]})
+            resources.append({**described, "name": f"{kind.plural}/status", "verbs": ["get", "patch", "update"]})
     return {
         "kind": "APIResourceList",
         "apiVersion": "v1",
@@ -87,8 +87,9 @@ def openapi(kinds: Sequence[Kind]) -> Object:
                 "responses": {"200": {"description": "OK"}},
             }
         }
-        schemas[f"{kind.resource}.{kind.version}.{kind.kind}"] = kind.schema | {
-            "x-kubernetes-group-version-kind": [gvk]
+        schemas[f"{kind.resource}.{kind.version}.{kind.kind}"] = {
+            **kind.schema,
+            "x-kubernetes-group-version-kind": [gvk],
         }
     return {
         "openapi": "3.0.0",

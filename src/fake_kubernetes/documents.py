@@ -57,4 +57,4 @@ def without(document: Object, *names: str) -> Object:
 def with_metadata(document: Object, **changes: Json) -> Object:
     """Copy the document with some fields of `metadata` set, or taken out where the new value is None."""
     metadata = mapping(document, "metadata") | changes
-    return document | {"metadata": {name: value for name, value in metadata.items() if value is not None}}
+    return {**document, "metadata": {name: value for name, value in metadata.items() if value is not None}}

@@ -120,7 +120,7 @@ EVENT = Kind(
     short_names=("ev",),
     created_by_put=True,
     replaced_blindly=True,
-    schema=preserved() | {"properties": {"eventTime": MICRO_TIME}},
+    schema={**preserved(), "properties": {"eventTime": MICRO_TIME}},
     selectable=("involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
                 "involvedObject.apiVersion", "reason", "type", "source"),
 )  # fmt: skip

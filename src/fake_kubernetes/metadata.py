@@ -30,7 +30,8 @@ OWNED_BY_SERVER = (
 def tidy(document: Object) -> Object:
     """Take out what is empty, as the real server's encoder does."""
     metadata = mapping(document, "metadata")
-    return document | {"metadata": {name: value for name, value in metadata.items() if value not in (None, "", {}, [])}}
+    kept: Object = {name: value for name, value in metadata.items() if value not in (None, "", {}, [])}
+    return {**document, "metadata": kept}
 
 
 def kept_from(before: Object, after: Object) -> Object:

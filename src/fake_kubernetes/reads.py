@@ -49,10 +49,10 @@ class Reads:
                 head["remainingItemCount"] = len(wanted) - len(page)
         documents = [document for _, document in page]
         if request.wants_table:
-            return reply(self._table(target.kind, documents, request) | {"metadata": head})
+            return reply({**self._table(target.kind, documents, request), "metadata": head})
         items: list[Json] = [list_item(target.kind, document) for document in documents]
         kind: Object = {"kind": f"{target.kind.kind}List", "apiVersion": target.kind.api_version}
-        return reply(kind | {"metadata": head, "items": items})
+        return reply({**kind, "metadata": head, "items": items})
 
     def watch(self, target: Target, request: Request) -> Watch:
         """Open a watch; it listens to the storage until it is closed. Raises: Refusal."""
@@ -76,7 +76,7 @@ class Reads:
         """Answer with one object."""
         if request.wants_table:
             head: Object = {"resourceVersion": text(document, "metadata", "resourceVersion")}
-            return reply(self._table(target.kind, [document], request) | {"metadata": head}, status=status)
+            return reply({**self._table(target.kind, [document], request), "metadata": head}, status=status)
         return reply(shown_form(target.kind, document), status=status)
 
     def _snapshot(self, request: Request, *, as_of: int | None) -> tuple[int, str]:

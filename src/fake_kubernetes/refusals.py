@@ -109,7 +109,7 @@ def invalid(kind: Kind, name: str, causes: list[Cause]) -> Refusal:
     summary = str(causes[0]) if len(causes) == 1 else f"[{', '.join(map(str, causes))}]"
     listed: list[Json] = [cause.document for cause in causes]
     qualified = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
-    details = about(kind, name, as_kind=True) | {"causes": listed}
+    details: Object = {**about(kind, name, as_kind=True), "causes": listed}
     return Refusal(422, "Invalid", f'{qualified} "{name}" is invalid: {summary}', details=details)
 
 
@@ -119,4 +119,4 @@ def namespace_terminating(kind: Kind, name: str, namespace: str) -> Refusal:
         f'{kind.resource} "{name}" is forbidden: unable to create new content in namespace {namespace} '
         "because it is being terminated"
     )
-    return Refusal(403, "Forbidden", message, details=about(kind, name) | {"causes": [cause.document]})
+    return Refusal(403, "Forbidden", message, details={**about(kind, name), "causes": [cause.document]})

@@ -61,9 +61,17 @@ def name_column(priority: int = 0) -> Shown:
     return Shown("Name", by_path("metadata", "name"), format="name", priority=priority)
 
 
+def data_count(secret: Object, _: datetime) -> int:
+    return len(mapping(secret, "data"))
+
+
 def involved(event: Object, _: datetime) -> str:
     about = mapping(event, "involvedObject")
     return f"{text(about, 'kind').lower()}/{text(about, 'name')}"
+
+
+def involved_field(event: Object, _: datetime) -> str:
+    return text(event, "involvedObject", "fieldPath")
 
 
 def last_seen(event: Object, now: datetime) -> str:
@@ -90,7 +98,7 @@ OWN_COLUMNS: dict[str, tuple[Shown, ...]] = {
     SECRET.resource: (
         name_column(),
         Shown("Type", by_path("type")),
-        Shown("Data", lambda secret, _: len(mapping(secret, "data"))),
+        Shown("Data", data_count),
         AGE,
     ),
     LEASE.resource: (name_column(), Shown("Holder", by_path("spec", "holderIdentity")), AGE),
@@ -100,7 +108,7 @@ OWN_COLUMNS: dict[str, tuple[Shown, ...]] = {
         Shown("Type", by_path("type")),
         Shown("Reason", by_path("reason")),
         Shown("Object", involved),
-        Shown("Subobject", lambda event, _: text(event, "involvedObject", "fieldPath"), priority=1),
+        Shown("Subobject", involved_field, priority=1),
         Shown("Source", event_source, priority=1),
         Shown("Message", by_path("message")),
         Shown("First Seen", first_seen, priority=1),

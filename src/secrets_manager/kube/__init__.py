@@ -14,18 +14,3 @@ The program uses these modules; the others serve them.
     events        records Events
     status        what an error response means
 """
-
-__all__ = [
-    "client",
-    "credentials",
-    "errors",
-    "events",
-    "lease",
-    "objects",
-    "reflector",
-    "resources",
-    "status",
-    "store",
-    "watcher",
-    "workqueue",
-]

@@ -188,13 +188,13 @@ def _read_file(file: Path) -> _File:
         raise CredentialsError(f"{file} is no YAML{line}: correct it") from None
     except (yaml.YAMLError, ValueError, RecursionError):
         raise CredentialsError(f"{file} is no YAML: it holds a character or a date that can't be") from None
-    return _convert({} if document is None else document, _File, what=str(file))
+    return _convert({} if document is None else without_nulls(document), _File, what=str(file))
 
 
 def _convert(content: object, shape: type[T], *, what: str) -> T:
     """Convert to a struct. Raises: CredentialsError, which names the field."""
     try:
-        return msgspec.convert(without_nulls(content), shape)
+        return msgspec.convert(content, shape)
     except msgspec.ValidationError as error:
         raise CredentialsError(f"{what} is not as a kubeconfig has it: {error}") from None
 

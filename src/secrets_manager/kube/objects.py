@@ -1,12 +1,15 @@
 """Kubernetes types, with the fields that this program uses."""
 
-from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from datetime import UTC, date, datetime
+from typing import NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
 MAX_OBJECT_BYTES = 16 * 1024 * 1024
 """Bytes of JSON. etcd takes objects of 1.5 MiB by default; escaping in JSON may need six times that."""
+
+Content: TypeAlias = "dict[object, Content] | list[Content] | str | bytes | bool | int | float | date | None"
+"""What a document of YAML or JSON holds."""
 
 
 class ObjectKey(NamedTuple):
@@ -68,7 +71,7 @@ class ObjectReference(Wire, frozen=True):
     resource_version: str = ""
 
 
-def without_nulls(content: object) -> object:
+def without_nulls(content: Content) -> Content:
     """Return the content without null fields, at any depth: to Kubernetes null means absent."""
     if isinstance(content, list):
         return [without_nulls(item) for item in content]

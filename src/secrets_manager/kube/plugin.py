@@ -111,7 +111,7 @@ class AuthProvider:
     """An `auth-provider` that the package supports: it renews a token that is about to expire."""
 
     def __init__(self, entry: Mapping[str, object]) -> None:
-        config = {
+        config: dict[str, object] = {
             "current-context": "c",
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
             "clusters": [{"name": "c", "cluster": {}}],

@@ -131,8 +131,8 @@ class _Index(Generic[T]):
         return self._keys.get(value, ())
 
     def change(self, key: ObjectKey, old: T | None, new: T | None) -> None:
-        before = set(self._strings_of(old)) if old is not None else set()
-        after = set(self._strings_of(new)) if new is not None else set()
+        before: set[str] = set(self._strings_of(old)) if old is not None else set()
+        after: set[str] = set(self._strings_of(new)) if new is not None else set()
         for value in before - after:
             del self._keys[value][key]
             if not self._keys[value]:

@@ -55,10 +55,10 @@ class QueueMetrics(Protocol):
     def retried(self) -> None:
         """A key was added with a backoff."""
 
-    def waited(self, seconds: float) -> None:
+    def waited(self, seconds: float, /) -> None:
         """A key waited for this many seconds."""
 
-    def worked(self, seconds: float) -> None:
+    def worked(self, seconds: float, /) -> None:
         """A key was processed for this many seconds."""
 
 

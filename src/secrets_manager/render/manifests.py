@@ -13,7 +13,7 @@ import yaml
 from secrets_manager.controller.definition import API_VERSION, KIND, SecretDefinition, decode
 from secrets_manager.controller.spec import InvalidSpec
 from secrets_manager.errors import UsageError
-from secrets_manager.kube.objects import without_nulls
+from secrets_manager.kube.objects import Content, without_nulls
 from secrets_manager.render.admission import unknown_fields
 
 SUFFIXES = (".json", ".yaml", ".yml")
@@ -36,7 +36,7 @@ class Manifests(NamedTuple):
 
 class _Document(NamedTuple):
     location: str
-    content: object
+    content: Content
 
 
 class _Header(msgspec.Struct, rename="camel"):
@@ -73,17 +73,14 @@ def _documents(path: str, stdin: TextIO) -> Iterator[_Document]:
                 yield from _items(f"{name}, document {number}", content)
 
 
-def _items(location: str, content: object) -> Iterator[_Document]:
+def _items(location: str, content: Content) -> Iterator[_Document]:
     """Yield the objects of a list, or the object itself."""
-    if isinstance(content, dict) and str(content.get("kind", "")).endswith("List") and _is_list(content.get("items")):
-        for number, item in enumerate(content["items"], start=1):
-            yield _Document(f"{location}, item {number}", item)
-    else:
-        yield _Document(location, content)
-
-
-def _is_list(items: object) -> bool:
-    return isinstance(items, list)
+    match content:
+        case {"kind": str(kind), "items": list(items)} if kind.endswith("List"):
+            for number, item in enumerate(items, start=1):
+                yield _Document(f"{location}, item {number}", item)
+        case _:
+            yield _Document(location, content)
 
 
 def _texts(path: str, stdin: TextIO) -> Iterator[tuple[str, str]]:
@@ -107,7 +104,7 @@ def _files(path: Path) -> list[Path]:
     return [file for file in below if not any(part.startswith(".") for part in file.relative_to(path).parts)]
 
 
-def _parsed(name: str, text: str) -> list[object]:
+def _parsed(name: str, text: str) -> list[Content]:
     try:
         return list(yaml.safe_load_all(text))
     except yaml.MarkedYAMLError as error:
@@ -117,14 +114,14 @@ def _parsed(name: str, text: str) -> list[object]:
         raise UsageError(f"{name} is not YAML: it has an invalid character or date, or is nested too deep") from None
 
 
-def _header(content: object) -> _Header:
+def _header(content: Content) -> _Header:
     try:
         return msgspec.convert(content, _Header)
     except msgspec.ValidationError:
         return _Header()
 
 
-def _definition(content: object) -> SecretDefinition | str:
+def _definition(content: Content) -> SecretDefinition | str:
     """Decode a definition as the API server would return it; or return why it is refused."""
     try:
         content = without_nulls(content)

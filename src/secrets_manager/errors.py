@@ -28,6 +28,8 @@ class InvalidValue(ValueError):
 
 def leaves(error: BaseException) -> list[BaseException]:
     """Return the leaf exceptions of an exception group."""
-    if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    return [leaf for each in error.exceptions for leaf in leaves(each)]
+    match error:
+        case BaseExceptionGroup(exceptions=parts):
+            return [leaf for part in parts for leaf in leaves(part)]
+        case _:
+            return [error]

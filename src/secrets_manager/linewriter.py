@@ -109,7 +109,11 @@ class LineWriter:
 def _below_buffers(stream: TextIO | None) -> Sink | None:
     if stream is None:
         return None
-    return stream.buffer.raw if isinstance(stream.buffer, io.BufferedWriter) else stream.buffer
+    match stream.buffer:
+        case io.BufferedWriter(raw=io.RawIOBase() as raw):
+            return raw
+        case buffer:
+            return buffer
 
 
 def _write(sink: Sink, data: bytes) -> None:

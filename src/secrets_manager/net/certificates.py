@@ -91,7 +91,7 @@ def _context(files: CertificateFiles) -> ssl.SSLContext:
 
 def _stat_files(files: CertificateFiles) -> list[_Look]:
     folder = files_of(files.ca_folder) if files.ca_folder else []
-    looks = []
+    looks: list[_Look] = []
     for name in filter(None, [files.ca_file, files.cert_file, files.key_file, *folder]):
         try:
             found = Path(name).stat()

@@ -50,8 +50,11 @@ class Chunks(AsyncIterator[bytes]):
 
     async def aclose(self) -> None:
         """Close an iterator that must be closed: one of httpx's own bodies is an async generator."""
-        if isinstance(self._chunks, AsyncGenerator):
-            await self._chunks.aclose()
+        match self._chunks:
+            case AsyncGenerator() as generator:
+                await generator.aclose()
+            case _:
+                pass
 
 
 class StreamedResponse:

@@ -8,6 +8,7 @@ import re
 import select
 import ssl
 from base64 import b64encode
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from functools import cache
 from typing import NamedTuple
@@ -204,6 +205,6 @@ def _login_in(proxy: httpx.URL) -> list[tuple[bytes, bytes]]:
 
 
 def _seconds(request: httpx.Request, phase: str) -> float:
-    timeout = request.extensions.get("timeout")
-    limit = timeout.get(phase) if isinstance(timeout, dict) else None
-    return limit if isinstance(limit, int | float) else math.inf
+    timeout: Mapping[str, float | None] = request.extensions.get("timeout", {})
+    limit = timeout.get(phase)
+    return math.inf if limit is None else limit

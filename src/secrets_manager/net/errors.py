@@ -103,15 +103,14 @@ def _translate(error: Exception) -> HttpError:
 
 
 def _tls_failed(error: ssl.SSLError) -> TlsFailed:
+    reason: str = getattr(error, "reason", None) or ""  # missing where the error is not OpenSSL's
     match error:
         case ssl.SSLCertVerificationError(verify_message=str(flaw)):
             return CertificateNotTrusted("the server's certificate is not trusted", flaw)
-        case ssl.SSLError(reason=str(reason)) if "ALERT" in reason:  # OpenSSL's word for what the other side says
+        case _ if "ALERT" in reason:  # OpenSSL's word for what the other side says
             return TlsRefused("the server refused the TLS connection", reason)
-        case ssl.SSLError(reason=str(reason)):
-            return TlsFailed("the TLS handshake failed", reason)
         case _:
-            return TlsFailed("the TLS handshake failed")
+            return TlsFailed("the TLS handshake failed", reason)
 
 
 def _words_of_the_system(causes: list[BaseException]) -> str:
@@ -121,6 +120,8 @@ def _words_of_the_system(causes: list[BaseException]) -> str:
                 return "its name is not known"
             case OSError(errno=int(number)) if number > 0:
                 return os.strerror(number)
+            case _:
+                continue
     return ""
 
 
@@ -135,5 +136,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(each))
         yield each
         waiting += [each.__context__, each.__cause__]
-        if isinstance(each, BaseExceptionGroup):
-            waiting += each.exceptions
+        match each:
+            case BaseExceptionGroup(exceptions=parts):
+                waiting += parts
+            case _:
+                continue

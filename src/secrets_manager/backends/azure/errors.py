@@ -58,7 +58,8 @@ def read_error(error: Exception, source: Source, address: str) -> BackendError:
                 f"{path} may not be read by this identity{_in_parentheses(code)}: "
                 "give it the role Key Vault Secrets User, or the permission get in the access policy"
             )
-    return unavailable(error, address)
+        case _:
+            return unavailable(error, address)
 
 
 def listing_error(error: Exception, address: str) -> BackendError:
@@ -102,9 +103,8 @@ def login_error(error: Exception, method: str) -> Unavailable:
     """Return the error for a failed login. Entra ID's messages have a code that its documentation explains."""
     who, code, causes = f"login to Azure as {method}", _AADSTS.search(str(error)), _causes(error)
     for cause in causes:
-        match cause:
-            case FileNotFoundError() | PermissionError() if cause.filename:
-                return LoginRefused.of_store(f"{who}: {cause.filename} can't be read ({cause.strerror})")
+        if isinstance(cause, FileNotFoundError | PermissionError) and cause.filename:
+            return LoginRefused.of_store(f"{who}: {cause.filename} can't be read ({cause.strerror})")
     if isinstance(error, ClientAuthenticationError) and not any(isinstance(cause, OSError) for cause in causes):
         details = _in_parentheses(code.group() if code else "")
         return LoginRefused.of_store(f"{who} was refused{details}: correct its settings, or allow it")
@@ -171,10 +171,9 @@ def _tls(error: ssl.SSLError) -> str:
             return (
                 f"has a certificate that is not trusted ({flaw}): put its CA into SSL_CERT_FILE, or check the host name"
             )
-        case ssl.SSLError(reason=str(reason)):
-            return f"can't be reached by TLS ({reason})"
         case _:
-            return "can't be reached by TLS (handshake failed)"
+            reason: str | None = getattr(error, "reason", None)  # missing where the error is not OpenSSL's
+            return f"can't be reached by TLS ({reason or 'handshake failed'})"
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -141,7 +141,9 @@ async def open_vault_client(
         UsageError: vault.url is not an address, or a certificate file can't be used.
     """
     address = parse_address(config.url)
-    open_transport = (lambda _: transport) if transport else await _network(certificates or vault_certificates(config))
+    open_transport: OpenTransport = (
+        (lambda _: transport) if transport else await _network(certificates or vault_certificates(config))
+    )
     async with aclosing(
         VaultClient(
             address, open_transport, deadline=config.timeout, namespace=config.namespace.strip("/"), record=record

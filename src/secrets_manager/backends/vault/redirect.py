@@ -37,7 +37,7 @@ def redirect_target(
         return None
     node, slash, rest = response.location.partition(f"/v1/{request.path}")
     target = _address(node)
-    known = {configured.origin} | ({active.origin} if active else set())
+    known = {node.origin for node in (configured, active) if node}
     if target is None or not slash or (rest and not rest.startswith("?")) or target.origin not in known:
         return None
     return None if (configured.url.scheme, target.url.scheme) == ("https", "http") else target

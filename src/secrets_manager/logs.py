@@ -117,7 +117,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Field]:
-    fields: object = getattr(record, "fields", None)
+    fields: Mapping[object, object] | None = getattr(record, "fields", None)
     converted = {str(key): _field(value) for key, value in fields.items()} if isinstance(fields, Mapping) else {}
     error = record.exc_info[1] if record.exc_info else None
     return converted if error is None else converted | _error(error)

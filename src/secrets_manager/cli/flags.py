@@ -125,6 +125,8 @@ def _check(config: Config) -> None:
             raise UsageError("--vault.auth-method=kubernetes needs --vault.kubernetes-role")
         case Config(backend="vault", vault=VaultConfig(auth_method="approle") as vault):
             _check_approle(vault)
+        case _:
+            pass
     if config.backend == "vault" and bool(config.vault.client_cert) != bool(config.vault.client_key):
         raise UsageError("--vault.client-cert and --vault.client-key (VAULT_CLIENT_CERT, VAULT_CLIENT_KEY) go together")
 

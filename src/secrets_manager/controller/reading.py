@@ -180,6 +180,8 @@ def step(state: SourceState, event: Event, *, now: float, policy: ReadPolicy) ->
                 state, phase=Phase.READING, previous_phase=state.phase, due=inf, read_at=now, listed=None
             )
             return after, (Effect.READ,)
+        case _:
+            pass
     return after, ()
 
 

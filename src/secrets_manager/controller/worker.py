@@ -78,6 +78,8 @@ class Worker:
                 return
             case RequeueAfter(seconds):
                 self._queue.add_after(key, seconds)
+            case None:
+                pass
         self._queue.forget(key)
 
     async def _write_status(self, key: ObjectKey) -> None:

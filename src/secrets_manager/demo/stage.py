@@ -18,7 +18,7 @@ PERIOD = "1s"
 
 def access_in_memory(url: str, folder: Path) -> KubeConfig:
     """Write a kubeconfig for the API in memory, which asks for no login."""
-    document = {
+    document: dict[str, object] = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "demo",

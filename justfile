@@ -66,6 +66,7 @@ check:
     find src tests benchmarks -name '*.py' -print0 | xargs -0 -n 24 -P 2 \
         flake8-async --disable={{ async_rules_off }} --startable-in-context-manager={{ startable }}
     mypy
+    basedpyright
     lint-imports
     shellcheck .ci/* tests/real/controlplane/require
     just --dry-run coverage 2>&1 | shellcheck -

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve
+from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType]  # its type of a WSGI app has no parameters
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from fake_kubernetes.cluster import Cluster

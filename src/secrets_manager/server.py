@@ -17,9 +17,12 @@ from typing import NamedTuple, Protocol
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve as hypercorn_serve
+from hypercorn.trio import serve as hypercorn_serve  # pyright: ignore[reportUnknownVariableType]  # its WSGI apps are untyped
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
-from prometheus_client import CollectorRegistry, make_asgi_app
+from prometheus_client import (
+    CollectorRegistry,
+    make_asgi_app,  # pyright: ignore[reportUnknownVariableType]  # a bare Callable
+)
 
 from secrets_manager.errors import StartError
 

@@ -6,7 +6,7 @@ is a mount namespace here, it finds what a container finds there.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -119,7 +119,7 @@ class Usage(NamedTuple):
 
 
 @contextmanager
-def running_servers(folder: Path) -> Iterator[tuple[ControlPlane, OpenBao]]:
+def running_servers(folder: Path) -> Generator[tuple[ControlPlane, OpenBao]]:
     """Both, with the CRD installed. The servers end with the block."""
     binaries = assets()
     assert binaries, "no control plane: get it by `just envtest`"

@@ -1,5 +1,5 @@
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -63,7 +63,7 @@ def test_any_other_path_says_what_there_is() -> None:
 
 
 @asynccontextmanager
-async def serving(registry: CollectorRegistry, address: str = "127.0.0.1:0") -> AsyncIterator[httpx.AsyncClient]:
+async def serving(registry: CollectorRegistry, address: str = "127.0.0.1:0") -> AsyncGenerator[httpx.AsyncClient]:
     """A client of a server at this address."""
     with listen(address) as listener:
         host, port = listener.getsockname()[:2]

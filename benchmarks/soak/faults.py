@@ -1,7 +1,7 @@
 """What happens to the servers: Vault sealed, slowed, cut off and limited, the API server restarted, again and again."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 
 from benchmarks.program import API_VERSION
@@ -38,7 +38,7 @@ class Faults:
         }
 
     @contextmanager
-    def next(self) -> Iterator[Reach]:
+    def next(self) -> Generator[Reach]:
         """The next fault, for the length of the block: what users can still reach."""
         if not self._round:
             self._round = self._chance.sample(list(self._happens), len(self._happens))
@@ -46,13 +46,13 @@ class Faults:
             yield reach
 
     @contextmanager
-    def before_rest(self, number: int) -> Iterator[None]:
+    def before_rest(self, number: int) -> Generator[None]:
         """One by one in their order, with the number of the rest. No user asks for anything any more."""
         with self._happening(list(self._happens)[number % len(self._happens)]):
             yield
 
     @contextmanager
-    def _happening(self, name: str) -> Iterator[Reach]:
+    def _happening(self, name: str) -> Generator[Reach]:
         """It begins when many secrets have changed of which the program does not know yet; many are forced in it."""
         self.present = name
         self._users.rotate_many()
@@ -63,12 +63,12 @@ class Faults:
         self.present = ""
 
     @contextmanager
-    def _sealed(self) -> Iterator[Reach]:
+    def _sealed(self) -> Generator[Reach]:
         with self._bao.sealed():
             yield Reach(vault=False)
 
     @contextmanager
-    def _limited(self) -> Iterator[Reach]:
+    def _limited(self) -> Generator[Reach]:
         """The users' own writes would be limited, too."""
         quota = "sys/quotas/rate-limit/soak"
         self._bao.request("POST", quota, {"rate": RATE, "interval": "1s", "path": "secret/"})
@@ -76,13 +76,13 @@ class Faults:
         self._bao.request("DELETE", quota)
 
     @contextmanager
-    def _on(self, road: Road) -> Iterator[Reach]:
+    def _on(self, road: Road) -> Generator[Reach]:
         self._road.road = road
         yield Reach()
         self._road.road = Road.GOOD
 
     @contextmanager
-    def _restarted(self) -> Iterator[Reach]:
+    def _restarted(self) -> Generator[Reach]:
         """With the controllers, so that the garbage collector begins anew, too.
 
         One that goes on and has to list again takes an object that was made again under its old name for the same one,

@@ -1,7 +1,7 @@
 """A client for contract tests of a Kubernetes API: plain httpx, on the double or a real server."""
 
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Self
 
@@ -125,7 +125,7 @@ class Api:
             return found
 
     @asynccontextmanager
-    async def watch(self, path: str, **query: str | int) -> AsyncIterator["Events"]:
+    async def watch(self, path: str, **query: str | int) -> AsyncGenerator["Events"]:
         params: Query = {"watch": "1", **query}
         send, receive = trio.open_memory_channel[bytes](math.inf)
         with trio.fail_after(60):

@@ -1,6 +1,6 @@
 """Key Vault's responses to the backend: the same cases against the double and a real emulator."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -45,7 +45,7 @@ def vault(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ke
 
 
 @asynccontextmanager
-async def backend_of(vault: KeyVault) -> AsyncIterator[AzureBackend]:
+async def backend_of(vault: KeyVault) -> AsyncGenerator[AzureBackend]:
     async with open_azure(vault.config, RecordedMetrics()) as backend:
         yield backend
 

@@ -1,6 +1,6 @@
 """The interface of contract tests to a Vault, for the double and a real server."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Protocol
 
@@ -79,13 +79,13 @@ def transport_to(vault: Vault) -> VaultTransport | None:
 
 
 @asynccontextmanager
-async def client_of(vault: Vault) -> AsyncIterator[VaultClient]:
+async def client_of(vault: Vault) -> AsyncGenerator[VaultClient]:
     async with open_vault_client(config_for(vault, UNUSED_CREDENTIALS), transport=transport_to(vault)) as client:
         yield client
 
 
 @asynccontextmanager
-async def backend_of(vault: Vault, credentials: Credentials, *, engine: str = "kv2") -> AsyncIterator[VaultBackend]:
+async def backend_of(vault: Vault, credentials: Credentials, *, engine: str = "kv2") -> AsyncGenerator[VaultBackend]:
     config = config_for(vault, credentials, engine=engine)
     async with open_vault(config, RecordedMetrics(), transport=transport_to(vault)) as backend:
         yield backend

@@ -1,7 +1,7 @@
 """Candidates for one lease on one cluster in memory, each with a clock and a network of its own, in virtual time."""
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from random import Random
@@ -171,7 +171,7 @@ class Arena:
 
 
 @asynccontextmanager
-async def arena() -> AsyncIterator[Arena]:
+async def arena() -> AsyncGenerator[Arena]:
     async with trio.open_nursery() as nursery:
         yield Arena(nursery)
         nursery.cancel_scope.cancel()

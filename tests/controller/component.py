@@ -14,7 +14,7 @@ wrote is held against what it must never do.
 import base64
 import logging
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -370,7 +370,7 @@ async def running(
     crd: Object | None = CRD,
     seed: int = 0,
     readable: tuple[str, ...] = RECOMMENDED,
-) -> AsyncIterator[Scene]:
+) -> AsyncGenerator[Scene]:
     """A scene, whose program is started unless `alive` is false; `readable` is what Vault lets it read and list."""
     root = logging.getLogger()
     level = root.level

@@ -1,7 +1,7 @@
 """A scripted secret store, which records its requests."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from random import Random
 from typing import NamedTuple, TypeAlias
@@ -179,7 +179,7 @@ def idle(
 
 
 @asynccontextmanager
-async def running(sources: Sources) -> AsyncIterator[None]:
+async def running(sources: Sources) -> AsyncGenerator[None]:
     async def work() -> None:
         await sources.run()
 

@@ -4,7 +4,7 @@ Those of Vault are made of vault_faults.py, those of Kubernetes of faults.py, on
 lives by. Each says how long the program may work on once it is over.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -56,7 +56,7 @@ class KubeTrouble(NamedTuple):
 @contextmanager
 def in_trouble(
     worlds: TwoWorlds, nursery: trio.Nursery, of_vault: VaultTrouble, of_kube: KubeTrouble
-) -> Iterator[None]:
+) -> Generator[None]:
     """Let both worlds be in trouble. Watches restart, so that it befalls them too."""
     with of_vault.begin(worlds)(worlds.scene.vault):
         worlds.scene.faults.always(of_kube.fault(worlds, nursery), when=of_kube.kind)

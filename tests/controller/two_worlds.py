@@ -5,7 +5,7 @@ time what is not as it should be. Every name and path of a namespace holds that 
 wrote it, that shows.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
 
@@ -155,7 +155,7 @@ class TwoWorlds:
 
 
 @asynccontextmanager
-async def two_worlds(*, seed: int = 0) -> AsyncIterator[TwoWorlds]:
+async def two_worlds(*, seed: int = 0) -> AsyncGenerator[TwoWorlds]:
     """Both worlds, in sync."""
     async with running(seed=seed) as scene, trio.open_nursery() as nursery:
         scene.user.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TENANT}})

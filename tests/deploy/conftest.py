@@ -1,6 +1,6 @@
 """Two clusters, one for each way to deploy, and nothing else in them; a test leaves behind what it found."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.real.openbao import OpenBao
 
 
 @contextmanager
-def installation(config: pytest.Config, bao: OpenBao, folder: Path, *, way: str) -> Iterator[Installation]:
+def installation(config: pytest.Config, bao: OpenBao, folder: Path, *, way: str) -> Generator[Installation]:
     with running_cluster(binaries_or_skip(config)) as cluster:
         made = Installation(cluster, bao, folder, way=way)
         made.install()

@@ -7,7 +7,7 @@ and the Secret, and the token of its ServiceAccount. There is no kubelet here, s
 import base64
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -116,7 +116,7 @@ class Installation(Place):
         )  # fmt: skip
 
     @contextmanager
-    def without_credentials(self) -> Iterator[None]:
+    def without_credentials(self) -> Generator[None]:
         self.cluster.kubectl("--namespace", HOME, "delete", "secret", APPROLE)
         try:
             yield

@@ -1,7 +1,7 @@
 """The rights that deploy/ gives are enough for everything, and none of them is there for nothing."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def lacking(rules: list[Json], resource: str, verb: str) -> list[Json]:
 
 
 @contextmanager
-def without(here: Installation, resource: str, verb: str) -> Iterator[None]:
+def without(here: Installation, resource: str, verb: str) -> Generator[None]:
     path, rules = role_with(here, resource)
     here.cluster.patch(path, {"rules": lacking(rules, resource, verb)})
     try:

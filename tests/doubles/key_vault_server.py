@@ -1,7 +1,7 @@
 """The in-memory Key Vault on a port of this machine, over TLS with an authority of its own, as the SDK asks for."""
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -68,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(state: KeyVaultState, authority: Authority) -> Iterator[None]:
+def serving(state: KeyVaultState, authority: Authority) -> Generator[None]:
     """Serve it until the end of the block; `state.url` is its address."""
     certificate, key = authority.issue("key-vault", alternative="DNS:localhost")
     with _Server(state, certificate, key) as server:

@@ -5,7 +5,7 @@ state, a fault says, which sees each request first and may raise, or answer in V
 """
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
@@ -178,7 +178,7 @@ class VaultState:
         self.tokens.revoke(secret)
 
     @contextmanager
-    def sealed(self) -> Iterator[None]:
+    def sealed(self) -> Generator[None]:
         self._sealed = True
         try:
             yield

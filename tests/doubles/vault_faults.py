@@ -5,7 +5,7 @@ with reads(late(60), of="app")(vault): ...  # those of secret/data/app are not a
 with listings(answers(405))(vault): ...
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
@@ -80,13 +80,13 @@ def quota(per_second: int) -> Trouble:
 
 
 @contextmanager
-def sealed(vault: VaultState) -> Iterator[None]:
+def sealed(vault: VaultState) -> Generator[None]:
     with vault.sealed():
         yield
 
 
 @contextmanager
-def tokens_dead(vault: VaultState) -> Iterator[None]:
+def tokens_dead(vault: VaultState) -> Generator[None]:
     """Those that there are; a login brings another one."""
     for token in vault.tokens.alive():
         vault.revoke_token(token)
@@ -95,7 +95,7 @@ def tokens_dead(vault: VaultState) -> Iterator[None]:
 
 def login_refused(credentials: Credentials) -> Trouble:
     @contextmanager
-    def trouble(vault: VaultState) -> Iterator[None]:
+    def trouble(vault: VaultState) -> Generator[None]:
         vault.revoke_secret_id(credentials)
         with tokens_dead(vault):
             yield
@@ -123,7 +123,7 @@ def over_quota(request: Request, *, retry_after: int | None = None) -> Response:
 
 def _spoilt(ill: Ill, when: Condition) -> Trouble:
     @contextmanager
-    def trouble(vault: VaultState) -> Iterator[None]:
+    def trouble(vault: VaultState) -> Generator[None]:
         fault, delay = vault.fault, vault.delay
         vault.fault = lambda request: ill.answer(request) if when(request) else fault(request) if fault else None
         vault.delay = lambda request: ill.delay if when(request) else delay(request)

@@ -76,7 +76,7 @@ class ScriptedClient:
         label_selector: str = "",
         resource_version: str,
         timeout_seconds: float,
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
         self._note("watch", resource_version, namespace, label_selector)
         self.seconds.append(timeout_seconds)
         await trio.lowlevel.checkpoint()

@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
 from importlib.metadata import version
@@ -60,7 +60,7 @@ class Server:
 
 
 @asynccontextmanager
-async def client_of(server: Server) -> AsyncIterator[KubeClient]:
+async def client_of(server: Server) -> AsyncGenerator[KubeClient]:
     async with open_client(CLUSTER, transport=httpx.MockTransport(server.answer), timeout=5.0) as client:
         yield client
 

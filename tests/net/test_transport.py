@@ -1,7 +1,7 @@
 import gc
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -65,7 +65,7 @@ class Peer:
 @asynccontextmanager
 async def running(
     answer: Callable[[trio.abc.Stream], Awaitable[None]], *, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[Peer]:
+) -> AsyncGenerator[Peer]:
     peer = Peer(answer)
     async with trio.open_nursery() as nursery:
         if tls is None:
@@ -97,7 +97,7 @@ async def answer_endlessly(stream: trio.abc.Stream) -> None:
 @asynccontextmanager
 async def client_of(
     peer: Peer, *, tls: ssl.SSLContext | None = None, patience: float | None = None, max_body: int = 1000
-) -> AsyncIterator[HttpClient]:
+) -> AsyncGenerator[HttpClient]:
     transport = Transport(tls=tls or client_context(verify=False))
     async with aclosing(
         HttpClient(transport, base_url=peer.url, timeout=patience, deadline=PATIENCE, max_body=max_body)

@@ -4,7 +4,7 @@ They are kept busy: values in the store change all the time, so whoever leads ha
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -109,7 +109,7 @@ def cut_off(replica: Replica) -> None:
 
 
 @contextmanager
-def running_replicas(cluster: ControlPlane, bao: OpenBao, folder: Path, lease: LeaseConfig) -> Iterator[Replicas]:
+def running_replicas(cluster: ControlPlane, bao: OpenBao, folder: Path, lease: LeaseConfig) -> Generator[Replicas]:
     """All at work, and one of them in office."""
     with world(cluster, bao, folder) as here:
         made = Replicas(here, lease)

@@ -3,7 +3,7 @@
 import base64
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -175,7 +175,7 @@ def world(
     may_list: bool = True,
     url: str = "",
     kubeconfig: Path | None = None,
-) -> Iterator[World]:
+) -> Generator[World]:
     """A world whose program is not started yet; it is killed in the end.
 
     `url` is where Vault seems to be, and `kubeconfig` how the program logs in if not as the administrator.

@@ -5,7 +5,7 @@ Policies that mutate need an API server that serves them by default, which not e
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -142,7 +142,7 @@ def test_another_writer_is_named_and_costs_two_writes(
 
 
 @contextmanager
-def mutating_policy(here: World, expression: str, *, version: str) -> Iterator[None]:
+def mutating_policy(here: World, expression: str, *, version: str) -> Generator[None]:
     """A policy that changes each new and changed Secret of the namespace."""
     name = here.namespace
     policy: Object = {

@@ -3,7 +3,7 @@
 The original is not needed for it: the_original.py does what it did, as recorded, unless the program itself is at hand.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -49,7 +49,7 @@ def old_cluster(pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
 
 
 @contextmanager
-def left_in(cluster: ControlPlane, bao: OpenBao, folder: Path) -> Iterator[Left]:
+def left_in(cluster: ControlPlane, bao: OpenBao, folder: Path) -> Generator[Left]:
     here = Place(cluster, bao, namespace=cluster.namespace())
     original = Original(here, folder)
     secrets = original.work(password="correct-horse")

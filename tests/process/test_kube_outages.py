@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def shed(cluster: ControlPlane) -> int:
 
 
 @contextmanager
-def little_priority(cluster: ControlPlane, *, user: str) -> Iterator[None]:
+def little_priority(cluster: ControlPlane, *, user: str) -> Generator[None]:
     """One request of the user is served at a time, and none waits."""
     api_version = "flowcontrol.apiserver.k8s.io/v1"
 
@@ -298,7 +298,7 @@ def grant(cluster: ControlPlane, namespace: str, *, account: tuple[str, str]) ->
 @contextmanager
 def another(
     here: World, folder: Path, *, kubeconfig: Path, namespaces: str, ready: bool = True
-) -> Iterator[SecretsManager]:
+) -> Generator[SecretsManager]:
     """A program that logs in to Kubernetes in another way than the world's own."""
     flags = (f"-watch-namespaces={namespaces}", "-reconcile-period=500ms")
     environment = {**here.environment, "KUBECONFIG": str(kubeconfig)}

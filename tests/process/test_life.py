@@ -4,7 +4,7 @@ import re
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -80,7 +80,7 @@ def listings(here: World) -> int:
 @contextmanager
 def overheard_world(
     cluster: ControlPlane, bao: OpenBao, folder: Path, *flags: str, may_list: bool = True
-) -> Iterator[tuple[World, list[Passed]]]:
+) -> Generator[tuple[World, list[Passed]]]:
     """A world, and the requests that its program makes to Kubernetes."""
     passed: list[Passed] = []
     with network(cluster, "us", see=passed.append) as links:

@@ -1,7 +1,7 @@
 """A real process and the lease, where the requests for the lease alone are slow or are cut off on their way."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -68,7 +68,7 @@ class Standing(NamedTuple):
 
 
 @contextmanager
-def standing(cluster: ControlPlane, bao: OpenBao, folder: Path) -> Iterator[Standing]:
+def standing(cluster: ControlPlane, bao: OpenBao, folder: Path) -> Generator[Standing]:
     """A process that is not started yet."""
     seen: list[Passed] = []
     with world(cluster, bao, folder) as here, network(cluster, "us", see=seen.append) as links:

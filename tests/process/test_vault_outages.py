@@ -4,7 +4,7 @@ The Secrets stay as they are, the conditions and the metrics tell what is wrong,
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -45,21 +45,21 @@ def stand(bao: StoredOpenBao) -> Iterator[Stand]:
 
 
 @contextmanager
-def stopped(stand: Stand) -> Iterator[None]:
+def stopped(stand: Stand) -> Generator[None]:
     stand.bao.program.terminate()
     yield
     stand.bao.start()
 
 
 @contextmanager
-def killed(stand: Stand) -> Iterator[None]:
+def killed(stand: Stand) -> Generator[None]:
     stand.bao.program.kill()
     yield
     stand.bao.start()
 
 
 @contextmanager
-def restarted_with_all_tokens_gone(stand: Stand) -> Iterator[None]:
+def restarted_with_all_tokens_gone(stand: Stand) -> Generator[None]:
     stand.bao.program.kill()
     yield
     stand.bao.start()
@@ -67,7 +67,7 @@ def restarted_with_all_tokens_gone(stand: Stand) -> Iterator[None]:
 
 
 @contextmanager
-def paused(stand: Stand) -> Iterator[None]:
+def paused(stand: Stand) -> Generator[None]:
     stand.bao.program.pause()
     yield
     stand.bao.program.resume()
@@ -75,13 +75,13 @@ def paused(stand: Stand) -> Iterator[None]:
 
 
 @contextmanager
-def sealed(stand: Stand) -> Iterator[None]:
+def sealed(stand: Stand) -> Generator[None]:
     with stand.bao.sealed():
         yield
 
 
 @contextmanager
-def limited(stand: Stand) -> Iterator[None]:
+def limited(stand: Stand) -> Generator[None]:
     """By a quota of one request in a thousand seconds, which root's own requests don't need."""
     quota = f"sys/quotas/rate-limit/{stand.bao.fresh()}"
     stand.bao.request("POST", quota, {"rate": 0.001, "interval": "1s", "path": "secret/"})
@@ -91,7 +91,7 @@ def limited(stand: Stand) -> Iterator[None]:
 
 def on(road: Road) -> Callable[[Stand], AbstractContextManager[None]]:
     @contextmanager
-    def bad_road(stand: Stand) -> Iterator[None]:
+    def bad_road(stand: Stand) -> Generator[None]:
         stand.proxy.road = road
         yield
         stand.proxy.road = Road.GOOD

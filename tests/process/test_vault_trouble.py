@@ -1,7 +1,7 @@
 """A real OpenBao that limits, is sealed or slow: sync goes on, and nobody learns what is not theirs."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoredOpenBao]:
 
 
 @contextmanager
-def limited(bao: StoredOpenBao, per_second: float) -> Iterator[None]:
+def limited(bao: StoredOpenBao, per_second: float) -> Generator[None]:
     """All requests to secret/ together, root's too."""
     quota = f"sys/quotas/rate-limit/{bao.fresh()}"
     bao.request("POST", quota, {"rate": per_second, "interval": "1s", "path": "secret/"})

@@ -3,7 +3,7 @@
 The users do what the controller does: a definition that is woken asks for its values once more.
 """
 
-from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Hashable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from math import inf
 from random import Random
@@ -307,7 +307,7 @@ def time_of(timer: Timer[K], key: K) -> float:
 
 
 @asynccontextmanager
-async def living(policy: ReadPolicy = POLICY) -> AsyncIterator[World]:
+async def living(policy: ReadPolicy = POLICY) -> AsyncGenerator[World]:
     """A world in which nothing has happened yet."""
     async with trio.open_nursery() as nursery:
         world = World(nursery, policy)

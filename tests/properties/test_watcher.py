@@ -101,7 +101,7 @@ class Server:
         label_selector: str = "",
         resource_version: str,
         timeout_seconds: float,
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
         await trio.sleep(0.1)
         fault = self._next_fault()
         if fault.at == 0 and (error := ERRORS.get(fault.kind)):

@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -192,7 +192,7 @@ class ControlPlane(KubeApi):
 
 
 @contextmanager
-def running_cluster(binaries: Path) -> Iterator[ControlPlane]:
+def running_cluster(binaries: Path) -> Generator[ControlPlane]:
     """A control plane that is ready, for the length of the block.
 
     Raises: ProgramFailed with the tail of the log of the program that failed.

@@ -1,7 +1,7 @@
 """A pipe that is full, and that nobody reads until the test does."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class FullPipe:
 
 
 @contextmanager
-def full_pipe(path: Path) -> Iterator[FullPipe]:
+def full_pipe(path: Path) -> Generator[FullPipe]:
     pipe = FullPipe(path)
     try:
         yield pipe

@@ -3,7 +3,7 @@
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 from tests.real.listener import Listener
@@ -90,7 +90,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 @contextmanager
-def http_proxy() -> Iterator[HttpProxy]:
+def http_proxy() -> Generator[HttpProxy]:
     proxy = HttpProxy()
     try:
         yield proxy

@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def jar() -> Path | None:
 
 
 @contextmanager
-def running_key_vault(program: Path, folder: Path) -> Iterator[KeyVaultEmulator]:
+def running_key_vault(program: Path, folder: Path) -> Generator[KeyVaultEmulator]:
     """A vault of one's own, gone at the end. `folder` takes all its files."""
     port, token_port = free_port(), free_port()
     java = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-jar", str(program)]

@@ -8,7 +8,7 @@ held on its way, for as long as a test says.
 import ssl
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -125,7 +125,7 @@ class Link:
 
 
 @contextmanager
-def network(cluster: ControlPlane, *clients: str, see: Callable[[Passed], None]) -> Iterator[dict[str, Link]]:
+def network(cluster: ControlPlane, *clients: str, see: Callable[[Passed], None]) -> Generator[dict[str, Link]]:
     """A way for each client, in a thread of its own, for the length of the block."""
     links: dict[str, Link] = {}
     ready = threading.Event()

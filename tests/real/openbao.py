@@ -9,7 +9,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -165,7 +165,7 @@ class OpenBao:
         self.request("PUT", "sys/leases/revoke-prefix/auth/approle/login")
 
     @contextmanager
-    def sealed(self) -> Iterator[None]:
+    def sealed(self) -> Generator[None]:
         # It serves before it prints the key.
         self.program.wait_until(lambda: self._unseal_key() is not None, seconds=READY_WITHIN)
         self.request("PUT", "sys/seal")
@@ -235,7 +235,7 @@ def _in(path: str, endpoint: str) -> str:
 @contextmanager
 def running_openbao(
     folder: Path, *, tls: bool = False, audited: bool = True, configuration: str = ""
-) -> Iterator[OpenBao]:
+) -> Generator[OpenBao]:
     """A server of one's own, with AppRole mounted, gone at the end. `folder` takes all its files.
 
     What it should have besides, such as more listeners, stands in `configuration`.
@@ -277,7 +277,7 @@ def openbao_alone(tmp_path: Path) -> Iterator[OpenBao]:
 
 
 @contextmanager
-def _temporary_folder() -> Iterator[Path]:
+def _temporary_folder() -> Generator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="openbao-"))
     try:
         yield folder

@@ -1,6 +1,6 @@
 """A real OpenBao of three nodes, which elect the one that leads; the others serve nothing by themselves."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -30,7 +30,7 @@ class OpenBaoCluster:
 
 
 @contextmanager
-def running_openbao_cluster(folder: Path) -> Iterator[OpenBaoCluster]:
+def running_openbao_cluster(folder: Path) -> Generator[OpenBaoCluster]:
     """AppRole is mounted, and `secret/` as KV version 2. Each node has a vote, so one may die."""
     folders = [folder / name for name in ("one", "two", "three")]
     for each in folders:

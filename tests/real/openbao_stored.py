@@ -1,6 +1,6 @@
 """A real OpenBao that keeps its storage, as in production: it starts sealed, and may be killed and started again."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -74,7 +74,7 @@ class StoredOpenBao(OpenBao):
 
 
 @contextmanager
-def running_node(folder: Path, *, configuration: str = "") -> Iterator[tuple[str, Program]]:
+def running_node(folder: Path, *, configuration: str = "") -> Generator[tuple[str, Program]]:
     """A server without anything in it, in a folder of its own, by whose name others know it: its URL, and itself."""
     port, cluster_port = free_port(), free_port()
     (folder / "storage").mkdir()
@@ -90,7 +90,7 @@ def running_node(folder: Path, *, configuration: str = "") -> Iterator[tuple[str
 
 
 @contextmanager
-def running_stored_openbao(folder: Path, *, configuration: str = "") -> Iterator[StoredOpenBao]:
+def running_stored_openbao(folder: Path, *, configuration: str = "") -> Generator[StoredOpenBao]:
     """A server with AppRole mounted, and `secret/` as KV version 2, in a folder of its own."""
     with running_node(folder, configuration=configuration) as (url, program):
         bao = StoredOpenBao.initialized(url, program=program, folder=folder)

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from enum import Enum, auto
 
@@ -93,7 +93,7 @@ class TcpProxy:
 
 
 @contextmanager
-def tcp_proxy(port: int) -> Iterator[TcpProxy]:
+def tcp_proxy(port: int) -> Generator[TcpProxy]:
     proxy = TcpProxy(port)
     try:
         yield proxy

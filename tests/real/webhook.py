@@ -4,7 +4,7 @@ import json
 import ssl
 import threading
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -16,7 +16,7 @@ NAME = "guard.example.com"
 
 
 @contextmanager
-def refusing_webhook(cluster: ControlPlane, namespace: str, why: Callable[[Object], str]) -> Iterator[str]:
+def refusing_webhook(cluster: ControlPlane, namespace: str, why: Callable[[Object], str]) -> Generator[str]:
     """A webhook that refuses each new Secret, and says why of the object. Gives the path of its configuration."""
 
     class Refuse(BaseHTTPRequestHandler):
@@ -50,7 +50,7 @@ def refusing_webhook(cluster: ControlPlane, namespace: str, why: Callable[[Objec
 
 
 @contextmanager
-def validating_webhook(cluster: ControlPlane, namespace: str, url: str, bundle: str = "") -> Iterator[str]:
+def validating_webhook(cluster: ControlPlane, namespace: str, url: str, bundle: str = "") -> Generator[str]:
     """A webhook that has to agree to each new and each changed Secret, wherever it is. Gives its own path."""
     webhook: Object = {
         "name": NAME,
@@ -66,7 +66,7 @@ def validating_webhook(cluster: ControlPlane, namespace: str, url: str, bundle: 
 
 
 @contextmanager
-def registered(cluster: ControlPlane, kind: str, version: str, name: str, content: Object) -> Iterator[str]:
+def registered(cluster: ControlPlane, kind: str, version: str, name: str, content: Object) -> Generator[str]:
     """Something of admission registration, until somebody deletes it, at the end of the block at the latest."""
     plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
     path = f"/apis/{REGISTRATION}/{version}/{plural.lower()}"

@@ -5,7 +5,7 @@ held back, and run when it is resumed. Trio has no interface for that, so `Runne
 of a run. Only this module and scheduler.py patch Trio.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from unittest.mock import patch
@@ -34,7 +34,7 @@ class Freezer:
         return replica in self._held
 
     @contextmanager
-    def installed(self) -> Iterator[None]:
+    def installed(self) -> Generator[None]:
         """Patch Trio to hold back the tasks of paused replicas."""
         wake = _run.Runner.reschedule
 

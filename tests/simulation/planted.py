@@ -3,7 +3,7 @@
 Most are faults that the program once had, and that tests of their own keep out. Each removes one precaution.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from functools import partial
@@ -71,7 +71,7 @@ def _trusts_wall_clocks(elector: LeaderElector, spec: LeaseSpec) -> bool:
 
 
 @contextmanager
-def _endless_term(_: float) -> Iterator[trio.CancelScope]:
+def _endless_term(_: float) -> Generator[trio.CancelScope]:
     yield trio.CancelScope()
 
 
@@ -190,7 +190,7 @@ PLANTED: Mapping[str, Plant] = {
 
 
 @contextmanager
-def planted(name: str) -> Iterator[None]:
+def planted(name: str) -> Generator[None]:
     """Plant a fault; none where the name is empty."""
     with PLANTED[name]() if name else nullcontext():
         yield

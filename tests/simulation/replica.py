@@ -4,7 +4,7 @@ It is started again each time that it ends, as Kubernetes does.
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -152,7 +152,7 @@ class Replica:
                 process.cancel_scope.cancel()
 
     @asynccontextmanager
-    async def _backend(self, config: VaultConfig, random: Random) -> AsyncIterator[Backend]:
+    async def _backend(self, config: VaultConfig, random: Random) -> AsyncGenerator[Backend]:
         metrics = VaultMetrics(self.registry, config)
         async with open_vault_client(
             config, transport=Link(self._simulation, self, to_vault=True), record=metrics.request

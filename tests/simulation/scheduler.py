@@ -8,7 +8,7 @@ A run has no I/O: so Trio's loop hardly polls the system, and MockClock is reduc
 next deadline, without the real clock below it and the statistics that it gathers for each jump.
 """
 
-from collections.abc import Iterator, MutableSequence
+from collections.abc import Generator, MutableSequence
 from contextlib import contextmanager
 from math import inf
 from random import Random
@@ -28,7 +28,7 @@ class _Shuffler(Random):
 
 
 @contextmanager
-def deterministic(seed: int) -> Iterator[None]:
+def deterministic(seed: int) -> Generator[None]:
     """Seed the scheduler of Trio and the hashes of the program, and leave I/O out of Trio's loop."""
     with (
         patch.object(_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True),

@@ -1,6 +1,6 @@
 """A backend on the in-memory Key Vault, as the process opens it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from threading import Event
@@ -40,7 +40,7 @@ class RecordedMetrics:
 @asynccontextmanager
 async def backend_of(
     vault: KeyVaultState, metrics: RecordedMetrics | None = None, config: AzureConfig | None = None
-) -> AsyncIterator[AzureBackend]:
+) -> AsyncGenerator[AzureBackend]:
     """Logged in as the machine's own identity by default."""
     here = msgspec.structs.replace(config or vault.config, url=vault.url, verify_challenge_resource=False)
     async with open_azure(here, metrics or RecordedMetrics()) as backend:

@@ -1,6 +1,6 @@
 """A token manager or a backend on the in-memory Vault, wired as in the program."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -57,7 +57,7 @@ async def token_manager_of(
     max_token_ttl: float = 300,
     token_polling_period: float = 15,
     renew_ttl_increment: float = 600,
-) -> AsyncIterator[TokenManager]:
+) -> AsyncGenerator[TokenManager]:
     config = VaultConfig(
         url=vault.url,
         max_token_ttl=max_token_ttl,
@@ -76,7 +76,7 @@ async def token_manager_of(
 @asynccontextmanager
 async def backend_of(
     vault: VaultState, credentials: Credentials, metrics: RecordedMetrics | None = None, *, engine: str = "kv2"
-) -> AsyncIterator[VaultBackend]:
+) -> AsyncGenerator[VaultBackend]:
     config = VaultConfig(url=vault.url, role_id=credentials.role_id, secret_id=credentials.secret_id, engine=engine)
     async with open_vault(config, metrics or RecordedMetrics(), transport=VaultTransport(vault)) as backend:
         yield backend

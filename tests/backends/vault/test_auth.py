@@ -1,6 +1,6 @@
 """Auth methods. The responses of a real server are in tests/contracts/test_vault.py."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def kubernetes(jwt_file: Path) -> Kubernetes:
 
 
 @asynccontextmanager
-async def client_of(vault: VaultState) -> AsyncIterator[VaultClient]:
+async def client_of(vault: VaultState) -> AsyncGenerator[VaultClient]:
     async with open_vault_client(VaultConfig(url=vault.url), transport=VaultTransport(vault)) as client:
         yield client
 

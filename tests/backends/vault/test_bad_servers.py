@@ -1,7 +1,7 @@
 """Servers that break HTTP itself, on a real socket."""
 
 import tracemalloc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -30,7 +30,7 @@ async def serve(
 @asynccontextmanager
 async def client_of(
     *pieces: bytes, endless: bytes = b"", every: float = 0.0, patience: float = 60.0
-) -> AsyncIterator[VaultClient]:
+) -> AsyncGenerator[VaultClient]:
     """A client of a server that answers to each connection with these pieces, and then with the same one for ever."""
 
     async def answer(stream: trio.SocketStream) -> None:

@@ -1,6 +1,6 @@
 """One request: what is sent, and the error of each failure."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import httpx
@@ -19,7 +19,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 @asynccontextmanager
-async def client_of(answer: Answer, *, url: str = "http://vault.test:8200") -> AsyncIterator[VaultClient]:
+async def client_of(answer: Answer, *, url: str = "http://vault.test:8200") -> AsyncGenerator[VaultClient]:
     config = VaultConfig(url=url)
     async with open_vault_client(config, transport=httpx.MockTransport(answer)) as client:
         yield client

@@ -1,6 +1,6 @@
 """Redirects of a standby, which send the token to their target."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import httpx
@@ -35,7 +35,7 @@ class Cluster:
 
 
 @asynccontextmanager
-async def client_of(cluster: Cluster, *, url: str = STANDBY) -> AsyncIterator[VaultClient]:
+async def client_of(cluster: Cluster, *, url: str = STANDBY) -> AsyncGenerator[VaultClient]:
     config = VaultConfig(url=url)
     async with open_vault_client(config, transport=httpx.MockTransport(cluster.answer)) as client:
         yield client

@@ -145,6 +145,8 @@ class Model:
                 keys["key-0"] = Place(f"{READABLE}/folder-{self._next_name() % FOLDERS}/never-{self._named}", "field-0")
             case Kind.NO_SUCH_FIELD:
                 keys["key-0"] = keys["key-0"]._replace(field="no-such-field")
+            case _:
+                pass
         return keys
 
     def _next_name(self) -> int:

@@ -7,6 +7,7 @@ import base64
 import random
 from collections import deque
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import NamedTuple
 
 import httpx
@@ -150,7 +151,7 @@ class Users:
         try:
             self._cluster.request(method, path, body=change, content_type=kind)
         except httpx.HTTPStatusError as error:
-            if error.response.status_code != httpx.codes.NOT_FOUND:
+            if error.response.status_code != HTTPStatus.NOT_FOUND:
                 raise
 
     def _rotate(self) -> None:

@@ -61,7 +61,7 @@ class Answer:
 def without_bookkeeping(document: Object) -> Object:
     """Leave out managedFields, which the double does not keep."""
     metadata = document.get("metadata")
-    return document | {"metadata": without(metadata, "managedFields")} if isinstance(metadata, dict) else document
+    return {**document, "metadata": without(metadata, "managedFields")} if isinstance(metadata, dict) else document
 
 
 class Api:
@@ -162,7 +162,7 @@ class Events:
         event = parse(line)
         shown = event["object"]
         assert isinstance(shown, dict)
-        return event | {"object": without_bookkeeping(shown)}
+        return {**event, "object": without_bookkeeping(shown)}
 
     async def take(self, count: int) -> list[tuple[str, str]]:
         """Wait for so many events; their types and the objects' names."""

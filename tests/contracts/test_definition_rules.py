@@ -1,6 +1,7 @@
 """The CRD's rules on a real API server: it refuses what the controller refuses, with the same messages."""
 
 import re
+from http import HTTPStatus
 
 import httpx
 import msgspec
@@ -32,7 +33,7 @@ def refusals(cluster: ControlPlane, definitions: str, wanted: Spec) -> list[str]
     try:
         cluster.request("POST", f"{definitions}?dryRun=All", body=document)
     except httpx.HTTPStatusError as error:
-        if error.response.status_code != httpx.codes.UNPROCESSABLE_ENTITY:
+        if error.response.status_code != HTTPStatus.UNPROCESSABLE_ENTITY:
             raise
         return [text(cause, "message") for cause in items(parse(error.response.content), "details", "causes")]
     return []

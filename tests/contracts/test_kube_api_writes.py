@@ -10,7 +10,7 @@ from tests.contracts.widgets import UNOBSERVED, secret, widget
 
 
 async def test_what_the_server_adds_to_a_new_object(api: Api) -> None:
-    made = (await api.post(api.widgets, widget() | {"status": {"from": "user"}})).expect(201)
+    made = (await api.post(api.widgets, {**widget(), "status": {"from": "user"}})).expect(201)
     assert without(made.document, "metadata") == without(widget(), "metadata")
     assert (made.at("metadata", "generation"), made.at("metadata", "namespace")) == (1, api.namespace)
     assert made.text("metadata", "uid")
@@ -19,7 +19,7 @@ async def test_what_the_server_adds_to_a_new_object(api: Api) -> None:
 
 
 async def test_a_new_object_has_the_status_that_is_its_kinds_default(api: Api) -> None:
-    made = await api.post(api.meters, widget(kind="Meter") | {"status": {"from": "user"}})
+    made = await api.post(api.meters, {**widget(kind="Meter"), "status": {"from": "user"}})
     assert (made.at("status"), (await api.get(f"{api.meters}/one")).at("status")) == (UNOBSERVED, UNOBSERVED)
     patched = await api.patch(f"{api.meters}/one/status", {"status": {"observedGeneration": 1}})
     assert patched.at("status") == {"observedGeneration": 1}
@@ -119,8 +119,8 @@ async def test_a_body_for_another_place_is_a_bad_request(api: Api) -> None:
 
 async def test_a_replace_with_an_old_version_conflicts(api: Api) -> None:
     made = await api.post(api.widgets, widget())
-    (await api.put(f"{api.widgets}/one", made.document | {"spec": {"name": "first"}})).expect(200)
-    second = await api.put(f"{api.widgets}/one", made.document | {"spec": {"name": "second"}})
+    (await api.put(f"{api.widgets}/one", {**made.document, "spec": {"name": "first"}})).expect(200)
+    second = await api.put(f"{api.widgets}/one", {**made.document, "spec": {"name": "second"}})
     assert second.outcome == (409, "Conflict")
     assert (await api.get(f"{api.widgets}/one")).at("spec") == {"name": "first"}
 
@@ -177,8 +177,8 @@ async def test_a_patch_with_an_old_version_conflicts(api: Api) -> None:
     made = await api.post(api.widgets, widget())
     (await api.patch(f"{api.widgets}/one", {"spec": {"name": "first"}})).expect(200)
     old: Object = {"metadata": {"resourceVersion": made.version}}
-    assert (await api.patch(f"{api.widgets}/one", old | {"spec": {"name": "second"}})).outcome == (409, "Conflict")
-    assert (await api.patch(f"{api.widgets}/one/status", old | {"status": {"a": 1}})).outcome == (409, "Conflict")
+    assert (await api.patch(f"{api.widgets}/one", {**old, "spec": {"name": "second"}})).outcome == (409, "Conflict")
+    assert (await api.patch(f"{api.widgets}/one/status", {**old, "status": {"a": 1}})).outcome == (409, "Conflict")
 
 
 async def test_a_patch_can_not_change_the_uid(api: Api) -> None:
@@ -207,7 +207,7 @@ async def test_a_replace_of_the_object_leaves_the_status_and_the_other_way_round
     path = f"{api.widgets}/one"
     patched = (await api.patch(f"{path}/status", {"status": {"ready": True}, "spec": {"name": "ignored"}})).expect(200)
     assert (patched.at("spec"), patched.at("status")) == ({"name": "target"}, {"ready": True})
-    changed = await api.put(path, patched.document | {"spec": {"name": "new"}, "status": {"ready": False}})
+    changed = await api.put(path, {**patched.document, "spec": {"name": "new"}, "status": {"ready": False}})
     assert (changed.at("spec"), changed.at("status")) == ({"name": "new"}, {"ready": True})
     labelled = await api.patch(f"{path}/status", {"metadata": {"labels": {"a": "b"}}})
     assert labelled.at("metadata", "labels") is None

@@ -202,4 +202,4 @@ def event_about(document: Object) -> Object:
     head: Object = {"apiVersion": "events.k8s.io/v1", "kind": "Event"}
     about = event(text(document, "metadata", "namespace"))
     regarding = mapping(about, "regarding") | {"uid": at(document, "metadata", "uid")}
-    return head | with_metadata(about | {"regarding": regarding}, namespace=at(document, "metadata", "namespace"))
+    return head | with_metadata({**about, "regarding": regarding}, namespace=at(document, "metadata", "namespace"))

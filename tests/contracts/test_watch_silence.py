@@ -63,7 +63,7 @@ async def test_what_happens_while_a_watch_is_silent_is_seen_by_the_next_one(
 
 async def made_and_seen(cluster: ControlPlane, namespace: str, name: str, seen: list[str]) -> None:
     document = secret(name)
-    cluster.create(document | {"metadata": {"name": name, "namespace": namespace}})
+    cluster.create({**document, "metadata": {"name": name, "namespace": namespace}})
     with trio.fail_after(60):
         while name not in seen:  # noqa: ASYNC110 - another process does it
             await trio.sleep(0.05)

@@ -23,7 +23,7 @@ def copy(scene: Scene, name: str, new_name: str) -> None:
     secret = scene.secret(name)
     assert secret is not None
     metadata = without(mapping(secret, "metadata"), "uid", "resourceVersion", "creationTimestamp")
-    scene.user.create(secret | {"metadata": metadata | {"name": new_name}})
+    scene.user.create({**secret, "metadata": {**metadata, "name": new_name}})
 
 
 def notes(scene: Scene) -> list[str]:

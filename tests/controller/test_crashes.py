@@ -271,7 +271,7 @@ ENDS: dict[str, Object] = {
     "inherit": picture("app", ONE),
     "delete": {"secrets": {"theirs": THEIRS}, "definitions": {}},
     "refuse": {
-        "secrets": {"app": THEIRS | {"values": {"token": "theirs"}}},
+        "secrets": {"app": {**THEIRS, "values": {"token": "theirs"}}},
         "definitions": {"app": {"reason": "SecretNotOwned", "secretName": "", "sources": None, "finalizers": []}},
     },
 }

@@ -72,7 +72,7 @@ def test_marks_of_tools_have_a_prefix_and_are_not_copied(name: str) -> None:
 )
 def test_names_with_a_prefix_are_copied_where_the_definition_lists_them(listed: str, copied: set[str]) -> None:
     names = ("example.com/team", "example.com/tier", "jenkins.io/credentials-type", "sub.example.com/team")
-    labels = dict.fromkeys(names, "x")
+    labels: dict[str, str] = dict.fromkeys(names, "x")
     definition = secret_definition(labels=labels, annotations=labels | {COPY: listed})
 
     labels, annotations = desired_metadata(definition)

@@ -485,4 +485,4 @@ def without_status(crd: Object) -> Object:
         {name: value for name, value in mapping(version).items() if name != "subresources"}
         for version in items(crd, "spec", "versions")
     ]
-    return crd | {"spec": mapping(crd, "spec") | {"versions": versions}}
+    return {**crd, "spec": {**mapping(crd, "spec"), "versions": versions}}

@@ -275,7 +275,7 @@ async def test_a_broken_definition_of_the_original_takes_no_foreign_secret_along
 def break_one(scene: Scene, spec: Object) -> None:
     """Store a definition of the original with a spec that is none."""
     whole = scene.define("app", pw="app#password", finalizers=(FINALIZER,))
-    scene.cluster.storage.put(Key(DEFINITIONS, NAMESPACE, "app"), whole | {"spec": spec})
+    scene.cluster.storage.put(Key(DEFINITIONS, NAMESPACE, "app"), {**whole, "spec": spec})
 
 
 def without_schema(crd: Object) -> Object:
@@ -284,4 +284,4 @@ def without_schema(crd: Object) -> Object:
     versions: list[Json] = [
         {**mapping(version), "schema": {"openAPIV3Schema": anything}} for version in items(crd, "spec", "versions")
     ]
-    return crd | {"spec": mapping(crd, "spec") | {"versions": versions}}
+    return {**crd, "spec": {**mapping(crd, "spec"), "versions": versions}}

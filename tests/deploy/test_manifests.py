@@ -83,7 +83,7 @@ def test_the_standard_restricted_forbids(found: str, at_pod: Object, at_containe
     good: Object = {"containers": [{"securityContext": context}]}
 
     assert violations(good) == []
-    assert found in violations(good | at_pod | {"containers": [bad]})
+    assert found in violations({**good, **at_pod, "containers": [bad]})
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,8 @@ def role_with(here: Installation, resource: str) -> tuple[str, list[Json]]:
 
 def lacking(rules: list[Json], resource: str, verb: str) -> list[Json]:
     """The rules less one right; a rule without verbs is none."""
-    less = [
-        mapping(rule) | {"verbs": [one for one in items(rule, "verbs") if one != verb]}
+    less: list[Json] = [
+        {**mapping(rule), "verbs": [one for one in items(rule, "verbs") if one != verb]}
         if resource in items(rule, "resources")
         else rule
         for rule in rules

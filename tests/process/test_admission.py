@@ -182,7 +182,7 @@ def tried(here: World) -> Object:
     """What would become of a new Secret."""
     secret: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tried", "labels": {"a": "b"}}}
     path = f"{here.path_of_secret()}?dryRun=All"
-    return here.cluster.request("POST", path, body=secret | {"data": {"k": "eA=="}})
+    return here.cluster.request("POST", path, body={**secret, "data": {"k": "eA=="}})
 
 
 def has(here: World, name: str, value: str) -> bool:

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -213,7 +214,7 @@ def test_a_program_that_can_watch_no_namespace_is_not_ready_until_it_can(
         with another(here, tmp_path, kubeconfig=file, namespaces=here.namespace, ready=False) as program:
             program.wait_until(lambda: "403 Forbidden" in program.answer("/readyz"), seconds=20)
             reply = httpx.get(f"http://127.0.0.1:{program.port}/readyz", trust_env=False)
-            assert reply.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            assert reply.status_code == HTTPStatus.SERVICE_UNAVAILABLE
             assert reply.text.splitlines()[0] == "no namespace can be watched"
 
             control_plane.patch(f"{ROLES}/{here.namespace}/roles/us", {"rules": [everything()]})
@@ -271,7 +272,7 @@ def token_of_ten_minutes(cluster: ControlPlane, namespace: str, *, bound_to: str
 def is_dead(cluster: ControlPlane, token: str) -> bool:
     """An API server remembers for some seconds that a token was good."""
     with cluster.client_for(token) as client:
-        return client.get("/api/v1/namespaces").status_code == httpx.codes.UNAUTHORIZED
+        return client.get("/api/v1/namespaces").status_code == HTTPStatus.UNAUTHORIZED
 
 
 def everything() -> Object:

@@ -97,7 +97,7 @@ class Original:
         data = {**mapping(secret, "data")}
         if "password" in data:
             data["password"] = base64.b64encode(password.encode()).decode()
-        return with_metadata(secret, namespace=self._here.namespace) | {"data": data}
+        return {**with_metadata(secret, namespace=self._here.namespace), "data": data}
 
     def _write(self, secret: Object) -> None:
         """It compares data alone, and writes a Secret whole."""

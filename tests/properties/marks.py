@@ -17,4 +17,4 @@ NAMES = (
 )
 
 texts = st.sampled_from(["", "1", "2", "secrets-manager", "false", "helm.sh/*, reloader.example/match"])
-marks = st.dictionaries(st.sampled_from(NAMES), texts)
+marks: st.SearchStrategy[dict[str, str]] = st.dictionaries(st.sampled_from(NAMES), texts)

@@ -98,8 +98,10 @@ class Case(NamedTuple):
 @st.composite
 def owner_lists(draw: st.DrawFn, manager: OwnerReference | None) -> tuple[OwnerReference, ...]:
     """Any owners in any order, of which the manager alone manages the Secret."""
-    bystanders = draw(st.lists(st.sampled_from(BYSTANDERS), unique=True, max_size=2))
-    return tuple(draw(st.permutations([*bystanders, *([manager] if manager else [])])))
+    owners = draw(st.lists(st.sampled_from(BYSTANDERS), unique=True, max_size=2))
+    if manager:
+        owners.append(manager)
+    return tuple(draw(st.permutations(owners)))
 
 
 @st.composite

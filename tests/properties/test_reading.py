@@ -74,7 +74,7 @@ def test_source_has_one_wake_up_or_one_read_under_way_and_its_users_hear_of_ever
     for wait, what in course:
         now, before = now + wait, state
         effects: Sequence[Effect] = ()
-        if isinstance(what, float):
+        if isinstance(what, int | float):
             longest = max(longest, what)
             state = reading.with_period(state, what, now=now)
         else:
@@ -103,6 +103,8 @@ def judge(before: SourceState, event: Event, after: SourceState, now: float) -> 
             assert after.phase is Phase.READING
         case Started() if before.phase is Phase.READING:
             assert after.read_at == now
+        case Started():
+            assert after == before
         case Completed() | Interrupted():
             assert after.phase is not Phase.READING
 

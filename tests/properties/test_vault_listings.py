@@ -50,14 +50,20 @@ times = st.sampled_from(
 )
 numbers = st.sampled_from([0, 1, 2, -1, 2**63, 2**64, FOREVER])
 values = times | numbers | documents
+
+
+def spoilt(good: st.SearchStrategy[Json]) -> st.SearchStrategy[Json]:
+    return good | values
+
+
 versions = st.fixed_dictionaries(
     {},
     optional={"created_time": times | values, "deletion_time": times | values, "destroyed": st.booleans() | values},
 )
-numbered = st.dictionaries(st.sampled_from(["1", "2", "-1", "x", "", "01", "9" * 400]), versions | values, max_size=3)
-entries = st.fixed_dictionaries({}, optional={"current_version": numbers | values, "versions": numbered | values})
+numbered = st.dictionaries(st.sampled_from(["1", "2", "-1", "x", "", "01", "9" * 400]), spoilt(versions), max_size=3)
+entries = st.fixed_dictionaries({}, optional={"current_version": numbers | values, "versions": spoilt(numbered)})
 names = st.sampled_from(["db", "tls", "a/b", "below/", "", "/", "..", "\x00", "\N{ZERO WIDTH SPACE}", "\U0010ffff"])
-plausible = st.builds(
+plausible: st.SearchStrategy[Json] = st.builds(
     lambda number, made, end, destroyed: {
         "current_version": number,
         "versions": {str(number): {"created_time": made, "deletion_time": end, "destroyed": destroyed}},

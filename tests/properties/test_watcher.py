@@ -190,7 +190,7 @@ class Cluster:
     async def _reply(self, written: Thing, latency: float) -> None:
         await trio.sleep(latency)
         if change := self.store.apply(written):
-            self._notify(*change)
+            self._notify(change.old, change.new)
 
 
 @given(FAULTS, CHANGES)

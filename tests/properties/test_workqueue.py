@@ -87,6 +87,8 @@ class Run:
                 await self.done(index, well=well)
             case ("wait", int(seconds)):
                 await self.wait(seconds)
+            case _:
+                pass
 
     async def take(self) -> None:
         taking = self.queue.get()
@@ -101,7 +103,7 @@ class Run:
         else:
             error = ValueError("the work failed")
             assert not await taking.__aexit__(ValueError, error, None)
-            self.model.add(*item)
+            self.model.add(item.key, item.priority)
 
     async def wait(self, seconds: float) -> None:
         await trio.sleep(seconds)

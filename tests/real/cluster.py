@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -117,7 +118,7 @@ class ControlPlane(KubeApi):
         try:
             return self.find(collection) is not None
         except httpx.HTTPStatusError as error:
-            if error.response.status_code != httpx.codes.TOO_MANY_REQUESTS:
+            if error.response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
                 raise
             return False
 
@@ -131,10 +132,10 @@ class ControlPlane(KubeApi):
         self.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
         named: Object = {"name": unique}
         role: Object = {"apiVersion": f"{rbac}/v1", "metadata": named | scope}
-        self.create(role | {"kind": f"{prefix}Role", "rules": rules})
+        self.create({**role, "kind": f"{prefix}Role", "rules": rules})
         reference: Json = {"apiGroup": rbac, "kind": f"{prefix}Role", "name": unique}
         subject: Json = account | {"kind": "ServiceAccount"}
-        self.create(role | {"kind": f"{prefix}RoleBinding", "roleRef": reference, "subjects": [subject]})
+        self.create({**role, "kind": f"{prefix}RoleBinding", "roleRef": reference, "subjects": [subject]})
         return self.token_of(namespace, name)
 
     def token_of(self, namespace: str, service_account: str) -> str:

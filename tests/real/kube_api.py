@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Protocol, TypeAlias
 
 import httpx
@@ -81,7 +82,7 @@ class KubeApi:
         try:
             return self.create(document)
         except httpx.HTTPStatusError as error:
-            if error.response.status_code != httpx.codes.CONFLICT:
+            if error.response.status_code != HTTPStatus.CONFLICT:
                 raise
         return self.patch(path_of(document, named=True), document)
 
@@ -93,7 +94,7 @@ class KubeApi:
         try:
             return self.get(path)
         except httpx.HTTPStatusError as error:
-            if error.response.status_code != httpx.codes.NOT_FOUND:
+            if error.response.status_code != HTTPStatus.NOT_FOUND:
                 raise
             return None
 

@@ -87,6 +87,8 @@ class TcpProxy:
                     case Road.CUT:
                         client.sendall(data[:100])
                         client.shutdown(socket.SHUT_RDWR)
+                    case _:
+                        pass
                 client.sendall(data)
             if self._road_of(client) is not Road.SILENT:
                 client.shutdown(socket.SHUT_RDWR)

@@ -46,7 +46,7 @@ def test_requests_are_counted(control_plane: ControlPlane, namespace: str) -> No
 def test_apply_makes_and_changes(control_plane: ControlPlane, namespace: str) -> None:
     document = in_namespace(secret(data={"a": "MQ=="}), namespace)
     control_plane.apply(document)
-    assert control_plane.apply(document | {"data": {"a": "Mg=="}})["data"] == {"a": "Mg=="}
+    assert control_plane.apply({**document, "data": {"a": "Mg=="}})["data"] == {"a": "Mg=="}
 
 
 def test_kubectl_is_the_administrator(control_plane: ControlPlane) -> None:
@@ -103,4 +103,4 @@ def test_a_program_that_is_not_ready_in_time(tmp_path: Path) -> None:
 def in_namespace(document: Object, namespace: str) -> Object:
     metadata = document["metadata"]
     assert isinstance(metadata, dict)
-    return document | {"metadata": metadata | {"namespace": namespace}}
+    return {**document, "metadata": {**metadata, "namespace": namespace}}

@@ -29,12 +29,14 @@ class Environment(Protocol):
     @property
     def faults_ended(self) -> bool:
         """Return whether the program is left alone, to converge."""
+        ...
 
     def schedule(self, seconds: float, action: "Action") -> None:
         """Run an action after some seconds."""
 
     def machine(self, number: int) -> Machine:
         """Return a machine, by its number modulo their count."""
+        ...
 
     def pause(self, number: int, seconds: float) -> None:
         """Stop a process, and continue it after some seconds."""

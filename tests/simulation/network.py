@@ -86,6 +86,8 @@ class Link(httpx.AsyncBaseTransport):
                 self._replica.partition(effect.seconds)
             case "terminated":
                 self._replica.stop()
+            case _:
+                pass
         if effect.refused:
             await trio.lowlevel.checkpoint()
             raise httpx.ConnectError(REFUSED)

@@ -117,8 +117,8 @@ class Vault:
     def __init__(self, *, lists: bool, token_ttl: int, token_max_ttl: int) -> None:
         self.state = VaultState()
         self.state.lists = lists
-        self.readable = dict.fromkeys(FOLDERS, True)
-        self.listable = dict.fromkeys(FOLDERS, True)
+        self.readable: dict[str, bool] = dict.fromkeys(FOLDERS, True)
+        self.listable: dict[str, bool] = dict.fromkeys(FOLDERS, True)
         self.credentials = self.state.approle(
             "reader", policies=("reader",), token_ttl=token_ttl, token_max_ttl=token_max_ttl
         )

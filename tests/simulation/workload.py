@@ -70,11 +70,11 @@ class Define(NamedTuple):
             metadata["annotations"] = {f"{GROUP}/adopt": "true"}
         if self.inherited:
             metadata["finalizers"] = [FINALIZER]
-        spec = {"name": self.secret, "keysMap": keys}
-        spec |= {"type": self.type} if self.type else {}
-        spec |= {"refreshInterval": self.interval} if self.interval else {}
+        new: Object = {"name": self.secret, "keysMap": keys}
+        new |= {"type": self.type} if self.type else {}
+        new |= {"refreshInterval": self.interval} if self.interval else {}
         kind: Object = {"apiVersion": f"{GROUP}/v1alpha1", "kind": "SecretDefinition"}
-        user.create({**kind, "metadata": metadata, "spec": spec})
+        user.create({**kind, "metadata": metadata, "spec": new})
 
 
 class Rename(NamedTuple):
@@ -196,7 +196,7 @@ class CopySecret(NamedTuple):
             kept = ("labels", "annotations", "ownerReferences")
             metadata: Object = {key: value for key, value in mapping(original, "metadata").items() if key in kept}
             metadata |= {"name": self.name, "namespace": self.secret.namespace}
-            user.create(original | {"metadata": metadata})
+            user.create({**original, "metadata": metadata})
 
 
 class CreateForeign(NamedTuple):

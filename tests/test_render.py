@@ -62,6 +62,59 @@ def checked(text: str, held: Held = FULL) -> Rendering:
     return render_check(evaluate(found, held, POLICY) for found in manifests(text).found)
 
 
+WHOLE = """\
+apiVersion: secrets-manager.tuenti.io/v1alpha1
+kind: SecretDefinition
+metadata: {name: shop, namespace: shop}
+spec:
+  name: shop
+  immutable: true
+  metadata: {labels: {example.com/tier: db}}
+  sources:
+    db: {path: secret/data/shop/db}
+  dataFrom:
+    - {source: db, include: [user*]}
+  keysMap:
+    url: {template: "postgresql://{{ db.username }}:{{ db.password }}@db/shop"}
+"""
+
+
+def test_whole_documents_templates_and_all_that_is_said_of_the_secret_are_rendered() -> None:
+    assert rendered(WHOLE) == Rendering(
+        """\
+---
+kind: Secret
+apiVersion: v1
+metadata:
+  name: shop
+  namespace: shop
+  labels:
+    example.com/tier: db
+    app.kubernetes.io/managed-by: secrets-manager
+  annotations:
+    secrets-manager.tuenti.io/copied: example.com/tier;
+type: Opaque
+data:
+  url: cG9zdGdyZXNxbDovL2FwcDpodW50ZXIyQGRiL3Nob3A=
+  username: YXBw
+immutable: true
+""",
+        [],
+        complete=True,
+    )
+
+
+def test_check_names_each_key_of_a_document_and_each_problem() -> None:
+    shop = "shop/shop (standard input, document 1)"
+    assert checked(WHOLE).text == f"{shop}: key url: ok\n{shop}: key username: ok\n"
+    assert checked(WHOLE, {DB: document(password="hunter2")}).text == (
+        f"{shop}: SourceInvalid: dataFrom[0]: secret/data/shop/db has no key that include and exclude leave: "
+        "correct the globs\n"
+        f"{shop}: SourceNotFound: key url: 'username' at secret/data/shop/db does not exist: "
+        "write it, or correct the name\n"
+    )
+
+
 def test_secret_is_what_the_controller_would_write_without_owner_uid_and_time() -> None:
     assert rendered(DEFINITION) == Rendering(
         """\

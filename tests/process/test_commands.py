@@ -12,7 +12,7 @@ import pytest
 from fake_kubernetes.documents import at, parse
 from secrets_manager.controller import crd
 from tests.documents import blocks, commands
-from tests.process.running import Namespace, SecretsManager
+from tests.process.running import API_VERSION, Namespace, SecretsManager
 from tests.real.cluster import ControlPlane, running_cluster
 from tests.real.control_plane import binaries_or_skip
 from tests.real.kube_api import wait_until
@@ -43,6 +43,7 @@ class Shop(Namespace):
 
     def fill(self) -> None:
         self.bao.write_kv("secret/data/shop/db", {**DATABASE})
+        self.bao.write_kv("secret/data/shop/smtp", {"host": "bWFpbA==", "reply_to": "bWU="})
         self.bao.write_kv("secret/data/shop/keystore", {"p12": base64.b64encode(b"\x00").decode()})
         for number in (1, 2, 3):
             self.bao.write_kv("secret/data/shop/api", {"account": f'{{"token": "token-{number}"}}'})
@@ -75,8 +76,8 @@ def shop(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def example() -> str:
-    """The definition with all fields."""
-    (manifest,) = blocks("docs/definitions.md#example", "yaml")
+    """The definition of single keys."""
+    (manifest,) = blocks("docs/definitions.md#single-keys", "yaml")
     return manifest
 
 
@@ -98,7 +99,30 @@ def test_kubectl_prints_of_the_readmes_definition_what_is_shown_there(shop: Shop
     shop.apply(manifest)
 
     assert without_ages(shop.run(get)) == without_ages(shown)
-    assert shop.values("database") == DATABASE
+    assert shop.values("database") == {
+        "password": "hunter2",
+        "url": "postgresql://app@db/shop",
+        "SMTP_host": "bWFpbA==",
+        "SMTP_reply_to": "bWU=",
+    }
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        ("whole-secrets", {"DB_PASSWORD": "hunter2", "SMTP_host": "mail", "SMTP_reply_to": "me"}),
+        ("templates", {"url": "postgresql://app:hunter2@db.shop:5432/shop"}),
+    ],
+)
+def test_the_other_examples_make_what_they_say(shop: Shop, section: str, values: dict[str, str]) -> None:
+    (spec,) = blocks(f"docs/definitions.md#{section}", "yaml")
+    head = f"apiVersion: {API_VERSION}\nkind: SecretDefinition\nmetadata: {{name: {section}, namespace: shop}}\n"
+    shop.cluster.kubectl("apply", "-f", "-", stdin=f"{head}{spec.replace('version: 3', 'version: 1')}")
+    try:
+        shop.wait_for("shop", values)
+    finally:
+        shop.kubectl("delete", "secretdefinition", section)
+        shop.wait_for("shop", None)
 
 
 def test_the_example_can_be_waited_for_and_is_listed(synced: Shop) -> None:

@@ -94,4 +94,5 @@ def _secret(definition: SecretDefinition, target: Desired) -> Secret:
         ),
         type=target.type,
         data=target.data,
+        immutable=target.immutable,
     )

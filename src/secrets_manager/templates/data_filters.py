@@ -63,27 +63,21 @@ def yaml(text: str) -> str:
 def json_field(text: str, name: str | int) -> str:
     """Return a field of a JSON object, or an item of an array: a string as its text, others as they are written."""
     try:
-        if isinstance(name, int):
-            items = msgspec.json.decode(text, type=list[msgspec.Raw])
-            found = items[name] if name < len(items) else None
-        else:
-            found = msgspec.json.decode(text, type=dict[str, msgspec.Raw]).get(name)
+        found = _raw_field(text, name)
+        if found is not None and found != b"null":
+            return msgspec.json.decode(found, type=str) if found.startswith(b'"') else found.decode()
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        form = "array" if isinstance(name, int) else "object"
-        raise Refused(f"the value is not a JSON {form}") from None
-    if found is None:
-        what = f"item {name}" if isinstance(name, int) else f"field {shown(name)}"
-        raise Refused(f"the value has no {what}: write it, or correct the name")
-    return _field(bytes(found))
+        raise Refused(f"the value is not a JSON {'array' if isinstance(name, int) else 'object'}") from None
+    what = f"item {name}" if isinstance(name, int) else f"field {shown(name)}"
+    raise Refused(f"the value has no {what}, or it is null: write it, or correct the name")
 
 
-def _field(raw: bytes) -> str:
-    if raw == b"null":
-        raise Refused("the field is null: give it a value")
-    try:
-        return msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else raw.decode()
-    except (msgspec.MsgspecError, UnicodeError):
-        raise Refused("the field can't be read") from None
+def _raw_field(text: str, name: str | int) -> bytes | None:
+    if isinstance(name, int):
+        items = msgspec.json.decode(text, type=list[msgspec.Raw])
+        return bytes(items[name]) if name < len(items) else None
+    fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    return bytes(fields[name]) if name in fields else None
 
 
 def _text(data: bytes, why: str) -> str:

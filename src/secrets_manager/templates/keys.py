@@ -39,12 +39,19 @@ def load_encrypted_pkcs8(budget: Budget, info: Element, password: str | None) ->
     algorithm, data, *_ = der.take(info, SEQUENCE, OCTETS)
     if password is None:
         raise Refused(NEEDS_PASSWORD)
-    decrypted = Encryption(algorithm).decrypt(budget, data.content, password)
+    for decrypted in Encryption(algorithm).decrypted(budget, data.content, password):
+        if _is_pkcs8(decrypted):
+            return load_pkcs8(decrypted)
+    raise Refused(WRONG_PASSWORD)
+
+
+def _is_pkcs8(data: bytes) -> bool:
+    """Whether it is one at all: of a wrong password's results one in some hundred has a padding."""
     try:
-        der.take(der.only(decrypted), INTEGER, SEQUENCE, OCTETS)
+        der.take(der.only(data), INTEGER, SEQUENCE, OCTETS)
     except Refused:
-        raise Refused(WRONG_PASSWORD) from None  # one in some hundred leaves a padding that could be
-    return load_pkcs8(decrypted)
+        return False
+    return True
 
 
 def load_traditional(block: str, password: str | None) -> PrivateKey:

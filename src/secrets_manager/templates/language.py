@@ -130,7 +130,7 @@ def _message(text: str, error: LiquidError) -> str:
 def _hint(why: str) -> str:
     if "nesting" in why:
         return f"no more than {bounds.MAX_NESTING} blocks in each other"
-    if "tag end" in why or "unexpected tag" in why:
+    if "tag" in why:
         return "each if, unless and capture has its end tag, and nothing follows its else"
     return f'a key is written {_KEY_EXAMPLE}, a filter {{{{ db.password | append: "text" }}}}'
 

@@ -5,6 +5,8 @@ kind of key is to be known before it is loaded: deriving the public half of a hu
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -74,18 +76,19 @@ class Encryption:
                 "deriving the key takes too many iterations: export it anew with fewer, by default openssl has 2048"
             ) from None
 
-    def decrypt(self, budget: Budget, data: bytes, password: str) -> bytes:
-        """Raises: Refused."""
+    def decrypted(self, budget: Budget, data: bytes, password: str) -> Iterator[bytes]:
+        """Yield what the password may make of the data; more than one where it is empty. Raises: Refused."""
         if self.name == _PBES2:
             self.pay(budget, 2 if self.hash in ("sha384", "sha512") else 1)
-            return _unpadded(self._pbes2(password), len(self._iv), data)
-        if self.name == _PKCS12_3DES:
-            self.pay(budget, 3)
-            secret = password.encode("utf-16-be") + b"\0\0"
-            key = _pkcs12_key(secret, self._salt, self._iterations, purpose=1, size=_3DES_BYTES)
-            iv = _pkcs12_key(secret, self._salt, self._iterations, purpose=2, size=8)
-            return _unpadded(Cipher(TripleDES(key), modes.CBC(iv)), len(iv), data)
-        raise Refused(_UNKNOWN)
+            yield from _unpadded(self._pbes2(password), len(self._iv), data)
+        elif self.name == _PKCS12_3DES:
+            for secret in secrets(password):
+                self.pay(budget, 3)
+                key = pkcs12_key(secret, self._salt, self._iterations, purpose=1, size=_3DES_BYTES)
+                iv = pkcs12_key(secret, self._salt, self._iterations, purpose=2, size=8)
+                yield from _unpadded(Cipher(TripleDES(key), modes.CBC(iv)), len(iv), data)
+        else:
+            raise Refused(_UNKNOWN)
 
     def _pbes2(self, password: str) -> Cipher[modes.CBC]:
         size = _3DES_BYTES if self._cipher == _3DES else _AES_BYTES.get(self._cipher)
@@ -108,16 +111,21 @@ def _hash(options: list[Element]) -> str:
     return _HASHES[name]
 
 
-def _unpadded(cipher: Cipher[modes.CBC], block: int, data: bytes) -> bytes:
-    try:
-        decryptor = cipher.decryptor()
-        padding = PKCS7(8 * block).unpadder()
-        return padding.update(decryptor.update(data) + decryptor.finalize()) + padding.finalize()
-    except ValueError:
-        raise Refused(WRONG_PASSWORD) from None
+def secrets(password: str) -> list[bytes]:
+    """Return what PKCS#12 derives keys from: for an empty password there are two opinions."""
+    terminated = password.encode("utf-16-be") + b"\0\0"
+    return [terminated] if password else [terminated, b""]
 
 
-def _pkcs12_key(secret: bytes, salt: bytes, iterations: int, *, purpose: int, size: int) -> bytes:
+def _unpadded(cipher: Cipher[modes.CBC], block: int, data: bytes) -> Iterator[bytes]:
+    """Yield the plain data, or nothing where the padding is wrong."""
+    decryptor = cipher.decryptor()
+    padding = PKCS7(8 * block).unpadder()
+    with suppress(ValueError):
+        yield padding.update(decryptor.update(data) + decryptor.finalize()) + padding.finalize()
+
+
+def pkcs12_key(secret: bytes, salt: bytes, iterations: int, *, purpose: int, size: int) -> bytes:
     """Derive a key or an initialization vector: RFC 7292, appendix B.2, with SHA-1."""
     state = _filled(salt) + _filled(secret)
     key = b""

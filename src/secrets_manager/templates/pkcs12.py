@@ -6,7 +6,9 @@ decrypts. It gets them with a key of ours before them, as OpenSSL takes the firs
 MAC is not verified: it tells whether the password is right, as decrypting does, and costs as much again.
 """
 
+import hmac
 from collections.abc import Iterator
+from contextlib import suppress
 
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
@@ -16,7 +18,7 @@ from secrets_manager.templates.certificate import Certificate
 from secrets_manager.templates.der import CONTEXT_0, INTEGER, OCTETS, OID, SEQUENCE, Element
 from secrets_manager.templates.errors import Refused
 from secrets_manager.templates.keys import PrivateKey, load_encrypted_pkcs8, load_pkcs8
-from secrets_manager.templates.pbe import WRONG_PASSWORD, Encryption
+from secrets_manager.templates.pbe import WRONG_PASSWORD, Encryption, pkcs12_key, secrets
 
 _DATA = der.oid("1.2.840.113549.1.7.1")
 _ENCRYPTED_DATA = der.oid("1.2.840.113549.1.7.6")
@@ -24,6 +26,8 @@ _KEY_BAG, _SHROUDED_KEY_BAG, _CERT_BAG = (der.oid(f"1.2.840.113549.1.12.10.1.{ea
 _NOT_PKCS12 = "the value is neither PEM nor base64 of a PKCS#12 in DER"
 _STAND_IN = bytes.fromhex("302e020100300506032b657004220420") + bytes(32)
 """An Ed25519 key, all zeros."""
+_SALT = bytes(8)
+_SHA1 = der.element(SEQUENCE, der.element(OID, der.oid("1.3.14.3.2.26")))
 
 
 class Contents:
@@ -56,16 +60,16 @@ class Contents:
 
     def _take_encrypted(self, encrypted: Element) -> None:
         _, content, *_ = der.take(encrypted, INTEGER, SEQUENCE)
-        algorithm = der.take(content, OID, SEQUENCE)[1]
-        Encryption(algorithm).pay(self._budget)
-        try:
-            loaded = pkcs12.load_pkcs12(_behind_stand_in(encrypted), self._password.encode())
-        except Exception:  # noqa: BLE001 - cryptography's and OpenSSL's: the text may quote the value
-            raise Refused(WRONG_PASSWORD) from None
-        found = [loaded.cert, *loaded.additional_certs]
-        self.certificates += [
-            Certificate.load(each.certificate.public_bytes(Encoding.DER)) for each in found if each is not None
-        ]
+        encryption = Encryption(der.take(content, OID, SEQUENCE)[1])
+        for secret in secrets(self._password):
+            encryption.pay(self._budget)
+            with suppress(ValueError):
+                loaded = pkcs12.load_pkcs12(_behind_stand_in(encrypted, secret), self._password.encode())
+                found = [loaded.cert, *loaded.additional_certs]
+                ders = [each.certificate.public_bytes(Encoding.DER) for each in found if each is not None]
+                self.certificates += map(Certificate.load, ders)
+                return
+        raise Refused(WRONG_PASSWORD)
 
 
 def _contents(data: bytes) -> Iterator[tuple[bytes, Element]]:
@@ -81,12 +85,22 @@ def _contents(data: bytes) -> Iterator[tuple[bytes, Element]]:
         yield name.content, der.only(wrapped.content)
 
 
-def _behind_stand_in(encrypted: Element) -> bytes:
-    """Return a PKCS#12 of our own key and these encrypted contents, without a MAC."""
+def _behind_stand_in(encrypted: Element, secret: bytes) -> bytes:
+    """Return a PKCS#12 of our own key and these encrypted contents.
+
+    By the MAC, of one iteration, OpenSSL tells what the secret of an empty password is.
+    """
     bag = der.element(SEQUENCE, der.element(OID, _KEY_BAG), der.element(CONTEXT_0, _STAND_IN))
     own = _part(_DATA, der.element(OCTETS, der.element(SEQUENCE, bag)))
     parts = der.element(SEQUENCE, own, _part(_ENCRYPTED_DATA, encrypted.whole))
-    return der.element(SEQUENCE, der.element(INTEGER, b"\3"), _part(_DATA, der.element(OCTETS, parts)))
+    mac = hmac.digest(pkcs12_key(secret, _SALT, 1, purpose=3, size=20), parts, "sha1")
+    digest = der.element(SEQUENCE, _SHA1, der.element(OCTETS, mac))
+    return der.element(
+        SEQUENCE,
+        der.element(INTEGER, b"\3"),
+        _part(_DATA, der.element(OCTETS, parts)),
+        der.element(SEQUENCE, digest, der.element(OCTETS, _SALT)),
+    )
 
 
 def _part(name: bytes, content: bytes) -> bytes:

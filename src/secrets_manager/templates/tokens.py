@@ -16,7 +16,7 @@ from secrets_manager.templates.errors import TemplateInvalid, located, shown
 TAGS = ("assign", "capture", "endcapture", "if", "elsif", "else", "endif", "unless", "endunless")
 
 _OPENING = re.compile(r"\{[{%]")
-_TAG = re.compile(r"(?P<name>\w*|#)\s*(?P<rest>.*)", re.DOTALL)
+_TAG = re.compile(r"(?P<name>#|\w*)\s*(?P<rest>.*)", re.DOTALL)
 _VERBATIM = {
     "raw": re.compile(r"\{%-?\s*endraw\s*-?%\}"),
     "comment": re.compile(r"\{%-?\s*endcomment\s*-?%\}"),

@@ -1,0 +1,98 @@
+"""What is hostile ends in an error, early. How long anything takes is not tested, but what each step pays for."""
+
+import pytest
+
+from secrets_manager.templates import RenderFailed, TemplateInvalid, parse
+from secrets_manager.templates.bounds import MAX_NESTING, MAX_STEPS, MAX_TEMPLATE, MAX_TEXT, MAX_WORDS
+from tests.templates.values import render
+
+LARGE = "x" * MAX_TEXT
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("x" * (MAX_TEMPLATE + 1), "the template is longer than"),
+        ("{{s.v}}" * (MAX_STEPS + 1), "more than 160 tags and outputs"),
+        ("{% comment %}{% endcomment %}" * (MAX_STEPS + 1), "more than 160 tags and outputs"),
+        (("{{ s.v " + "| strip " * 20 + "}}") * (MAX_WORDS // 43 + 1), "more than 1024 words"),
+        ("{{ s.v " + "| strip " * 40 + "}}", "more than 64 words in one place"),
+        ("{% if " + " and ".join(["s.v == 'x'"] * 30) + " %}{% endif %}", "more than 64 words in one place"),
+        ("{{ s" + ".v" * 1000 + " }}", "more than 64 words in one place"),
+        ("{% if s.v == 'v' %}" * (MAX_NESTING + 1), "no more than 8 blocks in each other"),
+        ("{% capture x %}" * (MAX_NESTING + 1), "no more than 8 blocks in each other"),
+    ],
+)
+def test_large_templates_are_refused(template: str, message: str) -> None:
+    with pytest.raises(TemplateInvalid) as failure:
+        parse(template)
+
+    assert message in str(failure.value)
+    assert len(str(failure.value)) < 200
+
+
+def test_templates_up_to_the_bounds_are_rendered() -> None:
+    assert render("{{s.v}}" * MAX_STEPS, v="v") == "v" * MAX_STEPS
+    assert render("x" * MAX_TEMPLATE) == "x" * MAX_TEMPLATE
+    assert render("{% if s.v == 'v' %}" * MAX_NESTING + "x" + "{% endif %}" * MAX_NESTING, v="v") == "x"
+    assert render("{{ s.v | strip }}", v=LARGE) == LARGE
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% assign x = '0123456789' %}" + "{% assign x = x | append: x %}" * 40 + "{{ x }}",
+        "{% assign x = '0123456789' %}" + "{% assign x = x | replace: '0', x %}" * 40 + "{{ x }}",
+        "{% assign x = '0123456789' %}" + "{% capture x %}{{ x }}{{ x }}{% endcapture %}" * 30 + "{{ x }}",
+        "{% assign x = 'a,b' | split: ',' %}" + "{% assign y = x | join: s.v %}{% assign x = y | split: 'b' %}" * 40,
+        "{{ s.v }}{{ s.v }}",
+        "{{ s.v | append: s.v }}",
+        "{{ s.v | replace: 'x', 'yy' }}",
+        "{{ s.v | upcase }}",
+        "{{ s.v | url_encode }}",
+        "{{ s.v | sha256 }}{{ s.v | sha256 }}",
+        "{{ s.v | indent: 64 }}",
+        "{{ s.v | certificates }}",
+        "{% if s.v == s.v and s.v == s.v and s.v == s.v %}{% endif %}",
+        "{% assign x = s.v %}" + "{% if x contains 'y' %}{% endif %}" * 3,
+        "{% capture x %}{{ s.v }}{% endcapture %}" * 5,
+        "{{ s.longer }}",
+        "{% assign x = s.longer %}",
+        "{{ s.euro }}",
+    ],
+)
+def test_what_would_grow_or_take_long_is_refused(template: str) -> None:
+    with pytest.raises(RenderFailed) as failure:
+        render(template, v=LARGE, longer=LARGE + "x", euro="€" * (MAX_TEXT // 2))
+
+    assert "too much" in str(failure.value) or "a Secret holds" in str(failure.value)
+
+
+PIECES = [
+    "{{",
+    "{%",
+    "{",
+    "}}",
+    "%}",
+    "{{ '",
+    "{{ [",
+    '{{ ["a',
+    "{% raw %}",
+    "{% comment %}",
+    "{% raw %}{% ",
+    "{{-",
+    "|",
+    "é",
+]
+PIECES += ["{{ " + " " * 500, "{% # ", "\n", "{% if a.b == ", "{{ a.b | x: (", "\ud800"]
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_repeated_pieces_are_text_or_an_error(piece: str) -> None:
+    message = ""
+    try:
+        parse(piece * (MAX_TEMPLATE // len(piece)))
+    except TemplateInvalid as error:
+        message = str(error)
+
+    assert len(message) < 300

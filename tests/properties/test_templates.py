@@ -40,13 +40,16 @@ leaves = st.one_of(
 )
 
 
+CHOICE = "{{% if {} %}}{}{{% elsif {} %}}{}{{% else %}}{}{{% endif %}}"
+
+
 def blocks(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.one_of(
         st.lists(inner, max_size=4).map("".join),
-        st.builds("{{% if {} %}}{}{{% elsif {} %}}{}{{% else %}}{}{{% endif %}}".format, conditions, inner, conditions, inner, inner),
+        st.builds(CHOICE.format, conditions, inner, conditions, inner, inner),
         st.builds("{{% unless {} %}}{}{{% endunless %}}".format, conditions, inner),
         st.builds("{{% capture {} %}}{}{{% endcapture %}}".format, st.sampled_from(["x", "y"]), inner),
-    )  # fmt: skip
+    )
 
 
 templates = st.recursive(leaves, blocks, max_leaves=12)

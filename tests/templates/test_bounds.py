@@ -1,5 +1,7 @@
 """What is hostile ends in an error, early. How long anything takes is not tested, but what each step pays for."""
 
+import tracemalloc
+
 import pytest
 
 from secrets_manager.templates import RenderFailed, TemplateInvalid, parse
@@ -66,6 +68,29 @@ def test_what_would_grow_or_take_long_is_refused(template: str) -> None:
         render(template, v=LARGE, longer=LARGE + "x", euro="€" * (MAX_TEXT // 2))
 
     assert "too much" in str(failure.value) or "a Secret holds" in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ s.x | replace: 'x', s.y }}",
+        "{% assign l = s.x | split: 'x' %}{{ l | join: s.y }}",
+        "{{ s.lines | indent: 64 }}",
+        "{% capture x %}" + "{{ s.y }}" * 40 + "{% endcapture %}",
+    ],
+)
+def test_what_would_be_too_large_is_refused_before_it_is_there(template: str) -> None:
+    parsed = parse(template)
+    values = {"s.x": "x" * 1000, "s.y": "y" * 30_000, "s.lines": "\na" * 50_000}
+    tracemalloc.start()
+    try:
+        with pytest.raises(RenderFailed, match=f"a text of more than {MAX_TEXT} characters"):
+            render(parsed, values)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < MAX_TEXT
 
 
 PIECES = [

@@ -42,12 +42,18 @@ def test_pem_in_any_order_is_taken_apart(order: tuple[int, ...], *, with_key: bo
     assert take(text, "certificates", "authorities") == [made.leaf.pem + made.lower.pem + made.upper.pem, made.root.pem]
 
 
-@pytest.mark.parametrize("kind", ["rsa", "ec", "ed25519"])
-@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        ("rsa", PrivateFormat.PKCS8),
+        ("rsa", PrivateFormat.TraditionalOpenSSL),
+        ("ec", PrivateFormat.PKCS8),
+        ("ec", PrivateFormat.TraditionalOpenSSL),
+        ("ed25519", PrivateFormat.PKCS8),
+    ],
+)
 @pytest.mark.parametrize("password", [None, PASSWORD])
 def test_key_of_any_form_becomes_pkcs8(kind: str, form: PrivateFormat, password: str | None) -> None:
-    if kind == "ed25519" and form is PrivateFormat.TraditionalOpenSSL:
-        pytest.skip("there is no such form")
     leaf = chain(kind).leaf
     text = key_pem(leaf.key, form, password or "") + leaf.pem
 
@@ -153,10 +159,10 @@ def test_issuer_of_the_same_name_is_told_by_its_key() -> None:
 
 
 def test_certificates_that_issue_each_other_end() -> None:
-    first = make("first", make("second"))
-    second = make("second", make("first"))
+    one, other = make("first", identifiers=False), make("second", identifiers=False)
+    first, second = make("first", other, one.key, identifiers=False), make("second", one, other.key, identifiers=False)
 
-    assert take(first.pem + second.pem + first.pkcs8, "certificates", "authorities") != []
+    assert take(first.pem + second.pem + first.pkcs8, "certificates") == [first.pem + second.pem]
 
 
 def test_key_alone_needs_no_certificate() -> None:
@@ -216,11 +222,11 @@ def test_iterations_are_paid_for_before_they_run() -> None:
 
 def test_iterations_of_encrypted_pem_are_paid_for() -> None:
     key = chain().leaf.key
-    encrypted = key.private_bytes(
+    protected = key.private_bytes(
         serialization.Encoding.DER, PrivateFormat.PKCS8, serialization.BestAvailableEncryption(PASSWORD.encode())
     )
-    endless = encrypted.replace(element(INTEGER, b"\x08\x00"), element(INTEGER, b"\x7f\xff"))
-    assert endless != encrypted
+    endless = protected.replace(element(INTEGER, b"\x08\x00"), element(INTEGER, b"\x7f\xff"))
+    assert endless != protected
     label = "ENCRYPTED PRIVATE KEY"
     text = f"-----BEGIN {label}-----\n{base64.b64encode(endless).decode()}\n-----END {label}-----"
 
@@ -229,32 +235,68 @@ def test_iterations_of_encrypted_pem_are_paid_for() -> None:
 
 def test_key_that_is_hidden_in_encrypted_contents_is_never_decrypted() -> None:
     """Its iterations can't be seen, so they can't be paid for: these would take an hour."""
-    salt = bytes(8)
-    endless = element(
-        SEQUENCE,
-        element(OID, oid("1.2.840.113549.1.12.1.3")),
-        element(SEQUENCE, element(OCTETS, salt), element(INTEGER, b"\x7f\xff\xff\xff")),
-    )
-    key = element(SEQUENCE, endless, element(OCTETS, bytes(64)))
-    bag = element(SEQUENCE, element(OID, oid("1.2.840.113549.1.12.10.1.2")), element(CONTEXT_0, key))
-    plain = element(SEQUENCE, bag)
-    plain += bytes([8 - len(plain) % 8]) * (8 - len(plain) % 8)
-    secret = PASSWORD.encode("utf-16-be") + bytes(2)
-    cipher = Cipher(
-        TripleDES(pkcs12_key(secret, salt, 1, purpose=1, size=24)),
-        modes.CBC(pkcs12_key(secret, salt, 1, purpose=2, size=8)),
-    ).encryptor()
-    once = element(
-        SEQUENCE,
-        element(OID, oid("1.2.840.113549.1.12.1.3")),
-        element(SEQUENCE, element(OCTETS, salt), element(INTEGER, b"\1")),
-    )
-    data = element(OID, oid("1.2.840.113549.1.7.1"))
-    content = element(SEQUENCE, data, once, element(0x80, cipher.update(plain) + cipher.finalize()))
-    encrypted = element(SEQUENCE, element(INTEGER, b"\0"), content)
-    part = element(SEQUENCE, element(OID, oid("1.2.840.113549.1.7.6")), element(CONTEXT_0, encrypted))
-    parts = element(SEQUENCE, data, element(CONTEXT_0, element(OCTETS, element(SEQUENCE, part))))
-    value = base64.b64encode(element(SEQUENCE, element(INTEGER, b"\3"), parts)).decode()
+    hidden = element(SEQUENCE, algorithm(b"\x7f\xff\xff\xff"), element(OCTETS, bytes(64)))
+    value = pkcs12_of(encrypted_part(bag("2", hidden), PASSWORD.encode("utf-16-be") + bytes(2)))
 
     assert "the value has no private key" in refusal(value, "private_key", PASSWORD)
     assert "the value has no certificate" in refusal(value, "certificates", PASSWORD)
+
+
+@pytest.mark.parametrize("secret", [b"", bytes(2)])
+def test_empty_password_may_mean_either_of_two_secrets(secret: bytes) -> None:
+    leaf = chain().leaf
+    pkcs8 = leaf.key.private_bytes(serialization.Encoding.DER, PrivateFormat.PKCS8, serialization.NoEncryption())
+    key = element(SEQUENCE, algorithm(b"\1"), element(OCTETS, encrypted(pkcs8, secret)))
+    whole = element(OCTETS, leaf.certificate.public_bytes(serialization.Encoding.DER))
+    certificate = element(SEQUENCE, element(OID, oid("1.2.840.113549.1.9.22.1")), element(CONTEXT_0, whole))
+    value = pkcs12_of(encrypted_part(bag("3", certificate), secret), plain_part(bag("2", key)))
+
+    assert take(value, "certificates", "private_key") == [leaf.pem, leaf.pkcs8]
+
+
+def test_kind_of_a_key_is_known_before_it_is_loaded() -> None:
+    """Loading a large one of another kind takes seconds."""
+    dsa_parameters = element(SEQUENCE, element(OID, oid("1.2.840.10040.4.1")))
+    key = element(SEQUENCE, element(INTEGER, b"\0"), dsa_parameters, element(OCTETS, b"no key"))
+    text = f"-----BEGIN PRIVATE KEY-----\n{base64.b64encode(key).decode()}\n-----END PRIVATE KEY-----"
+
+    assert "not of RSA, EC, Ed25519 or Ed448" in refusal(text, "private_key")
+
+
+SALT = bytes(8)
+
+
+def algorithm(iterations: bytes) -> bytes:
+    """Return the identifier of PKCS#12's encryption with 3DES."""
+    parameters = element(SEQUENCE, element(OCTETS, SALT), element(INTEGER, iterations))
+    return element(SEQUENCE, element(OID, oid("1.2.840.113549.1.12.1.3")), parameters)
+
+
+def encrypted(plain: bytes, secret: bytes) -> bytes:
+    """Encrypt so, with one iteration."""
+    padding = 8 - len(plain) % 8
+    key, iv = (pkcs12_key(secret, SALT, 1, purpose=purpose, size=size) for purpose, size in ((1, 24), (2, 8)))
+    encryptor = Cipher(TripleDES(key), modes.CBC(iv)).encryptor()
+    return encryptor.update(plain + bytes([padding]) * padding) + encryptor.finalize()
+
+
+DATA = element(OID, oid("1.2.840.113549.1.7.1"))
+
+
+def bag(kind: str, content: bytes) -> bytes:
+    name = element(OID, oid(f"1.2.840.113549.1.12.10.1.{kind}"))
+    return element(SEQUENCE, element(SEQUENCE, name, element(CONTEXT_0, content)))
+
+
+def plain_part(bags: bytes) -> bytes:
+    return element(SEQUENCE, DATA, element(CONTEXT_0, element(OCTETS, bags)))
+
+
+def encrypted_part(bags: bytes, secret: bytes) -> bytes:
+    content = element(SEQUENCE, DATA, algorithm(b"\1"), element(0x80, encrypted(bags, secret)))
+    name = element(OID, oid("1.2.840.113549.1.7.6"))
+    return element(SEQUENCE, name, element(CONTEXT_0, element(SEQUENCE, element(INTEGER, b"\0"), content)))
+
+
+def pkcs12_of(*parts: bytes) -> str:
+    return base64.b64encode(element(SEQUENCE, element(INTEGER, b"\3"), plain_part(element(SEQUENCE, *parts)))).decode()

@@ -25,8 +25,10 @@ MAX_ITEMS = 1024
 """Of a list."""
 MAX_WORK = 4 * MAX_TEXT
 """Units, for one rendering. What it holds meanwhile is bounded by them too."""
-ITERATION = 192
+ITERATION = 160
 """Units for an iteration of a key derivation."""
+KEY = 512 * 1024
+"""Units for loading a private key: two milliseconds for the slowest curve."""
 
 
 class Budget:

@@ -14,6 +14,7 @@ from secrets_manager.templates.bounds import Budget
 from secrets_manager.templates.certificate import Certificate
 from secrets_manager.templates.data_filters import from_base64
 from secrets_manager.templates.errors import Refused
+from secrets_manager.templates.pbe import Password
 from secrets_manager.templates.pkcs12 import Contents
 
 MAX_CERTIFICATES = 32
@@ -99,9 +100,9 @@ class _Bundle(msgspec.Struct, frozen=True):
 
 def _bundle(budget: Budget, text: str, password: str | None) -> _Bundle:
     if "-----BEGIN " in text:
-        found, private = _from_pem(budget, text, password)
+        found, private = _from_pem(budget, text, None if password is None else Password(password))
     else:
-        contents = Contents(budget, from_base64(text), password or "")
+        contents = Contents(budget, from_base64(text), Password(password or ""))
         found, private = contents.certificates, contents.keys
     if len(private) > 1 and len({keys.public_half(each) for each in private}) > 1:
         raise Refused(f"the value has {len(private)} private keys, and a chain has one")
@@ -111,20 +112,21 @@ def _bundle(budget: Budget, text: str, password: str | None) -> _Bundle:
     return _Bundle(distinct, private[0] if private else None)
 
 
-def _from_pem(budget: Budget, text: str, password: str | None) -> tuple[list[Certificate], list[keys.PrivateKey]]:
+def _from_pem(budget: Budget, text: str, password: Password | None) -> tuple[list[Certificate], list[keys.PrivateKey]]:
     """Return what the PEM blocks contain; what stands between them, such as bag attributes, is skipped."""
     found: list[Certificate] = []
     private: list[keys.PrivateKey] = []
-    for block in _BLOCK.finditer(text):
+    blocks = {block[0]: block for block in _BLOCK.finditer(text)}
+    for block in blocks.values():
         match block[1]:
             case "CERTIFICATE" | "X509 CERTIFICATE":
                 found.append(Certificate.load(from_base64(block[2])))
             case "PRIVATE KEY":
-                private.append(keys.load_pkcs8(from_base64(block[2])))
+                private.append(keys.load_pkcs8(budget, from_base64(block[2])))
             case "ENCRYPTED PRIVATE KEY":
                 private.append(keys.load_encrypted_pkcs8(budget, der.only(from_base64(block[2])), password))
             case "RSA PRIVATE KEY" | "EC PRIVATE KEY":
-                private.append(keys.load_traditional(block[0], password))
+                private.append(keys.load_traditional(budget, block[0], password))
     return found, private
 
 

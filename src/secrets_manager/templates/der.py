@@ -29,7 +29,7 @@ class Element(NamedTuple):
 
 _MALFORMED = "the value is not in DER, or damaged"
 _LONG, _MAX_LENGTH_BYTES = 0x80, 3
-MAX_ELEMENTS = 64
+MAX_ELEMENTS = 32
 """In one element. A certificate has some ten extensions."""
 
 
@@ -55,7 +55,7 @@ def elements(data: bytes) -> Iterator[Element]:
     while position < len(data) or position == 0:
         count += 1
         if count > MAX_ELEMENTS:
-            raise Refused(_MALFORMED)
+            raise Refused(f"a part of it has more than {MAX_ELEMENTS} parts")
         start, end = _content(data, position)
         yield Element(data[position], data[start:end], data[position:end])
         position = end

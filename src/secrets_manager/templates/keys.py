@@ -7,10 +7,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from secrets_manager.templates import der
-from secrets_manager.templates.bounds import Budget
+from secrets_manager.templates.bounds import KEY, Budget
 from secrets_manager.templates.der import INTEGER, OCTETS, OID, SEQUENCE, Element
 from secrets_manager.templates.errors import Refused
-from secrets_manager.templates.pbe import NEEDS_PASSWORD, WRONG_PASSWORD, Encryption
+from secrets_manager.templates.pbe import NEEDS_PASSWORD, WRONG_PASSWORD, Encryption, Password
 
 MAX_KEY = 16 * 1024
 """Bytes."""
@@ -19,7 +19,7 @@ _KINDS = frozenset(map(der.oid, ("1.2.840.113549.1.1.1", "1.2.840.10045.2.1", "1
 PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey | Ed448PrivateKey
 
 
-def load_pkcs8(data: bytes) -> PrivateKey:
+def load_pkcs8(budget: Budget, data: bytes) -> PrivateKey:
     """Load a PrivateKeyInfo in DER. Raises: Refused.
 
     Whether the numbers of an RSA key are primes is not examined: that takes a third of a second.
@@ -27,6 +27,7 @@ def load_pkcs8(data: bytes) -> PrivateKey:
     _, algorithm, *_ = der.take(der.only(data), INTEGER, SEQUENCE)
     if der.take(algorithm, OID)[0].content not in _KINDS or len(data) > MAX_KEY:
         raise Refused("the private key is not of RSA, EC, Ed25519 or Ed448")
+    budget.pay(KEY)
     try:
         key = serialization.load_der_private_key(data, None, unsafe_skip_rsa_key_validation=True)
     except Exception as error:  # noqa: BLE001 - cryptography's and OpenSSL's: the text may quote the value
@@ -34,14 +35,14 @@ def load_pkcs8(data: bytes) -> PrivateKey:
     return _known(key)
 
 
-def load_encrypted_pkcs8(budget: Budget, info: Element, password: str | None) -> PrivateKey:
+def load_encrypted_pkcs8(budget: Budget, info: Element, password: Password | None) -> PrivateKey:
     """Load an EncryptedPrivateKeyInfo. Raises: Refused."""
     algorithm, data, *_ = der.take(info, SEQUENCE, OCTETS)
     if password is None:
         raise Refused(NEEDS_PASSWORD)
     for decrypted in Encryption(algorithm).decrypted(budget, data.content, password):
         if _is_pkcs8(decrypted):
-            return load_pkcs8(decrypted)
+            return load_pkcs8(budget, decrypted)
     raise Refused(WRONG_PASSWORD)
 
 
@@ -54,12 +55,13 @@ def _is_pkcs8(data: bytes) -> bool:
     return True
 
 
-def load_traditional(block: str, password: str | None) -> PrivateKey:
+def load_traditional(budget: Budget, block: str, password: Password | None) -> PrivateKey:
     """Load a PEM block of OpenSSL's own forms, `RSA PRIVATE KEY` or `EC PRIVATE KEY`. Raises: Refused."""
+    budget.pay(KEY)
     encrypted = "DEK-Info" in block
     if encrypted and password is None:
         raise Refused(NEEDS_PASSWORD)
-    secret = (password or "").encode() if encrypted else None
+    secret = password.text.encode() if encrypted and password is not None else None
     try:
         key = serialization.load_pem_private_key(block.encode(), secret, unsafe_skip_rsa_key_validation=True)
     except Exception as error:  # noqa: BLE001 - cryptography's and OpenSSL's: the text may quote the value

@@ -43,6 +43,15 @@ _BLOCK = 64
 _UNKNOWN = "the value is encrypted in a way that is not supported: export it anew with AES-256 and PBKDF2"
 
 
+class Password:
+    """A password. `secrets` is what PKCS#12 derives keys from: for an empty one there are two opinions."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        terminated = text.encode("utf-16-be") + b"\0\0"
+        self.secrets = [terminated] if text else [terminated, b""]
+
+
 class Encryption:
     """How something is encrypted, by its AlgorithmIdentifier, where that is a way that is known here."""
 
@@ -76,13 +85,13 @@ class Encryption:
                 "deriving the key takes too many iterations: export it anew with fewer, by default openssl has 2048"
             ) from None
 
-    def decrypted(self, budget: Budget, data: bytes, password: str) -> Iterator[bytes]:
+    def decrypted(self, budget: Budget, data: bytes, password: Password) -> Iterator[bytes]:
         """Yield what the password may make of the data; more than one where it is empty. Raises: Refused."""
         if self.name == _PBES2:
             self.pay(budget, 2 if self.hash in ("sha384", "sha512") else 1)
-            yield from _unpadded(self._pbes2(password), len(self._iv), data)
+            yield from _unpadded(self._pbes2(password.text), len(self._iv), data)
         elif self.name == _PKCS12_3DES:
-            for secret in secrets(password):
+            for secret in password.secrets:
                 self.pay(budget, 3)
                 key = pkcs12_key(secret, self._salt, self._iterations, purpose=1, size=_3DES_BYTES)
                 iv = pkcs12_key(secret, self._salt, self._iterations, purpose=2, size=8)
@@ -109,12 +118,6 @@ def _hash(options: list[Element]) -> str:
     if name not in _HASHES:
         raise Refused(_UNKNOWN)
     return _HASHES[name]
-
-
-def secrets(password: str) -> list[bytes]:
-    """Return what PKCS#12 derives keys from: for an empty password there are two opinions."""
-    terminated = password.encode("utf-16-be") + b"\0\0"
-    return [terminated] if password else [terminated, b""]
 
 
 def _unpadded(cipher: Cipher[modes.CBC], block: int, data: bytes) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from secrets_manager.templates.certificate import Certificate
 from secrets_manager.templates.der import CONTEXT_0, INTEGER, OCTETS, OID, SEQUENCE, Element
 from secrets_manager.templates.errors import Refused
 from secrets_manager.templates.keys import PrivateKey, load_encrypted_pkcs8, load_pkcs8
-from secrets_manager.templates.pbe import WRONG_PASSWORD, Encryption, pkcs12_key, secrets
+from secrets_manager.templates.pbe import WRONG_PASSWORD, Encryption, Password, pkcs12_key
 
 _DATA = der.oid("1.2.840.113549.1.7.1")
 _ENCRYPTED_DATA = der.oid("1.2.840.113549.1.7.6")
@@ -33,25 +33,27 @@ _SHA1 = der.element(SEQUENCE, der.element(OID, der.oid("1.3.14.3.2.26")))
 class Contents:
     """What a PKCS#12 contains. Raises: Refused."""
 
-    def __init__(self, budget: Budget, data: bytes, password: str) -> None:
+    def __init__(self, budget: Budget, data: bytes, password: Password) -> None:
         self._budget = budget
         self._password = password
         self.certificates: list[Certificate] = []
         self.keys: list[PrivateKey] = []
-        for name, content in _contents(data):
+        parts = list(_contents(data))
+        if not {name for name, _ in parts} <= {_DATA, _ENCRYPTED_DATA}:
+            raise Refused("the PKCS#12 is encrypted for a certificate: export it with a password")
+        for name, content in parts:
+            if name == _ENCRYPTED_DATA:
+                self._take_encrypted(content)
+        for name, content in parts:  # keys after certificates, by which the secret of an empty password is known
             if name == _DATA:
                 self._take_bags(der.only(content.content))
-            elif name == _ENCRYPTED_DATA:
-                self._take_encrypted(content)
-            else:
-                raise Refused("the PKCS#12 is encrypted for a certificate: export it with a password")
 
     def _take_bags(self, bags: Element) -> None:
         for bag in bags.children() if bags.content else []:
             name, wrapped, *_ = der.take(bag, OID, CONTEXT_0)
             value = der.only(wrapped.content)
             if name.content == _KEY_BAG:
-                self.keys.append(load_pkcs8(value.whole))
+                self.keys.append(load_pkcs8(self._budget, value.whole))
             elif name.content == _SHROUDED_KEY_BAG:
                 self.keys.append(load_encrypted_pkcs8(self._budget, value, self._password))
             elif name.content == _CERT_BAG:
@@ -61,13 +63,14 @@ class Contents:
     def _take_encrypted(self, encrypted: Element) -> None:
         _, content, *_ = der.take(encrypted, INTEGER, SEQUENCE)
         encryption = Encryption(der.take(content, OID, SEQUENCE)[1])
-        for secret in secrets(self._password):
+        for secret in self._password.secrets:
             encryption.pay(self._budget)
             with suppress(ValueError):
-                loaded = pkcs12.load_pkcs12(_behind_stand_in(encrypted, secret), self._password.encode())
+                loaded = pkcs12.load_pkcs12(_behind_stand_in(encrypted, secret), self._password.text.encode())
                 found = [loaded.cert, *loaded.additional_certs]
                 ders = [each.certificate.public_bytes(Encoding.DER) for each in found if each is not None]
                 self.certificates += map(Certificate.load, ders)
+                self._password.secrets = [secret]
                 return
         raise Refused(WRONG_PASSWORD)
 

@@ -1,8 +1,8 @@
 """Whole documents: which keys they give, what they are called, and what goes wrong."""
 
 import itertools
+from functools import partial
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,16 +18,13 @@ from tests.gen import data_source, document
 
 CANARY = "canary-7d1f"
 DB, API = Source("secret/data/db"), Source("secret/data/api")
+of_db = partial(DataFrom, path="secret/data/db")
 VALUES = {"user": "shop", "password": "hunter2", "db.host": "db", "db.port": "5432"}
 
 
 def whole(*entries: DataFrom, keys: dict[str, str] | None = None) -> Spec:
     keys_map = {key: data_source(place) for key, place in (keys or {}).items()}
     return Spec(name="db", keys_map=keys_map, data_from=entries)
-
-
-def of_db(**fields: object) -> DataFrom:
-    return msgspec.convert({"path": "secret/data/db", **fields}, DataFrom)
 
 
 def problem_of(entry: DataFrom, values: dict[str, str | None]) -> Problem:

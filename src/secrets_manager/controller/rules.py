@@ -19,6 +19,7 @@ from typing import NamedTuple
 from secrets_manager.durations import MAX_LENGTH as MAX_DURATION
 from secrets_manager.durations import PATTERN as DURATION
 from secrets_manager.durations import UNITS
+from secrets_manager.templates import MAX_TEMPLATE
 
 MAX_NAME = 253
 """Characters of a Secret's name, of each of its keys and of its type."""
@@ -104,8 +105,6 @@ TEMPLATE_ALONE = Rule(
     "!has(self.template) || !(has(self.key) || has(self.version) || has(self.property))",
     "key, version and property have no meaning beside template: remove them",
 )
-MAX_TEMPLATE = 16 * 1024
-"""Characters of a template."""
 TEMPLATE_LENGTH = Rule(
     f"self.size() <= {MAX_TEMPLATE}", f"template is too long: write at most {MAX_TEMPLATE} characters"
 )

@@ -32,6 +32,7 @@ from secrets_manager.controller.spec import (
 )
 from secrets_manager.controller.templated import parsed
 from secrets_manager.errors import InvalidValue
+from secrets_manager.templates import MAX_TEMPLATE
 
 MAX_SECRET_BYTES = 1024 * 1024
 
@@ -110,7 +111,7 @@ def _faults_of_path(path: str) -> Iterator[str]:
 
 
 def _faults_of_template(text: str, spec: Spec) -> Iterator[str]:
-    if len(text) > rules.MAX_TEMPLATE:
+    if len(text) > MAX_TEMPLATE:
         yield rules.TEMPLATE_LENGTH.fault()
         return
     template = parsed(text)

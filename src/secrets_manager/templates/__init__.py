@@ -9,8 +9,9 @@ step pays from a budget (`bounds.py`) before it works. The same template makes t
 Pure: no I/O, no clock, no randomness.
 """
 
+from secrets_manager.templates.bounds import MAX_TEMPLATE
 from secrets_manager.templates.errors import RenderFailed, TemplateInvalid
 from secrets_manager.templates.rendering import Lookup
 from secrets_manager.templates.template import Template, parse
 
-__all__ = ["Lookup", "RenderFailed", "Template", "TemplateInvalid", "parse"]
+__all__ = ["MAX_TEMPLATE", "Lookup", "RenderFailed", "Template", "TemplateInvalid", "parse"]

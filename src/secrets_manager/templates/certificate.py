@@ -60,7 +60,7 @@ class Certificate(msgspec.Struct, frozen=True):
 
 def _extensions(fields: list[Element]) -> dict[bytes, bytes]:
     """Return the values of the extensions by their names."""
-    found = {}
+    found: dict[bytes, bytes] = {}
     for field in fields:
         if field.tag == _EXTENSIONS:
             for extension in der.only(field.content).children():

@@ -127,6 +127,8 @@ def _from_pem(budget: Budget, text: str, password: Password | None) -> tuple[lis
                 private.append(keys.load_encrypted_pkcs8(budget, der.only(from_base64(block[2])), password))
             case "RSA PRIVATE KEY" | "EC PRIVATE KEY":
                 private.append(keys.load_traditional(budget, block[0], password))
+            case _:
+                continue
     return found, private
 
 

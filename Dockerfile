@@ -17,9 +17,11 @@ COPY deploy/requirements.txt deploy/requirements-build.txt deploy/
 RUN pip --python /opt/secrets-manager install --no-compile --require-hashes --only-binary :all: -r deploy/requirements.txt \
     && pip install --no-compile --require-hashes --only-binary :all: -r deploy/requirements-build.txt
 
-# Neither debug symbols, nor tests, nor other packages' commands.
+# Neither debug symbols, nor tests, nor other packages' commands, nor the locales that Liquid's filters for currencies use:
+# templates here have none of those.
 RUN find /opt/secrets-manager -name '*.so' -exec strip --strip-unneeded {} + \
     && find /opt/secrets-manager -type d \( -name tests -o -name _tests \) -prune -exec rm -r {} + \
+    && find /opt/secrets-manager -type d -path '*/babel/locale-data' -prune -exec rm -r {} + \
     && find /opt/secrets-manager/bin -type f -delete
 
 COPY pyproject.toml README.md LICENSE ./

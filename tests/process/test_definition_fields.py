@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fake_kubernetes.documents import Object, at, items, mapping, text
+from fake_kubernetes.documents import Json, Object, at, items, mapping, text
 from tests.process.running import World, world
 from tests.process.the_original import OLD
 from tests.real.cluster import ControlPlane
@@ -21,8 +21,8 @@ def here(control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path) -> Itera
         yield made
 
 
-def change(here: World, **spec: object) -> None:
-    here.cluster.patch(here.path_of_definition("app"), {"spec": spec})  # type: ignore[dict-item] # JSON of the tests
+def change(here: World, **spec: Json) -> None:
+    here.cluster.patch(here.path_of_definition("app"), {"spec": {**spec}})
 
 
 def uid(here: World) -> str:

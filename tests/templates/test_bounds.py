@@ -108,8 +108,13 @@ PIECES = [
     "{{-",
     "|",
     "é",
+    "{{ " + " " * 500,
+    "{% # ",
+    "\n",
+    "{% if a.b == ",
+    "{{ a.b | x: (",
+    "\ud800",
 ]
-PIECES += ["{{ " + " " * 500, "{% # ", "\n", "{% if a.b == ", "{{ a.b | x: (", "\ud800"]
 
 
 @pytest.mark.parametrize("piece", PIECES)

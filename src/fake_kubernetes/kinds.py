@@ -31,6 +31,8 @@ class Kind(NamedTuple):
     namespaced: bool = True
     custom: bool = False
     status_subresource: bool = False
+    has_generation: bool = False
+    """`metadata.generation` counts the changes of the spec."""
     created_by_put: bool = False
     """PUT of an object that is not there makes it."""
     replaced_blindly: bool = False
@@ -150,10 +152,29 @@ DEFINITION = Kind(
     categories=("api-extensions",),
     namespaced=False,
     status_subresource=True,
+    has_generation=True,
     schema=fields(spec=preserved(), status=preserved()),
 )  # fmt: skip
 
-BUILT_IN = (NAMESPACE, SECRET, EVENT, NEW_EVENT, LEASE, DEFINITION)
+
+def workload(plural: str, kind: str, short_name: str) -> Kind:
+    """One of the kinds of apps/v1. Its spec is stored as it is: no defaults, no checks, no pods."""
+    return Kind(
+        "apps", "v1", plural, kind, kind.lower(),
+        short_names=(short_name,),
+        categories=("all",),
+        status_subresource=True,
+        has_generation=True,
+        replaced_blindly=True,
+        schema=fields(spec=preserved(), status=preserved()),
+    )  # fmt: skip
+
+
+DEPLOYMENT = workload("deployments", "Deployment", "deploy")
+STATEFUL_SET = workload("statefulsets", "StatefulSet", "sts")
+DAEMON_SET = workload("daemonsets", "DaemonSet", "ds")
+
+BUILT_IN = (NAMESPACE, SECRET, EVENT, NEW_EVENT, LEASE, DEPLOYMENT, STATEFUL_SET, DAEMON_SET, DEFINITION)
 
 
 def defined_by(crd: Object) -> list[Kind]:
@@ -172,6 +193,7 @@ def defined_by(crd: Object) -> list[Kind]:
             categories=strings(names, "categories"),
             namespaced=text(spec, "scope") != "Cluster",
             custom=True,
+            has_generation=True,
             status_subresource=isinstance(at(version, "subresources", "status"), dict),
             schema=mapping(version, "schema", "openAPIV3Schema"),
             columns=tuple(column(each) for each in items(version, "additionalPrinterColumns")) or AGE_ONLY,

@@ -101,7 +101,7 @@ def update_causes(before: Object, after: Object) -> Iterator[Cause]:
 
 
 def next_generation(kind: Kind, before: Object, after: Object) -> int | None:
-    """Count the changes of what the user wrote. Kinds of Kubernetes' own have no generation here."""
+    """Count the changes of what the user wrote, for kinds that have a generation."""
     current = number(before, "metadata", "generation")
     if not current:
         return None

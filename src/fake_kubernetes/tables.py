@@ -142,7 +142,8 @@ def custom(column: Column) -> Shown:
 def columns_of(kind: Kind) -> tuple[Shown, ...]:
     if kind.custom:
         return (name_column(), *map(custom, kind.columns))
-    return OWN_COLUMNS[next(each.resource for each in BUILT_IN if each.kind == kind.kind)]
+    own = next(each.resource for each in BUILT_IN if each.kind == kind.kind)
+    return OWN_COLUMNS.get(own, (name_column(), AGE))
 
 
 def table(kind: Kind, documents: Iterable[Object], *, now: datetime, include: str = "", headed: bool = True) -> Object:

@@ -52,7 +52,7 @@ class Writes:
             namespace=target.namespace or None,
             uid=uid,
             creationTimestamp=self._now(),
-            generation=1 if kind.custom or at(document, "spec", "names") else None,
+            generation=1 if kind.has_generation else None,
             deletionTimestamp=None,
             deletionGracePeriodSeconds=None,
         )

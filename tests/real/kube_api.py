@@ -21,6 +21,8 @@ PLURALS = {
     "ClusterRole": "clusterroles",
     "ClusterRoleBinding": "clusterrolebindings",
     "CustomResourceDefinition": "customresourcedefinitions",
+    "DaemonSet": "daemonsets",
+    "Deployment": "deployments",
     "Event": "events",
     "Lease": "leases",
     "Namespace": "namespaces",
@@ -30,6 +32,7 @@ PLURALS = {
     "Secret": "secrets",
     "SecretDefinition": "secretdefinitions",
     "ServiceAccount": "serviceaccounts",
+    "StatefulSet": "statefulsets",
 }
 
 

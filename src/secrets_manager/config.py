@@ -83,6 +83,7 @@ class ControllerConfig(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 16
     backend_concurrency: int = 16
     """The maximum of concurrent requests to the backend."""
+    rollout_restart_delay: float = 5.0
     list_period: float = 1.0
     allowed_paths: tuple[str, ...] = ()
     """These two are copied from the backend in use."""

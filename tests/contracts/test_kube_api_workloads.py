@@ -4,26 +4,18 @@ import pytest
 
 from fake_kubernetes.documents import Json, Object
 from tests.contracts.kube_api import Api
+from tests.workloads import LABELS, workload
 
 KINDS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
-LABELS: Object = {"app": "web"}
 RESTARTED: Object = {"example.org/restarted-for": "once"}
-
-
-def workload(kind: str) -> Object:
-    containers: list[Json] = [{"name": "web", "image": "images.example.com/web"}]
-    spec: Object = {
-        "selector": {"matchLabels": LABELS},
-        "template": {"metadata": {"labels": LABELS}, "spec": {"containers": containers}},
-    }
-    more: Object = {"serviceName": "web"} if kind == "StatefulSet" else {}
-    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "web"}, "spec": spec | more}
 
 
 def annotated(annotations: Json, version: str = "") -> Object:
     """A merge patch of the pod template, with a resourceVersion as precondition."""
     change: Object = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
-    return change | ({"metadata": {"resourceVersion": version}} if version else {})
+    if version:
+        change["metadata"] = {"resourceVersion": version}
+    return change
 
 
 @pytest.fixture(params=KINDS)

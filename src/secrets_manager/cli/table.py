@@ -313,6 +313,13 @@ CONTROLLER = (
         ("controller.workers",),
     ),
     Flag(
+        "rollout-restart-delay",
+        at_least("0", DURATION),
+        "How long changes of Secrets are collected before their rolloutRestartTargets are restarted.",
+        "5s",
+        ("controller.rollout_restart_delay",),
+    ),
+    Flag(
         "controller-name",
         NAME,
         "Name of this installation. Each name has its own lease.",

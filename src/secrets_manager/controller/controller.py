@@ -20,6 +20,8 @@ from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reconciler import Reconciler
 from secrets_manager.controller.reporter import Reporter
+from secrets_manager.controller.rollout_restart import Restarts
+from secrets_manager.controller.rollout_restarter import RolloutRestarter
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.secret_syncer import SecretSyncer
 from secrets_manager.controller.secret_writer import SecretWriter
@@ -85,14 +87,24 @@ class Controller:
             dropped=metrics.events_dropped,
         )
         self._statuses = StatusWriter(client, self.watches.definitions, now=now)
+        self._reporter = Reporter(self._events, metrics)
+        self._restarter = RolloutRestarter(
+            client,
+            self.watches.secrets,
+            delay=config.rollout_restart_delay,
+            random=random,
+            changed=self._restarts_changed,
+            unexpected_error=metrics.unexpected_error,
+        )
         reconciler = Reconciler(
             client,
             definitions=self.watches.definitions,
             policy=self._policy,
             sources=self._sources,
             statuses=self._statuses,
-            syncer=SecretSyncer(self.watches.secrets, SecretWriter(client, self.watches.secrets, metrics, now)),
-            reporter=Reporter(self._events, metrics),
+            syncer=SecretSyncer(self.watches.secrets, SecretWriter(client, self.watches.secrets, metrics, now), random),
+            restarter=self._restarter,
+            reporter=self._reporter,
             random=random,
         )
         self._worker = Worker(self._queue, reconciler, self._statuses, metrics)
@@ -103,6 +115,7 @@ class Controller:
             nursery.start_soon(self._events.run)
             nursery.start_soon(self._queue.run)
             nursery.start_soon(self._sources.run)
+            nursery.start_soon(self._restarter.run)
             for number in range(self._config.workers):
                 nursery.start_soon(self._worker.run, name=f"worker {number}")
 
@@ -141,6 +154,13 @@ class Controller:
     def _sources_changed(self, keys: Iterable[ObjectKey]) -> None:
         for key in keys:
             self._queue.add(key, Priority.ROUTINE)
+
+    def _restarts_changed(self, key: ObjectKey, before: Restarts, after: Restarts) -> None:
+        definition = self.watches.definitions.get(key)
+        if definition is not None:
+            self._reporter.restarts_attempted(definition, before, after)
+        self._statuses.record_restarts(key, after)
+        self._queue.add(key, STATUS_PRIORITY)
 
 
 def _read_policy(config: ControllerConfig) -> ReadPolicy:

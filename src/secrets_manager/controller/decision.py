@@ -19,6 +19,7 @@ from secrets_manager.controller.managed_fields import FieldPath
 from secrets_manager.controller.metadata import LAST_UPDATE, desired_metadata, is_orphaned, metadata_diff
 from secrets_manager.controller.ownership import WRITTEN_AS, Claim, claim, is_copy, not_owned, owns, refers_to
 from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.rollout_restart import RESTARTS
 from secrets_manager.controller.secret import CurrentSecret, Secret
 from secrets_manager.kube.objects import ObjectMeta, OwnerReference
 
@@ -64,6 +65,7 @@ def decide(
     *,
     now: str,
     before: CurrentSecret | None = None,
+    restarts: str = "",
 ) -> Decision:
     """Return the next write; None if the Secret is as desired.
 
@@ -73,9 +75,10 @@ def decide(
         current: The Secret in the cluster, if any.
         now: The time that is recorded on the Secret, as RFC 3339.
         before: The Secret that this one replaces. Its foreign metadata is kept.
+        restarts: The record of restarts that goes with changed data; see rollout_restart.py.
     """
     if current is None:
-        return Create(new_secret(definition, desired, now=now, before=before))
+        return Create(new_secret(definition, desired, now=now, before=before, restarts=restarts))
     claimed = claim(definition, current)
     if claimed is Claim.NONE:
         return not_owned(current)
@@ -83,7 +86,7 @@ def decide(
         return terminating(current)
     if current.type != desired.type or (current.immutable and current.digest != desired.digest):
         return Delete(current, claimed)
-    return _patch(definition, desired, current, claimed, now=now)
+    return _patch(definition, desired, current, claimed, now=now, restarts=restarts)
 
 
 def differing_fields(
@@ -133,11 +136,18 @@ def terminating(secret: CurrentSecret) -> Problem:
 
 
 def new_secret(
-    definition: SecretDefinition, desired: Desired, *, now: str, before: CurrentSecret | None = None
+    definition: SecretDefinition,
+    desired: Desired,
+    *,
+    now: str,
+    before: CurrentSecret | None = None,
+    restarts: str = "",
 ) -> Secret:
     """Return the Secret to create."""
     foreign = ObjectMeta() if before is None else before.metadata
     labels, annotations = metadata_diff(foreign, desired_metadata(definition))
+    if _has_changed(definition, desired, before):
+        annotations |= _record(foreign, restarts)
     return Secret(
         api_version="v1",
         metadata=ObjectMeta(
@@ -154,7 +164,7 @@ def new_secret(
 
 
 def _patch(
-    definition: SecretDefinition, desired: Desired, current: CurrentSecret, claimed: Claim, *, now: str
+    definition: SecretDefinition, desired: Desired, current: CurrentSecret, claimed: Claim, *, now: str, restarts: str
 ) -> Patch | None:
     labels, annotations = metadata_diff(current.metadata, desired_metadata(definition))
     owners = _owners(definition, current.metadata)
@@ -163,9 +173,10 @@ def _patch(
     marked = not labels and not annotations and not _is_marked_as_copy(current.metadata)
     if same_content and marked and owners == current.metadata.owner_references:
         return None
+    record = {} if same_data else _record(current.metadata, restarts)
     metadata: dict[str, object] = {
         "resourceVersion": current.metadata.resource_version,
-        "annotations": annotations | {LAST_UPDATE: now, WRITTEN_AS: desired.name},
+        "annotations": annotations | record | {LAST_UPDATE: now, WRITTEN_AS: desired.name},
     }
     if labels:
         metadata["labels"] = labels
@@ -177,6 +188,18 @@ def _patch(
     if desired.immutable:
         body["immutable"] = True
     return Patch(current, body, claimed)
+
+
+def _has_changed(definition: SecretDefinition, desired: Desired, before: CurrentSecret | None) -> bool:
+    """Whether the data of a new Secret differs from what its users had, or may: they had one that is gone."""
+    if before is None:
+        return definition.status.secret_name == desired.name
+    return before.digest != desired.digest
+
+
+def _record(current: ObjectMeta, restarts: str) -> dict[str, str | None]:
+    """Return the change of annotations that records restarts with changed data."""
+    return {RESTARTS: restarts or None} if restarts or RESTARTS in current.annotations else {}
 
 
 def _is_marked_as_copy(current: ObjectMeta) -> bool:

@@ -28,8 +28,9 @@ LEGACY_FINALIZER = f"secret.finalizer.{GROUP}"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
-READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
-"""The types of a definition's conditions. The last two are kstatus' own (sigs.k8s.io/cli-utils/pkg/kstatus)."""
+READY, RECONCILING, STALLED, ROLLOUT_RESTART = "Ready", "Reconciling", "Stalled", "RolloutRestart"
+"""The types of a definition's conditions. The second and the third are kstatus' own
+(sigs.k8s.io/cli-utils/pkg/kstatus)."""
 
 
 class Reason(StrEnum):
@@ -51,7 +52,7 @@ class Reason(StrEnum):
 class Condition(Wire, frozen=True):
     """One condition, in the form of the Kubernetes API conventions."""
 
-    type: Annotated[str, Meta(description="What it is about: Ready, Reconciling or Stalled.")]
+    type: Annotated[str, Meta(description="What it is about: Ready, Reconciling, Stalled or RolloutRestart.")]
     status: Annotated[
         str, Meta(description="True, False or Unknown.", extra_json_schema={"enum": ["True", "False", "Unknown"]})
     ]
@@ -79,7 +80,8 @@ class Status(Wire, frozen=True):
     conditions: Annotated[
         tuple[Condition, ...],
         Meta(
-            description="Ready, and where it is False: Stalled if nothing changes until an edit, else Reconciling.",
+            description="Ready, and where it is False: Stalled if nothing changes until an edit, else Reconciling; "
+            "RolloutRestart where there are rolloutRestartTargets.",
             extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = ()
@@ -95,6 +97,9 @@ class Status(Wire, frozen=True):
     ] = ""
     secret_name: Annotated[str, Meta(description="Name of the Secret that was last in sync.")] = ""
     sources: Annotated[tuple[SourceStatus, ...], Meta(description="What the Secret was made from.")] = ()
+    restarted_for: Annotated[
+        str, Meta(description="Revision of the Secret's data that all rolloutRestartTargets were restarted for.")
+    ] = ""
 
     @property
     def ready(self) -> Condition | None:

@@ -24,13 +24,14 @@ from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.reporter import Reporter
+from secrets_manager.controller.rollout_restarter import RolloutRestarter
 from secrets_manager.controller.secret_syncer import Contested, SecretSyncer, Synced
 from secrets_manager.controller.secret_writer import TooManyConflicts
 from secrets_manager.controller.sources import Sources
 from secrets_manager.controller.status import InSync, Outcome
 from secrets_manager.controller.status_writer import StatusWriter
 from secrets_manager.kube.client import KubeClient
-from secrets_manager.kube.errors import ApiError, Conflict, KubeError
+from secrets_manager.kube.errors import Conflict, KubeError, retry_after
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.store import Store
 
@@ -73,6 +74,7 @@ class Reconciler:
         sources: Sources,
         statuses: StatusWriter,
         syncer: SecretSyncer,
+        restarter: RolloutRestarter,
         reporter: Reporter,
         random: Random,
     ) -> None:
@@ -82,6 +84,7 @@ class Reconciler:
         self._sources = sources
         self._statuses = statuses
         self._syncer = syncer
+        self._restarter = restarter
         self._reporter = reporter
         self._random = random
         self._failures: Counter[ObjectKey] = Counter()
@@ -97,13 +100,14 @@ class Reconciler:
             self._failures.pop(key, None)
             self._syncer.forget(key)
             self._statuses.forget(key)
+            self._restarter.forget(key)
             self._reporter.forget(key)
             return None
         outcome, requeue = await self._try_reconcile(definition)
         if isinstance(outcome, InSync):
             definition = await self._remove_finalizer(definition)
         if outcome is not None:
-            self._statuses.record(definition, outcome)
+            self._statuses.record(definition, outcome, self._restarter.expect(definition))
             self._reporter.report(definition, outcome)
         return requeue
 
@@ -176,11 +180,6 @@ class Reconciler:
         released = await self._client.patch(SECRET_DEFINITIONS, definition.key, body)
         self._definitions.apply(released)
         return released
-
-
-def retry_after(error: Exception) -> float:
-    """Return the seconds that the server asked for; 0 if none."""
-    return (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0
 
 
 def _write_failed(error: KubeError) -> Problem:

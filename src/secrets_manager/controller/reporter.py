@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from secrets_manager.controller.definition import Reason, SecretDefinition
 from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.rollout_restart import Restarts
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.status import InSync, Outcome
 from secrets_manager.kube.events import EventRecorder, EventType
@@ -66,13 +67,25 @@ class Reporter:
         if copies:
             self._reported_copies[definition.key] = {copy.metadata.uid for copy in copies}
 
+    def restarts_attempted(self, definition: SecretDefinition, before: Restarts, after: Restarts) -> None:
+        """Report what an attempt to restart workloads has changed: restarts, and failures for a reason that is new."""
+        for target in before.owed.keys() - after.owed.keys():
+            note = f"{target} is restarted, since Secret {after.secret} has changed"
+            self._record(definition, "Normal", "RolloutRestarted", note, action="Restart")
+        for target, failure in after.owed.items():
+            earlier = before.owed.get(target)
+            if failure is not None and (earlier is None or earlier.reason != failure.reason):
+                self._record(definition, "Warning", "RolloutRestartFailed", failure.message, action="Restart")
+
     def forget(self, key: ObjectKey) -> None:
         """Forget a deleted definition."""
         self._metrics.reason(self._reasons.pop(key, ""), "")
         self._reported_copies.pop(key, None)
 
-    def _record(self, definition: SecretDefinition, type_: EventType, reason: str, note: str) -> None:
-        self._events.record(definition.reference, type_=type_, reason=reason, action="Sync", note=note)
+    def _record(
+        self, definition: SecretDefinition, type_: EventType, reason: str, note: str, *, action: str = "Sync"
+    ) -> None:
+        self._events.record(definition.reference, type_=type_, reason=reason, action=action, note=note)
 
 
 def _log(level: int, text: str, definition: SecretDefinition, **fields: str) -> None:

@@ -4,6 +4,7 @@ The last sync of each definition is kept, to distinguish foreign changes from ch
 contention.py decides when to write, and secret_writer.py writes.
 """
 
+from random import Random
 from typing import NamedTuple
 
 import trio
@@ -16,6 +17,7 @@ from secrets_manager.controller.desired import Desired
 from secrets_manager.controller.metadata import LAST_UPDATE
 from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.rollout_restart import RESTARTS, record, targets_of
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.secret_writer import SecretWriter
 from secrets_manager.kube.objects import ObjectKey
@@ -57,6 +59,8 @@ class _LastSync(NamedTuple):
     definition: SecretDefinition
     name: str
     digest: bytes
+    restarts: str
+    """The record of restarts that goes with this data; see rollout_restart.py."""
     state: State = Stable()
     contention: _Contention | None = None
 
@@ -77,9 +81,10 @@ class _SyncResult(NamedTuple):
 class SecretSyncer:
     """Syncs Secrets; a definition must be synced by one task at a time."""
 
-    def __init__(self, secrets: Store[CurrentSecret], writer: SecretWriter) -> None:
+    def __init__(self, secrets: Store[CurrentSecret], writer: SecretWriter, random: Random) -> None:
         self._secrets = secrets
         self._writer = writer
+        self._random = random
         self._last_syncs: dict[ObjectKey, _LastSync] = {}
 
     async def sync(self, definition: SecretDefinition, desired: Desired) -> Synced | Contested | Problem:
@@ -91,13 +96,17 @@ class SecretSyncer:
         before = self._last_syncs.get(definition.key)
         if before is not None and before.definition.metadata.uid != definition.metadata.uid:
             before = None
-        now = _LastSync(definition, desired.name, desired.digest)
+        now = _LastSync(definition, desired.name, desired.digest, record(targets_of(definition), self._random))
         if before is not None and before.name == desired.name:
             now = now._replace(state=before.state, contention=before.contention)
+            if before.digest == desired.digest:
+                now = now._replace(restarts=before.restarts)
         result = await self._write_until_equal(before, now, desired)
         if isinstance(result, Problem):
             return result
         now = now._replace(state=result.state, contention=None if result.wait is None else now.contention)
+        if before is None or now.restarts != before.restarts:
+            now = now._replace(restarts=_recorded(result.current))
         self._last_syncs[definition.key] = now
         copies = await self._writer.delete_stale(definition, desired) if result.current is not None else []
         if result.wait is not None:
@@ -128,14 +137,16 @@ class SecretSyncer:
         current = self._secrets.get(ObjectKey(definition.metadata.namespace, desired.name))
         state, claim, wrote, warning = now.state, Claim.OWNED, False, ""
         while True:
-            decision = self._writer.decide(definition, desired, current)
+            decision = self._writer.decide(definition, desired, current, restarts=now.restarts)
             if isinstance(decision, Problem):
                 return decision
             fields = differing_fields(definition, desired, current)
             state, wait = step(state, trigger, fields, trio.current_time())
             if decision is None or wait != 0:
                 return _SyncResult(state, wait, trigger, fields, current, claim, wrote, warning)
-            reply = await self._writer.write(definition, desired, decision, seen_before=before is not None)
+            reply = await self._writer.write(
+                definition, desired, decision, seen_before=before is not None, restarts=now.restarts
+            )
             if isinstance(reply, Problem):
                 return reply
             current, claim, wrote, warning = reply.secret, reply.claim, wrote or reply.wrote, reply.warning
@@ -152,6 +163,11 @@ class SecretSyncer:
             contention = _Contention(problem, result.fields)
             self._last_syncs[definition.key] = last._replace(contention=contention)
         return contention.problem
+
+
+def _recorded(secret: CurrentSecret | None) -> str:
+    """Return the record of restarts on a Secret; empty if there is none."""
+    return "" if secret is None else secret.metadata.annotations.get(RESTARTS, "")
 
 
 def _is_unchanged(last: _LastSync | None, definition: SecretDefinition, desired: Desired) -> bool:

@@ -65,12 +65,14 @@ class SecretWriter:
         desired: Desired,
         current: CurrentSecret | None,
         before: CurrentSecret | None = None,
+        *,
+        restarts: str,
     ) -> Decision:
         """Return the next write."""
-        return decide(definition, desired, current, now=self._now(), before=before)
+        return decide(definition, desired, current, now=self._now(), before=before, restarts=restarts)
 
     async def write(
-        self, definition: SecretDefinition, desired: Desired, decision: Write, *, seen_before: bool
+        self, definition: SecretDefinition, desired: Desired, decision: Write, *, seen_before: bool, restarts: str
     ) -> WriteResult | Problem:
         """Write the Secret once; a replacement is a deletion and a creation.
 
@@ -81,7 +83,7 @@ class SecretWriter:
             KubeError: A retry may help.
         """
         with _redact_errors(desired.values):
-            return await self._write(definition, desired, decision, seen_before=seen_before)
+            return await self._write(definition, desired, decision, seen_before=seen_before, restarts=restarts)
 
     async def delete_owned(self, definition: SecretDefinition, key: ObjectKey) -> None:
         """Delete the Secret of a deleted definition, if it is ours.
@@ -126,7 +128,7 @@ class SecretWriter:
         return await self._read(MANAGED_SECRETS, definition, key)
 
     async def _write(
-        self, definition: SecretDefinition, desired: Desired, decision: Write, *, seen_before: bool
+        self, definition: SecretDefinition, desired: Desired, decision: Write, *, seen_before: bool, restarts: str
     ) -> WriteResult | Problem:
         key = ObjectKey(definition.metadata.namespace, desired.name)
         claimed, wrote, before = Claim.OWNED, False, None
@@ -148,7 +150,7 @@ class SecretWriter:
                 if not isinstance(error, NotFound) or isinstance(decision, Create):
                     return _rejected(error, desired)
                 current = None  # it was deleted before our write
-            following = self.decide(definition, desired, current, before)
+            following = self.decide(definition, desired, current, before, restarts=restarts)
             if following is None or isinstance(following, Problem):
                 return following or WriteResult(current, claimed, wrote)
             decision = following

@@ -12,6 +12,7 @@ from secrets_manager.backends import Source
 from secrets_manager.controller.definition import (
     READY,
     RECONCILING,
+    ROLLOUT_RESTART,
     STALLED,
     Condition,
     Reason,
@@ -20,8 +21,9 @@ from secrets_manager.controller.definition import (
     Status,
 )
 from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.rollout_restart import Restarts
 
-OWN_CONDITIONS = frozenset({READY, RECONCILING, STALLED})
+OWN_CONDITIONS = frozenset({READY, RECONCILING, STALLED, ROLLOUT_RESTART})
 """The conditions of this program; others are left alone."""
 TERMINAL_REASONS = frozenset({Reason.DEFINITION_INVALID, Reason.PATH_NOT_ALLOWED, Reason.SECRET_NOT_OWNED})
 """Reasons that no retry can change: they stay until the definition, the flags or the Secret are edited."""
@@ -52,14 +54,23 @@ class SyncState(msgspec.Struct, frozen=True, kw_only=True):
     """The last reconciled generation."""
     outcome: Outcome
     at: str
-    """The time of the outcome."""
+    """The time of the outcome, or of the last restart after it."""
+    restarts: Restarts | None = None
+    """What the definition owes its rolloutRestartTargets; None if it has none."""
     synced: InSync | None = None
     """The last InSync: what the Secret was made from."""
     synced_at: str = ""
     """When the Secret was last written, or found equal after a change; empty if not by this process."""
 
 
-def next_state(definition: SecretDefinition, outcome: Outcome, *, before: SyncState | None, now: str) -> SyncState:
+def next_state(
+    definition: SecretDefinition,
+    outcome: Outcome,
+    restarts: Restarts | None = None,
+    *,
+    before: SyncState | None,
+    now: str,
+) -> SyncState:
     """Return the state after an outcome. `before` is the previous state, if any."""
     previous = before if before is not None and before.uid == definition.metadata.uid else None
     if isinstance(outcome, InSync) and not outcome.wrote:
@@ -69,6 +80,7 @@ def next_state(definition: SecretDefinition, outcome: Outcome, *, before: SyncSt
         generation=definition.metadata.generation,
         outcome=outcome,
         at=now,
+        restarts=restarts,
         synced=previous.synced if previous else None,
         synced_at=previous.synced_at if previous else "",
     )
@@ -89,11 +101,12 @@ def next_status(definition: SecretDefinition, state: SyncState) -> Status:
     status = definition.status
     synced = state.synced
     return Status(
-        conditions=_merged(status.conditions, _conditions(state), state.at),
+        conditions=_merged(status.conditions, (*_conditions(state), *_restart_conditions(state)), state.at),
         observed_generation=state.generation,
         last_sync_time=state.synced_at or status.last_sync_time,
         secret_name=status.secret_name if synced is None else synced.secret_name,
         sources=status.sources if synced is None else _sources(synced.versions),
+        restarted_for=_restarted_for(status, state.restarts),
     )
 
 
@@ -113,6 +126,20 @@ def _conditions(state: SyncState) -> tuple[Condition, ...]:
     )
 
 
+def _restart_conditions(state: SyncState) -> tuple[Condition, ...]:
+    """Return what has become of the restarts, for definitions that have targets."""
+    if state.restarts is None:
+        return ()
+    verdict = state.restarts.verdict
+    return (_condition(ROLLOUT_RESTART, verdict.status, verdict.reason, verdict.message, state.generation),)
+
+
+def _restarted_for(status: Status, restarts: Restarts | None) -> str:
+    """Return the last revision that all targets were restarted for."""
+    done = restarts is not None and not restarts.owed and restarts.revision
+    return done or status.restarted_for
+
+
 def _in_sync(secret_name: str) -> str:
     return f"Secret {secret_name} is in sync"
 
@@ -125,7 +152,7 @@ def _last_warning(status: Status, previous: SyncState | None, secret_name: str) 
     return warning if said == _in_sync(secret_name) else ""
 
 
-def _condition(type_: str, status: str, reason: Reason, message: str, generation: int) -> Condition:
+def _condition(type_: str, status: str, reason: str, message: str, generation: int) -> Condition:
     if len(message) > _MAX_MESSAGE:
         message = f"{message[: _MAX_MESSAGE - 3]}..."
     return Condition(type=type_, status=status, reason=reason, message=message, observed_generation=generation)

@@ -11,6 +11,7 @@ from contextlib import suppress
 import msgspec
 
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, SecretDefinition, Status
+from secrets_manager.controller.rollout_restart import Restarts
 from secrets_manager.controller.status import Outcome, SyncState, next_state, next_status
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.errors import NotFound
@@ -32,10 +33,16 @@ class StatusWriter:
         """Statuses that can't be written: the installed CRD has no status subresource."""
         self._warned_of_old_crd = False
 
-    def record(self, definition: SecretDefinition, outcome: Outcome) -> None:
-        """Record the outcome of a reconcile."""
+    def record(self, definition: SecretDefinition, outcome: Outcome, restarts: Restarts | None = None) -> None:
+        """Record the outcome of a reconcile, and what the definition owes its rolloutRestartTargets."""
         before = self._states.get(definition.key)
-        self._states[definition.key] = next_state(definition, outcome, before=before, now=self._now())
+        self._states[definition.key] = next_state(definition, outcome, restarts, before=before, now=self._now())
+
+    def record_restarts(self, key: ObjectKey, restarts: Restarts) -> None:
+        """Record what a definition owes its rolloutRestartTargets after an attempt."""
+        state = self._states.get(key)
+        if state is not None:
+            self._states[key] = msgspec.structs.replace(state, restarts=restarts, at=self._now())
 
     def is_pending(self, key: ObjectKey) -> bool:
         """Whether the status must be written."""

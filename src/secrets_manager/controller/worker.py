@@ -11,9 +11,9 @@ from typing import NoReturn
 
 import trio
 
-from secrets_manager.controller.reconciler import Reconciler, RequeueAfter, RequeueRateLimited, retry_after
+from secrets_manager.controller.reconciler import Reconciler, RequeueAfter, RequeueRateLimited
 from secrets_manager.controller.status_writer import StatusWriter
-from secrets_manager.kube.errors import Conflict, KubeError
+from secrets_manager.kube.errors import Conflict, KubeError, retry_after
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.workqueue import Priority, WorkQueue
 from secrets_manager.metrics import ControllerMetrics

@@ -75,6 +75,11 @@ class ApiError(KubeError):
         self.server_message = server_message
 
 
+def retry_after(error: Exception) -> float:
+    """Return the seconds that the server asked to wait; 0 if none."""
+    return (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0
+
+
 class Unauthorized(ApiError):
     pass
 

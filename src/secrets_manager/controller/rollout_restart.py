@@ -1,0 +1,175 @@
+"""Which workloads are restarted for which state of a Secret: pure functions.
+
+    on                        is recorded
+    ------------------------  --------------------------------------------------------------------------
+    the Secret                a revision, and the targets at that time: with the data, in the same request
+    the workload's template   the revision of each Secret that it was restarted for
+    the definition's status   the revision that all targets were restarted for: no request is needed for it
+
+So a process that dies between any two requests leaves behind what is owed, and no target is restarted twice, nor for a
+change of before it became one. A revision is random: it tells nothing of the data. Data that is written again after a
+foreign change keeps its revision.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+from random import Random
+from typing import NamedTuple
+
+import msgspec
+
+from secrets_manager.controller.definition import GROUP, SecretDefinition
+from secrets_manager.controller.ownership import Claim, claim
+from secrets_manager.controller.secret import CurrentSecret
+from secrets_manager.controller.spec import RolloutRestartTarget, Spec
+from secrets_manager.controller.workload import WORKLOADS, Workload
+from secrets_manager.kube.errors import Forbidden, KubeError, NotFound
+
+RESTARTS = f"{GROUP}/rollout-restart"
+"""Annotation on a Secret: `REVISION;KIND/NAME,...`."""
+RESTARTED_FOR = f"{GROUP}/restarted-for"
+"""Annotation on a pod template: a JSON object with the revision of each Secret, by name."""
+
+
+class Reason(StrEnum):
+    """Why workloads are, or are not, restarted."""
+
+    UP_TO_DATE = "UpToDate"
+    PENDING = "RestartPending"
+    TARGET_NOT_FOUND = "TargetNotFound"
+    TARGET_FORBIDDEN = "TargetForbidden"
+    FAILED = "RestartFailed"
+
+
+class Failure(NamedTuple):
+    """Why a target is not restarted yet. The message names it, and the next step."""
+
+    reason: Reason
+    message: str
+
+
+class Verdict(NamedTuple):
+    """What the condition of a definition says."""
+
+    status: str
+    reason: Reason
+    message: str
+
+
+class Restarts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a definition owes its targets for a revision of its Secret; the revision is empty if there is none.
+
+    `owed` has the targets that are not restarted yet, with the failure of the last attempt.
+    """
+
+    uid: str
+    secret: str
+    revision: str = ""
+    owed: Mapping[RolloutRestartTarget, Failure | None] = {}
+
+    def restarted(self, target: RolloutRestartTarget) -> "Restarts":
+        """Return what is owed after the restart of a target."""
+        return _replaced(self, {each: failure for each, failure in self.owed.items() if each != target})
+
+    def failed(self, target: RolloutRestartTarget, failure: Failure) -> "Restarts":
+        """Return what is owed after a failed attempt."""
+        return _replaced(self, {**self.owed, target: failure})
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the condition says."""
+        failures = [failure for failure in self.owed.values() if failure is not None]
+        if failures:
+            others = f" (and {len(failures) - 1} more of its targets)" if len(failures) > 1 else ""
+            return Verdict("False", failures[0].reason, f"{failures[0].message}{others}")
+        if self.owed:
+            waiting = ", ".join(map(str, self.owed))
+            return Verdict("Unknown", Reason.PENDING, f"Secret {self.secret} has changed: to be restarted: {waiting}")
+        return Verdict("True", Reason.UP_TO_DATE, f"No workload has to be restarted for Secret {self.secret}")
+
+
+def targets_of(definition: SecretDefinition) -> tuple[RolloutRestartTarget, ...]:
+    """Return the targets of a definition."""
+    return definition.spec.rollout_restart_targets if isinstance(definition.spec, Spec) else ()
+
+
+def record(targets: Iterable[RolloutRestartTarget], random: Random) -> str:
+    """Return the annotation of a Secret whose data changes now; empty if there are no targets."""
+    names = ",".join(f"{target.kind}/{target.name}" for target in dict.fromkeys(targets))
+    return f"{random.getrandbits(64):016x};{names}" if names else ""
+
+
+def expected(definition: SecretDefinition, secret: CurrentSecret | None, before: Restarts | None) -> Restarts | None:
+    """Return what a definition owes its targets; None if it has none.
+
+    Args:
+        definition: The definition, with its status.
+        secret: The Secret of the name that it wants, if there is one.
+        before: What it owed before, as far as this process knows.
+    """
+    targets = targets_of(definition)
+    if not targets:
+        return None
+    uid, name = definition.metadata.uid, definition.spec.name
+    if before is None or (before.uid, before.secret) != (uid, name):
+        before = Restarts(uid=uid, secret=name)
+    revision, recorded = _recorded(definition, secret)
+    if revision in ("", before.revision):
+        return _replaced(before, {target: failure for target, failure in before.owed.items() if target in targets})
+    owed = [] if revision == definition.status.restarted_for else [each for each in targets if each in recorded]
+    return Restarts(uid=uid, secret=name, revision=revision, owed={each: before.owed.get(each) for each in owed})
+
+
+def restart(
+    workload: Workload, revisions: Mapping[str, str], *, exists: Callable[[str], bool]
+) -> dict[str, object] | None:
+    """Return a merge patch that restarts a workload; None if it was restarted for these revisions before.
+
+    Args:
+        workload: The workload in the cluster.
+        revisions: The revision of each Secret that it is restarted for.
+        exists: Whether there is a Secret of this name; what is recorded of others is dropped.
+    """
+    present = _restarted_for(workload)
+    if revisions.items() <= present.items():
+        return None
+    kept = {name: revision for name, revision in present.items() if exists(name)}
+    text = msgspec.json.encode(kept | dict(revisions), order="sorted").decode()
+    return {
+        "metadata": {"resourceVersion": workload.metadata.resource_version},
+        "spec": {"template": {"metadata": {"annotations": {RESTARTED_FOR: text}}}},
+    }
+
+
+def failure_of(target: RolloutRestartTarget, error: KubeError) -> Failure:
+    """Return the failure of an attempt."""
+    match error:
+        case NotFound():
+            step = "create it, or remove it from spec.rolloutRestartTargets"
+            return Failure(Reason.TARGET_NOT_FOUND, f"{target} does not exist: {step}")
+        case Forbidden():
+            step = "see whether the component deploy/rollout-restart is applied"
+            return Failure(Reason.TARGET_FORBIDDEN, f"{target} can't be restarted: {error}: {step}")
+        case _:
+            return Failure(Reason.FAILED, f"{target} can't be restarted, and is tried again: {error}")
+
+
+def _replaced(restarts: Restarts, owed: Mapping[RolloutRestartTarget, Failure | None]) -> Restarts:
+    return msgspec.structs.replace(restarts, owed=owed)
+
+
+def _recorded(definition: SecretDefinition, secret: CurrentSecret | None) -> tuple[str, set[RolloutRestartTarget]]:
+    """Return the revision on a Secret and its targets; empty if there is none, or the Secret is not ours."""
+    if secret is None or claim(definition, secret) is not Claim.OWNED:
+        return "", set()
+    revision, _, names = secret.metadata.annotations.get(RESTARTS, "").partition(";")
+    parts = (name.partition("/") for name in names.split(","))
+    return revision, {RolloutRestartTarget(kind=kind, name=name) for kind, _, name in parts if kind in WORKLOADS}
+
+
+def _restarted_for(workload: Workload) -> dict[str, str]:
+    """Return the revisions that a workload was restarted for; none if others wrote something else there."""
+    try:
+        return msgspec.json.decode(workload.template_annotations.get(RESTARTED_FOR, "{}"), type=dict[str, str])
+    except msgspec.MsgspecError:
+        return {}

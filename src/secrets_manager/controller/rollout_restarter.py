@@ -1,0 +1,177 @@
+"""Restart workloads after the data of their Secrets has changed.
+
+rollout_restart.py decides what is owed; this is the I/O around it. A restart waits for some seconds from the first
+change on, so that Secrets that change together cause one: a read, and a patch with the resourceVersion that was read.
+One task does it, beside the workers. At rest nothing is asked.
+"""
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from random import Random
+from typing import NamedTuple, NoReturn
+
+import trio
+
+from secrets_manager.backoff import Backoff
+from secrets_manager.controller.definition import SecretDefinition
+from secrets_manager.controller.rollout_restart import Reason, Restarts, expected, failure_of, restart
+from secrets_manager.controller.secret import CurrentSecret
+from secrets_manager.controller.spec import RolloutRestartTarget
+from secrets_manager.controller.workload import WORKLOADS
+from secrets_manager.kube.client import KubeClient
+from secrets_manager.kube.errors import Conflict, KubeError, retry_after
+from secrets_manager.kube.objects import ObjectKey
+from secrets_manager.kube.store import Store
+from secrets_manager.timer import Timer
+
+log = logging.getLogger(__name__)
+
+BACKOFF = Backoff(initial=0.5, maximum=60.0)
+FAILURES_BEFORE_REPORT = 3
+"""Failures in a row before the condition changes, where a retry may help soon: a conflict is one."""
+RETRY_PERIOD = 60.0
+"""Seconds within which a target that is not there, or may not be restarted, is tried again."""
+
+RestartsHandler = Callable[[ObjectKey, Restarts, Restarts], None]
+"""Called with a definition, and what it owes before and after an attempt."""
+
+
+class _Workload(NamedTuple):
+    namespace: str
+    target: RolloutRestartTarget
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What a log line says of it."""
+        return {"namespace": self.namespace, "kind": self.target.kind, "name": self.target.name}
+
+
+class RolloutRestarter:
+    """Restarts workloads while `run` is running.
+
+    Args:
+        client: Sends the requests.
+        secrets: The Secrets, with what is recorded on them.
+        delay: Seconds between the first change and the restart.
+        random: For backoff.
+        changed: Called when an attempt has changed what a definition owes.
+        unexpected_error: Called for each unexpected exception.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        secrets: Store[CurrentSecret],
+        *,
+        delay: float,
+        random: Random,
+        changed: RestartsHandler,
+        unexpected_error: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._secrets = secrets
+        self._delay = delay
+        self._random = random
+        self._changed = changed
+        self._unexpected_error = unexpected_error
+        self._restarts: dict[ObjectKey, Restarts] = {}
+        """What each definition owes."""
+        self._owing = defaultdict[_Workload, dict[ObjectKey, None]](dict)
+        """The definitions that owe a restart to a workload."""
+        self._failures = Counter[_Workload]()
+        self._timer = Timer[_Workload]()
+
+    def __repr__(self) -> str:
+        return f"<RolloutRestarter {len(self._owing)} workloads to restart>"
+
+    def expect(self, definition: SecretDefinition) -> Restarts | None:
+        """Return what a definition owes its targets, and restart them after the delay; None if it has no targets."""
+        key = definition.key
+        secret = self._secrets.get(ObjectKey(key.namespace, definition.spec.name))
+        restarts = expected(definition, secret, self._restarts.get(key))
+        self._set(key, restarts)
+        for target in restarts.owed if restarts is not None else ():
+            self._timer.set(_Workload(key.namespace, target), trio.current_time() + self._delay)
+        return restarts
+
+    def forget(self, key: ObjectKey) -> None:
+        """Forget a deleted definition."""
+        self._set(key, None)
+
+    async def run(self) -> NoReturn:
+        """Restart workloads when they are due, until cancelled."""
+        while True:
+            for workload in await self._timer.due():
+                if workload in self._owing:
+                    await self._try_restart(workload)
+                else:
+                    del self._failures[workload]
+
+    def _set(self, key: ObjectKey, restarts: Restarts | None) -> None:
+        """Set what a definition owes."""
+        before = self._restarts.pop(key, None)
+        for workload in (_Workload(key.namespace, target) for target in (before.owed if before is not None else ())):
+            self._owing[workload].pop(key, None)
+            if not self._owing[workload]:
+                del self._owing[workload]
+        if restarts is not None:
+            self._restarts[key] = restarts
+            for target in restarts.owed:
+                self._owing[_Workload(key.namespace, target)][key] = None
+
+    async def _try_restart(self, workload: _Workload) -> None:
+        """Restart a workload for all Secrets at once, or try again later."""
+        owing = {key: self._restarts[key] for key in self._owing[workload]}
+        try:
+            await self._restart(workload, {each.secret: each.revision for each in owing.values()})
+        except KubeError as error:
+            failure = failure_of(workload.target, error)
+            level = logging.DEBUG if isinstance(error, Conflict) else logging.WARNING
+            log.log(level, "restart failed, retrying", extra={"fields": workload.fields | {"error": str(error)}})
+            if self._try_again(workload, error, soon=failure.reason is Reason.FAILED):
+                self._change(workload, owing, lambda restarts: restarts.failed(workload.target, failure))
+        except Exception as error:  # it fails this workload only
+            self._unexpected_error()
+            log.exception("unexpected error, retrying", extra={"fields": workload.fields})
+            self._try_again(workload, error, soon=True)
+        else:
+            del self._failures[workload]
+            self._change(workload, owing, lambda restarts: restarts.restarted(workload.target))
+
+    async def _restart(self, workload: _Workload, revisions: dict[str, str]) -> None:
+        """Restart a workload, unless it was restarted for these revisions before.
+
+        Raises:
+            KubeError: A retry may help.
+        """
+
+        def exists(name: str) -> bool:
+            return self._secrets.get(ObjectKey(workload.namespace, name)) is not None
+
+        resource, key = WORKLOADS[workload.target.kind], ObjectKey(workload.namespace, workload.target.name)
+        patch = restart(await self._client.get(resource, key), revisions, exists=exists)
+        if patch is not None:
+            await self._client.patch(resource, key, patch)
+            log.info("workload restarted", extra={"fields": workload.fields})
+
+    def _try_again(self, workload: _Workload, error: Exception, *, soon: bool) -> bool:
+        """Schedule another attempt. Returns whether the failure is worth a report."""
+        self._failures[workload] += 1
+        failures = self._failures[workload]
+        delay = BACKOFF.delay(failures, self._random) if soon else RETRY_PERIOD * self._random.uniform(0.5, 1.0)
+        self._timer.set(workload, trio.current_time() + max(delay, retry_after(error)))
+        return not soon or failures >= FAILURES_BEFORE_REPORT
+
+    def _change(
+        self, workload: _Workload, owing: dict[ObjectKey, Restarts], change: Callable[[Restarts], Restarts]
+    ) -> None:
+        """Change what definitions owe for the revisions of an attempt, and report it."""
+        for key, attempted in owing.items():
+            before = self._restarts.get(key)
+            if before is None or before.revision != attempted.revision or workload.target not in before.owed:
+                continue  # it has changed during the attempt
+            after = change(before)
+            if after != before:
+                self._set(key, after)
+                self._changed(key, before, after)

@@ -4,11 +4,13 @@
 """
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
-from fake_kubernetes.documents import Json, Object, at, number, text
+from fake_kubernetes.documents import Json, Object, at, mapping, number, text
 from tests.process.running import Place
 from tests.process.the_original import FINALIZER
-from tests.real.kube_api import wait_until
+from tests.real.kube_api import path_of, wait_until
+from tests.workloads import workload
 
 
 class Feature(ABC):
@@ -151,3 +153,30 @@ class CountsEvents(Feature):
 
     def seen(self) -> bool:
         return any(number(event, "series", "count") > 1 for event in self.events())
+
+
+class RestartsDeployments(Feature):
+    """By a change of the Secret; the workload is there before it."""
+
+    kind: ClassVar = "Deployment"
+
+    def act(self) -> None:
+        self.here.cluster.apply(workload(self.kind, self.name, namespace=self.here.namespace))
+        targets: Json = [{"kind": self.kind, "name": self.name}]
+        self.define(rolloutRestartTargets=targets)
+        wait_until(self.synced)
+        self.define(rolloutRestartTargets=targets)
+        wait_until(self.synced)
+
+    def seen(self) -> bool:
+        path = path_of(workload(self.kind, self.name, namespace=self.here.namespace), named=True)
+        template = at(self.here.cluster.get(path), "spec", "template")
+        return "secrets-manager.tuenti.io/restarted-for" in mapping(template, "metadata", "annotations")
+
+
+class RestartsStatefulSets(RestartsDeployments):
+    kind = "StatefulSet"
+
+
+class RestartsDaemonSets(RestartsDeployments):
+    kind = "DaemonSet"

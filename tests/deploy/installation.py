@@ -76,6 +76,7 @@ class Replica(Container):
     ) -> None:
         self.port = free_port()
         of_the_test = [f"-metrics-addr=127.0.0.1:{self.port}", f"-reconcile-period={PERIOD}", "-enable-debug-log"]
+        of_the_test.append("-rollout-restart-delay=500ms")
         command = [sys.executable, "-m", "secrets_manager", *args, *of_the_test]
         super().__init__(command, cluster=cluster, token=token, namespace=HOME, folder=folder, environment=environment)
 
@@ -182,7 +183,7 @@ class Installation(Place):
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "resources": [os.path.relpath(DEPLOY / way, overlay)],
-            "components": [os.path.relpath(DEPLOY / "pod-monitor", overlay)],
+            "components": [os.path.relpath(DEPLOY / each, overlay) for each in ("pod-monitor", "rollout-restart")],
             "configMapGenerator": [vault],
         }
         (overlay / "kustomization.yaml").write_bytes(msgspec.json.encode(kustomization))

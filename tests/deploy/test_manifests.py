@@ -145,14 +145,33 @@ def test_the_image_runs_as_the_user_of_the_pods() -> None:
     assert f"\nUSER {user}:{group}\n" in (DEPLOY.parent / "Dockerfile").read_text()
 
 
-def built_beside(kustomization: str, folder: Path) -> dict[str, Object]:
-    """What a user's own kustomization in a folder beside deploy/ makes, by kind."""
+def documents_beside(kustomization: str, folder: Path) -> list[Object]:
+    """What a user's own kustomization in a folder beside deploy/ makes."""
     shutil.copytree(DEPLOY, folder / "deploy")
     own = folder / "own"
     own.mkdir()
     (own / "kustomization.yaml").write_text(kustomization)
-    documents = yaml.safe_load_all(run_kubectl("kustomize", str(own), kubeconfig=folder / "none"))
-    return {document["kind"]: document for document in documents}
+    return list(yaml.safe_load_all(run_kubectl("kustomize", str(own), kubeconfig=folder / "none")))
+
+
+def built_beside(kustomization: str, folder: Path) -> dict[str, Object]:
+    """The same by kind."""
+    return {str(document["kind"]): document for document in documents_beside(kustomization, folder)}
+
+
+@pytest.mark.parametrize(("way", "kind"), [("cluster-wide", "ClusterRole"), ("namespaced", "Role")])
+def test_the_component_for_restarts_adds_one_rule_and_changes_nothing_else(way: str, kind: str, tmp_path: Path) -> None:
+    overlay = f"resources: [../deploy/{way}]\ncomponents: [../deploy/rollout-restart]\n"
+    changed = [each for each in documents_beside(overlay, tmp_path) if each not in built(way)]
+
+    (role,) = changed
+    assert (role["kind"], at(role, "metadata", "name")) == (kind, "secrets-manager")
+    assert items(role, "rules")[-1] == {
+        "apiGroups": ["apps"],
+        "resources": ["deployments", "statefulsets", "daemonsets"],
+        "verbs": ["get", "patch"],
+    }
+    assert role | {"rules": items(role, "rules")[:-1]} in built(way)
 
 
 def test_the_overlay_in_the_documents_builds_what_it_says(tmp_path: Path) -> None:

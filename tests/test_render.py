@@ -11,8 +11,9 @@ from secrets_manager.backends.vault.path import parse_path
 from secrets_manager.config import Config, VaultConfig
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.errors import UsageError
-from secrets_manager.render.command import read_all, render
-from secrets_manager.render.manifests import Manifests, load
+from secrets_manager.inputs.documents import read_all
+from secrets_manager.inputs.manifests import Manifests, load
+from secrets_manager.render.command import render
 from secrets_manager.render.rendering import Rendering, evaluate, render_check, render_secrets
 
 DEFINITION = """\

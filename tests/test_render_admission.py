@@ -13,7 +13,7 @@ from secrets_manager.controller import crd
 from secrets_manager.controller.definition import SecretDefinition
 from secrets_manager.controller.spec import InvalidSpec, Spec
 from secrets_manager.controller.validation import validate_spec
-from secrets_manager.render.manifests import load
+from secrets_manager.inputs.manifests import load
 from tests.real.cluster import ControlPlane, KubectlError
 
 

@@ -17,9 +17,9 @@ from secrets_manager.controller.metadata import desired_metadata
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import OWNER, Secret
+from secrets_manager.inputs.manifests import FoundDefinition
 from secrets_manager.kube.objects import ObjectMeta
 from secrets_manager.logs import one_line
-from secrets_manager.render.manifests import FoundDefinition
 
 
 class Result(NamedTuple):

@@ -13,8 +13,8 @@ import yaml
 from secrets_manager.controller.definition import API_VERSION, KIND, SecretDefinition, decode
 from secrets_manager.controller.spec import InvalidSpec
 from secrets_manager.errors import UsageError
+from secrets_manager.inputs.admission import unknown_fields
 from secrets_manager.kube.objects import Content, without_nulls
-from secrets_manager.render.admission import unknown_fields
 
 SUFFIXES = (".json", ".yaml", ".yml")
 STDIN = "-"
@@ -32,6 +32,11 @@ class Manifests(NamedTuple):
 
     found: list[FoundDefinition]
     skipped: list[str]
+
+    @property
+    def definitions(self) -> list[SecretDefinition]:
+        """Those that could be read."""
+        return [each.definition for each in self.found if isinstance(each.definition, SecretDefinition)]
 
 
 class _Document(NamedTuple):

@@ -1,0 +1,1 @@
+"""What commands read once: definitions from manifests, and their documents from the backend."""

@@ -42,7 +42,7 @@ def test_help_is_printed(argument: str) -> None:
     assert ran(argument) == Result(0, help_text(), "")
 
 
-@pytest.mark.parametrize("command", ["run", "crd", "render", "demo"])
+@pytest.mark.parametrize("command", ["run", "crd", "render", "plan", "explain", "demo"])
 def test_each_command_has_its_help(command: str) -> None:
     assert ran(command, "--help") == Result(0, help_text(command), "")
 
@@ -50,7 +50,8 @@ def test_each_command_has_its_help(command: str) -> None:
 def test_help_lists_commands_defaults_and_environment_variables() -> None:
     lines = help_text().splitlines()
 
-    assert [line.split()[0] for line in lines[lines.index("Commands") + 1 :][:4]] == ["run", "crd", "render", "demo"]
+    commands = ["run", "crd", "render", "plan", "explain", "demo"]
+    assert [line.split()[0] for line in lines[lines.index("Commands") + 1 :][:6]] == commands
     assert (
         lines[lines.index("  --vault.url URL") + 1]
         == "      Address of Vault or OpenBao. (default https://127.0.0.1:8200, environment VAULT_ADDR)"
@@ -84,6 +85,16 @@ def test_version_is_printed(argv: list[str]) -> None:
             ["render", "-vault.role-id=r"],
             "render needs --file (-f): a file, a folder, or - for standard input",
         ),
+        (["plan", "-vault.role-id=r"], "plan needs --file (-f): a file, a folder, or - for standard input"),
+        (
+            ["explain", "-vault.role-id=r"],
+            "explain needs NAMESPACE/NAME, or --namespace (-n) for all in one, or --file (-f)",
+        ),
+        (
+            ["explain", "shop-database", "-vault.role-id=r"],
+            "explain takes definitions as NAMESPACE/NAME, or as NAME with --namespace (-n)",
+        ),
+        (["explain", "a/b", "-o", "yaml"], "--output: 'yaml' is unknown: use text or json"),
     ],
     ids=str,
 )

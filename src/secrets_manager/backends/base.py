@@ -65,6 +65,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
         version: The store's name for the version; None if it has none.
         listed: The marker in listings, if they show less than reads; empty if it is the same.
         keyless: There is one value, under the empty key, and any key means it.
+        changed: When this version was written or last changed, as RFC 3339; empty if the store does not say.
     """
 
     values: Mapping[str, str | None]
@@ -72,6 +73,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     version: int | str | None = None
     listed: str = ""
     keyless: bool = False
+    changed: str = ""
 
     def key(self, wanted: str) -> str:
         """Return the key in `values` for a key of a definition."""

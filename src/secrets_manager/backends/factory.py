@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from secrets_manager.backends.base import Backend
+from secrets_manager.backends.vault.address import parse_address
+from secrets_manager.backends.vault.auth.factory import login_of
 from secrets_manager.backends.vault.backend import VaultMetrics, open_vault
 from secrets_manager.config import Config
 from secrets_manager.errors import UsageError
@@ -42,3 +44,18 @@ async def open_backend(config: Config, metrics: MetricsFactory) -> AsyncGenerato
                 yield backend
         case unknown:
             raise UsageError(f"backend {unknown!r} is unknown: use vault or azure-kv")
+
+
+def identity(config: Config) -> str:
+    """Describe the store and the login to it. Makes no request.
+
+    Raises:
+        UsageError: the configuration can't work.
+    """
+    if config.backend == "azure-kv":
+        from secrets_manager.backends.azure.client import identity_of  # noqa: PLC0415 - takes time and memory
+
+        return identity_of(config.azure)
+    vault = config.vault
+    namespace = f", namespace {vault.namespace}" if vault.namespace else ""
+    return f"Vault at {parse_address(vault.url)}{namespace}, as {login_of(vault)}"

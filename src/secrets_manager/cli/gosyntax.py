@@ -2,7 +2,7 @@
 
 A flag starts with one dash or two. Its value follows after `=` or as the next argument; that of a boolean flag only
 after `=`. The last one wins. What is accepted means the same in Go. A positional argument, at which Go silently stops
-and ignores all later flags, is an error here.
+and ignores all later flags, is an error here, unless the command takes some: then flags may follow.
 
 No error message contains an argument that may be a secret.
 """
@@ -16,6 +16,8 @@ from secrets_manager.errors import InvalidValue, UsageError
 
 Value = str | int | float | bool | tuple[str, ...]
 
+ARGUMENT = ""
+"""The name of a positional argument."""
 MAX_QUOTED = 60
 _MAX_INT64 = 2**63 - 1
 _MAX_LENGTH = 64
@@ -128,8 +130,10 @@ def alternatives(words: Sequence[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def scan(argv: Sequence[str], flags: Mapping[str, Flag]) -> list[tuple[str, Value]]:
+def scan(argv: Sequence[str], flags: Mapping[str, Flag], *, arguments: bool = False) -> list[tuple[str, Value]]:
     """Parse a command line. Return names and values of its flags, in order.
+
+    If the command takes `arguments`, positional ones are returned too, under the name ARGUMENT.
 
     Raises:
         UsageError: one line.
@@ -140,6 +144,9 @@ def scan(argv: Sequence[str], flags: Mapping[str, Flag]) -> list[tuple[str, Valu
         argument = rest.pop(0)
         if argument == "--" and not rest:
             break
+        if arguments and not argument.startswith("-"):
+            found.append((ARGUMENT, argument))
+            continue
         flag, raw = _split(argument, flags, after=found[-1][0] if found else "")
         if raw is None:
             if flag.type is BOOLEAN:

@@ -1,8 +1,9 @@
 """The command `secrets-manager`: runs a subcommand and reports its errors.
 
     0    success, or stopped by a signal
-    1    the process failed (lost lease, port in use), or `render` could not resolve everything
+    1    the process failed (lost lease, port in use), or `render`, `plan` or `explain` has found a problem
     2    wrong flags or environment, or a file that they name
+    3    `plan` has found changes
     130  interrupted before it could stop cleanly
 
 Expected errors are printed as one line, others are logged with a traceback. Subcommands import their parts themselves,
@@ -17,23 +18,23 @@ from collections.abc import Callable, Sequence
 
 from secrets_manager import logs
 from secrets_manager.cli import flags, usage
-from secrets_manager.cli.gosyntax import Value, did_you_mean, quoted, scan
+from secrets_manager.cli.gosyntax import ARGUMENT, Value, did_you_mean, quoted, scan
 from secrets_manager.cli.table import FLAGS
-from secrets_manager.config import LogConfig
+from secrets_manager.config import Config, LogConfig
 from secrets_manager.errors import SecretsManagerError, StartError, UsageError, leaves
 from secrets_manager.kube.errors import CredentialsError
 
 log = logging.getLogger(__name__)
 
 PROGRAM = "secrets-manager"
-OK, FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, USAGE_ERROR, CHANGES, INTERRUPTED = 0, 1, 2, 3, 130
 
 GC_THRESHOLD = 10_000
 """New objects per run of the garbage collector. There are hardly any cycles but in refused connections. With Python's
 default of 700, the collector takes 0.1 s of a first sync of 1,000 definitions."""
 
 ParsedFlags = Sequence[tuple[str, Value]]
-"""The flags of a command line, in order."""
+"""The flags of a command line, in order. Other arguments have the name ARGUMENT."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +50,8 @@ def _dispatch(arguments: list[str]) -> int:
     name = arguments.pop(0) if arguments and not arguments[0].startswith("-") else "run"
     if name not in usage.COMMANDS:
         raise UsageError(f"unknown command {quoted(name)}: {did_you_mean(name, usage.COMMANDS)}")
-    values = scan(arguments, usage.flags_of(usage.COMMANDS[name]))
+    command = usage.COMMANDS[name]
+    values = scan(arguments, usage.flags_of(command), arguments=bool(command.arguments))
     if ("help", True) in values:
         return _print(usage.help_text(name))
     return _RUN[name](values)
@@ -82,17 +84,43 @@ def _crd(_: ParsedFlags) -> int:
 
 
 def _render(values: ParsedFlags) -> int:
-    config = flags.configure({name: value for name, value in values if name in FLAGS}, os.environ)
-    quiet = LogConfig(level=logging.WARNING)
-    logs.configure(quiet if config.log == LogConfig() else config.log, sys.stderr)
+    config = _configure_quietly(values)
 
     from secrets_manager.render.command import render  # noqa: PLC0415 - takes time
 
-    paths = [str(path) for name, path in values if name == "file"]
-    rendering = render(config, paths, stdin=sys.stdin, check=("check", True) in values)
-    logs.write_lines(sys.stderr, [_prefixed(line) for line in rendering.messages], timeout=None)
-    printed = _print(rendering.text)
+    rendering = render(config, _all(values, "file"), stdin=sys.stdin, check=("check", True) in values)
+    printed = _print_all(rendering.text, rendering.messages)
     return printed if rendering.complete else FAILED
+
+
+def _plan(values: ParsedFlags) -> int:
+    config = _configure_quietly(values)
+
+    from secrets_manager.explain.command import run_plan  # noqa: PLC0415 - takes time
+
+    namespace, output = _last(values, "namespace"), _last(values, "output")
+    plan = run_plan(config, _all(values, "file"), namespace=namespace, output=output, stdin=sys.stdin)
+    printed = _print_all(plan.text, plan.messages)
+    if plan.has_problems:
+        return FAILED
+    return CHANGES if printed == OK and plan.has_changes else printed
+
+
+def _explain(values: ParsedFlags) -> int:
+    config = _configure_quietly(values)
+
+    from secrets_manager.explain.command import run_explain  # noqa: PLC0415 - takes time
+
+    explained = run_explain(
+        config,
+        _all(values, ARGUMENT),
+        namespace=_last(values, "namespace"),
+        paths=_all(values, "file"),
+        output=_last(values, "output"),
+        stdin=sys.stdin,
+    )
+    printed = _print_all(explained.text, explained.messages)
+    return FAILED if explained.has_problems else printed
 
 
 def _demo(values: ParsedFlags) -> int:
@@ -100,10 +128,35 @@ def _demo(values: ParsedFlags) -> int:
         from secrets_manager.demo import show  # noqa: PLC0415 - what it needs may not be installed
     except ModuleNotFoundError:
         raise UsageError("the demo needs more packages: pip install 'secrets-manager[demo]'") from None
-    return show.main(keep=("keep", True) in values, context=str(dict(values).get("context", "")))
+    return show.main(keep=("keep", True) in values, context=_last(values, "context"))
 
 
-_RUN: dict[str, Callable[[ParsedFlags], int]] = {"run": _run, "crd": _crd, "render": _render, "demo": _demo}
+_RUN: dict[str, Callable[[ParsedFlags], int]] = {
+    "run": _run,
+    "crd": _crd,
+    "render": _render,
+    "plan": _plan,
+    "explain": _explain,
+    "demo": _demo,
+}
+
+
+def _configure_quietly(values: ParsedFlags) -> Config:
+    """Return the configuration of a command that prints a result, and log warnings alone, unless flags say more."""
+    config = flags.configure({name: value for name, value in values if name in FLAGS}, os.environ)
+    quiet = LogConfig(level=logging.WARNING)
+    logs.configure(quiet if config.log == LogConfig() else config.log, sys.stderr)
+    return config
+
+
+def _all(values: ParsedFlags, name: str) -> list[str]:
+    """Return all values of a flag."""
+    return [str(value) for each, value in values if each == name]
+
+
+def _last(values: ParsedFlags, name: str) -> str:
+    """Return the last value of a flag; empty if there is none."""
+    return str(dict(values).get(name, ""))
 
 
 def _report(errors: Sequence[BaseException]) -> int:
@@ -116,6 +169,12 @@ def _report(errors: Sequence[BaseException]) -> int:
         if not isinstance(error, SecretsManagerError):
             log.error("the process failed with an unexpected error", exc_info=error)
     return USAGE_ERROR if all(isinstance(error, UsageError | CredentialsError) for error in errors) else FAILED
+
+
+def _print_all(text: str, messages: Sequence[str]) -> int:
+    """Write the messages to standard error and the text to standard output."""
+    logs.write_lines(sys.stderr, [_prefixed(line) for line in messages], timeout=None)
+    return _print(text)
 
 
 def _print(text: str) -> int:

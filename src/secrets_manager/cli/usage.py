@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from secrets_manager.cli.gosyntax import BOOLEAN, Flag
-from secrets_manager.cli.table import GROUPS, HELP
-from secrets_manager.cli.values import NAME, PATH
+from secrets_manager.cli.gosyntax import BOOLEAN, Flag, choice
+from secrets_manager.cli.table import FLAGS, GROUPS, HELP
+from secrets_manager.cli.values import NAME, NAMESPACE, PATH
 
 Groups = Mapping[str, Iterable[Flag]]
 
@@ -15,6 +15,13 @@ FILE = Flag(
     "File or folder with SecretDefinitions, or - for standard input. Can be repeated. Short: -f.",
 )
 CHECK = Flag("check", BOOLEAN, "Print for each key whether it can be read, never its value.")
+OF_NAMESPACE = Flag(
+    "namespace",
+    NAMESPACE,
+    "Namespace of definitions that are given without one. Without any, all in it. Short: -n.",
+)
+DEFAULT_NAMESPACE = Flag("namespace", NAMESPACE, "Namespace of definitions that have none. Short: -n.")
+OUTPUT = Flag("output", choice("text", "json"), "Format of the output. Short: -o.", "text")
 KEEP = Flag("keep", BOOLEAN, "Keep running afterwards, to try things out.")
 CONTEXT = Flag("context", NAME, "Context of a kubeconfig. Use that cluster instead of an in-memory API.")
 
@@ -24,23 +31,37 @@ class Command(NamedTuple):
 
     about: str
     groups: Groups
+    arguments: str = ""
+    """The arguments that it takes beside flags, as the help shows them; empty if none."""
 
+
+STORE_AND_LOG = {title: GROUPS[title] for title in ("Backend", "Vault", "Azure Key Vault", "Log")}
+CLUSTER_AND_STORE = {
+    title: GROUPS[title] for title in ("Backend", "Vault", "Azure Key Vault", "Kubernetes", "Controller", "Log")
+} | {"Controller": (FLAGS["reconcile-period"],)}
+"""The flags by which the result is that of a controller with the same flags."""
 
 COMMANDS = {
     "run": Command("Run the controller. This is the default.", GROUPS),
     "crd": Command("Print the CustomResourceDefinition:  secrets-manager crd | kubectl apply -f -", {"Flags": (HELP,)}),
     "render": Command(
         "Print the Secrets of SecretDefinitions in files, or check them. Needs no cluster.",
-        {
-            "Flags": (FILE, CHECK, HELP),
-            **{title: GROUPS[title] for title in ("Backend", "Vault", "Azure Key Vault", "Log")},
-        },
+        {"Flags": (FILE, CHECK, HELP), **STORE_AND_LOG},
+    ),
+    "plan": Command(
+        "Print what the controller would do if SecretDefinitions in files were applied. Writes nothing.",
+        {"Flags": (FILE, DEFAULT_NAMESPACE, OUTPUT, HELP), **CLUSTER_AND_STORE},
+    ),
+    "explain": Command(
+        "Print what the controller would do with SecretDefinitions in the cluster, and why. Writes nothing.",
+        {"Flags": (FILE, OF_NAMESPACE, OUTPUT, HELP), **CLUSTER_AND_STORE},
+        arguments="[NAMESPACE/NAME ...]",
     ),
     "demo": Command(
         "Show how it works on this machine. Needs no cluster and no Vault.", {"Flags": (KEEP, CONTEXT, HELP)}
     ),
 }
-SHORT = {"h": HELP, "f": FILE}
+SHORT = {"h": HELP, "f": FILE, "n": OF_NAMESPACE, "o": OUTPUT}
 
 INTRODUCTION = """\
 secrets-manager is a Kubernetes controller that keeps Secrets in sync with Vault, OpenBao or Azure Key Vault.
@@ -57,15 +78,16 @@ Durations are like 300ms, 5s or 1m30s. Environment variables override their flag
 def flags_of(command: Command) -> dict[str, Flag]:
     """Return a command's flags by their names, short ones included."""
     flags = {flag.name: flag for group in command.groups.values() for flag in group}
-    return flags | {name: flag for name, flag in SHORT.items() if flag.name in flags}
+    return flags | {name: flags[flag.name] for name, flag in SHORT.items() if flag.name in flags}
 
 
 def help_text(name: str = "run") -> str:
     """Return the text of `--help` for a command."""
-    about, groups = COMMANDS[name]
+    about, groups, arguments = COMMANDS[name]
     flags = NOTES + "".join(f"\n{title}\n{''.join(map(_entry, group))}" for title, group in groups.items())
     if name != "run":
-        return f"{about}\n\nUsage:  secrets-manager {name} [flags]\n\n{flags}"
+        usage = " ".join(filter(None, ("secrets-manager", name, arguments, "[flags]")))
+        return f"{about}\n\nUsage:  {usage}\n\n{flags}"
     width = max(map(len, COMMANDS)) + 2
     commands = "".join(f"  {each:{width}}{command.about}\n" for each, command in COMMANDS.items())
     return f"{INTRODUCTION}\nCommands\n{commands}\nFlags of run\n{flags}"

@@ -89,6 +89,12 @@ def decide(
     return _patch(definition, desired, current, claimed, now=now, restarts=restarts)
 
 
+def decide_deletion(definition: SecretDefinition, current: CurrentSecret) -> Delete | None:
+    """Return the deletion of the Secret of a deleted definition; None if it is not ours."""
+    claimed = claim(definition, current)
+    return Delete(current, claimed) if claimed in (Claim.OWNED, Claim.LEGACY) else None
+
+
 def differing_fields(
     definition: SecretDefinition, desired: Desired, current: CurrentSecret | None
 ) -> frozenset[FieldPath]:

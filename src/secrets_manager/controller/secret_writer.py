@@ -11,10 +11,18 @@ from http import HTTPStatus
 from typing import NamedTuple, TypeVar
 
 from secrets_manager.controller.competing_manager import MANAGED_SECRETS, ManagedSecret
-from secrets_manager.controller.decision import Create, Decision, Delete, Patch, decide, other_secrets
+from secrets_manager.controller.decision import (
+    Create,
+    Decision,
+    Delete,
+    Patch,
+    decide,
+    decide_deletion,
+    other_secrets,
+)
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired
-from secrets_manager.controller.ownership import BY_DEFINITION, Claim, claim, definition_of
+from secrets_manager.controller.ownership import BY_DEFINITION, Claim, definition_of
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.redaction import WITHHELD, may_contain_value, redact
 from secrets_manager.controller.secret import SECRETS, CurrentSecret
@@ -93,9 +101,10 @@ class SecretWriter:
         """
         with _redact_errors(()):
             current = await self._get(definition, key)
-            if current is not None and claim(definition, current) in (Claim.OWNED, Claim.LEGACY):
+            deletion = None if current is None else decide_deletion(definition, current)
+            if deletion is not None:
                 await self._check_unchanged(definition)
-                await self._execute(Delete(current))
+                await self._execute(deletion)
 
     async def delete_stale(self, definition: SecretDefinition, desired: Desired) -> list[CurrentSecret]:
         """Delete the Secrets that the definition had under other names. Returns the copies that others made.

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from random import Random
@@ -103,6 +104,7 @@ class KeyVaultClient:
                 marker=version,
                 version=version,
                 listed=updated if _is_settled(secret.properties, responses[-1].http_response.headers) else "",
+                changed=_time(secret.properties.updated_on),
             )
 
         return await self._call("read", read, lambda error: read_error(error, source, self._address))
@@ -201,6 +203,15 @@ def vault_url(config: AzureConfig) -> str:
     return address.rstrip("/")
 
 
+def identity_of(config: AzureConfig) -> str:
+    """Describe the vault and the login to it.
+
+    Raises:
+        UsageError: the configuration can't work.
+    """
+    return f"Key Vault {vault_url(config)}, as {choose_credential(config, ca_bundle='').name}"
+
+
 def _ca_bundle() -> str:
     """Return the CA bundle from the environment; empty for the default."""
     for variable in CA_BUNDLE_VARIABLES:
@@ -214,6 +225,10 @@ def _ca_bundle() -> str:
 
 def _updated(properties: SecretProperties) -> str:
     return "unknown" if properties.updated_on is None else f"{properties.updated_on.timestamp():.0f}"
+
+
+def _time(updated: datetime | None) -> str:
+    return "" if updated is None else f"{updated.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _marker(properties: SecretProperties) -> str:

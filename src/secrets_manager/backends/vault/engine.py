@@ -136,6 +136,7 @@ class KvV2:
             values=_values(source, versioned.data),
             marker=live(metadata.version, metadata.created_time),
             version=metadata.version,
+            changed=metadata.created_time,
         )
 
     def place(self, path: VaultPath, *, identity: str) -> Place | None:

@@ -29,6 +29,13 @@ def create_auth_method(config: VaultConfig) -> AuthMethod:
             raise UsageError(f"vault.auth-method {unknown!r} is unknown: use approle or kubernetes")
 
 
+def login_of(config: VaultConfig) -> str:
+    """Describe the login for messages, without a role_id, which may be secret."""
+    if config.auth_method == "kubernetes":
+        return f"role {config.kubernetes_role} of auth/{config.kubernetes_path}"
+    return f"the AppRole of auth/{config.approle_path}"
+
+
 def _approle(config: VaultConfig) -> AppRole:
     if not config.role_id and not config.role_id_file:
         raise UsageError("vault.auth-method=approle needs vault.role-id (or VAULT_ROLE_ID)")

@@ -1,0 +1,71 @@
+"""A Secret in the cluster, with what may be shown of its values: their lengths.
+
+A digest of each value shows which keys would change. The values are not kept.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from secrets_manager.controller import secret
+from secrets_manager.controller.secret import CurrentSecret, digest
+from secrets_manager.kube.errors import KubeError
+from secrets_manager.kube.objects import ObjectMeta
+from secrets_manager.kube.resources import Resource
+
+
+class ObservedValue(NamedTuple):
+    """The length of a value in bytes, and its digest."""
+
+    length: int
+    digest: bytes
+
+
+class ObservedSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """A Secret, as the controller caches it, and each of its values."""
+
+    current: CurrentSecret
+    values: dict[str, ObservedValue]
+
+    @property
+    def metadata(self) -> ObjectMeta:
+        return self.current.metadata
+
+
+class Secrets(NamedTuple):
+    """The Secrets that concern a definition, by name. `errors` has those that can't be read.
+
+    `unlisted` is why those that it had under other names can't be found, if they can't.
+    """
+
+    found: Mapping[str, ObservedSecret]
+    errors: Mapping[str, KubeError]
+    unlisted: KubeError | None = None
+
+
+class _Data(msgspec.Struct, frozen=True):
+    data: dict[str, bytes] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Data)
+
+
+def observed_value(key: str, value: bytes) -> ObservedValue:
+    """Return what is kept of a value."""
+    return ObservedValue(len(value), digest({key: value}))
+
+
+def decode(raw: bytes | msgspec.Raw) -> ObservedSecret:
+    """Decode a Secret, without keeping its values.
+
+    Raises:
+        msgspec.MsgspecError: It is not a Secret.
+    """
+    data = _decoder.decode(raw).data or {}
+    return ObservedSecret(
+        current=secret.decode(raw), values={key: observed_value(key, value) for key, value in data.items()}
+    )
+
+
+OBSERVED_SECRETS = Resource("", "v1", "secrets", "Secret", decode)

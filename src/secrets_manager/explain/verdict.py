@@ -1,0 +1,146 @@
+"""What the controller would do with the Secret of a definition. Pure, and by the controller's own code."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from secrets_manager.controller.decision import (
+    Create,
+    Delete,
+    Patch,
+    decide,
+    decide_deletion,
+    differing_fields,
+    other_secrets,
+)
+from secrets_manager.controller.definition import LEGACY_FINALIZER, SecretDefinition
+from secrets_manager.controller.desired import Desired, Resolved, desired, resolve
+from secrets_manager.controller.documents import Documents
+from secrets_manager.controller.metadata import is_orphaned
+from secrets_manager.controller.ownership import definition_of
+from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.redaction import redact
+from secrets_manager.controller.secret import CurrentSecret
+from secrets_manager.controller.spec import Spec
+from secrets_manager.explain.explanation import Action, Change, Finding, Key
+from secrets_manager.explain.observed import ObservedSecret, ObservedValue, Secrets, observed_value
+from secrets_manager.kube.errors import Forbidden, KubeError
+
+
+class Verdict(NamedTuple):
+    """What would happen."""
+
+    action: Action
+    keys: tuple[Key, ...] = ()
+    fields: tuple[str, ...] = ()
+    deletes: tuple[str, ...] = ()
+    problem: Finding | None = None
+    problems: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def verdict_of_spec(definition: SecretDefinition, spec: Spec, documents: Documents, secrets: Secrets) -> Verdict:
+    resolved = resolve(spec, documents)
+    target = desired(spec, documents)
+    if isinstance(target, Problem):
+        return refused(target, resolved)
+    if (error := secrets.errors.get(target.name)) is not None:
+        finding = _unreadable(f"Secret {target.name}", redact(error, target.values), definition.key.namespace)
+        return Verdict(Action.UNKNOWN, keys=_undecided(target.data), problem=finding)
+    observed = secrets.found.get(target.name)
+    return _decided(definition, target, observed, secrets)
+
+
+def _decided(
+    definition: SecretDefinition, target: Desired, observed: ObservedSecret | None, secrets: Secrets
+) -> Verdict:
+    current = None if observed is None else observed.current
+    decision = decide(definition, target, current, now="")
+    if isinstance(decision, Problem):
+        return refused(decision, target.data)
+    owned = [each.current for each in secrets.found.values() if str(definition.key) in definition_of(each.current)]
+    stale, copies = other_secrets(definition, target, owned)
+    notes = [f"Secret {copy.key.name} is a copy that others made: it is left alone" for copy in copies]
+    if secrets.unlisted is not None:
+        finding = _unreadable("Secrets", redact(secrets.unlisted, target.values), definition.key.namespace)
+        notes.append(f"Secrets of this definition under earlier names are not shown: {finding.message}")
+    return Verdict(
+        _action(decision),
+        keys=_compared({} if observed is None else observed.values, target.data),
+        fields=() if current is None else _fields(definition, target, current),
+        deletes=tuple(sorted(each.current.key.name for each in stale)),
+        notes=tuple(notes),
+    )
+
+
+def _action(decision: Create | Patch | Delete | None) -> Action:
+    match decision:
+        case Create():
+            return Action.CREATE
+        case Patch():
+            return Action.CHANGE
+        case Delete():
+            return Action.REPLACE
+        case None:
+            return Action.NONE
+
+
+def verdict_of_deletion(definition: SecretDefinition, observed: ObservedSecret | None, secrets: Secrets) -> Verdict:
+    """Explain a definition that is being deleted."""
+    name = definition.spec.name
+    if LEGACY_FINALIZER not in definition.metadata.finalizers or is_orphaned(definition):
+        rest = "stays" if is_orphaned(definition) else "is deleted by Kubernetes, if this definition owns it"
+        return Verdict(Action.NONE, notes=(f"the definition is being deleted: its Secret {rest}",))
+    notes = ("the definition is being deleted, with the finalizer of the Go original",)
+    if (error := secrets.errors.get(name)) is not None:
+        finding = _unreadable(f"Secret {name}", redact(error, ()), definition.key.namespace)
+        return Verdict(Action.UNKNOWN, problem=finding, notes=notes)
+    if observed is None or decide_deletion(definition, observed.current) is None:
+        return Verdict(Action.NONE, notes=notes)
+    return Verdict(Action.DELETE, keys=_compared(observed.values, {}), notes=notes)
+
+
+def refused(problem: Problem, resolved: Resolved | None = None) -> Verdict:
+    """Return the verdict of a problem: nothing is written."""
+    values = {key: value for key, value in (resolved or {}).items() if isinstance(value, bytes)}
+    problems = tuple(_finding(value) for value in (resolved or {}).values() if isinstance(value, Problem))
+    return Verdict(Action.NONE, keys=_undecided(values), problem=_finding(problem), problems=problems)
+
+
+def _finding(problem: Problem) -> Finding:
+    return Finding(reason=problem.reason.value, message=problem.message)
+
+
+def _unreadable(what: str, error: KubeError, namespace: str) -> Finding:
+    """Return the finding that Kubernetes does not show something."""
+    step = (
+        f"let this user get and list Secrets in namespace {namespace}, or use the controller's kubeconfig"
+        if isinstance(error, Forbidden)
+        else "try again"
+    )
+    return Finding(reason="SecretUnreadable", message=f"{what} can't be read: {error}: {step}")
+
+
+def _compared(before: Mapping[str, ObservedValue], after: Mapping[str, bytes]) -> tuple[Key, ...]:
+    """Compare the values of each key, by their digests."""
+    keys: list[Key] = []
+    for name in sorted(before.keys() | after.keys()):
+        old = before.get(name)
+        new = observed_value(name, after[name]) if name in after else None
+        if new is None:
+            change = Change.REMOVED
+        elif old is None:
+            change = Change.ADDED
+        else:
+            change = Change.SAME if old.digest == new.digest else Change.CHANGED
+        keys.append(Key(name=name, change=change, length=new and new.length, before=old and old.length))
+    return tuple(keys)
+
+
+def _undecided(values: Mapping[str, bytes]) -> tuple[Key, ...]:
+    return tuple(Key(name=name, change=Change.UNKNOWN, length=len(values[name])) for name in sorted(values))
+
+
+def _fields(definition: SecretDefinition, target: Desired, current: CurrentSecret) -> tuple[str, ...]:
+    """Return the fields that differ, but the data."""
+    differing = differing_fields(definition, target, current) - {("data",)}
+    return tuple(sorted(".".join(path[:2]) + "".join(f"[{name}]" for name in path[2:]) for path in differing))

@@ -1,0 +1,158 @@
+"""What `explain` and `plan` say before the controller acts is what the controller then does.
+
+In every scenario of the crash matrix, on the in-memory Kubernetes and the in-memory Vault, in virtual time.
+"""
+
+import base64
+from typing import NamedTuple
+
+import pytest
+from trio.testing import MockClock
+
+from fake_kubernetes.documents import Object, at, mapping, text
+from fake_kubernetes.storage import Key
+from secrets_manager.explain.explanation import Action, Change, Explanation
+from tests.controller.component import Scene, definition_path, running
+from tests.controller.test_crashes import CALM, RARELY, SCENARIOS, Scenario, nothing
+from tests.explain.looking import Onlooker, manifest_of
+
+WITH_EACH_WRITE = {"secrets-manager.tuenti.io/lastUpdateTime", "secrets-manager.tuenti.io/name"}
+REQUESTS = {
+    Action.CREATE: ("POST",),
+    Action.CHANGE: ("PATCH",),
+    Action.REPLACE: ("DELETE", "POST"),
+    Action.DELETE: ("DELETE",),
+    Action.NONE: (),
+}
+
+
+class Course(NamedTuple):
+    """What is done to Secrets: the requests, the changes of keys and fields, and the problem that keeps from it."""
+
+    requests: list[str]
+    keys: dict[str, tuple[Change, int | None]]
+    fields: set[str]
+    problem: tuple[str, str] | None
+
+
+def foretold(explanation: Explanation) -> Course:
+    own = [f"{method} {explanation.secret}" for method in REQUESTS[explanation.action]]
+    problem = explanation.problem
+    return Course(
+        [*own, *(f"DELETE {name}" for name in explanation.deletes)],
+        {
+            key.name: (key.change, key.length)
+            for key in explanation.keys
+            if key.change not in (Change.SAME, Change.UNKNOWN)
+        },
+        set(explanation.fields),
+        None if problem is None else (problem.reason, problem.message),
+    )
+
+
+async def followed(scene: Scene, secret: str) -> Course:
+    """Let the controller act."""
+    before, writes = scene.secret(secret), len(scene.door.writes)
+    scene.start()
+    await scene.settled(CALM)
+    after = scene.secret(secret)
+    made = [each for each in scene.door.writes[writes:] if each.kind == "secrets"]
+    ready = scene.ready("app") if scene.user.find(definition_path("app")) else None
+    problem = None if text(ready, "status") != "False" else (text(ready, "reason"), text(ready, "message"))
+    return Course(
+        [f"{each.method} {each.change.key.name}" for each in made],
+        changed_keys(mapping(before, "data"), mapping(after, "data")),
+        set() if before is None or after is None else changed_fields(before, after),
+        problem,
+    )
+
+
+def changed_keys(before: Object, after: Object) -> dict[str, tuple[Change, int | None]]:
+    changes: dict[str, tuple[Change, int | None]] = {}
+    for name in before.keys() | after.keys():
+        if name not in after:
+            changes[name] = (Change.REMOVED, None)
+        elif before.get(name) != after[name]:
+            length = len(base64.b64decode(str(after[name])))
+            changes[name] = (Change.CHANGED if name in before else Change.ADDED, length)
+    return changes
+
+
+def changed_fields(before: Object, after: Object) -> set[str]:
+    names = {"type", "immutable", "metadata.ownerReferences"}
+    fields = {name for name in names if at(before, *name.split(".")) != at(after, *name.split("."))}
+    for marks in ("labels", "annotations"):
+        old, new = mapping(before, "metadata", marks), mapping(after, "metadata", marks)
+        differing = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
+        fields |= {f"metadata.{marks}[{name}]" for name in differing - WITH_EACH_WRITE}
+    return fields
+
+
+async def given(scene: Scene, scenario: Scenario) -> None:
+    scenario.given(scene)
+    if scenario.given is not nothing:
+        scene.start()
+        await scene.settled(CALM)
+        await scene.stop()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+async def test_explain_tells_what_the_controller_then_does(scenario: Scenario, autojump_clock: MockClock) -> None:
+    async with running(alive=False, config=RARELY) as scene:
+        await given(scene, scenario)
+        scenario.happens(scene)
+
+        (explanation,) = await Onlooker(scene).explain("app")
+
+        assert foretold(explanation) == await followed(scene, explanation.secret)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+async def test_explain_has_nothing_to_tell_once_the_controller_has_acted(
+    scenario: Scenario, autojump_clock: MockClock
+) -> None:
+    async with running(alive=False, config=RARELY) as scene:
+        await given(scene, scenario)
+        scenario.happens(scene)
+        scene.start()
+        await scene.settled(CALM)
+
+        explanations = await Onlooker(scene).explain()
+
+        assert [each.action for each in explanations] == [Action.NONE] * len(explanations)
+        assert not any(each.changes for each in explanations)
+
+
+APPLIED = {name: scenario for name, scenario in SCENARIOS.items() if name != "delete"}
+
+
+@pytest.mark.parametrize("scenario", APPLIED.values(), ids=APPLIED)
+async def test_plan_tells_what_the_controller_does_once_the_definition_is_applied(
+    scenario: Scenario, autojump_clock: MockClock
+) -> None:
+    async with running(alive=False, config=RARELY) as scene:
+        await given(scene, scenario)
+        before = scene.user.find(definition_path("app"))
+        scenario.happens(scene)
+        after = scene.definition("app")
+
+        restore(scene, before)
+        (explanation,) = await Onlooker(scene).plan(manifest_of(after))
+        restore(scene, after)
+
+        assert foretold(explanation) == await followed(scene, explanation.secret)
+
+
+def restore(scene: Scene, definition: Object | None) -> None:
+    """Have the definition as it was."""
+    storage = scene.cluster.storage
+    (key,) = [key for key in storage.objects(DEFINITIONS) if key.name == "app"] or [
+        Key(DEFINITIONS, "shop", "app"),
+    ]
+    if definition is not None:
+        storage.put(key, definition)
+    else:
+        storage.remove(key)
+
+
+DEFINITIONS = "secretdefinitions.secrets-manager.tuenti.io"

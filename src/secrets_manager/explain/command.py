@@ -14,6 +14,7 @@ from secrets_manager.backends.factory import identity
 from secrets_manager.config import Config
 from secrets_manager.controller.definition import KIND, SECRET_DEFINITIONS, SecretDefinition
 from secrets_manager.controller.names import is_object_name
+from secrets_manager.controller.redaction import redact
 from secrets_manager.errors import UsageError
 from secrets_manager.explain import json, text
 from secrets_manager.explain.applied import EXISTING_DEFINITIONS, applied
@@ -178,7 +179,7 @@ async def _apply(client: KubeClient, manifest: SecretDefinition) -> SecretDefini
 
 def _unreadable(key: ObjectKey, error: Forbidden) -> Explanation:
     step = f"let this user get {SECRET_DEFINITIONS.plural} in namespace {key.namespace}"
-    return unknown(key, "DefinitionUnreadable", f"{KIND} {key} can't be read: {error}: {step}")
+    return unknown(key, "DefinitionUnreadable", f"{KIND} {key} can't be read: {redact(error, ())}: {step}")
 
 
 def _in_namespace(definition: SecretDefinition, default: str) -> SecretDefinition:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from secrets_manager.controller.definition import KIND
 from secrets_manager.explain.explanation import Action, Change, Explanation, Key, SourceRead
 from secrets_manager.logs import one_line
 
@@ -67,10 +66,9 @@ def _rows(each: Explanation) -> Iterator[_Row]:
     yield from _keys(each.keys)
     yield from _others(each)
     yield from (_Row("Sources", _source(source)) for source in each.sources)
-    if each.identity:
-        yield _Row("Read from", each.identity)
     if each.period is not None:
-        yield _Row("Read", f"every {each.period:g} s ({each.period_from})")
+        yield _Row("Reads", each.identity)
+        yield _Row("Reads", f"every {each.period:g} s ({each.period_from})")
     yield from _reported(each)
     yield from _notes(each)
 
@@ -96,9 +94,9 @@ def _keys(keys: Iterable[Key]) -> Iterator[_Row]:
 
 
 def _length(key: Key) -> str:
-    if key.length is None:
-        return f"{key.before} bytes"
-    return f"{key.length} bytes" + (f", was {key.before}" if key.change is Change.CHANGED else "")
+    length = key.before if key.length is None else key.length
+    shown = "1 byte" if length == 1 else f"{length} bytes"
+    return f"{shown}, was {key.before}" if key.change is Change.CHANGED else shown
 
 
 def _others(each: Explanation) -> Iterator[_Row]:
@@ -121,7 +119,7 @@ def _reported(each: Explanation) -> Iterator[_Row]:
         if not reported.current:
             yield _Row("Reported", "the controller has not seen the last edit yet")
     elif each.secret:
-        yield _Row("Reported", f"nothing yet: no controller watches this {KIND}, or none leads")
+        yield _Row("Reported", "nothing yet: does a controller watch this namespace, and does a replica lead?")
 
 
 def _notes(each: Explanation) -> Iterator[_Row]:

@@ -1,0 +1,258 @@
+"""What `explain` tells of definitions in the cluster, on the doubles in virtual time."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from trio.testing import MockClock
+
+from fake_kubernetes.documents import at
+from secrets_manager.config import ControllerConfig
+from secrets_manager.explain.explanation import Action, Change, Explanation, Key, Owner
+from secrets_manager.explain.text import explained
+from tests.controller.component import Scene, running
+from tests.controller.test_crashes import CALM, in_sync
+from tests.doubles import faults as fault
+from tests.explain.looking import Onlooker
+
+OWNERS = "ownerReferences"
+SECRETS = "/api/v1/namespaces/shop/secrets"
+
+
+@asynccontextmanager
+async def synced() -> AsyncGenerator[tuple[Scene, Onlooker]]:
+    """The definition app with the keys password and user is in sync, and the controller is away."""
+    async with running() as scene:
+        in_sync(scene)
+        await scene.settled(CALM)
+        await scene.stop()
+        yield scene, Onlooker(scene)
+
+
+def of_secrets(request: httpx.Request) -> bool:
+    return request.url.path.startswith(SECRETS)
+
+
+async def explain(onlooker: Onlooker, name: str = "app") -> Explanation:
+    (explanation,) = await onlooker.explain(name)
+    return explanation
+
+
+def key(name: str, change: Change, length: int | None = None, before: int | None = None) -> Key:
+    return Key(name=name, change=change, length=length, before=before)
+
+
+async def test_a_definition_in_sync_is_described_from_its_sources_to_its_status(autojump_clock: MockClock) -> None:
+    async with synced() as (_, onlooker):
+        explanation = await explain(onlooker)
+
+    (source,) = explanation.sources
+    assert (source.path, source.version, source.problem) == ("secret/data/app", 1, "")
+    assert source.changed
+    assert explanation.action is Action.NONE
+    assert explanation.keys == (key("password", Change.SAME, 8, 8), key("user", Change.SAME, 6, 6))
+    assert explanation.owner == Owner(name="SecretDefinition app", claim="owned")
+    assert explanation.identity == "Vault at http://vault.test, as the AppRole of auth/approle"
+    assert (explanation.period, explanation.period_from) == (5.0, "reconcile-period")
+    assert explanation.reported is not None
+    assert (explanation.reported.ready, explanation.reported.reason, explanation.reported.current) == (
+        "True",
+        "Synced",
+        True,
+    )
+    assert (explanation.problem, explanation.notes) == (None, ())
+
+
+async def test_keys_are_told_by_name_and_length(autojump_clock: MockClock) -> None:
+    async with synced() as (scene, onlooker):
+        scene.write("app", password="longer-than-before", token="new")
+        scene.define("more", secret="app2", token="app#token")
+        scene.change("app", keysMap={"user": None, "token": {"path": "secret/data/app", "key": "token"}})
+
+        explanation = await explain(onlooker)
+
+    assert explanation.action is Action.CHANGE
+    assert explanation.keys == (
+        key("password", Change.CHANGED, 18, 8),
+        key("token", Change.ADDED, 3),
+        key("user", Change.REMOVED, None, 6),
+    )
+
+
+async def test_the_interval_of_the_definition_wins_and_its_setting_is_named(autojump_clock: MockClock) -> None:
+    async with synced() as (scene, onlooker):
+        scene.change("app", refreshInterval="1m30s")
+        explanation = await explain(onlooker)
+
+    assert (explanation.period, explanation.period_from) == (90.0, "spec.refreshInterval")
+    assert explanation.reported is not None
+    assert not explanation.reported.current
+
+
+async def test_each_key_that_does_not_resolve_is_told_and_the_others_too(autojump_clock: MockClock) -> None:
+    async with synced() as (scene, onlooker):
+        scene.change("app", keysMap={"a": {"path": "secret/data/app", "key": "a"}, "b": {"path": "x", "key": "b"}})
+        explanation = await explain(onlooker)
+
+    assert explanation.action is Action.NONE
+    assert explanation.problem is not None
+    assert explanation.problem.message.endswith("(and 1 more of its keys)")
+    assert [each.message.partition(":")[0] for each in explanation.problems] == ["key a", "key b"]
+    assert [each.name for each in explanation.keys] == ["password", "user"]
+    assert [(each.path, bool(each.problem)) for each in explanation.sources] == [
+        ("secret/data/app", False),
+        ("x", True),
+    ]
+
+
+async def test_a_store_that_is_down_keeps_nothing_else_from_being_told(autojump_clock: MockClock) -> None:
+    async with synced() as (scene, onlooker):
+        with scene.vault.sealed():
+            explanation = await explain(onlooker)
+
+    assert explanation.action is Action.NONE
+    assert explanation.problem is not None
+    assert explanation.problem.reason == "BackendUnavailable"
+    assert explanation.owner == Owner(name="SecretDefinition app", claim="owned")
+    assert explanation.reported is not None
+
+
+async def test_secrets_that_may_not_be_read_are_told_with_the_right_that_is_missing(autojump_clock: MockClock) -> None:
+    async with synced() as (_, onlooker):
+        onlooker.transport.always(fault.answer(403, reason="Forbidden", message="no"), when=of_secrets)
+        explanation = await explain(onlooker)
+
+    assert explanation.action is Action.UNKNOWN
+    assert explanation.problem is not None
+    assert explanation.problem.reason == "SecretUnreadable"
+    assert explanation.problem.message == (
+        "Secret app can't be read: GET /api/v1/namespaces/shop/secrets/app: 403 Forbidden: no: "
+        "let this user get and list Secrets in namespace shop, or use the controller's kubeconfig"
+    )
+    assert explanation.keys == (key("password", Change.UNKNOWN, 8), key("user", Change.UNKNOWN, 6))
+    assert explanation.sources[0].version == 1
+
+
+async def test_without_the_right_to_list_the_secret_is_compared_and_what_is_not_known_is_told(
+    autojump_clock: MockClock,
+) -> None:
+    async with synced() as (scene, onlooker):
+        scene.write("app", password="hunter-2", user="user-1")
+        scene.change("app", name="renamed")
+        onlooker.transport.always(fault.answer(403, reason="Forbidden"), when=fault.on_path(ends="/secrets"))
+        explanation = await explain(onlooker)
+
+    assert (explanation.action, explanation.deletes, explanation.problem) == (Action.CREATE, ("app",), None)
+    (note,) = explanation.notes
+    assert note.startswith("Secrets of this definition under earlier names are not shown: Secrets can't be read: ")
+
+
+async def test_all_definitions_of_a_namespace_are_explained_with_one_list_of_secrets(autojump_clock: MockClock) -> None:
+    async with synced() as (scene, onlooker):
+        scene.define("other", password="app#password")
+        explanations = await onlooker.explain()
+
+    assert [(each.name, each.action) for each in explanations] == [("app", Action.NONE), ("other", Action.CREATE)]
+    assert [call.path for call in onlooker.transport.calls if call.path.startswith(SECRETS)] == [
+        SECRETS,
+        f"{SECRETS}/other",
+    ]
+
+
+async def test_a_definition_that_does_not_exist_is_a_problem_of_its_own(autojump_clock: MockClock) -> None:
+    async with synced() as (_, onlooker):
+        missing, found = await onlooker.explain("nope", "app")
+
+    assert missing.problem is not None
+    assert missing.problem.message == (
+        "there is no SecretDefinition shop/nope: correct the name, or the context of the kubeconfig"
+    )
+    assert found.problem is None
+    assert explained([missing]).startswith("shop/nope: can't be explained\n  Problem   DefinitionNotFound: there is no")
+
+
+async def test_definitions_that_may_not_be_read_are_told_with_the_right_that_is_missing(
+    autojump_clock: MockClock,
+) -> None:
+    async with synced() as (_, onlooker):
+        onlooker.transport.always(fault.answer(403, reason="Forbidden"))
+        explanation = await explain(onlooker)
+
+    assert explanation.problem is not None
+    assert explanation.problem.reason == "DefinitionUnreadable"
+    assert explanation.problem.message.endswith(": let this user get secretdefinitions in namespace shop")
+
+
+async def test_a_copy_that_others_made_is_told(autojump_clock: MockClock) -> None:
+    async with synced() as (scene, onlooker):
+        secret = scene.secret("app")
+        assert secret is not None
+        labels, annotations, owners = (at(secret, "metadata", name) for name in ("labels", "annotations", OWNERS))
+        scene.foreign_secret("copy", labels=labels, annotations=annotations, ownerReferences=owners)
+        explanation = await explain(onlooker)
+
+    assert explanation.notes == ("Secret copy is a copy that others made: it is left alone",)
+    assert explanation.deletes == ()
+
+
+@pytest.mark.parametrize(
+    ("policy", "note"),
+    [
+        ("Owner", "the definition is being deleted: its Secret is deleted by Kubernetes, if this definition owns it"),
+        ("Orphan", "the definition is being deleted: its Secret stays"),
+    ],
+)
+async def test_a_definition_that_is_being_deleted_is_not_read(
+    policy: str, note: str, autojump_clock: MockClock
+) -> None:
+    async with running(alive=False) as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", finalizers=("example.com/theirs",), password="app#password")
+        scene.change("app", creationPolicy=policy)
+        scene.delete("app")
+        explanation = await explain(Onlooker(scene))
+
+    assert (explanation.action, explanation.notes) == (Action.NONE, (note,))
+    assert explanation.sources == ()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [ControllerConfig(watch_namespaces=("other",)), ControllerConfig(exclude_namespaces=frozenset({"shop"}))],
+    ids=["not watched", "excluded"],
+)
+async def test_a_namespace_that_the_flags_leave_alone_is_told(
+    config: ControllerConfig, autojump_clock: MockClock
+) -> None:
+    async with synced() as (scene, _):
+        explanation = await explain(Onlooker(scene, config))
+
+    assert explanation.notes == ("a controller with these flags does not watch namespace shop",)
+
+
+async def test_paths_that_are_not_allowed_are_not_read(autojump_clock: MockClock) -> None:
+    async with synced() as (scene, _):
+        explanation = await explain(Onlooker(scene, ControllerConfig(allowed_paths=("secret/data/{namespace}/*",))))
+
+    assert explanation.problem is not None
+    assert explanation.problem.reason == "PathNotAllowed"
+    assert explanation.sources == ()
+
+
+async def test_a_definition_that_nobody_has_reported_on_says_so(autojump_clock: MockClock) -> None:
+    async with running(alive=False) as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", password="app#password")
+        explanation = await explain(Onlooker(scene))
+
+    assert explanation.reported is None
+    assert "Reported  nothing yet: does a controller watch this namespace" in explained([explanation])
+
+
+async def test_secrets_are_listed_in_smaller_pages_where_they_are_large(autojump_clock: MockClock) -> None:
+    async with synced() as (_, onlooker):
+        onlooker.transport.next(fault.rubbish(b" " * 17 * 1024 * 1024), when=fault.on_path(ends="/secrets"))
+        explanation = await explain(onlooker)
+
+    assert (explanation.action, explanation.notes) == (Action.NONE, ())

@@ -9,7 +9,7 @@ import sys
 import pytest
 from prometheus_client import CollectorRegistry
 
-from secrets_manager.backends.factory import open_backend
+from secrets_manager.backends.factory import identity, open_backend
 from secrets_manager.config import AzureConfig, Config, VaultConfig
 from secrets_manager.errors import UsageError
 from secrets_manager.metrics import BackendMetricsFactory
@@ -58,3 +58,29 @@ async def test_store_that_is_unknown_is_a_misuse() -> None:
     with pytest.raises(UsageError, match=r"^backend 'vaullt' is unknown: use vault or azure-kv$"):
         async with open_backend(config, BackendMetricsFactory(CollectorRegistry(), config)):
             pass
+
+
+@pytest.mark.parametrize(
+    ("config", "shown"),
+    [
+        (
+            Config(vault=VaultConfig(url="https://user:pass@vault.test:8200", role_id="the-role", secret_id="s")),
+            "Vault at https://vault.test:8200, as the AppRole of auth/approle",
+        ),
+        (
+            Config(
+                vault=VaultConfig(
+                    url="https://vault.test", namespace="team", auth_method="kubernetes", kubernetes_role="shop"
+                )
+            ),
+            "Vault at https://vault.test, namespace team, as role shop of auth/kubernetes",
+        ),
+        (
+            Config(backend="azure-kv", azure=AzureConfig(name="shop", managed_client_id="c")),
+            "Key Vault https://shop.vault.azure.net, as managed identity (client id)",
+        ),
+    ],
+    ids=["AppRole", "Kubernetes", "Key Vault"],
+)
+def test_identity_names_the_store_and_the_login_and_no_credential(config: Config, shown: str) -> None:
+    assert identity(config) == shown

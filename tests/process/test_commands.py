@@ -153,7 +153,7 @@ def test_an_annotation_triggers_a_read(shop: Shop, example: str) -> None:
 
 
 def test_the_example_passes_the_check_of_a_pipeline(shop: Shop, example: str) -> None:
-    (check,) = commands("docs/definitions.md#without-a-cluster")
+    (check, _, _) = commands("docs/definitions.md#render-plan-and-explain")
     definitions = shop.folder / "deploy" / "definitions"
     definitions.mkdir(parents=True)
     (definitions / "shop.yaml").write_text(example)

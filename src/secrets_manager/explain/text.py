@@ -9,6 +9,12 @@ from secrets_manager.logs import one_line
 LABEL_WIDTH = 10
 
 _MARKS = {Change.ADDED: "+", Change.CHANGED: "~", Change.REMOVED: "-", Change.SAME: " ", Change.UNKNOWN: "?"}
+_CLAIMS = {
+    "owned": "this definition",
+    "legacy": "made by the Go original, and taken over",
+    "adopted": "taken over, by the annotation adopt",
+    "none": "not this definition",
+}
 _WOULD = {
     Action.CREATE: "would be created",
     Action.CHANGE: "would be changed",
@@ -62,7 +68,7 @@ def _headline(each: Explanation) -> str:
 def _rows(each: Explanation) -> Iterator[_Row]:
     yield from _problems(each)
     if each.owner is not None:
-        yield _Row("Owner", f"{each.owner.name} ({each.owner.claim})")
+        yield _Row("Owner", f"{each.owner.name} ({_CLAIMS[each.owner.claim]})")
     yield from _keys(each.keys)
     yield from _others(each)
     yield from (_Row("Sources", _source(source)) for source in each.sources)

@@ -1,5 +1,6 @@
 """Reads through a backend as the process opens it, with the real SDK on the in-memory Key Vault."""
 
+from datetime import UTC, datetime, timedelta
 from threading import Event
 
 import pytest
@@ -32,6 +33,17 @@ async def test_read_is_one_request_once_there_is_a_token(vault: KeyVaultState) -
     ] * 3
     assert len(vault.paths()) == 3
     assert metrics.requests == [("read", "200")] * 3
+
+
+async def test_document_says_when_it_was_last_changed(vault: KeyVaultState) -> None:
+    vault.set("db", "canary")
+    about = datetime.now(UTC)
+
+    async with backend_of(vault) as backend:
+        document = await backend.read(DB)
+
+    assert document.changed.endswith("Z")
+    assert abs((datetime.fromisoformat(document.changed) - about).total_seconds()) < timedelta(hours=1).total_seconds()
 
 
 async def test_any_key_means_the_one_value(vault: KeyVaultState) -> None:

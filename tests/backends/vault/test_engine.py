@@ -35,6 +35,7 @@ def test_kv2_document() -> None:
     document = KvV2().document(SOURCE, kv2(b'{"a":"x"}'))
 
     assert (document.values, document.version, document.marker) == ({"a": "x"}, 3, "3@2026-01-02T03:04:05.123456789Z")
+    assert document.changed == "2026-01-02T03:04:05.123456789Z"
 
 
 @pytest.mark.parametrize(

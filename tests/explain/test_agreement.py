@@ -12,11 +12,14 @@ from trio.testing import MockClock
 from fake_kubernetes.documents import Object, at, mapping, text
 from fake_kubernetes.storage import Key
 from secrets_manager.explain.explanation import Action, Change, Explanation
-from tests.controller.component import Scene, definition_path, running
-from tests.controller.test_crashes import CALM, RARELY, SCENARIOS, Scenario, nothing
+from tests.controller.component import NAMESPACE, Scene, definition_path, keys_map, running
+from tests.controller.test_crashes import CALM, RARELY, SCENARIOS, Scenario, nothing, retype, update
 from tests.explain.looking import Onlooker, manifest_of
+from tests.workloads import workload
 
-WITH_EACH_WRITE = {"secrets-manager.tuenti.io/lastUpdateTime", "secrets-manager.tuenti.io/name"}
+WITH_EACH_WRITE = {f"secrets-manager.tuenti.io/{name}" for name in ("lastUpdateTime", "name", "rollout-restart")}
+WITH_RESTARTS = 8.0
+"""Seconds: longer than the delay of restarts."""
 REQUESTS = {
     Action.CREATE: ("POST",),
     Action.CHANGE: ("PATCH",),
@@ -26,12 +29,40 @@ REQUESTS = {
 }
 
 
+WEB: Object = {"kind": "Deployment", "name": "web"}
+
+
+def restarting_in_sync(scene: Scene) -> None:
+    scene.user.create(workload(namespace=NAMESPACE))
+    scene.write("app", password="hunter-1", user="user-1")
+    keys = keys_map(password="app#password", user="app#user")
+    scene.define_as_it_is("app", {"name": "app", "keysMap": keys, "rolloutRestartTargets": [WEB]})
+
+
+def relabel(scene: Scene) -> None:
+    scene.change("app", metadata={"labels": {"team": "shop"}})
+
+
+def restarting(scene: Scene) -> None:
+    restarting_in_sync(scene)
+
+
+MORE = {
+    "restart": Scenario(restarting_in_sync, update),
+    "restart of replaced": Scenario(restarting_in_sync, retype),
+    "restart for none": Scenario(restarting_in_sync, relabel),
+    "restart at first": Scenario(nothing, restarting),
+}
+ALL = SCENARIOS | MORE
+
+
 class Course(NamedTuple):
-    """What is done to Secrets: the requests, the changes of keys and fields, and the problem that keeps from it."""
+    """What is done: requests and changes of keys and fields of Secrets, restarts; or the problem."""
 
     requests: list[str]
     keys: dict[str, tuple[Change, int | None]]
     fields: set[str]
+    restarts: set[str]
     problem: tuple[str, str] | None
 
 
@@ -46,6 +77,7 @@ def foretold(explanation: Explanation) -> Course:
             if key.change not in (Change.SAME, Change.UNKNOWN)
         },
         set(explanation.fields),
+        set(explanation.restarts),
         None if problem is None else (problem.reason, problem.message),
     )
 
@@ -54,7 +86,7 @@ async def followed(scene: Scene, secret: str) -> Course:
     """Let the controller act."""
     before, writes = scene.secret(secret), len(scene.door.writes)
     scene.start()
-    await scene.settled(CALM)
+    await scene.settled(WITH_RESTARTS)
     after = scene.secret(secret)
     made = [each for each in scene.door.writes[writes:] if each.kind == "secrets"]
     ready = scene.ready("app") if scene.user.find(definition_path("app")) else None
@@ -63,6 +95,11 @@ async def followed(scene: Scene, secret: str) -> Course:
         [f"{each.method} {each.change.key.name}" for each in made],
         changed_keys(mapping(before, "data"), mapping(after, "data")),
         set() if before is None or after is None else changed_fields(before, after),
+        {
+            f"Deployment {each.change.key.name}"
+            for each in scene.door.writes[writes:]
+            if each.kind == "deployments.apps"
+        },
         problem,
     )
 
@@ -96,7 +133,7 @@ async def given(scene: Scene, scenario: Scenario) -> None:
         await scene.stop()
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+@pytest.mark.parametrize("scenario", ALL.values(), ids=ALL)
 async def test_explain_tells_what_the_controller_then_does(scenario: Scenario, autojump_clock: MockClock) -> None:
     async with running(alive=False, config=RARELY) as scene:
         await given(scene, scenario)
@@ -107,7 +144,7 @@ async def test_explain_tells_what_the_controller_then_does(scenario: Scenario, a
         assert foretold(explanation) == await followed(scene, explanation.secret)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+@pytest.mark.parametrize("scenario", ALL.values(), ids=ALL)
 async def test_explain_has_nothing_to_tell_once_the_controller_has_acted(
     scenario: Scenario, autojump_clock: MockClock
 ) -> None:
@@ -123,7 +160,7 @@ async def test_explain_has_nothing_to_tell_once_the_controller_has_acted(
         assert not any(each.changes for each in explanations)
 
 
-APPLIED = {name: scenario for name, scenario in SCENARIOS.items() if name != "delete"}
+APPLIED = {name: scenario for name, scenario in ALL.items() if name != "delete"}
 
 
 @pytest.mark.parametrize("scenario", APPLIED.values(), ids=APPLIED)

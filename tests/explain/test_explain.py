@@ -7,11 +7,11 @@ import httpx
 import pytest
 from trio.testing import MockClock
 
-from fake_kubernetes.documents import at
+from fake_kubernetes.documents import Json, at
 from secrets_manager.config import ControllerConfig
 from secrets_manager.explain.explanation import Action, Change, Explanation, Key, Owner
 from secrets_manager.explain.text import explained
-from tests.controller.component import Scene, running
+from tests.controller.component import Scene, keys_map, running
 from tests.controller.test_crashes import CALM, in_sync
 from tests.doubles import faults as fault
 from tests.explain.looking import Onlooker
@@ -238,6 +238,23 @@ async def test_paths_that_are_not_allowed_are_not_read(autojump_clock: MockClock
     assert explanation.problem is not None
     assert explanation.problem.reason == "PathNotAllowed"
     assert explanation.sources == ()
+
+
+async def test_workloads_that_could_not_be_restarted_are_told(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        targets: Json = [{"kind": "Deployment", "name": "web"}]
+        scene.define_as_it_is(
+            "app", {"name": "app", "keysMap": keys_map(password="app#password"), "rolloutRestartTargets": targets}
+        )
+        await scene.settled(CALM)
+        scene.write("app", password="hunter-2")
+        await scene.settled()
+        await scene.stop()
+        explanation = await explain(Onlooker(scene))
+
+    (note,) = explanation.notes
+    assert note.startswith("workloads wait for a restart: TargetNotFound: Deployment web does not exist: ")
 
 
 async def test_a_definition_that_nobody_has_reported_on_says_so(autojump_clock: MockClock) -> None:

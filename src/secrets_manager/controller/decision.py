@@ -152,7 +152,7 @@ def new_secret(
     """Return the Secret to create."""
     foreign = ObjectMeta() if before is None else before.metadata
     labels, annotations = metadata_diff(foreign, desired_metadata(definition))
-    if _has_changed(definition, desired, before):
+    if has_changed(definition, desired, before):
         annotations |= _record(foreign, restarts)
     return Secret(
         api_version="v1",
@@ -196,8 +196,8 @@ def _patch(
     return Patch(current, body, claimed)
 
 
-def _has_changed(definition: SecretDefinition, desired: Desired, before: CurrentSecret | None) -> bool:
-    """Whether the data of a new Secret differs from what its users had, or may: they had one that is gone."""
+def has_changed(definition: SecretDefinition, desired: Desired, before: CurrentSecret | None) -> bool:
+    """Whether the data differs from what users of the Secret had before, or may: they had one that is gone."""
     if before is None:
         return definition.status.secret_name == desired.name
     return before.digest != desired.digest

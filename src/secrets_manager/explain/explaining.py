@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from secrets_manager.backends import BackendError
 from secrets_manager.config import ControllerConfig
-from secrets_manager.controller.definition import KIND, SecretDefinition
+from secrets_manager.controller.definition import KIND, ROLLOUT_RESTART, SecretDefinition
 from secrets_manager.controller.documents import Documents
 from secrets_manager.controller.ownership import claim, definition_of
 from secrets_manager.controller.problem import Problem
@@ -38,6 +38,7 @@ def explain(
         keys=verdict.keys,
         fields=verdict.fields,
         deletes=verdict.deletes,
+        restarts=verdict.restarts,
         identity=identity,
         period=None if spec is None else spec.period or config.reconcile_period,
         period_from="" if spec is None else "spec.refreshInterval" if spec.period else "reconcile-period",
@@ -45,7 +46,7 @@ def explain(
         reported=_reported(definition),
         problem=verdict.problem,
         problems=verdict.problems,
-        notes=(*verdict.notes, *_scope(definition, config)),
+        notes=(*verdict.notes, *_restarts(definition), *_scope(definition, config)),
     )
 
 
@@ -80,6 +81,13 @@ def _reported(definition: SecretDefinition) -> Reported | None:
         since=ready.last_transition_time,
         current=definition.status.observed_generation == definition.metadata.generation,
     )
+
+
+def _restarts(definition: SecretDefinition) -> Iterator[str]:
+    """Tell if the controller has reported that workloads are not restarted."""
+    for condition in definition.status.conditions:
+        if condition.type == ROLLOUT_RESTART and condition.status != "True":
+            yield f"workloads wait for a restart: {condition.reason}: {condition.message}"
 
 
 def _scope(definition: SecretDefinition, config: ControllerConfig) -> Iterator[str]:

@@ -87,6 +87,7 @@ class Explanation(Part, frozen=True, kw_only=True):
         owner: Its owner, if it exists and could be read.
         fields: The other fields of the Secret that would change.
         deletes: Secrets under earlier names that would be deleted.
+        restarts: The workloads that would be restarted, unless the change undoes a foreign one.
         problem: What the controller would report, or why this is unknown.
         problems: The problem of each key, if the keys have problems.
         notes: What else is to know.
@@ -101,6 +102,7 @@ class Explanation(Part, frozen=True, kw_only=True):
     keys: tuple[Key, ...] = ()
     fields: tuple[str, ...] = ()
     deletes: tuple[str, ...] = ()
+    restarts: tuple[str, ...] = ()
     identity: str = ""
     period: float | None = None
     period_from: str = ""

@@ -108,6 +108,7 @@ def _length(key: Key) -> str:
 def _others(each: Explanation) -> Iterator[_Row]:
     yield from (_Row("Fields", f"~ {field}") for field in each.fields)
     yield from (_Row("Deletes", f"- Secret {name}, of an earlier spec.name") for name in each.deletes)
+    yield from (_Row("Restarts", target) for target in each.restarts)
 
 
 def _source(source: SourceRead) -> str:

@@ -10,6 +10,7 @@ from secrets_manager.controller.decision import (
     decide,
     decide_deletion,
     differing_fields,
+    has_changed,
     other_secrets,
 )
 from secrets_manager.controller.definition import LEGACY_FINALIZER, SecretDefinition
@@ -19,6 +20,7 @@ from secrets_manager.controller.metadata import is_orphaned
 from secrets_manager.controller.ownership import definition_of
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.redaction import redact
+from secrets_manager.controller.rollout_restart import targets_of
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.spec import Spec
 from secrets_manager.explain.explanation import Action, Change, Finding, Key
@@ -33,6 +35,7 @@ class Verdict(NamedTuple):
     keys: tuple[Key, ...] = ()
     fields: tuple[str, ...] = ()
     deletes: tuple[str, ...] = ()
+    restarts: tuple[str, ...] = ()
     problem: Finding | None = None
     problems: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
@@ -68,6 +71,7 @@ def _decided(
         keys=_compared({} if observed is None else observed.values, target.data),
         fields=() if current is None else _fields(definition, target, current),
         deletes=tuple(sorted(each.current.key.name for each in stale)),
+        restarts=tuple(map(str, targets_of(definition))) if has_changed(definition, target, current) else (),
         notes=tuple(notes),
     )
 

@@ -10,23 +10,29 @@ import yaml
 from fake_kubernetes.documents import Json, Object, at, items, mapping, text
 from secrets_manager.cli.gosyntax import Flag, alternatives
 from secrets_manager.cli.table import GROUPS
+from secrets_manager.cli.usage import COMMANDS
 from secrets_manager.controller import crd
 from tests.documents import ROOT
 
+HEAD = "| Flag | Environment | Default | Meaning |\n|---|---|---|---|\n"
+EVALUATING = ("render", "plan", "explain")
 MADE = "<!-- Made by `just reference`; changes here are lost. -->\n"
 
 
 def flags() -> str:
     """docs/flags.md."""
-    tables = "".join(
-        f"\n## {title}\n\n| Flag | Environment | Default | Meaning |\n|---|---|---|---|\n{''.join(map(_flag, group))}"
-        for title, group in GROUPS.items()
+    tables = "".join(f"\n## {title}\n\n{HEAD}{''.join(map(_flag, group))}" for title, group in GROUPS.items())
+    commands = "".join(
+        f"\n### {name}\n\n{command.about}\n\n{HEAD}{''.join(map(_flag, command.groups['Flags']))}"
+        for name, command in COMMANDS.items()
+        if name in EVALUATING
     )
     return (
         f"{MADE}# Flags\n\n"
         "A flag is written with one dash or two, as `--flag=value` or `--flag value`. Durations are like `300ms` or\n"
         "`1m30s`. Where a flag has an environment variable, the variable wins.\n"
         f"{tables}"
+        f"\n## Commands\n\nThese commands have flags of their own beside those above that `--help` lists.\n{commands}"
     )
 
 

@@ -152,12 +152,15 @@ def test_an_annotation_triggers_a_read(shop: Shop, example: str) -> None:
     wait_until(lambda: reads() > before)
 
 
-def test_the_example_passes_the_check_of_a_pipeline(shop: Shop, example: str) -> None:
-    (check, _, _) = commands("docs/definitions.md#render-plan-and-explain")
-    definitions = shop.folder / "deploy" / "definitions"
+def test_the_example_passes_the_checks_of_a_pipeline_and_is_explained(synced: Shop, example: str) -> None:
+    check, plan, explain = commands("docs/definitions.md#render-plan-and-explain")
+    definitions = synced.folder / "deploy" / "definitions"
     definitions.mkdir(parents=True)
     (definitions / "shop.yaml").write_text(example)
 
-    lines = shop.run(check).splitlines()
+    lines = synced.run(check).splitlines()
+    planned, explained = synced.run(plan), synced.run(explain)
 
     assert sorted(line.partition("key ")[2] for line in lines) == sorted(f"{key}: ok" for key in EXAMPLE)
+    assert planned.splitlines()[0].endswith(": Secret database would stay as it is")
+    assert explained.startswith("shop/shop-database: Secret database would stay as it is\n")

@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from fake_kubernetes.documents import Json, at
 from secrets_manager.config import ControllerConfig
+from secrets_manager.explain.cluster import PAGE
 from secrets_manager.explain.explanation import Action, Change, Explanation, Key, Owner
 from secrets_manager.explain.text import explained
 from tests.controller.component import Scene, keys_map, running
@@ -16,6 +17,8 @@ from tests.controller.test_crashes import CALM, in_sync
 from tests.doubles import faults as fault
 from tests.explain.looking import Onlooker
 
+HALVINGS = PAGE.bit_length() - 1
+"""How often a page can be halved until it has one object."""
 OWNERS = "ownerReferences"
 SECRETS = "/api/v1/namespaces/shop/secrets"
 
@@ -213,6 +216,7 @@ async def test_a_definition_that_is_being_deleted_is_not_read(
         scene.delete("app")
         explanation = await explain(Onlooker(scene))
 
+    assert [each.path for each in scene.vault.requests if each.path.startswith("secret/")] == []
     assert (explanation.action, explanation.notes) == (Action.NONE, (note,))
     assert explanation.sources == ()
 
@@ -267,9 +271,18 @@ async def test_a_definition_that_nobody_has_reported_on_says_so(autojump_clock: 
     assert "Reported  nothing yet: does a controller watch this namespace" in explained([explanation])
 
 
-async def test_secrets_are_listed_in_smaller_pages_where_they_are_large(autojump_clock: MockClock) -> None:
-    async with synced() as (_, onlooker):
-        onlooker.transport.next(fault.rubbish(b" " * 17 * 1024 * 1024), when=fault.on_path(ends="/secrets"))
-        explanation = await explain(onlooker)
+async def test_secrets_are_listed_one_by_one_where_they_are_large(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        in_sync(scene)
+        scene.define("other", password="app#password")
+        await scene.settled(CALM)
+        await scene.stop()
+        onlooker = Onlooker(scene)
+        too_large = fault.rubbish(b" " * 17 * 1024 * 1024)
+        onlooker.transport.next(too_large, when=fault.on_path(ends="/secrets"), times=HALVINGS)
+        explanations = await onlooker.explain()
 
-    assert (explanation.action, explanation.notes) == (Action.NONE, ())
+    assert [(each.action, each.notes) for each in explanations] == [(Action.NONE, ())] * 2
+    lists = [call for call in onlooker.transport.calls if call.path == SECRETS]
+    assert len(lists) == HALVINGS + 2
+    assert not any(call.path.startswith(f"{SECRETS}/") for call in onlooker.transport.calls), "all are in the lists"

@@ -38,7 +38,9 @@ def test_the_spec_is_that_of_the_manifest_and_identity_and_status_are_those_of_t
 def test_a_new_definition_has_nothing_that_only_the_server_sets() -> None:
     manifest = secret_definition("db", uid="of-the-file", labels=OURS, deletion_timestamp="2026-01-01T00:00:00Z")
 
-    assert applied(manifest, None).metadata == ObjectMeta(name="db", namespace="shop", labels=OURS)
+    assert applied(manifest, None).metadata == ObjectMeta(
+        name="db", namespace="shop", labels=OURS, uid="not created yet: shop/db"
+    )
 
 
 def test_marks_of_others_stay() -> None:

@@ -28,7 +28,7 @@ DEFINITIONS: Json = {
     "verbs": ["get", "list"],
 }
 SECRETS: Json = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list"]}
-READING = [DEFINITIONS, SECRETS]
+READING: list[Json] = [DEFINITIONS, SECRETS]
 
 
 class Done(NamedTuple):

@@ -54,6 +54,7 @@ def applied(manifest: SecretDefinition, existing: Existing | None) -> SecretDefi
         metadata = ObjectMeta(
             name=wanted.name,
             namespace=wanted.namespace,
+            uid=f"not created yet: {wanted.key}",  # no other object has it
             labels=wanted.labels,
             annotations=wanted.annotations,
             finalizers=wanted.finalizers,

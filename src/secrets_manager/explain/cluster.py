@@ -49,15 +49,15 @@ async def list_all(client: KubeClient, resource: Resource[T], namespace: str, *,
         after = page.continue_token
 
 
-async def observe(client: KubeClient, definitions: Iterable[SecretDefinition]) -> dict[ObjectKey, Secrets]:
-    """Read the Secrets of all definitions: one list of each namespace, as the controller watches, and what it lacks."""
+async def observe(client: KubeClient, definitions: Iterable[SecretDefinition]) -> list[Secrets]:
+    """Read the Secrets of each definition: one list of a namespace, as the controller watches, and what it lacks."""
     listed: dict[str, Listed] = {}
-    observed: dict[ObjectKey, Secrets] = {}
+    observed: list[Secrets] = []
     for definition in definitions:
         namespace = definition.key.namespace
         if namespace not in listed:
             listed[namespace] = await _list(client, namespace)
-        observed[definition.key] = await _complete(client, definition, listed[namespace])
+        observed.append(await _complete(client, definition, listed[namespace]))
     return observed
 
 

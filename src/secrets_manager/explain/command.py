@@ -21,6 +21,7 @@ from secrets_manager.explain.applied import EXISTING_DEFINITIONS, applied
 from secrets_manager.explain.cluster import list_all, observe
 from secrets_manager.explain.explaining import explain
 from secrets_manager.explain.explanation import Explanation, unknown
+from secrets_manager.explain.rivals import without_rivals
 from secrets_manager.inputs.documents import Reading, read_once
 from secrets_manager.inputs.manifests import FoundDefinition, load
 from secrets_manager.kube.client import KubeClient, open_client
@@ -146,16 +147,17 @@ async def explain_all(client: KubeClient, read: Read, config: Config, subjects: 
     reading = await read([each for each in definitions if each.metadata.deletion_timestamp is None])
     secrets = await observe(client, definitions)
     reads_as = identity(config)
-
-    def explained(subject: Subject) -> Explanation:
-        definition = subject.definition
-        if isinstance(definition, Explanation):
-            return msgspec.structs.replace(definition, location=subject.location)
-        own = secrets[definition.key]
-        explanation = explain(definition, reading, own, config.controller, identity=reads_as)
-        return msgspec.structs.replace(explanation, location=subject.location)
-
-    return [explained(each) for each in subjects]
+    found = without_rivals(
+        (definition, explain(definition, reading, own, config.controller, identity=reads_as))
+        for definition, own in zip(definitions, secrets, strict=True)
+    )
+    return [
+        msgspec.structs.replace(
+            subject.definition if isinstance(subject.definition, Explanation) else next(found),
+            location=subject.location,
+        )
+        for subject in subjects
+    ]
 
 
 async def _with_cluster(

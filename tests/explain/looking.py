@@ -10,8 +10,9 @@ import trio
 from fake_kubernetes.documents import Json, Object, at
 from secrets_manager.backends.vault.backend import open_vault
 from secrets_manager.config import Config, ControllerConfig, VaultConfig
-from secrets_manager.explain.command import Subject, Targets, apply_all, explain_all, find
+from secrets_manager.explain.command import explain_all
 from secrets_manager.explain.explanation import Explanation
+from secrets_manager.explain.subjects import Subject, of_files_applied, of_keys, of_namespace
 from secrets_manager.inputs.documents import NoMetrics, read_documents
 from secrets_manager.inputs.manifests import load
 from secrets_manager.kube.client import KubeClient, open_client
@@ -39,13 +40,13 @@ class Onlooker:
     async def explain(self, *names: str) -> list[Explanation]:
         """Explain these definitions, or all in the namespace."""
         keys = [ObjectKey(NAMESPACE, name) for name in names]
-        return await self._look(lambda client: find(client, Targets(keys, "" if names else NAMESPACE)))
+        return await self._look(lambda client: of_keys(client, keys) if names else of_namespace(client, NAMESPACE))
 
     async def plan(self, *manifests: Json) -> list[Explanation]:
         """Explain the definitions of manifests."""
         everything: Object = {"kind": "List", "items": [*manifests]}
         found = load(["-"], stdin=io.StringIO(msgspec.json.encode(everything).decode())).found
-        return await self._look(lambda client: apply_all(client, found, namespace=NAMESPACE))
+        return await self._look(lambda client: of_files_applied(client, found, namespace=NAMESPACE))
 
     async def _look(self, subjects: Callable[[KubeClient], Awaitable[list[Subject]]]) -> list[Explanation]:
         vault_before = len(self._scene.vault.requests)

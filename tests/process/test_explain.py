@@ -247,13 +247,19 @@ def test_a_problem_of_one_definition_ends_plan_with_1(here: World, commands: Com
     spec: Object = {"name": "broken", "keysMaps": {}}
     broken = {**manifest(here, "broken", "username"), "spec": spec}
 
-    done = commands.run("plan", "-f", "-", stdin=yaml.safe_dump_all([good, bad, broken]))
+    nameless = {**good, "metadata": {"namespace": here.namespace}}
+
+    done = commands.run("plan", "-f", "-", stdin=yaml.safe_dump_all([good, bad, broken, nameless]))
+    explained = commands.run("explain", "-f", "-", stdin=yaml.safe_dump(nameless))
 
     assert done.code == 1
+    fault = "can't be explained\n  Problem   DefinitionInvalid: it has no metadata.name\n"
+    assert f"standard input, document 4: {fault}" in done.stdout
+    assert explained == Done(1, f"standard input, document 1: {fault}", "")
     assert f"{here.namespace}/good (standard input, document 1): Secret good would be created\n" in done.stdout
     assert "  Problem   SourceNotFound: key nope: 'nope' at " in done.stdout
     assert "  Problem   DefinitionInvalid: there is no field spec.keysMaps: " in done.stdout
-    assert done.stdout.endswith("Secrets: 1 to create, 0 to change, 0 to delete. Definitions with a problem: 2\n")
+    assert done.stdout.endswith("Secrets: 1 to create, 0 to change, 0 to delete. Definitions with a problem: 3\n")
 
 
 def test_an_api_server_that_is_down_is_one_line(here: World, commands: Commands, tmp_path: Path) -> None:

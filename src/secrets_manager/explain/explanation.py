@@ -118,12 +118,11 @@ class Explanation(Part, frozen=True, kw_only=True):
         return self.action not in (Action.NONE, Action.UNKNOWN) or bool(self.deletes)
 
 
-def unknown(key: ObjectKey, reason: str, message: str, *, location: str = "") -> Explanation:
+def unknown(key: ObjectKey, reason: str, message: str) -> Explanation:
     """Explain that there is no definition to explain."""
     return Explanation(
         namespace=key.namespace,
         name=key.name,
-        location=location,
         action=Action.UNKNOWN,
         problem=Finding(reason=reason, message=message),
     )

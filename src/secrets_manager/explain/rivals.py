@@ -1,6 +1,6 @@
 """Several definitions that would create one Secret: the first does, and to the others it is foreign. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import msgspec
 
@@ -15,16 +15,16 @@ from secrets_manager.kube.objects import ObjectKey
 Explained = tuple[SecretDefinition, Explanation]
 
 
-def without_rivals(explained: Iterable[Explained]) -> Iterator[Explanation]:
-    """Yield the explanations, as if the definitions were created in this order."""
+def without_rivals(explained: Iterable[Explained]) -> list[Explanation]:
+    """Return the explanations, as if the definitions were created in this order."""
     makers: dict[ObjectKey, SecretDefinition] = {}
+    result: list[Explanation] = []
     for definition, explanation in explained:
-        if explanation.action is not Action.CREATE:
-            yield explanation
-            continue
         secret = ObjectKey(explanation.namespace, explanation.secret)
-        maker = makers.setdefault(secret, definition)
-        yield explanation if maker.key == definition.key else _after(maker, definition, explanation)
+        creates = explanation.action is Action.CREATE
+        maker = makers.setdefault(secret, definition) if creates else definition
+        result.append(explanation if maker.key == definition.key else _after(maker, definition, explanation))
+    return result
 
 
 def _after(maker: SecretDefinition, definition: SecretDefinition, explanation: Explanation) -> Explanation:

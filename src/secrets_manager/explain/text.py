@@ -52,17 +52,18 @@ def _block(explanation: Explanation, rows: Iterable[_Row]) -> str:
 
 
 def _headline(each: Explanation) -> str:
-    subject = f"{each.namespace}/{each.name}".removeprefix("/")
-    where = f" ({each.location})" if each.location else ""
+    subject = f"{each.namespace}/{each.name}" if each.name else ""
+    if each.location:
+        subject = f"{subject} ({each.location})" if subject else each.location
     if not each.secret:
-        return f"{subject}{where}: can't be explained"
+        return f"{subject}: can't be explained"
     if each.action in _WOULD:
         verdict = _WOULD[each.action]
     elif each.problem is None:
         verdict = "would stay as it is"
     else:
         verdict = "would stay as it is, as there is a problem"
-    return f"{subject}{where}: Secret {each.secret} {verdict}"
+    return f"{subject}: Secret {each.secret} {verdict}"
 
 
 def _rows(each: Explanation) -> Iterator[_Row]:

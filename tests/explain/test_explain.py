@@ -13,7 +13,7 @@ from secrets_manager.explain.cluster import PAGE
 from secrets_manager.explain.explanation import Action, Change, Explanation, Key, Owner
 from secrets_manager.explain.text import explained
 from tests.controller.component import Scene, keys_map, running
-from tests.controller.test_crashes import CALM, in_sync
+from tests.controller.test_crashes import CALM, FINALIZER, in_sync
 from tests.doubles import faults as fault
 from tests.explain.looking import Onlooker
 
@@ -219,6 +219,35 @@ async def test_a_definition_that_is_being_deleted_is_not_read(
     assert [each.path for each in scene.vault.requests if each.path.startswith("secret/")] == []
     assert (explanation.action, explanation.notes) == (Action.NONE, (note,))
     assert explanation.sources == ()
+
+
+def deleted_with_the_finalizer_of_the_original(scene: Scene) -> None:
+    scene.foreign_secret("app", data={"token": "theirs"})
+    scene.define("app", finalizers=(FINALIZER,), password="app#password")
+    scene.delete("app")
+
+
+async def test_a_secret_of_others_survives_the_finalizer_of_the_original(autojump_clock: MockClock) -> None:
+    async with running(alive=False) as scene:
+        deleted_with_the_finalizer_of_the_original(scene)
+        explanation = await explain(Onlooker(scene))
+
+    assert (explanation.action, explanation.keys) == (Action.NONE, ())
+    assert explanation.owner == Owner(name="nobody", claim="none")
+
+
+async def test_whether_a_secret_goes_with_its_definition_is_unknown_without_the_right_to_read_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(alive=False) as scene:
+        deleted_with_the_finalizer_of_the_original(scene)
+        onlooker = Onlooker(scene)
+        onlooker.transport.always(fault.answer(403, reason="Forbidden"), when=of_secrets)
+        explanation = await explain(onlooker)
+
+    assert explanation.action is Action.UNKNOWN
+    assert explanation.problem is not None
+    assert explanation.problem.reason == "SecretUnreadable"
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,7 @@ async def read_request(scope: HTTPScope, receive: ASGIReceiveCallable) -> Reques
         body=bytes(body),
         content_type=headers.get(b"content-type", "").partition(";")[0],
         accept=headers.get(b"accept", ""),
+        user_agent=headers.get(b"user-agent", ""),
     )
 
 

@@ -12,16 +12,19 @@ from uuid import UUID
 
 import msgspec
 
-from fake_kubernetes import discovery, patches, protobuf
+from fake_kubernetes import discovery, managed_fields, patches, protobuf
 from fake_kubernetes.cleanup import Cleanup, KnownKinds
 from fake_kubernetes.documents import Json, Object, parse, text
 from fake_kubernetes.events import shown_form
 from fake_kubernetes.kinds import BUILT_IN, DEFINITION, NAMESPACE, Kind, defined_by
 from fake_kubernetes.reads import Reads
 from fake_kubernetes.refusals import (
+    Cause,
     Refusal,
     about,
     bad_request,
+    forbidden_change,
+    invalid,
     not_allowed,
     too_large,
     unknown_path,
@@ -45,6 +48,11 @@ from fake_kubernetes.writes import Writes
 MAX_BODY = 3 * 1024 * 1024
 PATCHES = {patches.MERGE: patches.merged, patches.STRATEGIC: patches.strategic}
 DECODERS = {"application/json": parse, protobuf.CONTENT_TYPE: protobuf.parse}
+PATCH_OPTIONS = Kind("meta.k8s.io", "v1", "", "PatchOptions", "")
+NO_MANAGER = ("FieldValueRequired", "Required value: is required for apply patch")
+LONG_MANAGER = ("FieldValueTooLong", "Too long: may not be more than 128 bytes")
+MAX_MANAGER = 128
+"""Bytes of a field manager's name."""
 FIRST_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
@@ -139,16 +147,21 @@ class Cluster:
         return page_not_found()
 
     def _write(self, target: Target, request: Request) -> Reply:
-        strict = request.query.get("fieldValidation") == "Strict"
+        strict, manager = request.query.get("fieldValidation") == "Strict", request.manager
         match request.method:
             case "POST":
-                created = self._writes.create(target, body_of(request), strict=strict)
+                created = self._writes.create(target, body_of(request), manager=manager, strict=strict)
                 return self._reads.shown(target, created, request, status=201)
             case "PUT":
-                replaced, new = self._writes.replace(target, body_of(request), strict=strict)
+                replaced, new = self._writes.replace(target, body_of(request), manager=manager, strict=strict)
                 return self._reads.shown(target, replaced, request, status=201 if new else 200)
+            case "PATCH" if request.content_type == patches.APPLY and managed_fields.is_tracked(target.kind):
+                force = request.query.get("force") in ("1", "true")
+                applied, new = self._writes.apply(target, config_of(request), manager=manager, force=force)
+                return self._reads.shown(target, applied, request, status=201 if new else 200)
             case "PATCH":
-                patched = self._writes.patch(target, change_of(target.kind, request), strict=strict)
+                change = change_of(target.kind, request)
+                patched = self._writes.patch(target, change, manager=manager, strict=strict)
                 return self._reads.shown(target, patched, request)
             case "DELETE" if target.name:
                 return self._delete(target, request)
@@ -206,8 +219,23 @@ def body_of(request: Request) -> Object:
         raise bad_request("the object provided is unrecognized: couldn't get version/kind; json parse error") from None
 
 
+def config_of(request: Request) -> Object:
+    """Read what is applied. Raises: Refusal (422, 400)."""
+    manager = request.query.get("fieldManager", "")
+    if not manager:
+        raise invalid(PATCH_OPTIONS, "", [Cause("fieldManager", *NO_MANAGER)])
+    if len(manager.encode()) > MAX_MANAGER:
+        raise invalid(PATCH_OPTIONS, "", [Cause("fieldManager", *LONG_MANAGER)])
+    try:
+        return parse(request.body)
+    except ValueError:
+        raise bad_request("error decoding patch: it is not JSON") from None
+
+
 def change_of(kind: Kind, request: Request) -> Callable[[Object], Json]:
     """Read the patch that was sent, as a function on the stored object. Raises: Refusal (415, 400)."""
+    if "force" in request.query:
+        raise invalid(PATCH_OPTIONS, "", [forbidden_change("force", "may not be specified for non-apply patch")])
     apply = PATCHES.get(request.content_type)
     if apply is None or (kind.custom and request.content_type == patches.STRATEGIC):
         raise unsupported_media(*PATCHES)

@@ -4,6 +4,8 @@ from fake_kubernetes.documents import Json, Object, text
 
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+"""Server-side apply, whose YAML may be JSON, and must be here."""
 
 MERGE_KEYS = {"ownerReferences": "uid"}
 """Lists of objects that a strategic patch merges element by element, and by which field."""

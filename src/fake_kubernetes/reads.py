@@ -1,4 +1,4 @@
-"""Get, list and watch, in the form that the client wants: objects or Tables."""
+"""Get, list and watch, in the form that the client wants: objects, their metadata alone, or Tables."""
 
 import base64
 import binascii
@@ -11,12 +11,14 @@ from functools import partial
 from fake_kubernetes.documents import Json, Object, parse, text, with_metadata, without
 from fake_kubernetes.events import shown_form
 from fake_kubernetes.kinds import Kind
-from fake_kubernetes.refusals import bad_request, expired, not_found
+from fake_kubernetes.refusals import bad_request, expired, not_acceptable, not_found
 from fake_kubernetes.requests import Reply, Request, Target, key_of, reply
 from fake_kubernetes.selectors import Selection, field_requirements, label_requirements
 from fake_kubernetes.storage import Key, Storage
-from fake_kubernetes.tables import table
-from fake_kubernetes.watches import Watch
+from fake_kubernetes.tables import metadata_only, table
+from fake_kubernetes.watches import Render, Watch
+
+OBJECT_METADATA, LIST_METADATA = "PartialObjectMetadata", "PartialObjectMetadataList"
 
 
 class Reads:
@@ -50,6 +52,12 @@ class Reads:
         documents = [document for _, document in page]
         if request.wants_table:
             return reply({**self._table(target.kind, documents, request), "metadata": head})
+        if request.wants_metadata == OBJECT_METADATA:
+            why = "you requested PartialObjectMetadata, but the requested object is a list"
+            raise not_acceptable(f"{why} (*core.{target.kind.kind}List)")
+        if request.wants_metadata:
+            shown: list[Json] = [metadata_only(document) for document in documents]
+            return reply({"kind": LIST_METADATA, "apiVersion": "meta.k8s.io/v1", "metadata": head, "items": shown})
         items: list[Json] = [list_item(target.kind, document) for document in documents]
         kind: Object = {"kind": f"{target.kind.kind}List", "apiVersion": target.kind.api_version}
         return reply({**kind, "metadata": head, "items": items})
@@ -60,7 +68,11 @@ class Reads:
         timeout = request.query.get("timeoutSeconds", "")
         listing = request.query.get("sendInitialEvents") == "true"
         rows = itertools.count()
-        render = partial(self._row, target.kind, request, rows) if request.wants_table else partial(bare, target.kind)
+        render: Render = partial(bare, target.kind)
+        if request.wants_table:
+            render = partial(self._row, target.kind, request, rows)
+        elif request.wants_metadata:
+            render = metadata_only
         return Watch(
             self._storage,
             self._selection(target, request),
@@ -77,6 +89,11 @@ class Reads:
         if request.wants_table:
             head: Object = {"resourceVersion": text(document, "metadata", "resourceVersion")}
             return reply({**self._table(target.kind, [document], request), "metadata": head}, status=status)
+        if request.wants_metadata == LIST_METADATA:
+            why = "you requested PartialObjectMetadataList, but the requested object is not a list"
+            raise not_acceptable(f"{why} (*core.{target.kind.kind})")
+        if request.wants_metadata:
+            return reply(metadata_only(document), status=status)
         return reply(shown_form(target.kind, document), status=status)
 
     def _snapshot(self, request: Request, *, as_of: int | None) -> tuple[int, str]:

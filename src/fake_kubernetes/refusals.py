@@ -24,6 +24,13 @@ class Cause(NamedTuple):
         return {"reason": self.reason, "message": self.message, "field": self.field}
 
 
+class FieldConflict(NamedTuple):
+    """A field that an apply would take from its manager, both in the server's words."""
+
+    manager: str
+    field: str
+
+
 class Refusal(Exception):
     """The request is answered with this Status."""
 
@@ -89,6 +96,25 @@ def already_exists(kind: Kind, name: str) -> Refusal:
 def conflict(kind: Kind, name: str, why: str = MODIFIED) -> Refusal:
     message = f'Operation cannot be fulfilled on {kind.resource} "{name}": {why}'
     return Refusal(409, "Conflict", message, details=about(kind, name))
+
+
+def apply_conflict(conflicts: list[FieldConflict]) -> Refusal:
+    """Refuse an apply that would change fields of other managers."""
+    causes: list[Json] = [
+        Cause(each.field, "FieldManagerConflict", f"conflict with {each.manager}").document for each in conflicts
+    ]
+    if len(conflicts) == 1:
+        summary = f"1 conflict: conflict with {conflicts[0].manager}: {conflicts[0].field}"
+    else:
+        summary = f"{len(conflicts)} conflicts:"
+        for manager in dict.fromkeys(each.manager for each in conflicts):
+            summary += f" conflicts with {manager}:\n" if summary.endswith(":") else f"\nconflicts with {manager}:\n"
+            summary += "\n".join(f"- {each.field}" for each in conflicts if each.manager == manager)
+    return Refusal(409, "Conflict", f"Apply failed with {summary}", details={"causes": causes})
+
+
+def not_acceptable(message: str) -> Refusal:
+    return Refusal(406, "NotAcceptable", message)
 
 
 def expired(message: str = EXPIRED) -> Refusal:

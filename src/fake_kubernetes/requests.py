@@ -17,6 +17,7 @@ PATH = re.compile(
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/(?!status$|finalize$)))?"
     r"/(?P<plural>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<subresource>[^/]+))?)?$"
 )
+METADATA_ONLY = re.compile(r"as=(PartialObjectMetadata(?:List)?)(?![A-Za-z])")
 
 
 class Request(NamedTuple):
@@ -28,6 +29,12 @@ class Request(NamedTuple):
     body: bytes = b""
     content_type: str = "application/json"
     accept: str = "application/json"
+    user_agent: str = ""
+
+    @property
+    def manager(self) -> str:
+        """The field manager: who writes, by the query or else by the program's name."""
+        return self.query.get("fieldManager") or self.user_agent.partition("/")[0] or "unknown"
 
     @property
     def wants_watch(self) -> bool:
@@ -36,6 +43,12 @@ class Request(NamedTuple):
     @property
     def wants_table(self) -> bool:
         return "as=Table" in self.accept
+
+    @property
+    def wants_metadata(self) -> str:
+        """The metadata-only form that is asked for, of an object or of a list; empty for whole objects."""
+        found = METADATA_ONLY.search(self.accept)
+        return found[1] if found else ""
 
 
 class Reply(NamedTuple):

@@ -158,7 +158,7 @@ def table(kind: Kind, documents: Iterable[Object], *, now: datetime, include: st
         cells: list[Json] = [each.cell(document, now) for each in columns]
         row: Object = {"cells": cells}
         if include != "None":
-            row["object"] = document if include == "Object" else partial(document)
+            row["object"] = document if include == "Object" else metadata_only(document)
         rows.append(row)
     return {
         "kind": "Table",
@@ -169,7 +169,7 @@ def table(kind: Kind, documents: Iterable[Object], *, now: datetime, include: st
     }
 
 
-def partial(document: Object) -> Object:
+def metadata_only(document: Object) -> Object:
     metadata = mapping(document, "metadata")
     return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
 

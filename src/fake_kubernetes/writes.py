@@ -6,11 +6,12 @@ which fields may this request touch, is the result valid, did anything change at
 
 from collections.abc import Callable, Iterator
 
-from fake_kubernetes import admission, metadata, schemas
+from fake_kubernetes import admission, managed_fields, metadata, schemas
 from fake_kubernetes.cleanup import Clock, KnownKinds, delete, orphan
 from fake_kubernetes.documents import Json, Object, at, items, mapping, text, with_metadata, without
 from fake_kubernetes.events import stored_form
 from fake_kubernetes.kinds import METADATA, NAMESPACE, Kind
+from fake_kubernetes.managed_fields import STRIPPED, Owners
 from fake_kubernetes.refusals import (
     Cause,
     Refusal,
@@ -37,8 +38,10 @@ class Writes:
         self._now = now
         self._identify = identify
 
-    def create(self, target: Target, sent: Object, *, strict: bool = False) -> Object:
-        """Store a new object. Raises: Refusal."""
+    def create(
+        self, target: Target, sent: Object, *, manager: str = "", strict: bool = False, owners: Owners | None = None
+    ) -> Object:
+        """Store a new object. `owners` own its fields, or else the manager. Raises: Refusal."""
         kind = target.kind
         uid = self._identify()
         name = text(sent, "metadata", "name")
@@ -65,16 +68,16 @@ class Writes:
         key = key_of(target._replace(name=name))
         if self._storage.get(key) is not None:
             raise already_exists(kind, name)
-        return self._storage.put(key, document)
+        return self._storage.put(key, self._owned(kind, None, document, manager, owners))
 
-    def replace(self, target: Target, sent: Object, *, strict: bool = False) -> tuple[Object, bool]:
+    def replace(self, target: Target, sent: Object, *, manager: str = "", strict: bool = False) -> tuple[Object, bool]:
         """Store a new state of an object, and tell whether it was made by that. Raises: Refusal."""
         kind, name = target.kind, target.name
         if not name:
             raise bad_request("name must be provided")
         before = self._storage.get(key_of(target))
         if before is None and kind.created_by_put and not target.subresource:
-            return self.create(target, sent, strict=strict), True
+            return self.create(target, sent, manager=manager, strict=strict), True
         if before is None:
             raise not_found(kind, name)
         document = self._checked_form(target, sent, strict=strict)
@@ -83,9 +86,11 @@ class Writes:
             raise conflict(kind, name, f"Precondition failed: UID in precondition: {uid}")
         if not text(sent, "metadata", "resourceVersion") and not kind.replaced_blindly:
             raise invalid(kind, name, [wrong("metadata.resourceVersion", "0x0", "must be specified for an update")])
-        return self._update(target, before, document), False
+        return self._update(target, before, document, manager, _owners_sent(sent)), False
 
-    def patch(self, target: Target, change: Callable[[Object], Json], *, strict: bool = False) -> Object:
+    def patch(
+        self, target: Target, change: Callable[[Object], Json], *, manager: str = "", strict: bool = False
+    ) -> Object:
         """Store what `change` makes of the present object in the form of its kind. Raises: Refusal."""
         before = self._storage.get(key_of(target))
         if before is None:
@@ -93,7 +98,27 @@ class Writes:
         changed = change(before)
         if not isinstance(changed, dict):
             raise invalid(target.kind, target.name, [wrong("patch", '"..."', "a JSON object was expected")])
-        return self._update(target, before, self._checked_form(target, changed, strict=strict))
+        document = self._checked_form(target, changed, strict=strict)
+        return self._update(target, before, document, manager, _owners_sent(changed))
+
+    def apply(self, target: Target, config: Object, *, manager: str, force: bool) -> tuple[Object, bool]:
+        """Store an object with what the manager applies, and tell whether it was made by that. Raises: Refusal."""
+        kind, name = target.kind, target.name
+        self._check_config(target, config)
+        before = self._storage.get(key_of(target))
+        uid = text(config, "metadata", "uid")
+        if before is None and uid:
+            why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise conflict(kind, name, why)
+        result = managed_fields.applied(
+            before, config, manager, force=force, now=self._now(), api_version=kind.api_version
+        )
+        sent = with_metadata(result.document, name=name, resourceVersion=None)
+        if before is None:
+            return self.create(target, sent, owners=result.owners), True
+        version = at(config, "metadata", "resourceVersion")
+        sent = with_metadata(sent, resourceVersion=version, uid=uid or at(before, "metadata", "uid"))
+        return self._update(target, before, sent, manager, result.owners), False
 
     def delete(self, target: Target, options: Object, *, kinds: KnownKinds) -> Object:
         """Delete an object or mark it for deletion; its last state. Raises: Refusal."""
@@ -112,7 +137,9 @@ class Writes:
             orphan(self._storage, text(document, "metadata", "uid"), kinds=kinds)
         return delete(self._storage, key, now=self._now)
 
-    def _update(self, target: Target, before: Object, sent: Object) -> Object:
+    def _update(
+        self, target: Target, before: Object, sent: Object, manager: str, owners: Owners | None = None
+    ) -> Object:
         kind = target.kind
         version = text(sent, "metadata", "resourceVersion")
         if version and version != text(before, "metadata", "resourceVersion"):
@@ -121,6 +148,7 @@ class Writes:
         problems = [*metadata.update_causes(before, sent), *admission.update_causes(kind, before, after)]
         problems += [*metadata.causes(kind, after), *own_causes(kind, after)]
         self._refuse(kind, after, problems)
+        after = self._owned(kind, before, after, manager, owners)
         if after == before:
             return before
         key = key_of(target)
@@ -130,6 +158,14 @@ class Writes:
             self._storage.remove(key)
             return after
         return self._storage.put(key, after)
+
+    def _owned(self, kind: Kind, before: Object | None, after: Object, manager: str, owners: Owners | None) -> Object:
+        """Record who owns the fields of the new state."""
+        if not managed_fields.is_tracked(kind):
+            return after
+        if owners is None:
+            owners = managed_fields.updated(before, after, manager, now=self._now(), api_version=kind.api_version)
+        return managed_fields.with_owners(after, owners)
 
     def _touched(self, target: Target, before: Object, sent: Object) -> Object:
         """Let the request change only what is its to change."""
@@ -162,6 +198,22 @@ class Writes:
             raise bad_request(f"strict decoding error: {fields}")
         return stored_form(kind, head | mapping(fitted))
 
+    def _check_config(self, target: Target, config: Object) -> None:
+        """Check what is applied, which is stricter than other patches: no unknown fields."""
+        kind = target.kind
+        if not text(config, "kind"):
+            raise bad_request(f"invalid object type: {text(config, 'apiVersion') or '/'}, Kind=")
+        if at(config, "metadata", "managedFields") is not None:
+            raise bad_request("metadata.managedFields must be nil")
+        named = with_metadata(config, name=text(config, "metadata", "name") or target.name)
+        self._check_address(target, named)
+        unknown: list[str] = []
+        schemas.fitted(kind.schema, without(named, "apiVersion", "kind", "metadata"), unknown=unknown)
+        if unknown:
+            place = f"{text(config, 'metadata', 'namespace')}/{target.name}; /{kind.api_version}, Kind={kind.kind}"
+            why = f"failed to create typed patch object ({place}): .{min(unknown)}: field not declared in schema"
+            raise Refusal(500, "", why)
+
     def _check_address(self, target: Target, sent: Object) -> None:
         kind, version = text(sent, "kind"), text(sent, "apiVersion")
         if version and version != target.kind.api_version:
@@ -192,6 +244,11 @@ class Writes:
     def _refuse(self, kind: Kind, document: Object, problems: list[Cause]) -> None:
         if problems:
             raise invalid(kind, text(document, "metadata", "name"), problems)
+
+
+def _owners_sent(sent: Object) -> Owners | None:
+    """Tell whether the client has all owners forgotten; what else it sends of them does not count."""
+    return {} if at(sent, "metadata", "managedFields") in STRIPPED else None
 
 
 def own_causes(kind: Kind, document: Object) -> Iterator[Cause]:

@@ -15,15 +15,19 @@ from tests.contracts.widgets import API_VERSION
 from tests.real.kube_api import MERGE_PATCH, Query
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+OBJECT_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+LIST_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 class Answer:
-    """A status code and the JSON that came with it, without the fields that only bookkeeping servers add."""
+    """A status code and the JSON that came with it; `managers` are the object's managedFields, if it is one."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.code = response.status_code
         is_json = response.headers["content-type"].startswith("application/json")
-        self.document = without_bookkeeping(parse(response.content)) if is_json else {}
+        whole = parse(response.content) if is_json else {}
+        self.document = without_bookkeeping(whole)
+        self.managers = items(whole, "metadata", "managedFields")
 
     def __repr__(self) -> str:
         return f"Answer({self.code}, {self.document})"
@@ -59,7 +63,7 @@ class Answer:
 
 
 def without_bookkeeping(document: Object) -> Object:
-    """Leave out managedFields, which the double does not keep."""
+    """Leave out managedFields, which the double keeps for Secrets alone, and which have times."""
     metadata = document.get("metadata")
     return {**document, "metadata": without(metadata, "managedFields")} if isinstance(metadata, dict) else document
 
@@ -125,11 +129,15 @@ class Api:
             return found
 
     @asynccontextmanager
-    async def watch(self, path: str, **query: str | int) -> AsyncGenerator["Events"]:
+    async def watch(
+        self, path: str, *, accept: str = "application/json", **query: str | int
+    ) -> AsyncGenerator["Events"]:
         params: Query = {"watch": "1", **query}
+        headers = {"Accept": accept}
         send, receive = trio.open_memory_channel[bytes](math.inf)
         with trio.fail_after(60):
-            async with self.client.stream("GET", path, params=params) as response, trio.open_nursery() as nursery:
+            watch = self.client.stream("GET", path, params=params, headers=headers)
+            async with watch as response, trio.open_nursery() as nursery:
                 nursery.start_soon(pump, response, send)
                 with receive:
                     yield Events(receive, code=response.status_code)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from fake_kubernetes.documents import Json, at, items
-from tests.contracts.kube_api import Api
+from fake_kubernetes.documents import Json, Object, at, items, without
+from tests.contracts.kube_api import LIST_METADATA, OBJECT_METADATA, Api
 from tests.contracts.widgets import event, secret, widget
+from tests.real.kube_api import MERGE_PATCH, Query
 
 
 async def three_secrets(api: Api) -> None:
@@ -154,3 +155,43 @@ async def test_the_table_of_events(api: Api, api_of: str) -> None:
     heads = [at(each, "name") for each in items(found.at("columnDefinitions"))]
     assert heads[:5] + heads[6:7] == ["Last Seen", "Type", "Reason", "Object", "Subobject", "Message"]
     assert cells[:6] == ["Normal", "Synced", "widget/one", "", "me, me-1", "hello"]
+
+
+AS_METADATA: Object = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+
+
+async def test_the_metadata_of_an_object_alone(api: Api) -> None:
+    made = await api.post(api.secrets, secret("a", stringData={"x": "1"}, labels={"team": "x"}))
+    found = await api.call("GET", f"{api.secrets}/a", accept=OBJECT_METADATA)
+    assert found.document == AS_METADATA | {"metadata": made.at("metadata")}
+    assert found.managers == made.managers
+    patched = await api.call("PATCH", f"{api.secrets}/a", {}, content_type=MERGE_PATCH, accept=OBJECT_METADATA)
+    assert patched.document == found.document
+
+
+async def test_the_metadata_of_a_list_alone_in_pages(api: Api) -> None:
+    await three_secrets(api)
+    first = await api.call("GET", api.secrets, accept=LIST_METADATA, query={"limit": 2})
+    assert without(first.document, "metadata", "items") == {
+        "kind": "PartialObjectMetadataList",
+        "apiVersion": "meta.k8s.io/v1",
+    }
+    assert [without(item, "metadata") for item in items(first.document, "items") if isinstance(item, dict)] == [
+        AS_METADATA,
+        AS_METADATA,
+    ]
+    rest: Query = {"continue": first.text("metadata", "continue"), "labelSelector": "!team"}
+    last = await api.call("GET", api.secrets, accept=LIST_METADATA, query=rest)
+    assert (first.names, last.names) == (["a", "b"], ["c"])
+
+
+@pytest.mark.parametrize(("path", "accept"), [("", OBJECT_METADATA), ("/a", LIST_METADATA)])
+async def test_an_object_and_a_list_have_forms_of_their_own(api: Api, path: str, accept: str) -> None:
+    await three_secrets(api)
+    found = await api.call("GET", f"{api.secrets}{path}", accept=accept)
+    assert found.outcome == (406, "NotAcceptable")
+
+
+async def test_the_metadata_of_an_object_that_is_not_there(api: Api) -> None:
+    found = await api.call("GET", f"{api.secrets}/a", accept=OBJECT_METADATA)
+    assert found.outcome == (404, "NotFound")

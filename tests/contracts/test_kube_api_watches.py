@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from fake_kubernetes.documents import at, text
-from tests.contracts.kube_api import Api
+from tests.contracts.kube_api import OBJECT_METADATA, Api
 from tests.contracts.widgets import manifest, owned_by, secret, widget
 
 MARKED = "marked"
@@ -116,3 +116,17 @@ async def test_the_garbage_collector_is_seen_by_watches(api: Api) -> None:
     async with api.watch(api.secrets, resourceVersion=made.version) as events:
         await api.delete(f"{api.widgets}/one", {"propagationPolicy": "Background"})
         assert await events.take(1) == [("DELETED", "owned")]
+
+
+async def test_a_watch_of_metadata_alone(api: Api) -> None:
+    start = (await api.get(api.secrets)).version
+    await api.post(api.secrets, secret("a", stringData={"x": "1"}))
+    patched = await api.patch(f"{api.secrets}/a", {"stringData": {"x": "2"}})
+    async with api.watch(api.secrets, accept=OBJECT_METADATA, resourceVersion=start) as events:
+        seen = [await events.next() for _ in range(2)]
+        await api.delete(f"{api.secrets}/a")
+        seen.append(await events.next())
+    assert [event["type"] for event in seen] == ["ADDED", "MODIFIED", "DELETED"]
+    whole = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": patched.at("metadata")}
+    assert seen[1]["object"] == whole
+    assert {text(event, "object", "kind") for event in seen} == {"PartialObjectMetadata"}

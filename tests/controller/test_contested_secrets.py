@@ -144,8 +144,9 @@ async def test_a_controller_that_puts_its_own_back_is_reported_and_costs_a_write
             await scene.passed(0.5)
         assert (attempts(scene) - before, fighter.times) == (2, 3)
         assert scene.reason("app") == "SecretContended"
+        who = "another manager" if field == "metadata.ownerReferences" else "manager administrator"
         assert scene.message("app") == (
-            f"Secret app: another manager changes {field} after each write: let only one of the two manage it. "
+            f"Secret app: {who} changes {field} after each write: let only one of the two manage it. "
             "Meanwhile it is written once a minute"
         )
         statuses = len(scene.writes_to_definitions())
@@ -239,11 +240,11 @@ async def test_the_message_follows_the_field_that_is_contested(autojump_clock: M
         in_sync(scene)
         await scene.settled()
         await contested(scene, {"metadata": {"labels": {MANAGED_BY: "Helm"}}})
-        assert f"another manager changes metadata.labels[{MANAGED_BY}]" in scene.message("app")
+        assert f"manager administrator changes metadata.labels[{MANAGED_BY}]" in scene.message("app")
 
         scene.edit("app", {"metadata": {"labels": {MANAGED_BY: "secrets-manager"}}, "data": {"more": encoded("x")}})
         await scene.passed(1)
-        assert "another manager changes data.more" in scene.message("app")
+        assert "manager administrator changes data.more" in scene.message("app")
 
 
 async def test_who_works_against_us_is_read_again_in_a_new_contention(autojump_clock: MockClock) -> None:
@@ -258,7 +259,7 @@ async def test_who_works_against_us_is_read_again_in_a_new_contention(autojump_c
         assert scene.reason("app") == "Synced"
 
         await contested(scene, change)
-        assert "another manager changes data.more" in scene.message("app")
+        assert "manager administrator changes data.more" in scene.message("app")
 
 
 async def test_another_secret_begins_without_contention(autojump_clock: MockClock) -> None:

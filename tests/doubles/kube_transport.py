@@ -23,6 +23,9 @@ AS_OF = "as_of"
 DOUBLE = kube.Cluster(url="http://kube", namespace="default", tls=Tls(client_context(verify=False)))
 """What a client is opened for, that has a double at the other end: `open_client(DOUBLE, transport=transport)`."""
 
+ADMINISTRATOR = "administrator"
+"""The field manager of a test's own writes."""
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -39,7 +42,7 @@ def administrator(cluster: Cluster) -> KubeApi:
 
     def send(method: str, path: str, query: Query, body: bytes, content_type: str) -> tuple[int, bytes]:
         asked = {name: str(value) for name, value in query.items()}
-        answer = cluster.handle(Request(method, path, asked, body, content_type))
+        answer = cluster.handle(Request(method, path, asked, body, content_type, user_agent=ADMINISTRATOR))
         assert isinstance(answer, Reply), "this client does not watch"
         return answer.status, answer.body
 
@@ -54,6 +57,7 @@ def translated(request: httpx.Request, body: bytes) -> Request:
         body=body,
         content_type=request.headers.get("content-type", "").partition(";")[0],
         accept=request.headers.get("accept", ""),
+        user_agent=request.headers.get("user-agent", ""),
     )
 
 

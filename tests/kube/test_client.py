@@ -16,6 +16,8 @@ from secrets_manager.kube.errors import (
     Conflict,
     CredentialsError,
     Expired,
+    FieldConflict,
+    FieldOwner,
     KubeError,
     MalformedResponse,
     ResponseTooLarge,
@@ -621,3 +623,44 @@ async def test_opened_client_speaks_as_itself_to_a_cluster_behind_a_path() -> No
         f"User-Agent: secrets-manager/{version('secrets-manager')}",
     } <= set(headers)
     assert "Authorization: Basic bWU6cHc=" in headers
+
+
+APPLIED: dict[str, object] = {"apiVersion": "example.com/v1", "kind": "Thing", "colour": "red"}
+
+
+@pytest.mark.parametrize(("force", "asked"), [(False, {}), (True, {"force": "true"})])
+async def test_an_apply_is_by_its_own_field_manager(*, force: bool, asked: dict[str, str]) -> None:
+    server = Server(ok(WIRED))
+    async with client_of(server) as client:
+        got = await client.apply(THINGS, KEY, APPLIED, field_manager="me", force=force)
+    assert got == thing("a", version=1)
+    assert server.asked == ("PATCH", f"{COLLECTION}/a", {"fieldManager": "me", **asked})
+    assert (server.request.headers["Content-Type"], server.body) == ("application/apply-patch+yaml", APPLIED)
+
+
+async def test_an_apply_that_others_are_in_the_way_of() -> None:
+    cause = {"reason": "FieldManagerConflict", "message": 'conflict with "them" using v1', "field": ".colour"}
+    server = Server(refused(409, reason="Conflict", details={"causes": [cause]}))
+    async with client_of(server) as client:
+        with pytest.raises(FieldConflict) as caught:
+            await client.apply(THINGS, KEY, APPLIED, field_manager="me")
+    assert caught.value.owners == (FieldOwner(".colour", "them"),)
+
+
+async def test_metadata_alone_is_asked_for_by_the_form_of_the_response() -> None:
+    form = "application/json;as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+    things = THINGS._replace(metadata_only=True)
+    server = Server(ok(WIRED))
+    seen: list[str] = []
+    async with client_of(server) as client:
+        await client.get(things, KEY)
+        seen.append(server.request.headers["Accept"])
+    server = Server(ok({"metadata": {"resourceVersion": "1"}, "items": [WIRED]}))
+    async with client_of(server) as client:
+        await client.list_page(things)
+        seen.append(server.request.headers["Accept"])
+        async with client.watch(things, resource_version="1", timeout_seconds=1):
+            seen.append(server.request.headers["Accept"])
+        await client.list_page(THINGS)
+        seen.append(server.request.headers["Accept"])
+    assert seen == [form.format(""), form.format("List"), form.format(""), "application/json"]

@@ -7,6 +7,8 @@ from secrets_manager.kube.errors import (
     ApiError,
     Conflict,
     Expired,
+    FieldConflict,
+    FieldOwner,
     Forbidden,
     Invalid,
     NotFound,
@@ -148,3 +150,26 @@ def test_retry_after_is_of_the_header_or_else_of_the_details(
     error = error_from_status(429, httpx.Headers(headers), status(details=details))
 
     assert error.retry_after == expected
+
+
+def test_conflicts_of_an_apply_name_fields_and_managers() -> None:
+    causes = [
+        {
+            "reason": "FieldManagerConflict",
+            "message": 'conflict with "kubectl \\"x\\"" using v1',
+            "field": ".data.tls.crt",
+        },
+        {"reason": "FieldManagerConflict", "message": "conflict", "field": ".data.a"},
+        {"reason": "SomethingElse", "message": 'not "this"', "field": ".data.b"},
+    ]
+    body = status(reason="Conflict", message="Apply failed with 2 conflicts", details={"causes": causes})
+    error = error_from_status(409, NO_HEADERS, body)
+    assert isinstance(error, FieldConflict)
+    assert error.owners == (FieldOwner(".data.tls.crt", 'kubectl "x"'), FieldOwner(".data.a", ""))
+    assert type(error_from_status(422, NO_HEADERS, body)) is Invalid
+
+
+def test_a_conflict_without_fields_is_one_of_the_object() -> None:
+    causes = [{"reason": "FieldValueInvalid", "message": "no", "field": "metadata.uid"}]
+    error = error_from_status(409, NO_HEADERS, status(reason="Conflict", details={"causes": causes}))
+    assert type(error) is Conflict

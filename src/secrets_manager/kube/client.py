@@ -42,6 +42,10 @@ FIELD_MANAGER = "secrets-manager"
 USER_AGENT = f"secrets-manager/{version('secrets-manager')}"
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+"""Server-side apply; JSON is YAML."""
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 WATCH_READ_TIMEOUT = 90.0
 """Seconds without a byte after which a watch fails: one and a half times the interval of bookmarks."""
 ERROR_BODY_TIMEOUT = 10.0
@@ -122,7 +126,8 @@ class KubeClient:
         """
         path = resource.path(namespace)
         query = {"limit": str(limit), "labelSelector": label_selector, "continue": continue_token}
-        response = await self._request("GET", path, query=query)
+        accept = METADATA_LIST if resource.metadata_only else JSON
+        response = await self._request("GET", path, query=query, accept=accept)
         with _translating_decode_errors(f"GET {path}"):
             return await decode_page(resource, response.body)
 
@@ -154,7 +159,7 @@ class KubeClient:
         }
         await self._throttle_request()
         with _translating_http_errors(f"watch of {path}"):
-            async with self._stream(path, query) as chunks:
+            async with self._stream(path, query, accept=_accept(resource)) as chunks:
                 try:
                     yield chunks
                 except http_errors.TimedOut:
@@ -205,6 +210,35 @@ class KubeClient:
             resource, "PATCH", path, body=body, content_type=MERGE_PATCH, on_warning=on_warning
         )
 
+    async def apply(
+        self,
+        resource: Resource[T],
+        key: ObjectKey,
+        body: msgspec.Struct | Mapping[str, object],
+        *,
+        field_manager: str,
+        force: bool = False,
+        on_warning: WarningHandler | None = None,
+    ) -> T:
+        """Apply the fields of `body` (server-side apply); those that this manager drops go, unless others own them.
+
+        With a `metadata.uid` in `body` nothing is created.
+
+        Raises:
+            FieldConflict: Others own fields that `body` would change, and `force` does not take them.
+            Conflict: There is no object of the uid, or it is not at the resourceVersion of `body`.
+            Invalid: The object has another uid, or the result is rejected.
+        """
+        return await self._request_object(
+            resource,
+            "PATCH",
+            resource.path(key.namespace, key.name),
+            body=body,
+            content_type=APPLY_PATCH,
+            query={"fieldManager": field_manager, "force": "true" if force else ""},
+            on_warning=on_warning,
+        )
+
     async def delete(self, resource: Resource[T], key: ObjectKey, *, uid: str, resource_version: str = "") -> None:
         """Delete an object with uid and, if given, resourceVersion as preconditions. Its dependents follow.
 
@@ -226,11 +260,15 @@ class KubeClient:
         *,
         body: msgspec.Struct | Mapping[str, object] | None = None,
         content_type: str = JSON,
+        query: Mapping[str, str] | None = None,
         on_warning: WarningHandler | None = None,
     ) -> T:
         content = b"" if body is None else msgspec.json.encode(body)
-        query = {"fieldManager": FIELD_MANAGER} if content else {}
-        response = await self._request(method, path, query=query, content=content, content_type=content_type)
+        if query is None:
+            query = {"fieldManager": FIELD_MANAGER} if content else {}
+        response = await self._request(
+            method, path, query=query, content=content, content_type=content_type, accept=_accept(resource)
+        )
         if on_warning is not None:
             for warning in parse_warnings(response.headers.get_list("Warning")):
                 on_warning(warning)
@@ -245,8 +283,9 @@ class KubeClient:
         query: Mapping[str, str] | None = None,
         content: bytes = b"",
         content_type: str = JSON,
+        accept: str = JSON,
     ) -> Response:
-        headers = {"Content-Type": content_type} if content else {}
+        headers = {"Accept": accept} | ({"Content-Type": content_type} if content else {})
         await self._throttle_request()
         with _translating_http_errors(f"{method} {path}"), self._count_failures(method):
             response = await self._http.request(
@@ -283,12 +322,18 @@ class KubeClient:
             raise
 
     @asynccontextmanager
-    async def _stream(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[AsyncIterator[bytes]]:
+    async def _stream(self, path: str, query: Mapping[str, str], *, accept: str) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Send a watch request and wait for the head of its response."""
         async with AsyncExitStack() as stack:
             with self._count_failures("GET"):
                 response = await stack.enter_async_context(
-                    self._http.stream("GET", path, query=_without_empty(query), silence=self._read_timeout)
+                    self._http.stream(
+                        "GET",
+                        path,
+                        query=_without_empty(query),
+                        headers={"Accept": accept},
+                        silence=self._read_timeout,
+                    )
                 )
                 body = b"" if response.is_success else await _error_body(response)
             self._count("GET", str(response.status))
@@ -304,6 +349,11 @@ async def _error_body(response: StreamedResponse) -> bytes:
     with trio.move_on_after(ERROR_BODY_TIMEOUT):
         return await response.read(max_body=MAX_ERROR_BODY)
     raise http_errors.TimedOut(f"no whole response within {ERROR_BODY_TIMEOUT:g} s")
+
+
+def _accept(resource: Resource[T]) -> str:
+    """Return the form in which an object is wanted."""
+    return METADATA_ONLY if resource.metadata_only else JSON
 
 
 def _without_empty(query: Mapping[str, str]) -> dict[str, str]:
@@ -356,7 +406,7 @@ async def open_client(
     http = HttpClient(
         transport or Transport(tls=cluster.tls, proxy=cluster.proxy),
         base_url=cluster.url,
-        headers=[("Accept", JSON), ("User-Agent", USER_AGENT), *cluster.impersonation],
+        headers=[("User-Agent", USER_AGENT), *cluster.impersonation],
         timeout=timeout,
         max_body=MAX_OBJECT_BYTES,
         authorization=cluster.auth,

@@ -12,11 +12,14 @@ KubeError
     ├── NotFound         404  no such object, namespace or kind
     ├── AlreadyExists    409  create: the name is taken
     ├── Conflict         409  the resourceVersion or uid is not the current one: read again
+    │   └── FieldConflict     server-side apply: other managers own fields that it would change
     ├── Expired          410  the resourceVersion or continue token is too old: list again
     ├── Invalid          4xx  the object is rejected (400, 413, 422): a retry can't succeed
     ├── Throttled        429  wait for `retry_after`
     └── ServerError      5xx  a failure of the server
 """
+
+from typing import NamedTuple
 
 from secrets_manager.errors import SecretsManagerError
 
@@ -98,6 +101,19 @@ class AlreadyExists(ApiError):
 
 class Conflict(ApiError):
     pass
+
+
+class FieldOwner(NamedTuple):
+    """A field, such as `.data.password`, and the manager that owns it; empty if the server does not name it."""
+
+    field: str
+    manager: str
+
+
+class FieldConflict(Conflict):
+    """`owners` are the fields that others own; each may be there for several managers."""
+
+    owners: tuple[FieldOwner, ...] = ()
 
 
 class Expired(ApiError):

@@ -15,7 +15,7 @@ class Resource(NamedTuple, Generic[T]):
     """One kind, as `GET /apis` lists it. The core group is the empty string.
 
     `decode` decodes the JSON of one object. It raises msgspec.MsgspecError for JSON that is not such an object, and
-    UnicodeDecodeError for what is not UTF-8.
+    UnicodeDecodeError for what is not UTF-8. With `metadata_only` the server sends the metadata alone.
     """
 
     group: str
@@ -23,6 +23,7 @@ class Resource(NamedTuple, Generic[T]):
     plural: str
     kind: str
     decode: Callable[[bytes | msgspec.Raw], T]
+    metadata_only: bool = False
 
     @property
     def api_version(self) -> str:

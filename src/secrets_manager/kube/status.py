@@ -1,6 +1,7 @@
 """Translate an error response of the API server into an ApiError.
 
-By status code and the fields of the Status in the body, never by wording. A body that is not a Status (a proxy's page)
+By status code and the fields of the Status in the body, never by wording, except for the managers of a FieldConflict,
+whose names are nowhere else. A body that is not a Status (a proxy's page)
 is not quoted. What is quoted is bounded and stays on one line.
 """
 
@@ -17,6 +18,8 @@ from secrets_manager.kube.errors import (
     ApiError,
     Conflict,
     Expired,
+    FieldConflict,
+    FieldOwner,
     Forbidden,
     Invalid,
     NotFound,
@@ -70,9 +73,15 @@ BY_CODE: Mapping[int, type[ApiError]] = {
 }
 
 
+_FIELD_CONFLICT = "FieldManagerConflict"
+_MANAGER = re.compile(r'"(?:[^"\\]|\\.)*"')
+"""The first text in quotes: `conflict with "kubectl" using v1`."""
+
+
 class _Cause(Wire, frozen=True):
     reason: str = ""
     message: str = ""
+    field: str = ""
 
 
 class _Details(Wire, frozen=True):
@@ -100,7 +109,9 @@ def error_from_status(status_code: int, headers: Mapping[str, str], body: bytes,
     message = _truncate("; ".join(_messages(status.message, details.causes or ())))
     summary = _join(request, f"{status_code} {known}".rstrip())
     server_message = _join(_truncate(unknown), message)
-    return _type_of(status_code, status.reason)(
+    owners = tuple(_owner(cause) for cause in details.causes or () if cause.reason == _FIELD_CONFLICT)
+    kind = FieldConflict if owners and status_code == HTTPStatus.CONFLICT else _type_of(status_code, status.reason)
+    error = kind(
         _escape(_join(summary, server_message)),
         code=status_code,
         reason=status.reason,
@@ -108,11 +119,23 @@ def error_from_status(status_code: int, headers: Mapping[str, str], body: bytes,
         summary=summary,
         server_message=server_message,
     )
+    if isinstance(error, FieldConflict):
+        error.owners = owners
+    return error
 
 
 def one_line(text: str) -> str:
     """Return the text truncated, and escaped so that it stays on one line."""
     return _escape(_truncate(text))
+
+
+def _owner(cause: _Cause) -> FieldOwner:
+    quoted = _MANAGER.search(cause.message)
+    try:
+        manager = msgspec.json.decode(quoted[0], type=str) if quoted else ""
+    except msgspec.MsgspecError:
+        manager = ""
+    return FieldOwner(one_line(cause.field), one_line(manager))
 
 
 def _type_of(code: int, reason: str) -> type[ApiError]:

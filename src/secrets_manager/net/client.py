@@ -162,14 +162,20 @@ class HttpClient:
 
     @asynccontextmanager
     async def stream(
-        self, method: str, path: str, *, query: Mapping[str, str] | None = None, silence: float
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        silence: float,
     ) -> AsyncGenerator[StreamedResponse]:
         """Yield the response when its head has come; its connection is closed where the block is left before its end.
 
         `silence`, in seconds, is how long the body may bring nothing.
         Raises: as `request`, also where the chunks are read.
         """
-        request = self._request(method, path, query, read_timeout=silence)
+        request = self._request(method, path, query, headers, read_timeout=silence)
         with trio.CancelScope() as limit:
             async with aclosing(await self._open(request, limit, within=self._timeout or math.inf)) as response:
                 limit.deadline = math.inf

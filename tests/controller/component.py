@@ -127,8 +127,9 @@ class Scene:
 
     # The program
 
-    def start(self) -> None:
-        """Let the program live, with nothing in its memory."""
+    def start(self, config: ControllerConfig | None = None) -> None:
+        """Let the program live, with nothing in its memory, and with another configuration if that is given."""
+        self._config = config or self._config
         self.life, self._over = trio.CancelScope(), trio.Event()
         self._nursery.start_soon(self._live, self.life, self._over)
 
@@ -323,6 +324,11 @@ class Scene:
         found = self.registry.restricted_registry([family]).collect()
         samples = (sample for metric in found for sample in metric.samples)
         return next((each.value for each in samples if (each.name, each.labels) == (family, labels)), None)
+
+    def sample_of(self, family: str, suffix: str) -> float:
+        """One of the samples of a metric without labels, such as `_count`."""
+        found = self.registry.restricted_registry([f"{family}{suffix}"]).collect()
+        return sum(each.value for metric in found for each in metric.samples if each.name == f"{family}{suffix}")
 
     def writes(self, kind: str = "") -> list[str]:
         """What the program wrote, in order, as method, kind and name."""

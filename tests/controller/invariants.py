@@ -5,7 +5,7 @@ Each rule checks one write of the program and at the cluster as it was just befo
 
 from collections.abc import Iterable
 
-from fake_kubernetes.documents import Object, at, items, mapping, text
+from fake_kubernetes.documents import Object, at, items, mapping, text, without
 from fake_kubernetes.storage import Change, Key, Storage
 
 GROUP = "secrets-manager.tuenti.io"
@@ -26,7 +26,10 @@ def violations(storage: Storage, writes: Iterable[Change]) -> list[str]:
 def _problems(storage: Storage, change: Change, before: Object) -> Iterable[str]:
     definitions = storage.objects(DEFINITIONS, revision=change.revision - 1)
     if not _is_ours(change.key, before, definitions):
-        yield "a foreign Secret was deleted" if change.after is None else "a foreign Secret was overwritten"
+        if change.after is None:
+            yield "a foreign Secret was deleted"
+        elif not _is_merge(change, before, change.after, definitions):
+            yield "a foreign Secret was overwritten"
     elif change.after is None and not _may_delete(storage, change, before, definitions):
         yield "a Secret that is wanted was deleted"
 
@@ -40,10 +43,44 @@ def _is_ours(key: Key, secret: Object, definitions: dict[Key, Object]) -> bool:
     labels, (label, value) = mapping(secret, "metadata", "labels"), MARKS_OF_THE_ORIGINAL
     inherited = labels.get(label) == value or at(secret, "metadata", "annotations", f"{GROUP}/lastUpdateTime")
     given_away = any(
-        _names(definition, place, key) and at(definition, "metadata", "annotations", f"{GROUP}/adopt") == "true"
+        _names(definition, place, key) and _adopts(definition) and not _merges(definition)
         for place, definition in definitions.items()
     )
     return f"{GROUP}/owner" in labels or bool(inherited and not owners) or given_away
+
+
+def _is_merge(change: Change, before: Object, after: Object, definitions: dict[Key, Object]) -> bool:
+    """Whether keys alone were written, and none that others have, unless a user gives those away."""
+    bookkeeping = ("managedFields", "resourceVersion")
+    were, are = mapping(before, "data"), mapping(after, "data")
+    rest = [
+        without(state, "data") | {"metadata": without(mapping(state, "metadata"), *bookkeeping)}
+        for state in (before, after)
+    ]
+    touched = {key for key in were.keys() | are.keys() if were.get(key) != are.get(key)}
+    ours = {key for key in touched if _managers(before, key, ours=True)}
+    theirs = {key for key in touched if _managers(before, key, ours=False)}
+    removed = {key for key in touched if key not in are}
+    given_away = any(
+        _names(definition, place, change.key) and _merges(definition) and _adopts(definition)
+        for place, definition in definitions.items()
+    )
+    return rest[0] == rest[1] and removed <= ours and (given_away or not theirs)
+
+
+def _managers(secret: Object, key: str, *, ours: bool) -> bool:
+    """Whether managers of ours, or others, have the key."""
+    entries = items(secret, "metadata", "managedFields")
+    have = [text(each, "manager") for each in entries if at(each, "fieldsV1", "f:data", f"f:{key}") is not None]
+    return any(name.startswith("secrets-manager-merge/") is ours for name in have)
+
+
+def _adopts(definition: Object) -> bool:
+    return at(definition, "metadata", "annotations", f"{GROUP}/adopt") == "true"
+
+
+def _merges(definition: Object) -> bool:
+    return at(definition, "spec", "creationPolicy") == "Merge"
 
 
 def _may_delete(storage: Storage, change: Change, secret: Object, definitions: dict[Key, Object]) -> bool:
@@ -67,7 +104,7 @@ def _has_another(storage: Storage, change: Change, definition: Object) -> bool:
     """Whether the Secret of the name that is wanted now is there already: the new one comes before the old one goes."""
     name = text(definition, "spec", "name")
     wanted = storage.get(change.key._replace(name=name), revision=change.revision - 1)
-    return name != change.key.name and wanted is not None and _owns(definition, wanted)
+    return name != change.key.name and wanted is not None and (_owns(definition, wanted) or _merges(definition))
 
 
 def _owns(definition: Object, secret: Object) -> bool:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from trio.testing import MockClock
 
-from fake_kubernetes.documents import Json, Object, text
+from fake_kubernetes.documents import Json, Object, mapping, text
 from secrets_manager.config import ControllerConfig
 from tests.controller.component import Scene, running
 from tests.doubles import faults as fault
@@ -78,6 +78,50 @@ def disown(scene: Scene) -> None:
     scene.change("app", creationPolicy="Orphan", metadata={"labels": {"team": "shop"}})
 
 
+def merging(scene: Scene, name: str = "app") -> None:
+    """Somebody else's Secret, and a definition that merges into it."""
+    scene.foreign_secret(name, data={"token": "theirs"}, labels={"theirs": "yes"})
+    scene.write("app", password="hunter-1", user="user-1")
+    spec: Object = {"name": name, "creationPolicy": "Merge", "dataFrom": [{"path": "secret/data/app"}]}
+    scene.define_as_it_is("app", spec)
+
+
+def merged_in_sync(scene: Scene) -> None:
+    merging(scene)
+
+
+def second(scene: Scene) -> None:
+    """Another one, which keeps the metadata watched."""
+    merging(scene)
+    scene.foreign_secret("second")
+    spec: Object = {"name": "second", "creationPolicy": "Merge", "dataFrom": [{"path": "secret/data/app"}]}
+    scene.define_as_it_is("second", spec)
+
+
+def take_back(scene: Scene) -> None:
+    scene.edit("app", {"data": {"password": None}})
+
+
+def move(scene: Scene) -> None:
+    scene.foreign_secret("moved")
+    scene.change("app", name="moved")
+
+
+def leave(scene: Scene) -> None:
+    scene.delete("app")
+
+
+def own(scene: Scene) -> None:
+    scene.change("app", name="own", creationPolicy="Owner")
+
+
+def take_over(scene: Scene) -> None:
+    scene.foreign_secret("app", data={"password": "theirs"})
+    scene.write("app", password="hunter-1", user="user-1")
+    spec: Object = {"name": "app", "creationPolicy": "Merge", "dataFrom": [{"path": "secret/data/app"}]}
+    scene.define_as_it_is("app", spec, annotations={"secrets-manager.tuenti.io/adopt": "true"})
+
+
 def adopt(scene: Scene) -> None:
     scene.foreign_secret("app", data={"token": "theirs"}, labels={"theirs": "yes"}, annotations={"their/note": "x"})
     scene.write("app", password="hunter-1", user="user-1")
@@ -127,6 +171,13 @@ SCENARIOS = {
     "inherit": Scenario(nothing, inherit),
     "delete": Scenario(nothing, delete),
     "refuse": Scenario(nothing, refuse),
+    "merge": Scenario(nothing, merging),
+    "merge an update": Scenario(merged_in_sync, update),
+    "merge again": Scenario(merged_in_sync, take_back),
+    "merge into another": Scenario(merged_in_sync, move),
+    "merge no more": Scenario(second, leave),
+    "own in place of merge": Scenario(second, own),
+    "merge and adopt": Scenario(nothing, take_over),
 }
 
 DEATHS: dict[str, Mode] = {
@@ -274,6 +325,35 @@ ENDS: dict[str, Object] = {
         "secrets": {"app": {**THEIRS, "values": {"token": "theirs"}}},
         "definitions": {"app": {"reason": "SecretNotOwned", "secretName": "", "sources": None, "finalizers": []}},
     },
+}
+
+
+def merged(values: Object, *, into: str = "app", version: int = 1, name: str = "app", theirs: bool = False) -> Object:
+    """A definition that is in sync, and the Secret of others that it merges into."""
+    secret: Object = {"type": "Opaque", "values": values, "labels": LABELLED if theirs else {}, "owners": []}
+    sources: Json = [{"path": "secret/data/app", "version": version}]
+    return {
+        "secrets": {into: secret},
+        "definitions": {name: {"reason": "Synced", "secretName": into, "sources": sources, "finalizers": []}},
+    }
+
+
+def both(one: Object, other: Object) -> Object:
+    return {name: {**mapping(one, name), **mapping(other, name)} for name in ("secrets", "definitions")}
+
+
+LABELLED: Object = {"theirs": "yes"}
+TOKEN: Object = {"token": "theirs"}
+UNMERGED: Object = {"secrets": {"app": THEIRS | {"values": TOKEN, "labels": LABELLED}}, "definitions": {}}
+SECOND = merged(BOTH, into="second", name="second")
+ENDS |= {
+    "merge": merged(TOKEN | BOTH, theirs=True),
+    "merge an update": merged(TOKEN | {"password": "hunter-2", "user": "user-2"}, version=2, theirs=True),
+    "merge again": merged(TOKEN | BOTH, theirs=True),
+    "merge into another": both(UNMERGED, merged(BOTH, into="moved")),
+    "merge no more": both(UNMERGED, SECOND),
+    "own in place of merge": both(both(UNMERGED, picture("own", BOTH)), SECOND),
+    "merge and adopt": merged(BOTH),
 }
 
 

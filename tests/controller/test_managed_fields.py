@@ -43,3 +43,17 @@ def test_the_last_manager_of_a_field_but_ourselves(path: FieldPath, manager: str
 @pytest.mark.parametrize("path", [("data", "tls.key"), ("metadata", "ownerReferences"), ("type",)])
 def test_our_own_fields(path: FieldPath) -> None:
     assert last_manager(ENTRIES, path, exclude="kubectl") in ("secrets-manager", "odd")
+
+
+@pytest.mark.parametrize(
+    ("tree", "names"),
+    [
+        ({"f:data": {".": {}, "f:tls.crt": {}, "f:b": {}}, "f:type": {}}, {"tls.crt", "b"}),
+        ({"f:data": {}}, set()),
+        ({"f:type": {}}, set()),
+        ({"f:data": []}, set()),
+    ],
+)
+def test_the_fields_below_a_path(tree: object, names: set[str]) -> None:
+    entry = ManagedFields(manager="m", fields_v1=msgspec.Raw(msgspec.json.encode(tree)))
+    assert entry.below(("data",)) == names

@@ -44,6 +44,7 @@ class Faults(httpx.AsyncBaseTransport):
 
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self.calls: list[Call] = []
+        self.requests: list[httpx.Request] = []
         self._inner = inner
         self._rules: list[Rule] = []
 
@@ -71,6 +72,7 @@ class Faults(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.calls.append(Call(request.method, request.url.path))
+        self.requests.append(request)
         fault = self._fault_for(len(self.calls), request)
         if fault is None:
             return await self._inner.handle_async_request(request)

@@ -9,6 +9,7 @@ import httpx
 import msgspec
 
 from fake_kubernetes.documents import Json, Object, items, parse, text
+from fake_kubernetes.patches import APPLY
 
 MERGE_PATCH = "application/merge-patch+json"
 POLL = 0.02
@@ -110,6 +111,13 @@ class KubeApi:
 
     def patch(self, path: str, change: Object) -> Object:
         return self.request("PATCH", path, body=change, content_type=MERGE_PATCH)
+
+    def apply_keys(self, path: str, keys: Object, *, by: str, force: bool = False) -> Object:
+        """Apply keys of a Secret (server-side apply), as a manager of its own."""
+        name = path.rpartition("/")[2]
+        document: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": keys}
+        query: Query = {"fieldManager": by, "force": "true"} if force else {"fieldManager": by}
+        return self.request("PATCH", path, body=document, query=query, content_type=APPLY)
 
     def replace(self, document: Object) -> Object:
         return self.request("PUT", path_of(document, named=True), body=document)

@@ -1,5 +1,7 @@
 """Describe which field manager competes for a Secret, and for which fields, without any value."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from secrets_manager.controller.decision import differing_metadata
@@ -20,6 +22,10 @@ class ManagedSecret(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     digests: dict[str, bytes]
     managed_fields: tuple[ManagedFields, ...]
+
+    def differing(self, data: Mapping[str, bytes]) -> frozenset[str]:
+        """Return the keys of `data` whose values are others in the Secret."""
+        return frozenset(key for key, value in data.items() if self.digests.get(key) != digest({key: value}))
 
 
 class _Metadata(ObjectMeta, frozen=True):

@@ -16,6 +16,8 @@ import trio
 from secrets_manager.backends import Backend
 from secrets_manager.config import ControllerConfig
 from secrets_manager.controller.definition import SecretDefinition
+from secrets_manager.controller.key_writer import KeyWriter
+from secrets_manager.controller.merged_secret import MergedSecret, merger_key
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reconciler import Reconciler
@@ -23,6 +25,7 @@ from secrets_manager.controller.reporter import Reporter
 from secrets_manager.controller.rollout_restart import Restarts
 from secrets_manager.controller.rollout_restarter import RolloutRestarter
 from secrets_manager.controller.secret import CurrentSecret
+from secrets_manager.controller.secret_merger import SecretMerger
 from secrets_manager.controller.secret_syncer import SecretSyncer
 from secrets_manager.controller.secret_writer import SecretWriter
 from secrets_manager.controller.sources import Sources
@@ -74,6 +77,7 @@ class Controller:
             random=random,
             definition_changed=self._definition_changed,
             secret_changed=self._secret_changed,
+            merged_changed=self._merged_changed,
         )
         self._sources = Sources(
             backend, _read_policy(config), random=random, metrics=backend_metrics, wake=self._sources_changed
@@ -96,13 +100,15 @@ class Controller:
             changed=self._restarts_changed,
             unexpected_error=metrics.unexpected_error,
         )
+        writer = SecretWriter(client, self.watches.secrets, metrics, now)
         reconciler = Reconciler(
             client,
             definitions=self.watches.definitions,
             policy=self._policy,
             sources=self._sources,
             statuses=self._statuses,
-            syncer=SecretSyncer(self.watches.secrets, SecretWriter(client, self.watches.secrets, metrics, now), random),
+            syncer=SecretSyncer(self.watches.secrets, writer, random),
+            merger=SecretMerger(self.watches, KeyWriter(client, metrics), writer),
             restarter=self._restarter,
             reporter=self._reporter,
             random=random,
@@ -120,12 +126,14 @@ class Controller:
                 nursery.start_soon(self._worker.run, name=f"worker {number}")
 
     def _definition_changed(self, old: SecretDefinition | None, new: SecretDefinition | None) -> None:
+        if self._is_excluded(old or new):
+            return
         if new is None:
             if old is not None:
                 self._definition_deleted(old.key)
             return
-        if new.key.namespace in self._config.exclude_namespaces:
-            return
+        if new.merges_into is not None:
+            self.watches.need_merged(new.key.namespace)
         self._metrics.secrets.wants(new.key, new.spec.name or new.key.name)
         if old is None or not old.is_equivalent_to(new):
             admitted = self._policy.admit(new)
@@ -144,6 +152,23 @@ class Controller:
         self._queue.forget(key, STATUS_PRIORITY)
         self._queue.add(key, Priority.ROUTINE)  # the reconciler forgets it, after a reconcile in progress
 
+    def _merged_changed(self, old: MergedSecret | None, new: MergedSecret | None, by: ObjectKey | None) -> None:
+        """Reconcile those whose keys in the Secret have changed, and those who have left keys there."""
+        secret = new or old
+        if secret is None or self._is_excluded(secret):
+            return
+        mergers = {merger_key(target.key): target for target in self.watches.merging_into(secret.key)}
+        for merger, definition in mergers.items():
+            if definition.key != by and _share(old, merger) != _share(new, merger):
+                self._queue.add(definition.key, Priority.URGENT)
+        for name in new.keys if new is not None else ():
+            merger = secret.key._replace(name=name)
+            if merger not in mergers and _share(old, merger) != _share(new, merger):
+                self._queue.add(self.watches.definition_key(merger), Priority.ROUTINE)
+
+    def _is_excluded(self, obj: SecretDefinition | MergedSecret | None) -> bool:
+        return obj is not None and obj.key.namespace in self._config.exclude_namespaces
+
     def _secret_changed(self, old: CurrentSecret | None, new: CurrentSecret | None) -> None:
         for secret in (old, new):
             for uid in owner_uid(secret) if secret is not None else ():
@@ -161,6 +186,13 @@ class Controller:
             self._reporter.restarts_attempted(definition, before, after)
         self._statuses.record_restarts(key, after)
         self._queue.add(key, STATUS_PRIORITY)
+
+
+def _share(secret: MergedSecret | None, merger: ObjectKey) -> tuple[object, ...] | None:
+    """Return what concerns a merger of the Secret."""
+    if secret is None:
+        return None
+    return secret.metadata.deletion_timestamp, secret.keys.get(merger.name)
 
 
 def _read_policy(config: ControllerConfig) -> ReadPolicy:

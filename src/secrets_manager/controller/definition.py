@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from secrets_manager.backends import Source
-from secrets_manager.controller.spec import InvalidSpec, Spec, decode_spec
+from secrets_manager.controller.spec import CreationPolicy, InvalidSpec, Spec, decode_spec
 from secrets_manager.kube.objects import ObjectKey, ObjectMeta, ObjectReference, OwnerReference, Wire
 from secrets_manager.kube.resources import Resource
 
@@ -120,6 +120,13 @@ class SecretDefinition(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sources(self) -> frozenset[Source]:
         return self.spec.read_sources if isinstance(self.spec, Spec) else frozenset()
+
+    @property
+    def merges_into(self) -> ObjectKey | None:
+        """The Secret of others that our keys are written to, if the creation policy is Merge."""
+        if not isinstance(self.spec, Spec) or self.spec.creation_policy != CreationPolicy.MERGE:
+            return None
+        return ObjectKey(self.metadata.namespace, self.spec.name)
 
     @property
     def in_sync(self) -> bool:

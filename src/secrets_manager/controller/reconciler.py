@@ -17,7 +17,7 @@ from secrets_manager.controller.definition import (
     Reason,
     SecretDefinition,
 )
-from secrets_manager.controller.desired import desired
+from secrets_manager.controller.desired import Desired, desired
 from secrets_manager.controller.metadata import is_orphaned
 from secrets_manager.controller.names import is_object_name
 from secrets_manager.controller.ownership import Claim
@@ -25,6 +25,7 @@ from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.reporter import Reporter
 from secrets_manager.controller.rollout_restarter import RolloutRestarter
+from secrets_manager.controller.secret_merger import SecretMerger
 from secrets_manager.controller.secret_syncer import Contested, SecretSyncer, Synced
 from secrets_manager.controller.secret_writer import TooManyConflicts
 from secrets_manager.controller.sources import Sources
@@ -75,6 +76,7 @@ class Reconciler:
         statuses: StatusWriter,
         syncer: SecretSyncer,
         restarter: RolloutRestarter,
+        merger: SecretMerger,
         reporter: Reporter,
         random: Random,
     ) -> None:
@@ -85,6 +87,7 @@ class Reconciler:
         self._statuses = statuses
         self._syncer = syncer
         self._restarter = restarter
+        self._merger = merger
         self._reporter = reporter
         self._random = random
         self._failures: Counter[ObjectKey] = Counter()
@@ -99,10 +102,11 @@ class Reconciler:
         if definition is None:
             self._failures.pop(key, None)
             self._syncer.forget(key)
+            self._merger.forget(key)
             self._statuses.forget(key)
             self._restarter.forget(key)
             self._reporter.forget(key)
-            return None
+            return await self._release_keys(key)
         outcome, requeue = await self._try_reconcile(definition)
         if isinstance(outcome, InSync):
             definition = await self._remove_finalizer(definition)
@@ -135,7 +139,8 @@ class Reconciler:
         desired_secret = desired(spec, documents)
         if isinstance(desired_secret, Problem):
             return desired_secret, self._resync()
-        match await self._syncer.sync(definition, desired_secret):
+        result = await self._sync_secret(definition, desired_secret)
+        match result:
             case Problem() as problem:
                 return problem, RequeueRateLimited()  # the obstacle is not watched
             case Contested(problem, wait):
@@ -148,6 +153,26 @@ class Reconciler:
                 versions = {source: read.version for source, read in documents.items() if isinstance(read, Document)}
                 return InSync(desired_secret.name, versions, wrote=wrote, warning=warning, written_at=written_at), None
 
+    async def _sync_secret(self, definition: SecretDefinition, desired_secret: Desired) -> Synced | Contested | Problem:
+        """Sync by the creation policy. Then remove keys that the definition had in other Secrets."""
+        merges = definition.merges_into is not None
+        result = await (self._merger if merges else self._syncer).sync(definition, desired_secret)
+        if not isinstance(result, Problem) or (not merges and result.reason is Reason.SECRET_NOT_OWNED):
+            await self._merger.release_others(definition)
+        return result
+
+    async def _release_keys(self, key: ObjectKey) -> Requeue:
+        """Remove the keys that a deleted definition has in Secrets of others."""
+        try:
+            await self._merger.release_gone(key)
+        except Conflict:
+            raise
+        except KubeError as error:
+            fields = {"namespace": key.namespace, "name": key.name, "error": str(error)}
+            log.warning("keys of a deleted definition are not removed yet, retrying", extra={"fields": fields})
+            return RequeueRateLimited(retry_after(error))
+        return None
+
     def _resync(self) -> RequeueAfter:
         """Return the requeue with jitter, so that definitions don't come back together after an outage."""
         return RequeueAfter(RESYNC_PERIOD * self._random.uniform(0.5, 1.0))
@@ -159,7 +184,7 @@ class Reconciler:
         """
         if LEGACY_FINALIZER not in definition.metadata.finalizers:
             return None, None
-        if is_orphaned(definition):
+        if is_orphaned(definition) or definition.merges_into is not None:
             await self._remove_finalizer(definition)
             return None, None
         if is_object_name(definition.spec.name):

@@ -57,7 +57,7 @@ class WriteResult(NamedTuple):
 
 
 class SecretWriter:
-    """The only writer of Secrets. `now` returns the time as RFC 3339."""
+    """The only writer of whole Secrets. `now` returns the time as RFC 3339."""
 
     def __init__(
         self, client: KubeClient, secrets: Store[CurrentSecret], metrics: ControllerMetrics, now: Callable[[], str]
@@ -90,7 +90,7 @@ class SecretWriter:
         Raises:
             KubeError: A retry may help.
         """
-        with _redact_errors(desired.values):
+        with redact_errors(desired.values):
             return await self._write(definition, desired, decision, seen_before=seen_before, restarts=restarts)
 
     async def delete_owned(self, definition: SecretDefinition, key: ObjectKey) -> None:
@@ -99,11 +99,11 @@ class SecretWriter:
         Raises:
             KubeError: A retry may help.
         """
-        with _redact_errors(()):
+        with redact_errors(()):
             current = await self._get(definition, key)
             deletion = None if current is None else decide_deletion(definition, current)
             if deletion is not None:
-                await self._check_unchanged(definition)
+                await self.check_unchanged(definition)
                 await self._execute(deletion)
 
     async def delete_stale(self, definition: SecretDefinition, desired: Desired) -> list[CurrentSecret]:
@@ -120,9 +120,9 @@ class SecretWriter:
             found = await self._get(definition, former)
             owned += [] if found is None or str(definition.key) not in definition_of(found) else [found]
         stale, copies = other_secrets(definition, desired, owned)
-        with _redact_errors(desired.values):
+        with redact_errors(desired.values):
             if stale:
-                await self._check_unchanged(definition)
+                await self.check_unchanged(definition)
             for deletion in stale:
                 with suppress(NotFound):
                     await self._execute(deletion)
@@ -145,19 +145,19 @@ class SecretWriter:
             if isinstance(decision, Patch | Delete):
                 claimed = decision.claim
             if isinstance(decision, Delete) or (isinstance(decision, Create) and seen_before and before is None):
-                await self._check_unchanged(definition)
+                await self.check_unchanged(definition)
             if isinstance(decision, Delete):
                 before = decision.current
             warnings: list[str] = []
             try:
                 current, wrote = await self._execute(decision, on_warning=warnings.append), True
                 if current is not None:
-                    return WriteResult(current, claimed, wrote, _join_warnings(warnings, desired))
+                    return WriteResult(current, claimed, wrote, join_warnings(warnings, desired))
             except (AlreadyExists, Conflict):
                 current = await self._get(definition, key)
             except (Invalid, Forbidden, NotFound) as error:
                 if not isinstance(error, NotFound) or isinstance(decision, Create):
-                    return _rejected(error, desired)
+                    return rejected(error, desired)
                 current = None  # it was deleted before our write
             following = self.decide(definition, desired, current, before, restarts=restarts)
             if following is None or isinstance(following, Problem):
@@ -187,8 +187,8 @@ class SecretWriter:
         _log("Secret written", secret.key)
         return secret
 
-    async def _check_unchanged(self, definition: SecretDefinition) -> None:
-        """Get the definition before its Secret is deleted or created again: the watch may be behind.
+    async def check_unchanged(self, definition: SecretDefinition) -> None:
+        """Get the definition before what is in the cluster for it is removed or made again: the watch may be behind.
 
         Raises:
             Conflict: It has changed.
@@ -213,7 +213,7 @@ class SecretWriter:
 
 
 @contextmanager
-def _redact_errors(values: Iterable[bytes]) -> Generator[None]:
+def redact_errors(values: Iterable[bytes]) -> Generator[None]:
     """Redact errors that may contain one of the values."""
     try:
         yield
@@ -221,13 +221,14 @@ def _redact_errors(values: Iterable[bytes]) -> Generator[None]:
         raise redact(error, values) from None
 
 
-def _rejected(error: KubeError, desired: Desired) -> Problem:
+def rejected(error: KubeError, desired: Desired) -> Problem:
+    """Return the problem of a write that Kubernetes refuses."""
     text = redact(error, desired.values)
     return Problem(Reason.SECRET_REJECTED, f"Kubernetes refuses Secret {desired.name}: {text}")
 
 
-def _join_warnings(warnings: list[str], desired: Desired) -> str:
-    """Return the warnings as one text."""
+def join_warnings(warnings: list[str], desired: Desired) -> str:
+    """Return the warnings as one text, which is withheld if it may contain a value."""
     text = "; ".join(warnings)
     return WITHHELD if text and may_contain_value(text, desired.values) else text
 

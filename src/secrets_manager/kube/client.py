@@ -322,7 +322,9 @@ class KubeClient:
             raise
 
     @asynccontextmanager
-    async def _stream(self, path: str, query: Mapping[str, str], *, accept: str) -> AsyncGenerator[AsyncIterator[bytes]]:
+    async def _stream(
+        self, path: str, query: Mapping[str, str], *, accept: str
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Send a watch request and wait for the head of its response."""
         async with AsyncExitStack() as stack:
             with self._count_failures("GET"):

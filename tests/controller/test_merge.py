@@ -1,0 +1,910 @@
+"""creationPolicy Merge: our keys in a Secret of others, and nothing else of it."""
+
+import base64
+from collections.abc import Mapping
+
+import httpx
+import pytest
+import trio
+from trio.testing import MockClock
+
+from fake_kubernetes.documents import Object, items, mapping, text, without
+from fake_kubernetes.patches import APPLY
+from secrets_manager.config import ControllerConfig
+from tests.controller.component import NAMESPACE, Scene, definition_path, keys_map, running, secret_path, values_of
+from tests.doubles import faults as fault
+
+RARELY = ControllerConfig(reconcile_period=86_400)
+"""No poll of Vault comes to the rescue."""
+OURS = "secrets-manager-merge/"
+SECRETS = ("/secrets", "/secrets/app")
+LABELS: Object = {"team": "shop"}
+
+
+def encoded(value: str) -> str:
+    return base64.b64encode(value.encode()).decode()
+
+
+def theirs(scene: Scene, name: str = "app", **values: str) -> None:
+    """Make a Secret of somebody else's, with labels, an annotation and an owner."""
+    owner: Object = {"apiVersion": "v1", "kind": "Secret", "name": "any", "uid": "any"}
+    scene.user.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "any", "namespace": NAMESPACE}})
+    owner["uid"] = text(scene.secret("any"), "metadata", "uid")
+    scene.foreign_secret(
+        name, data=values or {"token": "theirs"}, labels=LABELS, annotations={"note": "x"}, ownerReferences=[owner]
+    )
+
+
+def merge(
+    scene: Scene,
+    name: str = "ours",
+    *,
+    into: str = "app",
+    annotations: Mapping[str, str] | None = None,
+    namespace: str = NAMESPACE,
+    **keys: str,
+) -> None:
+    """Define keys, as path#key, that are merged into a Secret."""
+    spec: Object = {"name": into, "creationPolicy": "Merge", "keysMap": keys_map(**keys)}
+    scene.define_as_it_is(name, spec, annotations={**(annotations or {})}, namespace=namespace)
+
+
+def adopting() -> dict[str, str]:
+    return {"secrets-manager.tuenti.io/adopt": "true"}
+
+
+async def merged(scene: Scene) -> None:
+    """Bring one definition to rest that merges a password into a Secret of others."""
+    theirs(scene)
+    scene.write("db", password="canary-1")
+    merge(scene, password="db#password")
+    await scene.settled()
+    assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+
+
+def managers(scene: Scene, name: str = "app") -> dict[str, set[str]]:
+    """Return the keys of each manager of a Secret."""
+    return {
+        text(each, "manager"): {key.removeprefix("f:") for key in mapping(each, "fieldsV1", "f:data") if key != "."}
+        for each in items(scene.secret(name), "metadata", "managedFields")
+    }
+
+
+def rest_of(secret: Object | None) -> Object:
+    """Return all of a Secret but data and bookkeeping."""
+    assert secret is not None
+    return without(secret, "data") | {
+        "metadata": without(mapping(secret, "metadata"), "managedFields", "resourceVersion")
+    }
+
+
+def requests(scene: Scene) -> list[httpx.Request]:
+    """Return all requests but watches."""
+    return [request for request in scene.faults.requests if not fault.is_watch(request)]
+
+
+def is_metadata(request: httpx.Request) -> bool:
+    return "PartialObjectMetadata" in request.headers["Accept"]
+
+
+async def test_keys_are_written_and_nothing_else(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        before = scene.secret("app")
+        scene.write("db", password="canary-1", user="canary-user")
+        merge(scene, password="db#password", user="db#user")
+        await scene.settled()
+        assert scene.values("app") == {"token": "theirs", "password": "canary-1", "user": "canary-user"}
+        assert rest_of(scene.secret("app")) == rest_of(before)
+        assert managers(scene) == {f"{OURS}ours": {"password", "user"}, "administrator": {"token"}}
+        assert scene.writes_to_secrets() == ["PATCH secrets app"]
+        assert (scene.reason("ours"), scene.message("ours")) == ("Synced", "Secret app is in sync")
+        assert scene.events() == [("Synced", "ours")]
+        assert text(scene.definition("ours"), "status", "lastSyncTime") != ""
+        assert scene.metric("last_sync_status", "app") == 1
+
+
+async def test_at_rest_no_request_is_sent(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        before = requests(scene)
+        await scene.passed(3_600)
+        assert requests(scene) == before
+
+
+async def test_without_a_definition_that_merges_no_metadata_is_watched(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        scene.write("db", password="canary-1")
+        scene.define("app", password="db#password")
+        await scene.settled()
+        assert not any(map(is_metadata, scene.faults.requests))
+        assert scene.sample("secrets_manager_watch_up", kind="SecretMetadata", namespace="") is None
+
+        theirs(scene, "their")
+        merge(scene, into="their", password="db#password")
+        await scene.settled()
+        assert sum(is_metadata(request) and fault.is_watch(request) for request in scene.faults.requests) == 1
+        assert scene.sample("secrets_manager_watch_up", kind="SecretMetadata", namespace="") == 1
+
+
+async def test_a_new_value_is_written(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        await merged(scene)
+        scene.write("db", password="canary-2")
+        await scene.settled()
+        assert scene.values("app") == {"token": "theirs", "password": "canary-2"}
+
+
+async def test_keys_leave_with_the_definition_s_keys(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1", user="canary-user")
+        merge(scene, password="db#password", user="db#user")
+        await scene.settled()
+        scene.user.patch(definition_path("ours"), {"spec": {"keysMap": {"user": None}}})
+        await scene.settled()
+        assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+
+
+async def test_keys_leave_with_the_definition(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        scene.delete("ours")
+        await scene.settled()
+        assert scene.values("app") == {"token": "theirs"}
+        assert managers(scene) == {"administrator": {"token"}}
+
+
+async def test_two_definitions_merge_into_one_secret(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        merge(scene, "second", user="db#password")
+        await scene.settled()
+        assert scene.values("app") == {"token": "theirs", "password": "canary-1", "user": "canary-1"}
+        before = requests(scene)
+        await scene.passed(120)
+        assert requests(scene) == before
+        scene.delete("ours")
+        await scene.settled()
+        assert scene.values("app") == {"token": "theirs", "user": "canary-1"}
+
+
+async def test_keys_move_to_another_secret(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        scene.change("ours", name="new")
+        await scene.settled()
+        assert (scene.reason("ours"), scene.values("app")) == (
+            "SecretRejected",
+            {"token": "theirs", "password": "canary-1"},
+        )
+        scene.foreign_secret("new", data={"more": "theirs"})
+        await scene.settled()
+        assert (scene.values("app"), scene.values("new")) == (
+            {"token": "theirs"},
+            {"more": "theirs", "password": "canary-1"},
+        )
+        assert text(scene.definition("ours"), "status", "secretName") == "new"
+
+
+async def test_another_policy_takes_the_keys_out(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        scene.change("ours", creationPolicy="Owner")
+        await scene.settled()
+        assert (scene.reason("ours"), scene.values("app")) == ("SecretNotOwned", {"token": "theirs"})
+
+
+async def test_a_definition_that_takes_the_whole_secret_over_keeps_the_keys(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        scene.foreign_secret("app", data={"token": "theirs"})
+        scene.write("db", password="canary-1")
+        merge(scene, password="db#password", annotations=adopting())
+        await scene.settled()
+        seen: list[Mapping[str, str] | None] = []
+        scene.cluster.storage.listeners.add(lambda: seen.append(scene.values("app")))
+        scene.change("ours", creationPolicy="Owner")
+        await scene.settled()
+        assert scene.values("app") == {"password": "canary-1"}
+        assert all(values and values["password"] == "canary-1" for values in seen)
+
+
+async def test_a_secret_that_a_definition_made_is_not_merged_into(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        scene.write("db", password="canary-1", user="canary-user")
+        scene.define("app", password="db#password")
+        merge(scene, user="db#user", annotations=adopting())
+        await scene.settled()
+        assert scene.reason("ours") == "SecretNotOwned"
+        assert "was made by SecretDefinition app" in scene.message("ours")
+        scene.change("app", creationPolicy="Merge")
+        await scene.settled()
+        assert scene.reason("app") == "SecretNotOwned"
+        assert "was made by this definition" in scene.message("app")
+        assert scene.values("app") == {"password": "canary-1"}
+
+
+async def test_the_secret_that_a_definition_owned_before_goes(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene, "their")
+        scene.write("db", password="canary-1")
+        scene.define("ours", secret="app", password="db#password")
+        await scene.settled()
+        scene.change("ours", name="their", creationPolicy="Merge")
+        await scene.settled()
+        assert (scene.values("app"), scene.values("their")) == (None, {"token": "theirs", "password": "canary-1"})
+
+
+# Keys of others
+
+
+async def test_a_key_of_others_is_left_alone(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene, password="canary-theirs", token="theirs")
+        scene.write("db", password="canary-1", user="canary-user")
+        merge(scene, password="db#password", user="db#user")
+        await scene.settled()
+        assert scene.values("app") == {"password": "canary-theirs", "token": "theirs"}
+        assert scene.reason("ours") == "SecretNotOwned"
+        assert "Secret app: key password is owned by manager administrator: remove the key" in scene.message("ours")
+        assert scene.writes_to_secrets() == []
+
+        scene.annotate("ours", adopt="true")
+        await scene.settled()
+        assert scene.values("app") == {"password": "canary-1", "token": "theirs", "user": "canary-user"}
+        assert scene.reason("ours") == "Synced"
+
+
+async def test_a_key_of_another_definition_is_left_alone(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        scene.write("other", password="canary-2")
+        merge(scene, "second", password="other#password")
+        await scene.settled()
+        assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+        assert "key password is owned by SecretDefinition ours" in scene.message("second")
+        scene.delete("ours")
+        await scene.settled()
+        assert (scene.reason("second"), scene.values("app")) == (
+            "Synced",
+            {"token": "theirs", "password": "canary-2"},
+        )
+
+
+async def test_a_key_that_others_write_alike_stays_when_the_definition_goes(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene, password="canary-1")
+        scene.write("db", password="canary-1")
+        merge(scene, password="db#password")
+        await scene.settled()
+        assert scene.reason("ours") == "Synced"
+        scene.delete("ours")
+        await scene.settled()
+        assert scene.values("app") == {"password": "canary-1"}
+
+
+async def test_a_key_that_others_take_is_theirs(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        scene.edit("app", {"data": {"password": encoded("taken")}})
+        await scene.settled()
+        assert (scene.reason("ours"), scene.values("app")) == (
+            "SecretNotOwned",
+            {"token": "theirs", "password": "taken"},
+        )
+        assert scene.writes_to_secrets() == ["PATCH secrets app"]
+        scene.edit("app", {"data": {"password": None}})
+        await scene.settled()
+        assert (scene.reason("ours"), scene.values("app")) == (
+            "Synced",
+            {"token": "theirs", "password": "canary-1"},
+        )
+
+
+async def test_a_key_that_others_remove_is_written_again(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        scene.edit("app", {"data": {"password": None}})
+        await scene.passed(1)
+        assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+        assert ("SecretReverted", "ours") in scene.events()
+
+
+async def test_an_adopted_key_that_others_change_is_written_again(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1")
+        merge(scene, password="db#password", annotations=adopting())
+        await scene.settled()
+        scene.edit("app", {"data": {"password": encoded("taken")}})
+        await scene.passed(1)
+        assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+        scene.user.apply_keys(secret_path("app"), {"password": encoded("again")}, by="helm", force=True)
+        await scene.passed(1)
+        assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+
+
+@pytest.mark.parametrize("change", ["changed", "removed"])
+async def test_who_rewrites_our_keys_is_reported_and_costs_a_write_a_minute(
+    change: str, autojump_clock: MockClock
+) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1")
+        merge(scene, password="db#password", annotations=adopting())
+        await scene.settled()
+        before = len(scene.writes_to_secrets())
+        for number in range(600):
+            value = encoded(f"theirs-{number}") if change == "changed" else None
+            scene.edit("app", {"data": {"password": value}})
+            await scene.passed(1)
+        assert 9 <= len(scene.writes_to_secrets()) - before <= 12
+        who = "manager administrator" if change == "changed" else "another manager"
+        assert scene.reason("ours") == "SecretContended"
+        assert f"{who} changes data.password after each write" in scene.message("ours")
+
+        await scene.passed(121)
+        assert (scene.reason("ours"), (scene.values("app") or {})["password"]) == ("Synced", "canary-1")
+
+
+async def test_who_writes_other_keys_causes_no_request(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        before = (requests(scene), reconciles(scene))
+        for number in range(100):
+            scene.edit(
+                "app", {"data": {"token": encoded(f"theirs-{number}")}, "metadata": {"labels": {"n": str(number)}}}
+            )
+            await scene.passed(1)
+        assert (requests(scene), reconciles(scene)) == before
+        assert scene.values("app") == {"token": "theirs-99", "password": "canary-1"}
+
+
+async def test_admission_that_changes_our_values_is_reported(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.faults.always(fault.admission({"data": {"password": encoded("canary-x")}}), when=is_apply)
+        scene.write("db", password="canary-1")
+        merge(scene, password="db#password")
+        await scene.passed(300)
+        assert scene.reason("ours") == "SecretContended"
+        assert "an admission webhook or policy changes data.password in each write" in scene.message("ours")
+        assert len(applies(scene)) <= 7
+        scene.faults.heal()
+        await scene.passed(121)
+        assert (scene.reason("ours"), scene.values("app")) == (
+            "Synced",
+            {"token": "theirs", "password": "canary-1"},
+        )
+
+
+def is_apply(request: httpx.Request) -> bool:
+    return str(request.headers.get("Content-Type")) == APPLY
+
+
+def applies(scene: Scene) -> list[httpx.Request]:
+    return [request for request in scene.faults.requests if is_apply(request)]
+
+
+# The Secret itself
+
+
+async def test_there_is_no_secret_yet(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        scene.write("db", password="canary-1")
+        merge(scene, password="db#password")
+        await scene.settled()
+        assert scene.reason("ours") == "SecretRejected"
+        assert "Secret app does not exist, and creationPolicy Merge makes none" in scene.message("ours")
+        assert (scene.writes_to_secrets(), applies(scene)) == ([], [])
+        theirs(scene)
+        await scene.passed(1)
+        assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+
+
+async def test_a_secret_that_is_made_again_gets_the_keys_again(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        scene.user.delete(secret_path("app"))
+        await scene.settled()
+        assert (scene.reason("ours"), scene.values("app")) == ("SecretRejected", None)
+        scene.foreign_secret("app", data={"token": "new"})
+        await scene.settled()
+        assert (scene.reason("ours"), scene.values("app")) == ("Synced", {"token": "new", "password": "canary-1"})
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_secret_that_goes_just_before_the_write_is_not_made(autojump_clock: MockClock, *, again: bool) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1")
+
+        async def gone(request: httpx.Request, send: fault.Send) -> httpx.Response:
+            scene.user.delete(secret_path("app"))
+            if again:
+                scene.foreign_secret("app", data={"token": "new"})
+            return await send(request)
+
+        scene.faults.next(gone, when=is_apply)
+        merge(scene, password="db#password")
+        await scene.settled()
+        expected = {"token": "new", "password": "canary-1"} if again else None
+        assert (scene.values("app"), scene.reason("ours")) == (expected, "Synced" if again else "SecretRejected")
+
+
+async def test_a_secret_that_is_being_deleted_is_waited_for(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        scene.foreign_secret("app", data={"token": "theirs"}, finalizers=["example.org/hold"])
+        scene.user.delete(secret_path("app"))
+        scene.write("db", password="canary-1")
+        merge(scene, password="db#password")
+        await scene.settled()
+        assert scene.reason("ours") == "SecretRejected"
+        assert "is being deleted" in scene.message("ours")
+        assert applies(scene) == []
+
+
+async def test_an_immutable_secret_refuses(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        scene.edit("app", {"immutable": True})
+        scene.write("db", password="canary-2")
+        scene.annotate("ours", poke="1")
+        await scene.settled()
+        assert scene.reason("ours") == "SecretRejected"
+        assert "immutable" in scene.message("ours")
+
+        scene.delete("ours")
+        await scene.settled()
+        assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+        assert any("keys of a definition stay in a Secret" in line for line in scene.log.lines)
+        before = requests(scene)
+        scene.edit("app", {"metadata": {"labels": {"more": "theirs"}}})
+        await scene.passed(3_600)
+        assert requests(scene) == before
+
+
+async def test_a_webhook_that_refuses_and_quotes_a_value(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1")
+        refusal = fault.answer(403, reason="Forbidden", message='denied: {"password": "canary-1"}')
+        scene.faults.always(refusal, when=is_apply)
+        merge(scene, password="db#password")
+        await scene.settled()
+        assert scene.reason("ours") == "SecretRejected"
+        assert "withheld" in scene.message("ours")
+        scene.faults.heal()
+        await scene.passed(121)
+        assert scene.reason("ours") == "Synced"
+
+
+# Other lives
+
+
+async def test_a_new_process_applies_each_definition_once(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        await scene.stop()
+        before = len(applies(scene))
+        scene.start()
+        await scene.settled()
+        assert len(applies(scene)) - before == 1
+        assert scene.writes_to_secrets() == ["PATCH secrets app"]
+        assert scene.events() == [("Synced", "ours")]
+        assert sum("keys written" in line for line in scene.log.lines) == 1
+
+
+@pytest.mark.parametrize("name", ["ours", "o" * 200])
+async def test_keys_of_a_definition_that_went_meanwhile_are_removed(name: str, autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1", user="canary-user")
+        merge(scene, name, password="db#password")
+        merge(scene, "second", user="db#user")
+        await scene.settled()
+        assert len(managers(scene)) == 3
+        assert all(len(manager) <= 128 for manager in managers(scene))
+        await scene.stop()
+        scene.delete(name)
+        scene.start()
+        await scene.settled()
+        assert scene.values("app") == {"token": "theirs", "user": "canary-user"}
+
+
+@pytest.mark.parametrize("name", ["ours", "o" * 200])
+@pytest.mark.parametrize("change", [{"name": "new"}, {"name": "new", "creationPolicy": "Owner"}])
+async def test_keys_of_a_definition_that_moved_meanwhile_are_removed(
+    name: str, change: Object, autojump_clock: MockClock
+) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1")
+        merge(scene, name, password="db#password")
+        await scene.settled()
+        await scene.stop()
+        if "creationPolicy" not in change:
+            scene.foreign_secret("new")
+        else:
+            merge(scene, "any", into="none", password="db#password")  # so that metadata is watched
+        scene.change(name, **change)
+        scene.start()
+        await scene.settled()
+        assert (scene.values("app"), scene.values("new")) == ({"token": "theirs"}, {"password": "canary-1"})
+
+
+async def test_a_definition_that_is_made_again_goes_on(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        await scene.stop()
+        scene.delete("ours")
+        scene.write("db", password="canary-2")
+        merge(scene, password="db#password")
+        scene.start()
+        await scene.settled()
+        assert (scene.reason("ours"), scene.values("app")) == (
+            "Synced",
+            {"token": "theirs", "password": "canary-2"},
+        )
+
+
+@pytest.mark.parametrize("name", ["ours", "o" * 200])
+async def test_no_keys_are_removed_while_the_watch_of_definitions_is_behind(
+    name: str, autojump_clock: MockClock
+) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1")
+        merge(scene, "second", user="db#password")
+        await scene.settled()
+        before = scene.cluster.storage.revision
+        merge(scene, name, password="db#password")
+        await scene.settled()
+        await scene.stop()
+
+        of_definitions = fault.on_path(ends="/secretdefinitions")
+
+        async def old(request: httpx.Request, send: fault.Send) -> httpx.Response:
+            return await fault.as_of(before)(request, send)
+
+        scene.faults.next(old, when=of_definitions)
+        scene.faults.always(fault.late(30), when=lambda request: of_definitions(request) and fault.is_watch(request))
+        seen: list[Mapping[str, str] | None] = []
+        scene.cluster.storage.listeners.add(lambda: seen.append(scene.values("app")))
+        scene.start()
+        await scene.settled()
+        assert all(values and "password" in values for values in seen)
+        assert scene.values("app") == {"token": "theirs", "user": "canary-1", "password": "canary-1"}
+
+
+async def test_keys_are_removed_once_the_server_lets_them(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        scene.faults.next(fault.answer(500, reason="InternalError"), when=is_apply, times=3)
+        scene.delete("ours")
+        await scene.settled()
+        assert scene.values("app") == {"token": "theirs"}
+
+
+async def test_a_secret_that_is_gone_is_not_made_for_taking_keys_out(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+
+        async def gone(request: httpx.Request, send: fault.Send) -> httpx.Response:
+            scene.user.delete(secret_path("app"))
+            return await send(request)
+
+        scene.faults.next(gone, when=is_apply)
+        scene.delete("ours")
+        await scene.settled()
+        assert scene.values("app") is None
+
+
+async def test_metadata_that_can_not_be_watched_does_not_hold_the_keys_up(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1")
+        forbidden = fault.answer(403, reason="Forbidden")
+        scene.faults.always(
+            forbidden, when=lambda request: is_metadata(request) and request.url.path == "/api/v1/secrets"
+        )
+        merge(scene, password="db#password")
+        await scene.passed(60)
+        assert (scene.reason("ours"), scene.unsynced) == ("Synced", [])
+        assert len(scene.unwatched) == 1
+        assert scene.sample("secrets_manager_watch_up", kind="SecretMetadata", namespace="") == 0
+        scene.faults.heal()
+        await scene.passed(60)
+        assert scene.unwatched == []
+        scene.edit("app", {"data": {"password": None}})
+        await scene.passed(1)
+        assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+
+
+async def test_namespaces_that_are_excluded_are_left_alone(autojump_clock: MockClock) -> None:
+    config = ControllerConfig(reconcile_period=86_400, exclude_namespaces=frozenset({NAMESPACE}))
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        await scene.stop()
+        scene.user.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "app", "namespace": "other"}})
+        merge(scene, "there", namespace="other", password="db#password")
+        scene.start(config)
+        await scene.settled()
+        scene.delete("ours")
+        await scene.settled()
+        await scene.stop()
+        scene.start()
+        await scene.settled()
+        assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+
+
+async def test_stripped_owners_are_no_reason_to_lose_keys(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        scene.edit("app", {"metadata": {"managedFields": [{}]}})
+        await scene.settled()
+        assert (scene.reason("ours"), scene.values("app")) == (
+            "Synced",
+            {"token": "theirs", "password": "canary-1"},
+        )
+        assert f"{OURS}ours" in managers(scene)
+
+
+async def test_a_namespace_can_be_deleted(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        scene.user.delete(f"/api/v1/namespaces/{NAMESPACE}")
+        await scene.settled()
+        assert scene.user.find(f"/api/v1/namespaces/{NAMESPACE}") is None
+        before = requests(scene)
+        await scene.passed(600)
+        assert requests(scene) == before
+
+
+async def test_values_of_others_are_never_read(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        scene.edit("app", {"data": {"token": encoded("other")}})
+        await scene.settled()
+        reads = [each for each in scene.faults.requests if each.method == "GET" and each.url.path.endswith(SECRETS)]
+        assert all("labelSelector" in each.url.params for each in reads if not is_metadata(each))
+        assert values_of(scene.secret("app") or {})["token"] == "other"
+
+
+# What is not done twice, and not too early
+
+
+def reconciles(scene: Scene) -> float:
+    return scene.sample_of("secrets_manager_controller_reconcile_duration_seconds", "_count")
+
+
+async def test_a_write_of_ours_is_known_before_the_watch_shows_it(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        await scene.stop()
+        unseen(scene)
+        scene.start()
+        await scene.passed(10)
+        before, sent = reconciles(scene), len(requests(scene))
+        scene.change("ours", keysMap=keys_map(more="db#password"))
+        await scene.passed(5)
+        assert (scene.values("app") or {}).keys() == {"token", "password", "more"}
+        assert reconciles(scene) - before == 1
+        scene.annotate("ours", poke="1")
+        await scene.passed(5)
+        secrets = [each for each in requests(scene)[sent:] if each.url.path.endswith(SECRETS)]
+        assert [each.method for each in secrets] == ["PATCH"]
+
+
+def unseen(scene: Scene) -> None:
+    """Let the watch of metadata show nothing."""
+    scene.faults.always(fault.silent_after(0), when=lambda request: is_metadata(request) and fault.is_watch(request))
+
+
+async def test_the_first_list_of_metadata_wakes_nobody_whose_secret_is_known(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1")
+
+        async def slow(request: httpx.Request, send: fault.Send) -> httpx.Response:
+            await trio.sleep(2)
+            return await send(request)
+
+        scene.faults.next(slow, when=lambda request: is_metadata(request) and request.url.path == "/api/v1/secrets")
+        merge(scene, password="db#password")
+        await scene.settled()
+        assert (scene.values("app"), reconciles(scene)) == ({"token": "theirs", "password": "canary-1"}, 1)
+
+
+async def test_a_secret_that_is_deleted_and_made_again_before_each_write_is_tried_again_later(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1")
+
+        async def again(request: httpx.Request, send: fault.Send) -> httpx.Response:
+            scene.user.delete(secret_path("app"))
+            scene.foreign_secret("app", data={"token": "new"})
+            return await send(request)
+
+        scene.faults.next(again, when=is_apply, times=7)
+        merge(scene, password="db#password")
+        await scene.settled()
+        assert scene.values("app") == {"token": "new", "password": "canary-1"}
+        assert sum("others change it faster" in line for line in scene.log.lines) == 1
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_secret_that_went_unseen_is_looked_up(autojump_clock: MockClock, *, again: bool) -> None:
+    """The watch shows nothing for a while."""
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        await scene.stop()
+        unseen(scene)
+        scene.start()
+        await scene.passed(5)
+        scene.user.delete(secret_path("app"))
+        if again:
+            scene.foreign_secret("app", data={"token": "new"})
+        scene.write("db", password="canary-2")
+        scene.annotate("ours", poke="1")
+        await scene.passed(2)
+        expected = {"token": "new", "password": "canary-2"} if again else None
+        assert (scene.values("app"), scene.reason("ours")) == (expected, "Synced" if again else "SecretRejected")
+
+
+async def test_a_secret_that_comes_to_be_deleted_is_reported(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        scene.foreign_secret("app", data={"token": "theirs"}, finalizers=["example.org/hold"])
+        scene.write("db", password="canary-1")
+        merge(scene, password="db#password")
+        await scene.settled()
+        scene.user.delete(secret_path("app"))
+        await scene.passed(1)
+        assert scene.reason("ours") == "SecretRejected"
+
+
+async def test_keys_stay_where_they_are_until_they_are_elsewhere(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        scene.foreign_secret("new", data={"password": "canary-theirs"})
+        scene.change("ours", name="new")
+        await scene.settled()
+        assert scene.reason("ours") == "SecretNotOwned"
+        assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+
+
+async def test_contention_for_one_secret_is_none_for_the_next(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        for _ in range(3):
+            scene.edit("app", {"data": {"password": None}})
+            await scene.passed(1)
+        assert scene.reason("ours") == "SecretContended"
+        scene.foreign_secret("new")
+        scene.change("ours", name="new")
+        await scene.passed(1)
+        assert (scene.reason("ours"), scene.values("new")) == ("Synced", {"password": "canary-1"})
+
+
+async def test_a_definition_that_owns_the_secret_now_keeps_its_keys_for_good(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        scene.foreign_secret("app", data={"token": "theirs"})
+        scene.write("db", password="canary-1")
+        merge(scene, password="db#password", annotations=adopting())
+        merge(scene, "second", into="none", password="db#password")  # so that metadata is watched
+        await scene.settled()
+        scene.change("ours", creationPolicy="Owner")
+        await scene.settled()
+        seen: list[Mapping[str, str] | None] = []
+        scene.cluster.storage.listeners.add(lambda: seen.append(scene.values("app")))
+        scene.user.patch(
+            definition_path("ours"), {"metadata": {"annotations": {"secrets-manager.tuenti.io/adopt": None}}}
+        )
+        await scene.settled()
+        await scene.stop()
+        scene.start()
+        scene.edit("app", {"metadata": {"labels": {"more": "theirs"}}})
+        await scene.settled()
+        assert [values for values in seen if values != {"password": "canary-1"}] == []
+
+
+@pytest.mark.parametrize("change", [{"keysMap": {"user": None}}, {"name": "old"}])
+async def test_a_new_leader_that_sees_an_old_definition_removes_no_key(
+    change: Object, autojump_clock: MockClock
+) -> None:
+    """Its watch may lead to an API server that is behind the one of the other leader."""
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.foreign_secret("old")
+        scene.write("db", password="canary-1", user="canary-user")
+        merge(scene, password="db#password", user="db#user")
+        scene.user.patch(definition_path("ours"), {"spec": change})
+        await scene.settled()
+        before = scene.cluster.storage.revision
+        scene.change("ours", name="app", keysMap=keys_map(password="db#password", user="db#user"))
+        await scene.settled()
+        whole = {"token": "theirs", "password": "canary-1", "user": "canary-user"}
+        assert scene.values("app") == whole
+        await scene.stop()
+
+        of_definitions = fault.on_path(ends="/secretdefinitions")
+        scene.faults.always(fault.late(5), when=lambda request: of_definitions(request) and fault.is_watch(request))
+        scene.faults.next(fault.as_of(before), when=of_definitions)
+        seen: list[Mapping[str, str] | None] = []
+        scene.cluster.storage.listeners.add(lambda: seen.append(scene.values("app")))
+        scene.start()
+        await scene.settled()
+        assert [values for values in seen if values != whole] == []
+        assert scene.reason("ours") == "Synced"
+
+
+async def test_a_webhook_that_refuses_the_removal_of_keys_is_not_quoted(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        refusal = fault.answer(403, reason="Forbidden", message='denied: {"password": "canary-1"}')
+        scene.faults.next(refusal, when=is_apply, times=3)
+        scene.delete("ours")
+        await scene.settled()
+        assert scene.values("app") == {"token": "theirs"}
+        assert any("keys of a deleted definition are not removed yet" in line for line in scene.log.lines)
+
+
+async def test_a_warning_is_reported(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1")
+        scene.faults.next(fault.warned("careful"), when=is_apply)
+        merge(scene, password="db#password")
+        await scene.settled()
+        assert scene.message("ours") == "Secret app is in sync, and Kubernetes warns: careful"
+
+
+async def test_a_response_that_shows_another_value_is_checked_by_another_write(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1")
+        scene.faults.next(fault.seen({"data": {"password": encoded("canary-x")}}), when=is_apply)
+        merge(scene, password="db#password")
+        await scene.settled()
+        assert (len(applies(scene)), scene.events()) == (2, [("Synced", "ours")])
+
+
+async def test_the_time_of_a_write_whose_response_was_lost_is_in_the_status(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        before = text(scene.definition("ours"), "status", "lastSyncTime")
+        await scene.stop()
+        scene.edit("app", {"data": {"password": None}})
+        scene.start()
+        scene.faults.next(fault.kill_after(scene.life), when=is_apply)
+        await scene.over()
+        await scene.passed(100)
+        scene.start()
+        await scene.settled()
+        assert text(scene.definition("ours"), "status", "lastSyncTime") > before
+
+
+async def test_a_read_that_fails_is_counted(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1")
+        scene.faults.next(fault.answer(500), when=is_metadata, times=4)
+        merge(scene, password="db#password")
+        await scene.settled()
+        assert scene.metric("secret_read_errors_total", "app")
+        assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+
+
+async def test_the_finalizer_of_the_original_deletes_no_secret_of_others(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        scene.foreign_secret(
+            "app", data={"token": "theirs"}, labels={"app.kubernetes.io/managed-by": "secrets-manager"}
+        )
+        spec: Object = {"name": "app", "creationPolicy": "Merge", "keysMap": keys_map(password="none#password")}
+        scene.define_as_it_is("ours", spec, finalizers=["secret.finalizer.secrets-manager.tuenti.io"])
+        scene.delete("ours")
+        await scene.settled()
+        assert scene.user.find(definition_path("ours")) is None
+        assert scene.values("app") == {"token": "theirs"}

@@ -72,6 +72,15 @@ class AdoptsSecretsOfOthers(MakesSecrets):
         self.patch_definition({"metadata": {"annotations": {"secrets-manager.tuenti.io/adopt": "true"}}})
 
 
+class MergesIntoSecretsOfOthers(MakesSecrets):
+    def act(self) -> None:
+        metadata: Object = {"name": self.name, "namespace": self.here.namespace}
+        self.here.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+        self.define(creationPolicy="Merge")
+        wait_until(self.synced)
+        self.here.cluster.patch(self.here.path_of_secret(self.name), {"data": {"password": None}})
+
+
 class FollowsVault(MakesSecrets):
     def act(self) -> None:
         self.define()

@@ -15,6 +15,7 @@ from tests.deploy.features import (
     Feature,
     FollowsVault,
     MakesSecrets,
+    MergesIntoSecretsOfOthers,
     ReadsWhenToldTo,
     RecordsEvents,
     RemovesTheSecretOfTheFormerName,
@@ -54,7 +55,12 @@ NEEDS: list[tuple[str, str, type[Feature]]] = [
     ("leases", "patch", MakesSecrets),
 ]
 """Each right, and what does not work without it."""
-FEATURES: list[type[Feature]] = [*dict.fromkeys(need for _, _, need in NEEDS), AdoptsSecretsOfOthers, ReadsWhenToldTo]
+FEATURES: list[type[Feature]] = [
+    *dict.fromkeys(need for _, _, need in NEEDS),
+    AdoptsSecretsOfOthers,
+    MergesIntoSecretsOfOthers,
+    ReadsWhenToldTo,
+]
 
 ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces"
 LEASE: Object = {

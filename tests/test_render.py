@@ -141,6 +141,13 @@ data:
     )
 
 
+def test_keys_for_a_secret_of_others_are_rendered_without_labels() -> None:
+    merging = DEFINITION.replace("  name: database", "  name: database\n  creationPolicy: Merge")
+    text = rendered(merging).text
+    assert "password: aHVudGVyMg==" in text
+    assert "labels" not in text
+
+
 def test_definition_without_a_namespace_leads_to_a_secret_without_one() -> None:
     assert "namespace" not in rendered(DEFINITION.replace("  namespace: shop\n", "")).text
 

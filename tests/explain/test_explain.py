@@ -1,5 +1,6 @@
 """What `explain` tells of definitions in the cluster, on the doubles in virtual time."""
 
+import base64
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -7,7 +8,7 @@ import httpx
 import pytest
 from trio.testing import MockClock
 
-from fake_kubernetes.documents import Json, at
+from fake_kubernetes.documents import Json, Object, at
 from secrets_manager.config import ControllerConfig
 from secrets_manager.explain.cluster import PAGE
 from secrets_manager.explain.explanation import Action, Change, Explanation, Key, Owner
@@ -315,3 +316,25 @@ async def test_secrets_are_listed_one_by_one_where_they_are_large(autojump_clock
     lists = [call for call in onlooker.transport.calls if call.path == SECRETS]
     assert len(lists) == HALVINGS + 2
     assert not any(call.path.startswith(f"{SECRETS}/") for call in onlooker.transport.calls), "all are in the lists"
+
+
+async def test_keys_that_are_merged_into_a_secret_of_others(autojump_clock: MockClock) -> None:
+    async with running(alive=False) as scene:
+        scene.write("app", password="canary-1")
+        spec: Object = {"name": "their", "creationPolicy": "Merge", "keysMap": keys_map(password="app#password")}
+        scene.define_as_it_is("app", spec, finalizers=["example.org/hold"])
+        onlooker = Onlooker(scene)
+        missing = await explain(onlooker)
+        scene.foreign_secret("their", data={"token": "theirs"})
+        added = await explain(onlooker)
+        scene.edit("their", {"data": {"password": base64.b64encode(b"canary-1").decode()}})
+        same = await explain(onlooker)
+        scene.delete("app")
+        deleted = await explain(onlooker)
+
+    assert missing.problem is not None
+    assert (missing.action, missing.problem.reason) == (Action.NONE, "SecretRejected")
+    assert (added.action, added.keys) == (Action.CHANGE, (key("password", Change.ADDED, 8),))
+    assert any("something else owns" in note for note in added.notes)
+    assert (same.action, same.keys, same.notes) == (Action.NONE, (key("password", Change.SAME, 8, 8),), ())
+    assert deleted.notes == ("the definition is being deleted: its keys leave Secret their",)

@@ -16,6 +16,7 @@ from secrets_manager.controller.decision import (
 from secrets_manager.controller.definition import LEGACY_FINALIZER, SecretDefinition
 from secrets_manager.controller.desired import Desired, Resolved, desired, resolve
 from secrets_manager.controller.documents import Documents
+from secrets_manager.controller.merge_decision import missing
 from secrets_manager.controller.metadata import is_orphaned
 from secrets_manager.controller.ownership import definition_of
 from secrets_manager.controller.problem import Problem
@@ -56,6 +57,8 @@ def verdict_of_spec(definition: SecretDefinition, spec: Spec, documents: Documen
 def _decided(
     definition: SecretDefinition, target: Desired, observed: ObservedSecret | None, secrets: Secrets
 ) -> Verdict:
+    if definition.merges_into is not None:
+        return _merged(target, observed)
     current = None if observed is None else observed.current
     decision = decide(definition, target, current, now="")
     if isinstance(decision, Problem):
@@ -76,6 +79,17 @@ def _decided(
     )
 
 
+def _merged(target: Desired, observed: ObservedSecret | None) -> Verdict:
+    """Explain keys in a Secret of others. Whether others own a key, only the API server knows."""
+    if observed is None:
+        return refused(missing(target), target.data)
+    present = {key: value for key, value in observed.values.items() if key in target.data}
+    keys = _compared(present, target.data)
+    same = all(key.change is Change.SAME for key in keys)
+    note = "a key that something else owns is not written, unless the definition has the annotation adopt"
+    return Verdict(Action.NONE if same else Action.CHANGE, keys=keys, notes=() if same else (note,))
+
+
 def _action(decision: Create | Patch | Delete | None) -> Action:
     match decision:
         case Create():
@@ -91,6 +105,8 @@ def _action(decision: Create | Patch | Delete | None) -> Action:
 def verdict_of_deletion(definition: SecretDefinition, observed: ObservedSecret | None, secrets: Secrets) -> Verdict:
     """Explain a definition that is being deleted."""
     name = definition.spec.name
+    if definition.merges_into is not None:
+        return Verdict(Action.NONE, notes=(f"the definition is being deleted: its keys leave Secret {name}",))
     if LEGACY_FINALIZER not in definition.metadata.finalizers or is_orphaned(definition):
         rest = "stays" if is_orphaned(definition) else "is deleted by Kubernetes, if this definition owns it"
         return Verdict(Action.NONE, notes=(f"the definition is being deleted: its Secret {rest}",))

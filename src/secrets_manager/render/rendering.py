@@ -13,7 +13,7 @@ import yaml
 from secrets_manager.controller.definition import Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired, Resolved, combine, resolve
 from secrets_manager.controller.documents import Documents
-from secrets_manager.controller.metadata import desired_metadata
+from secrets_manager.controller.metadata import Metadata, desired_metadata
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import OWNER, Secret
@@ -83,7 +83,9 @@ def _problems(each: Result, secret: Problem) -> list[str]:
 
 
 def _secret(definition: SecretDefinition, target: Desired) -> Secret:
-    labels, annotations = desired_metadata(definition)
+    """Return the Secret; its keys alone where these are merged into a Secret of others."""
+    merges = definition.merges_into is not None
+    labels, annotations = Metadata({}, {}) if merges else desired_metadata(definition)
     return Secret(
         api_version="v1",
         metadata=ObjectMeta(

@@ -1,7 +1,7 @@
 """deploy/ in a real cluster, applied by kubectl as the README says, and processes in the place of its pods.
 
-A replica is the container of the Deployment as the API server has it: its arguments, its variables from the ConfigMap
-and the Secret, and the token of its ServiceAccount. There is no kubelet here, so that is looked up by hand.
+A replica is the container of the Deployment as the API server has it: its arguments, its variables from ConfigMaps
+and Secrets, the Secrets that it mounts, and the token of its ServiceAccount. There is no kubelet here, so that is looked up by hand.
 """
 
 import base64
@@ -61,24 +61,26 @@ def answer(port: int, path: str) -> str:
 
 
 class Pod(NamedTuple):
-    """What a pod of the Deployment starts with: the token of its ServiceAccount, arguments and variables."""
+    """What a pod of the Deployment starts with: the token of its ServiceAccount, arguments, variables and files."""
 
     token: str
     args: list[str]
     environment: dict[str, str]
+    mounted: dict[Path, str]
 
 
 class Replica(Container):
     """One pod's container."""
 
-    def __init__(
-        self, cluster: ControlPlane, folder: Path, *, token: str, args: list[str], environment: dict[str, str]
-    ) -> None:
+    def __init__(self, cluster: ControlPlane, folder: Path, pod: Pod, *flags: str) -> None:
         self.port = free_port()
         of_the_test = [f"-metrics-addr=127.0.0.1:{self.port}", f"-reconcile-period={PERIOD}", "-enable-debug-log"]
         of_the_test.append("-rollout-restart-delay=500ms")
-        command = [sys.executable, "-m", "secrets_manager", *args, *of_the_test]
-        super().__init__(command, cluster=cluster, token=token, namespace=HOME, folder=folder, environment=environment)
+        command = [sys.executable, "-m", "secrets_manager", *pod.args, *flags, *of_the_test]
+        super().__init__(
+            command, cluster=cluster, token=pod.token, namespace=HOME, folder=folder,
+            environment=pod.environment, mounted=pod.mounted,
+        )  # fmt: skip
 
     @property
     def told(self) -> str:
@@ -112,8 +114,8 @@ class Installation(Place):
         """Make the Secret that the user has to make, for AppRole."""
         self.cluster.kubectl(
             "--namespace", HOME, "create", "secret", "generic", APPROLE,
-            f"--from-literal=VAULT_ROLE_ID={self.credentials.role_id}",
-            f"--from-literal=VAULT_SECRET_ID={self.credentials.secret_id}",
+            f"--from-literal=role_id={self.credentials.role_id}",
+            f"--from-literal=secret_id={self.credentials.secret_id}",
         )  # fmt: skip
 
     @contextmanager
@@ -141,8 +143,7 @@ class Installation(Place):
 
     def replica(self, folder: Path, *flags: str) -> Replica:
         """Not started yet. The flags follow those of the manifests."""
-        pod = self.pod()
-        return Replica(self.cluster, folder, token=pod.token, args=[*pod.args, *flags], environment=pod.environment)
+        return Replica(self.cluster, folder, self.pod(), *flags)
 
     def pod(self) -> Pod:
         template = at(
@@ -153,21 +154,39 @@ class Installation(Place):
             token=self.cluster.token_of(HOME, text(template, "spec", "serviceAccountName")),
             args=[str(each) for each in items(container, "args")],
             environment=self._environment(container),
+            mounted=self._mounted(container, at(template, "spec", "volumes")),
         )
 
     def _environment(self, container: Json) -> dict[str, str]:
-        """What the kubelet makes of `envFrom`."""
+        """What the kubelet makes of `envFrom` and `env`."""
         found: dict[str, str] = {}
         for source in items(container, "envFrom"):
-            if name := text(source, "configMapRef", "name"):
-                data = mapping(self.cluster.get(f"/api/v1/namespaces/{HOME}/configmaps/{name}"), "data")
-                found |= {key: str(value) for key, value in data.items()}
-            if name := text(source, "secretRef", "name"):
-                secret = self.cluster.find(f"/api/v1/namespaces/{HOME}/secrets/{name}")
-                assert secret or at(source, "secretRef", "optional") is True, "the pod would not start"
-                data = mapping(secret, "data")
-                found |= {key: base64.b64decode(str(value)).decode() for key, value in data.items()}
+            data = mapping(self.cluster.get(self._path("configmaps", text(source, "configMapRef", "name"))), "data")
+            found |= {key: str(value) for key, value in data.items()}
+        for each in items(container, "env"):
+            if key := text(each, "valueFrom", "secretKeyRef", "key"):
+                found[text(each, "name")] = self._secret(at(each, "valueFrom", "secretKeyRef"), "name")[key]
+            else:
+                found[text(each, "name")] = text(each, "value")
         return found
+
+    def _mounted(self, container: Json, volumes: Json) -> dict[Path, str]:
+        """What the kubelet makes of volumes of Secrets."""
+        sources = {text(each, "name"): at(each, "secret") for each in items(volumes)}
+        return {
+            Path(text(mount, "mountPath"), key): value
+            for mount in items(container, "volumeMounts")
+            for key, value in self._secret(sources[text(mount, "name")], "secretName").items()
+        }
+
+    def _secret(self, reference: Json, field: str) -> dict[str, str]:
+        """The data of the Secret that a pod names in this field."""
+        secret = self.cluster.find(self._path("secrets", text(reference, field)))
+        assert secret or at(reference, "optional") is True, "the pod would not start"
+        return {key: base64.b64decode(str(value)).decode() for key, value in mapping(secret, "data").items()}
+
+    def _path(self, plural: str, name: str) -> str:
+        return f"/api/v1/namespaces/{HOME}/{plural}/{name}"
 
     def _written(self, way: str) -> Path:
         """The user's own kustomization."""

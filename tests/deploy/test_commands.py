@@ -39,7 +39,7 @@ def test_the_readme_installs_the_controller_with_its_credentials(own_control_pla
         run(command)
 
     assert own_control_plane.find(DEPLOYMENT)
-    assert given_credentials(own_control_plane) == {"VAULT_ROLE_ID": "the-role", "VAULT_SECRET_ID": "the-secret"}
+    assert given_credentials(own_control_plane) == {"role_id": "the-role", "secret_id": "the-secret"}
 
 
 def test_the_documents_install_both_ways_and_leave_definitions_when_they_uninstall(
@@ -61,7 +61,7 @@ def test_the_documents_install_both_ways_and_leave_definitions_when_they_uninsta
 
     container = at(own_control_plane.get(DEPLOYMENT), "spec", "template", "spec", "containers")
     assert "--watch-namespaces=shop" in str(container)
-    assert given_credentials(own_control_plane) == {"VAULT_ROLE_ID": "the-role", "VAULT_SECRET_ID": "the-secret"}
+    assert given_credentials(own_control_plane) == {"role_id": "the-role", "secret_id": "the-secret"}
     scripts = mapping(own_control_plane.get("/api/v1/namespaces/argocd/configmaps/argocd-cm"), "data")
     assert "resource.customizations.health.secrets-manager.tuenti.io_SecretDefinition" in scripts
 

@@ -46,7 +46,7 @@ class Running(Container):
         super().__init__(
             image, *pod.args, f"--metrics-addr=127.0.0.1:{self.port}",
             cluster=here.cluster, token=pod.token, namespace=HOME, folder=folder,
-            environment=pod.environment | environment, user=user,
+            environment=pod.environment | environment, mounted=pod.mounted, user=user,
         )  # fmt: skip
 
     def started(self) -> None:
@@ -65,7 +65,7 @@ def image(base: Image) -> Image:
 
 
 @pytest.mark.parametrize(
-    "user", [pytest.param("65532:65532", id="as deploy/ says"), pytest.param(images.USER, id="any")]
+    "user", [pytest.param("65532:65532", id="its own"), pytest.param(images.USER, id="any")]
 )
 def test_it_keeps_secrets_in_sync_in_a_pod_and_ends_when_it_is_asked_to(
     image: Image, namespaced: Installation, tmp_path: Path, user: str

@@ -8,6 +8,7 @@ import pytest
 from fake_kubernetes.documents import Object, items, text
 from tests.deploy.features import MakesSecrets
 from tests.deploy.installation import HOME, SHOP, Installation, Replica
+from tests.deploy.test_manifests import PROBES
 from tests.real.cluster import KubectlError
 from tests.real.kube_api import wait_until
 from tests.real.kubernetes_login import KubernetesLogin
@@ -42,14 +43,32 @@ def test_all_replicas_are_ready_one_leads_and_another_takes_over_at_once(
 def test_the_probes_are_answered(namespaced: Installation, tmp_path: Path) -> None:
     deployment = namespaced.cluster.get(f"/apis/apps/v1/namespaces/{HOME}/deployments/secrets-manager")
     (container,) = items(deployment, "spec", "template", "spec", "containers")
-    paths = [text(container, probe, "httpGet", "path") for probe in ("livenessProbe", "readinessProbe")]
+    paths = [text(container, probe, "httpGet", "path") for probe in PROBES]
     with namespaced.replica(tmp_path) as replica:
         replica.start()
         replica.wait_until(lambda: ready(replica), seconds=READY)
 
         codes = [httpx.get(f"http://127.0.0.1:{replica.port}{path}", trust_env=False).status_code for path in paths]
 
-        assert codes == [httpx.codes.OK, httpx.codes.OK]
+        assert codes == [httpx.codes.OK] * len(PROBES)
+        assert replica.terminate() == 0
+
+
+def test_replica_that_starts_before_its_credentials_are_there_takes_them_without_a_restart(
+    namespaced: Installation, tmp_path: Path
+) -> None:
+    asked = MakesSecrets(namespaced)
+    asked.act()
+    with namespaced.without_credentials():
+        replica = namespaced.replica(tmp_path)
+    with replica:
+        replica.start()
+        wait_until(lambda: namespaced.reason(asked.name) == "BackendUnavailable", seconds=READY)
+        assert ready(replica)
+
+        replica.mount(namespaced.pod().mounted)
+
+        wait_until(asked.seen, seconds=READY)
         assert replica.terminate() == 0
 
 

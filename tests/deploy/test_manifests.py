@@ -1,5 +1,6 @@
 """What the manifests say of each other, and the Pod Security Standard `restricted`. No cluster is needed for it."""
 
+import re
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -10,12 +11,13 @@ import pytest
 import yaml
 
 from fake_kubernetes.documents import Json, Object, at, items, mapping, text
-from tests.deploy.installation import DEPLOY
+from tests.deploy.installation import APPROLE, DEPLOY
 from tests.deploy.pod_security import violations
 from tests.documents import blocks
 from tests.real.cluster import run_kubectl
 
 WAYS = ("cluster-wide", "namespaced")
+PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
 
 @cache
@@ -107,12 +109,12 @@ def test_every_selector_finds_the_pods(selector: Callable[[], Json]) -> None:
 def test_every_port_by_name_is_the_one_that_the_program_serves() -> None:
     (named,) = items(container(), "ports")
     policy = at(items(the("NetworkPolicy"), "spec", "ingress")[0], "ports")
-    probes = [text(container(), probe, "httpGet", "port") for probe in ("livenessProbe", "readinessProbe")]
+    probes = {text(container(), probe, "httpGet", "port") for probe in PROBES}
     (scraped,) = items(pod_monitor(), "spec", "podMetricsEndpoints")
     (served,) = items(the("Service"), "spec", "ports")
 
     assert named == {"name": "metrics", "containerPort": 8080}
-    assert [policy, probes] == [[{"port": "metrics", "protocol": "TCP"}], ["metrics", "metrics"]]
+    assert (policy, probes) == ([{"port": "metrics", "protocol": "TCP"}], {"metrics"})
     assert [text(scraped, "port"), text(served, "targetPort")] == ["metrics", "metrics"]
 
 
@@ -138,11 +140,22 @@ def test_neither_way_brings_the_crd_since_deleting_it_deletes_every_secret() -> 
     assert "ClusterRole" not in {str(document["kind"]) for document in built("namespaced")}
 
 
-def test_the_image_runs_as_the_user_of_the_pods() -> None:
-    user = at(pod(), "spec", "securityContext", "runAsUser")
-    group = at(pod(), "spec", "securityContext", "runAsGroup")
+def test_pods_run_as_the_user_of_the_image_which_the_kubelet_can_tell_from_root_by_its_number() -> None:
+    (user,) = re.findall(r"^USER (.+)$", (DEPLOY.parent / "Dockerfile").read_text(), re.MULTILINE)
 
-    assert f"\nUSER {user}:{group}\n" in (DEPLOY.parent / "Dockerfile").read_text()
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)
+    contexts = mapping(pod(), "spec", "securityContext") | mapping(container(), "securityContext")
+    assert not contexts.keys() & {"runAsUser", "runAsGroup", "fsGroup"}  # OpenShift chooses them
+
+
+def test_the_files_that_the_variables_name_are_those_of_the_mounted_secret() -> None:
+    (mount,) = items(container(), "volumeMounts")
+    (volume,) = items(pod(), "spec", "volumes")
+    files = [environment()[name] for name in ("VAULT_ROLE_ID_FILE", "VAULT_SECRET_ID_FILE")]
+
+    assert volume == {"name": mapping(mount)["name"], "secret": {"secretName": APPROLE, "optional": True}}
+    assert files == [f"{text(mount, 'mountPath')}/{key}" for key in ("role_id", "secret_id")]
+    assert at(mount, "readOnly") is True
 
 
 def documents_beside(kustomization: str, folder: Path) -> list[Object]:
@@ -182,7 +195,7 @@ def test_the_overlay_in_the_documents_builds_what_it_says(tmp_path: Path) -> Non
     image, tag = text(container, "image").split(":")
     assert image == "images.example.com/secrets-manager"
     assert f"newTag: {tag}\n" in (DEPLOY / "cluster-wide" / "kustomization.yaml").read_text()
-    assert by_kind["ConfigMap"]["data"] == {"VAULT_ADDR": "https://vault.example.com:8200"}
+    assert by_kind["ConfigMap"]["data"] == environment() | {"VAULT_ADDR": "https://vault.example.com:8200"}
     assert "PodMonitor" in by_kind
 
 

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from tests.real.cluster import ControlPlane
-from tests.real.pod import account_in, variables
+from tests.real.pod import SECRETS, secrets_in, variables
 from tests.real.program import Program
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,6 @@ SANDBOX = (
 )  # fmt: skip
 USER = "1000680000:0"
 """As OpenShift chooses one."""
-ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 class _Config(msgspec.Struct, rename="pascal"):
@@ -84,15 +83,16 @@ class Container(Program):
         namespace: str,
         folder: Path,
         environment: dict[str, str],
+        mounted: Mapping[Path, str] | None = None,
         user: str = USER,
     ) -> None:
-        account = account_in(folder, cluster, token=token, namespace=namespace)
+        files = secrets_in(folder, cluster, token=token, namespace=namespace, mounted=mounted)
         self.output = folder / "output.log"
         self._name = f"test-{secrets.token_hex(4)}"
         in_it = [f"--env={name}={value}" for name, value in (environment | variables(cluster)).items()]
         # Its end comes also where the test run dies without a chance to clean up.
         command = ["podman", "run", "--rm", "--timeout=300", f"--name={self._name}", *SANDBOX, f"--user={user}", *in_it]
-        command += [f"--volume={account}:{ACCOUNT}:ro", image.tag, *arguments]
+        command += [f"--volume={files}:{SECRETS}:ro", image.tag, *arguments]
         super().__init__(command, log=self.output, environment=_environment())
 
     def kill(self) -> None:

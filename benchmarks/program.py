@@ -20,7 +20,7 @@ from fake_kubernetes.documents import Object, parse
 from secrets_manager.controller import crd
 from tests.real.cluster import ControlPlane, assets, running_cluster
 from tests.real.openbao import OpenBao, running_openbao
-from tests.real.pod import account_in, entering, variables
+from tests.real.pod import entering, secrets_in, variables
 from tests.real.program import Program, free_port
 
 API_VERSION = "secrets-manager.tuenti.io/v1alpha1"
@@ -59,8 +59,8 @@ class Measured(Program):
         }
         flags = [f"-metrics-addr=127.0.0.1:{port}", *setup.flags]
         if setup.in_pod:
-            account = account_in(folder, cluster, token=cluster.admin_token, namespace=setup.namespace)
-            command = entering(account, command)
+            files = secrets_in(folder, cluster, token=cluster.admin_token, namespace=setup.namespace)
+            command = entering(files, command)
         else:
             flags.append(f"-kubeconfig={cluster.kubeconfig}")
         super().__init__([*command, *flags], log=setup.log, environment=environment)

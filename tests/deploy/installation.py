@@ -1,7 +1,8 @@
 """deploy/ in a real cluster, applied by kubectl as the README says, and processes in the place of its pods.
 
 A replica is the container of the Deployment as the API server has it: its arguments, its variables from ConfigMaps
-and Secrets, the Secrets that it mounts, and the token of its ServiceAccount. There is no kubelet here, so that is looked up by hand.
+and Secrets, the Secrets that it mounts, and the token of its ServiceAccount. There is no kubelet here, so that is
+looked up by hand.
 """
 
 import base64

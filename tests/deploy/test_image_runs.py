@@ -64,9 +64,7 @@ def image(base: Image) -> Image:
     return images.build("secrets-manager:test")
 
 
-@pytest.mark.parametrize(
-    "user", [pytest.param("65532:65532", id="its own"), pytest.param(images.USER, id="any")]
-)
+@pytest.mark.parametrize("user", [pytest.param("65532:65532", id="its own"), pytest.param(images.USER, id="any")])
 def test_it_keeps_secrets_in_sync_in_a_pod_and_ends_when_it_is_asked_to(
     image: Image, namespaced: Installation, tmp_path: Path, user: str
 ) -> None:

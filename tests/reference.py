@@ -1,6 +1,6 @@
 """The reference documents, made from the program's own tables:  python -m tests.reference  writes them.
 
-docs/flags.md comes from the table of flags, docs/crd.md from the CRD's schema.
+docs/flags.md comes from the table of flags, docs/crd.md from the CRD's schema, the README of the chart from its values.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +12,7 @@ from secrets_manager.cli.gosyntax import Flag, alternatives
 from secrets_manager.cli.table import GROUPS
 from secrets_manager.cli.usage import COMMANDS
 from secrets_manager.controller import crd
+from tests import chart_values
 from tests.documents import ROOT
 
 HEAD = "| Flag | Environment | Default | Meaning |\n|---|---|---|---|\n"
@@ -58,7 +59,16 @@ def schema() -> str:
     )
 
 
-REFERENCES: Mapping[str, Callable[[], str]] = {"docs/flags.md": flags, "docs/crd.md": schema}
+def chart() -> str:
+    """deploy/chart/README.md."""
+    return f"{MADE}{chart_values.readme()}"
+
+
+REFERENCES: Mapping[str, Callable[[], str]] = {
+    "docs/flags.md": flags,
+    "docs/crd.md": schema,
+    "deploy/chart/README.md": chart,
+}
 
 
 def _flag(flag: Flag) -> str:

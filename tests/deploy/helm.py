@@ -26,14 +26,18 @@ def program(folder: Path) -> Path:
 
 def merged(one: Object, other: Object) -> Object:
     """Values as Helm puts one source of them over another."""
-    deeper = {name: merged(mapping(one, name), mapping(other, name)) for name in one if isinstance(other.get(name), dict)}
+    deeper = {
+        name: merged(mapping(one, name), mapping(other, name)) for name in one if isinstance(other.get(name), dict)
+    }
     return {**one, **other, **deeper}
 
 
 def values_of(files: Sequence[str], settings: Sequence[str]) -> Object:
     values: Object = {}
     for file in files:
-        values = merged(values, helm_python.values_from_yaml((sys.stdin if file == "-" else Path(file).open()).read()))
+        values = merged(
+            values, helm_python.values_from_yaml(sys.stdin.read() if file == "-" else Path(file).read_text())
+        )
     for setting in settings:
         values = merged(values, helm_python.parse_set_string(setting))
     return values
@@ -85,16 +89,14 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main() -> int:
+def main() -> None:
     options = parser().parse_args()
     try:
         with Config(namespace=options.namespace) as config:
-            print(options.act(config, options))
+            sys.stdout.write(f"{options.act(config, options)}\n")
     except HelmError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    return 0
+        sys.exit(f"Error: {error}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

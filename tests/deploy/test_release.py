@@ -1,0 +1,163 @@
+"""The chart on a real API server, by Helm: installed, upgraded, rolled back, uninstalled and installed again."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fake_kubernetes.documents import Json, Object
+from tests.deploy.chart import CHART
+from tests.deploy.features import MakesSecrets
+from tests.deploy.installation import APPROLE, HOME, POD_MONITORS
+from tests.deploy.release import Release
+from tests.deploy.test_rights import everything_works
+from tests.real.cluster import ControlPlane
+from tests.real.kube_api import wait_until
+from tests.real.openbao import OpenBao
+
+READY = 20.0
+NAMED: Json = [{"name": "own"}]
+EVERYTHING: Object = {
+    "commonLabels": {"team": "shop"},
+    "image": {"repository": "images.example.com/secrets-manager", "digest": f"sha256:{'0' * 64}"},
+    "imagePullSecrets": NAMED,
+    "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}},
+    "revisionHistoryLimit": 3,
+    "vault": {
+        "namespace": "team",
+        "appRole": {"existingSecret": "own", "source": "environment"},
+        "ca": {"existingConfigMap": "own"},
+    },
+    "excludeNamespaces": ["kube-system"],
+    "rbac": {"rolloutRestart": True},
+    "serviceAccount": {"name": "own", "annotations": {"a": "b"}, "labels": {"a": "b"}},
+    "extraArgs": ["--zap-log-level=debug"],
+    "extraEnv": [{"name": "NO_PROXY", "value": "*"}],
+    "extraVolumes": [{"name": "own", "emptyDir": {}}],
+    "extraVolumeMounts": [{"name": "own", "mountPath": "/own"}],
+    "deploymentAnnotations": {"a": "b"},
+    "podAnnotations": {"a": "b"},
+    "podLabels": {"a": "b"},
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"key": "own", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+    "priorityClassName": "system-cluster-critical",
+    "livenessProbe": {"periodSeconds": 20},
+    "readinessProbe": {"periodSeconds": 5},
+    "podDisruptionBudget": {"minAvailable": "50%"},
+    "networkPolicy": {"extraEgress": [{"ports": [{"port": 3128, "protocol": "TCP"}]}]},
+    "metrics": {
+        "service": {"annotations": {"a": "b"}},
+        "podMonitor": {
+            "enabled": True,
+            "namespace": "default",
+            "labels": {"a": "b"},
+            "annotations": {"a": "b"},
+            "interval": "30s",
+            "scrapeTimeout": "10s",
+            "relabelings": [{"action": "labeldrop", "regex": "pod"}],
+            "metricRelabelings": [{"action": "labeldrop", "regex": "pod"}],
+        },
+    },
+}
+
+
+def released(cluster: ControlPlane, bao: OpenBao, folder: Path, *, way: str = "cluster-wide") -> Release:
+    made = Release(cluster, bao, folder, way=way)
+    made.install()
+    return made
+
+
+def synced(here: Release, folder: Path) -> MakesSecrets:
+    """A definition whose Secret a replica of the release has made."""
+    asked = MakesSecrets(here)
+    asked.act()
+    with here.replica(folder) as replica:
+        replica.start()
+        wait_until(asked.seen, seconds=READY)
+        assert replica.terminate() == 0
+    return asked
+
+
+@pytest.mark.parametrize("way", ["cluster-wide", "namespaced"])
+def test_everything_works_with_the_rights_of_a_release_and_no_others(
+    own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path, way: str
+) -> None:
+    everything_works(released(own_control_plane, openbao, tmp_path, way=way), tmp_path / "replica")
+
+
+def test_an_upgrade_brings_the_crd_of_its_version_and_a_rollback_that_of_the_former(
+    own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    former = Path(shutil.copytree(CHART, tmp_path / "former"))
+    crd = former / "files" / "crd.yaml"
+    crd.write_text(crd.read_text().replace("- name: Age\n", "- name: Years\n"))
+    here = Release(own_control_plane, openbao, tmp_path, way="cluster-wide")
+    here.upgrade(chart=former)
+
+    def state() -> tuple[Json, bool, bool]:
+        return here.replicas(), "Age" in here.columns(), "Years" in here.columns()
+
+    assert state() == (2, False, True)
+
+    here.upgrade({"replicaCount": 3})
+    assert state() == (3, True, False)
+
+    here.rollback(1)
+    assert state() == (2, False, True)
+
+
+def test_uninstalled_it_leaves_definitions_and_secrets_and_installed_again_it_goes_on(
+    own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    here = released(own_control_plane, openbao, tmp_path)
+    asked = synced(here, tmp_path / "before")
+
+    here.uninstall()
+
+    assert here.left("deployments,serviceaccounts,services,networkpolicies,poddisruptionbudgets,roles") == []
+    assert here.left("secretdefinitions,secrets") == [asked.name, APPROLE, asked.name]
+    assert asked.seen()
+    here.upgrade()
+    with here.replica(tmp_path / "after") as replica:
+        replica.start()
+        asked.act()
+        wait_until(asked.seen, seconds=READY)
+        assert replica.terminate() == 0
+
+
+def test_an_upgrade_that_no_longer_brings_the_crd_leaves_it_with_all_definitions(
+    own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    here = released(own_control_plane, openbao, tmp_path)
+    asked = synced(here, tmp_path / "replica")
+
+    here.upgrade({"crds": {"enabled": False}})
+
+    assert here.left("secretdefinitions,deployments") == [asked.name, "secrets-manager"]
+    assert asked.seen()
+
+
+def test_the_api_server_takes_a_release_with_all_that_can_be_asked_for(
+    own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    own_control_plane.install(POD_MONITORS)
+    here = Release(own_control_plane, openbao, tmp_path, way="namespaced")
+
+    told = here.upgrade(EVERYTHING)
+
+    assert "create secret generic own" in told
+    assert here.left("deployments") == ["secrets-manager"]
+    assert own_control_plane.find("/apis/monitoring.coreos.com/v1/namespaces/default/podmonitors/secrets-manager")
+
+
+def test_a_misspelt_value_is_refused_before_anything_is_made(
+    own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    here = Release(own_control_plane, openbao, tmp_path, way="cluster-wide")
+
+    with pytest.raises(subprocess.CalledProcessError):
+        here.upgrade({"replicas": 3})
+
+    assert own_control_plane.find(f"/api/v1/namespaces/{HOME}") is None

@@ -90,12 +90,13 @@ format:
 @image *tag:
     .ci/image {{ tag }}
 
-# Write deploy/crd.yaml from the program's own types
+# Write deploy/crd.yaml, and the chart's copy of it, from the program's own types
 crd:
     secrets-manager crd >deploy/crd.yaml.new
     mv deploy/crd.yaml.new deploy/crd.yaml
+    cp deploy/crd.yaml deploy/chart/files/crd.yaml
 
-# Write docs/flags.md and docs/crd.md from the table of flags and the CRD's schema
+# Write docs/flags.md, docs/crd.md and the README of the chart from the flags, the CRD's schema and values.yaml
 reference:
     python -m tests.reference
 
@@ -119,7 +120,7 @@ _lock source target *options:
 @build *tag:
     .ci/build {{ tag }}
 
-# Release what is committed, `just release minor`: version, CHANGELOG, image tags, commit, tag; --dry-run shows it
+# Release what is committed, `just release minor`: version, CHANGELOG, chart, image tags, commit, tag; --dry-run shows it
 [positional-arguments]
 @release kind *options:
     .ci/release "$@"

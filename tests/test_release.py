@@ -26,6 +26,7 @@ CONFIGURATION = {
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
 }
+CHART = "deploy/chart/Chart.yaml"
 OVERLAYS = ("deploy/cluster-wide/kustomization.yaml", "deploy/namespaced/kustomization.yaml")
 CHANGELOG = """# Changelog
 
@@ -44,7 +45,7 @@ class Repository:
 
     def __init__(self, root: Path, *, version: str = "2.0.0.dev0", sources: bool = False) -> None:
         self._root = root
-        for name in (".ci/release", ".ci/build", ".ci/image", ".gitignore", "LICENSE", "README.md", *OVERLAYS):
+        for name in (".ci/release", ".ci/build", ".ci/image", ".gitignore", "LICENSE", "README.md", CHART, *OVERLAYS):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, root / name)
         project = (ROOT / "pyproject.toml").read_text()
@@ -85,6 +86,10 @@ class Repository:
         (version,) = re.findall(r'^version = "(.*)"$', self.read("pyproject.toml"), re.MULTILINE)
         return str(version)
 
+    def versions_of_the_chart(self) -> list[str]:
+        chart = yaml.safe_load(self.read(CHART))
+        return [chart["version"], chart["appVersion"]]
+
     def image_tags(self) -> list[str]:
         return [image["newTag"] for name in OVERLAYS for image in yaml.safe_load(self.read(name))["images"]]
 
@@ -111,12 +116,14 @@ def test_release_sets_the_version_and_the_image_tags_commits_and_tags(
     assert (result.returncode, result.stderr) == (0, "")
     assert repository.version() == after
     assert repository.image_tags() == [after, after]
+    assert repository.versions_of_the_chart() == [after, after]
     assert repository.git("status", "--porcelain") == ""
     assert repository.git("log", "--format=%s").splitlines() == [f"release: {after}", "first"]
     assert repository.git("describe") == f"v{after}"
     assert set(repository.git("diff", "--name-only", "HEAD^").splitlines()) == {
         "CHANGELOG.md",
         "pyproject.toml",
+        CHART,
         *OVERLAYS,
     }
 
@@ -143,6 +150,7 @@ def test_dry_run_shows_the_differences_and_changes_nothing(tmp_path: Path) -> No
     assert repository.state() == before
     assert '\n-version = "2.0.0.dev0"\n+version = "2.0.0"\n' in result.stdout
     assert result.stdout.count("\n+    newTag: 2.0.0\n") == 2
+    assert '\n+version: 2.0.0\n+appVersion: "2.0.0"\n' in result.stdout
     assert "\n+## [2.0.0] - " in result.stdout
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fake_kubernetes.documents import at, mapping
-from tests.deploy.installation import APPROLE, HOME, SHOP
-from tests.documents import ROOT, commands
+from fake_kubernetes.documents import at, items, mapping, text
+from tests.deploy.helm import program
+from tests.deploy.installation import APPROLE, DEPLOY, HOME, POD_MONITORS, SHOP
+from tests.documents import blocks, commands
 from tests.real.cluster import ControlPlane
 from tests.real.shell import run_shell
 
@@ -20,13 +21,16 @@ DEFINITION = f"/apis/secrets-manager.tuenti.io/v1alpha1/namespaces/{SHOP}/secret
 
 @pytest.fixture
 def run(own_control_plane: ControlPlane, tmp_path: Path) -> Run:
+    program(tmp_path)
     environment = {
+        "PATH": str(tmp_path),
         "KUBECONFIG": str(own_control_plane.kubeconfig),
         "HOME": str(tmp_path),
         "VAULT_ROLE_ID": "the-role",
         "VAULT_SECRET_ID": "the-secret",
     }
-    return partial(run_shell, environment=environment, folder=ROOT)
+    (tmp_path / "deploy").symlink_to(DEPLOY)
+    return partial(run_shell, environment=environment, folder=tmp_path)
 
 
 def given_credentials(cluster: ControlPlane) -> dict[str, str]:
@@ -38,8 +42,34 @@ def test_the_readme_installs_the_controller_with_its_credentials(own_control_pla
     for command in commands("README.md#install"):
         run(command)
 
-    assert own_control_plane.find(DEPLOYMENT)
+    (container,) = items(own_control_plane.get(DEPLOYMENT), "spec", "template", "spec", "containers")
+    assert text(container, "image") == "images.example.com/secrets-manager:dev"
+    assert {"name": "VAULT_ADDR", "value": "https://vault.example.com:8200"} in items(container, "env")
     assert given_credentials(own_control_plane) == {"role_id": "the-role", "secret_id": "the-secret"}
+
+
+def test_the_documents_install_the_chart_and_leave_definitions_when_they_uninstall_it(
+    own_control_plane: ControlPlane, run: Run, tmp_path: Path
+) -> None:
+    own_control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SHOP}})
+    own_control_plane.install(POD_MONITORS)
+    (values,) = blocks("docs/install.md#helm", "yaml")
+    (tmp_path / "values.yaml").write_text(values)
+    install, uninstall = commands("docs/install.md#helm")
+
+    run(install)
+    own_control_plane.kubectl("apply", "-f", "-", stdin=_A_DEFINITION)
+
+    (container,) = items(own_control_plane.get(DEPLOYMENT), "spec", "template", "spec", "containers")
+    assert "--watch-namespaces=shop" in items(container, "args")
+    assert own_control_plane.find(f"/apis/monitoring.coreos.com/v1/namespaces/{HOME}/podmonitors/secrets-manager")
+    namespace = own_control_plane.get(f"/api/v1/namespaces/{HOME}")
+    assert at(namespace, "metadata", "labels", "pod-security.kubernetes.io/enforce") == "restricted"
+
+    run(uninstall)
+
+    assert own_control_plane.find(DEPLOYMENT) is None
+    assert own_control_plane.find(DEFINITION)
 
 
 def test_the_documents_install_both_ways_and_leave_definitions_when_they_uninstall(

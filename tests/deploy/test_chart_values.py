@@ -1,0 +1,337 @@
+"""The values of the chart, one by one: what each changes, and what is refused."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from helm_python import HelmValuesError
+
+from fake_kubernetes.documents import Json, Object, at, items, mapping, text
+from tests.deploy.chart import container_of, kinds, of_kind, pod_of, rendered
+from tests.deploy.installation import HOME
+
+CRD = "CustomResourceDefinition"
+DIGEST = f"sha256:{'0' * 64}"
+ACCOUNT: Object = {"kind": "ServiceAccount", "name": "sm", "namespace": HOME}
+VAULT = "/var/run/secrets/vault"
+WHOLE: Object = {"name": "extra", "emptyDir": {}}
+
+Found = Callable[[list[Object]], Json]
+
+
+def deployment(*path: str) -> Found:
+    return lambda documents: at(of_kind("Deployment", documents), *path)
+
+
+def pod(*path: str) -> Found:
+    return lambda documents: at(pod_of(documents), *path)
+
+
+def container(*path: str) -> Found:
+    return lambda documents: at(container_of(documents), *path)
+
+
+def account(*path: str) -> Found:
+    return lambda documents: at(of_kind("ServiceAccount", documents), *path)
+
+
+def budget(*path: str) -> Found:
+    return lambda documents: at(of_kind("PodDisruptionBudget", documents), *path)
+
+
+def monitor(*path: str) -> Found:
+    return lambda documents: at(of_kind("PodMonitor", documents), *path)
+
+
+def scraped(documents: list[Object]) -> Json:
+    (endpoint,) = items(of_kind("PodMonitor", documents), "spec", "podMetricsEndpoints")
+    return endpoint
+
+
+def variables(documents: list[Object]) -> Json:
+    return {
+        text(each, "name"): at(each, "value") or at(each, "valueFrom") for each in items(container_of(documents), "env")
+    }
+
+
+def ports_out(documents: list[Object]) -> Json:
+    """Ports of each egress rule but that for names."""
+    rules = items(of_kind("NetworkPolicy", documents), "spec", "egress")[1:]
+    return [[at(port, "port") for port in items(rule, "ports")] for rule in rules]
+
+
+def rules(documents: list[Object]) -> Json:
+    return items(of_kind("ClusterRole", [each for each in documents if "aggregate" not in str(each)]), "rules")
+
+
+def scopes(documents: list[Object]) -> Json:
+    """Kind and namespace of each role and binding for the work itself."""
+    return [
+        [text(each, "kind"), text(each, "metadata", "namespace")]
+        for each in documents
+        if at(each, "metadata", "name") == "secrets-manager" and "Role" in text(each, "kind")
+    ]
+
+
+def subjects(documents: list[Object]) -> Json:
+    return [each for document in documents for each in items(document, "subjects")]
+
+
+def labels(documents: list[Object]) -> Json:
+    """Whether all objects, and the pods, have this one."""
+    return all(mapping(each, "metadata", "labels").get("team") == "shop" for each in documents) and text(
+        of_kind("Deployment", documents), "spec", "template", "metadata", "labels", "team"
+    )
+
+
+def spread(documents: list[Object]) -> Json:
+    return [at(each, "labelSelector", "matchLabels") for each in items(pod_of(documents), "topologySpreadConstraints")]
+
+
+def names(documents: list[Object]) -> Json:
+    return [*sorted({text(each, "metadata", "name") for each in documents if each["kind"] not in (CRD, "ClusterRole")})]
+
+
+CASES: list[tuple[Object, Found, Json]] = [
+    # values, where to look, what is there
+    ({"nameOverride": "sm"}, names, [f"secrets-manager-sm{end}" for end in ("", "-leader-election", "-metrics")]),
+    ({"fullnameOverride": "sm"}, names, ["sm", "sm-leader-election", "sm-metrics"]),
+    ({"commonLabels": {"team": "shop"}}, labels, "shop"),
+    ({"image": {"repository": "r/sm"}}, container("image"), "r/sm:dev"),
+    ({"image": {"tag": "1"}}, container("image"), "secrets-manager:1"),
+    ({"image": {"tag": "1", "digest": DIGEST}}, container("image"), f"secrets-manager@{DIGEST}"),
+    ({"image": {"pullPolicy": "Always"}}, container("imagePullPolicy"), "Always"),
+    ({"imagePullSecrets": [{"name": "registry"}]}, pod("imagePullSecrets"), [{"name": "registry"}]),
+    ({"replicaCount": 3}, deployment("spec", "replicas"), 3),
+    ({"strategy": {"type": "Recreate"}}, deployment("spec", "strategy"), {"type": "Recreate"}),
+    ({"revisionHistoryLimit": 0}, deployment("spec", "revisionHistoryLimit"), 0),
+    ({"vault": {"namespace": "team"}}, lambda made: at(variables(made), "VAULT_NAMESPACE"), "team"),
+    (
+        {"vault": {"authMethod": "kubernetes", "kubernetesRole": "a: b"}},
+        container("args"),
+        ["--enable-leader-election", "--vault.auth-method=kubernetes", "--vault.kubernetes-role=a: b"],
+    ),
+    ({"vault": {"authMethod": "kubernetes", "kubernetesRole": "r"}}, pod("volumes"), None),
+    (
+        {"vault": {"appRole": {"existingSecret": "own", "roleIdKey": "r", "secretIdKey": "s"}}},
+        lambda made: [
+            pod("volumes")(made),
+            at(variables(made), "VAULT_ROLE_ID_FILE"),
+            at(variables(made), "VAULT_SECRET_ID_FILE"),
+        ],
+        [[{"name": "approle", "secret": {"secretName": "own", "optional": True}}], f"{VAULT}/r", f"{VAULT}/s"],
+    ),
+    (
+        {"vault": {"appRole": {"source": "environment"}}},
+        lambda made: [variables(made), pod("volumes")(made)],
+        [
+            {
+                "VAULT_ADDR": "https://vault.vault.svc:8200",
+                "VAULT_ROLE_ID": {"secretKeyRef": {"name": "secrets-manager-approle", "key": "role_id"}},
+                "VAULT_SECRET_ID": {"secretKeyRef": {"name": "secrets-manager-approle", "key": "secret_id"}},
+            },
+            None,
+        ],
+    ),
+    (
+        {"vault": {"ca": {"existingSecret": "own", "key": "tls.pem"}}},
+        lambda made: [at(variables(made), "VAULT_CACERT"), items(pod("volumes")(made))[-1]],
+        ["/var/run/secrets/vault-ca/tls.pem", {"name": "vault-ca", "secret": {"secretName": "own"}}],
+    ),
+    (
+        {"vault": {"ca": {"existingConfigMap": "own"}}},
+        lambda made: [at(variables(made), "VAULT_CACERT"), items(pod("volumes")(made))[-1]],
+        ["/var/run/secrets/vault-ca/ca.crt", {"name": "vault-ca", "configMap": {"name": "own"}}],
+    ),
+    ({"vault": {"address": "https://vault.example.com"}}, ports_out, [[443, 6443], [443]]),
+    ({"vault": {"address": "http://[::1]"}}, ports_out, [[443, 6443], [80]]),
+    ({"vault": {"address": "http://[::1]:8201/vault"}}, ports_out, [[443, 6443], [8201]]),
+    ({"vault": {"address": "unix:///run/vault.sock"}}, ports_out, [[443, 6443]]),
+    (
+        {"backend": "azure-kv", "azureKeyVault": {"name": "shop"}},
+        lambda made: [variables(made), container("args")(made), ports_out(made), pod("volumes")(made)],
+        [
+            {"AZURE_KV_NAME": "shop"},
+            ["--enable-leader-election", "--backend=azure-kv"],
+            [[443, 6443], [443], [80]],
+            None,
+        ],
+    ),
+    ({"watchNamespaces": ["shop", "1"]}, container("args"), ["--enable-leader-election", "--watch-namespaces=shop,1"]),
+    (
+        {"watchNamespaces": ["shop", "1"]},
+        scopes,
+        [["Role", "shop"], ["RoleBinding", "shop"], ["Role", "1"], ["RoleBinding", "1"]],
+    ),
+    ({"excludeNamespaces": ["a"]}, container("args"), ["--enable-leader-election", "--exclude-namespaces=a"]),
+    ({"excludeNamespaces": ["a"]}, scopes, [["ClusterRole", ""], ["ClusterRoleBinding", ""]]),
+    ({"rbac": {"create": False}}, scopes, []),
+    (
+        {"rbac": {"rolloutRestart": True}},
+        lambda made: items(rules(made))[-1],
+        {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets", "daemonsets"], "verbs": ["get", "patch"]},
+    ),
+    (
+        {"serviceAccount": {"name": "sm", "annotations": {"a": "b"}, "labels": {"team": "shop"}}},
+        lambda made: [pod("serviceAccountName")(made), subjects(made), account("metadata", "annotations")(made)],
+        ["sm", [ACCOUNT, ACCOUNT], {"a": "b"}],
+    ),
+    ({"serviceAccount": {"labels": {"team": "shop"}}}, account("metadata", "labels", "team"), "shop"),
+    (
+        {"serviceAccount": {"create": False, "name": "sm"}},
+        lambda made: [pod("serviceAccountName")(made), "ServiceAccount" in kinds(made)],
+        ["sm", False],
+    ),
+    ({"serviceAccount": {"create": False}}, pod("serviceAccountName"), "default"),
+    ({"extraArgs": ["--a=b"]}, container("args"), ["--enable-leader-election", "--a=b"]),
+    ({"extraEnv": [{"name": "A", "value": "1"}]}, lambda made: at(variables(made), "A"), "1"),
+    ({"extraVolumes": [WHOLE]}, lambda made: items(pod("volumes")(made))[-1], WHOLE),
+    (
+        {"extraVolumeMounts": [{"name": "extra", "mountPath": "/x"}]},
+        lambda made: items(container("volumeMounts")(made))[-1],
+        {"name": "extra", "mountPath": "/x"},
+    ),
+    ({"deploymentAnnotations": {"a": "b"}}, deployment("metadata", "annotations"), {"a": "b"}),
+    ({"podAnnotations": {"a": "b"}}, deployment("spec", "template", "metadata", "annotations"), {"a": "b"}),
+    ({"podLabels": {"team": "shop"}}, deployment("spec", "template", "metadata", "labels", "team"), "shop"),
+    ({"resources": {"limits": {"cpu": 1}}}, container("resources", "limits"), {"cpu": 1, "memory": "256Mi"}),
+    ({"resources": None}, container("resources"), None),
+    ({"nodeSelector": {"a": "b"}}, pod("nodeSelector"), {"a": "b"}),
+    ({"tolerations": [{"key": "a"}]}, pod("tolerations"), [{"key": "a"}]),
+    ({"affinity": {"podAffinity": {"a": 1}}}, pod("affinity"), {"podAffinity": {"a": 1}}),
+    ({"topologySpreadConstraints": []}, pod("topologySpreadConstraints"), None),
+    (
+        {"topologySpreadConstraints": [{"maxSkew": 2}, {"maxSkew": 1, "labelSelector": {"matchLabels": {"a": "b"}}}]},
+        spread,
+        [{"app.kubernetes.io/name": "secrets-manager", "app.kubernetes.io/instance": "secrets-manager"}, {"a": "b"}],
+    ),
+    ({"priorityClassName": "high"}, pod("priorityClassName"), "high"),
+    ({"podSecurityContext": {"fsGroup": 1}}, pod("securityContext", "fsGroup"), 1),
+    ({"securityContext": {"runAsUser": 1}}, container("securityContext", "runAsUser"), 1),
+    ({"startupProbe": {"failureThreshold": 9}}, container("startupProbe", "failureThreshold"), 9),
+    ({"livenessProbe": {"periodSeconds": 9}}, container("livenessProbe", "periodSeconds"), 9),
+    ({"readinessProbe": {"periodSeconds": 9}}, container("readinessProbe", "periodSeconds"), 9),
+    ({"podDisruptionBudget": {"maxUnavailable": "50%"}}, budget("spec", "maxUnavailable"), "50%"),
+    (
+        {"podDisruptionBudget": {"minAvailable": 0}},
+        lambda made: [budget("spec", "minAvailable")(made), budget("spec", "maxUnavailable")(made)],
+        [0, None],
+    ),
+    ({"networkPolicy": {"apiServerPorts": [8443]}}, ports_out, [[8443], [8200]]),
+    ({"networkPolicy": {"extraEgress": [{"ports": [{"port": 3128}]}]}}, ports_out, [[443, 6443], [8200], [3128]]),
+    (
+        {"networkPolicy": {"metricsFrom": [{"podSelector": {}}]}},
+        lambda made: at(items(of_kind("NetworkPolicy", made), "spec", "ingress")[0], "from"),
+        [{"podSelector": {}}],
+    ),
+    ({"networkPolicy": {"metricsFrom": []}}, lambda made: at(of_kind("NetworkPolicy", made), "spec", "ingress"), None),
+    (
+        {"metrics": {"service": {"annotations": {"a": "b"}}}},
+        lambda made: at(of_kind("Service", made), "metadata", "annotations"),
+        {"a": "b"},
+    ),
+    (
+        {"metrics": {"podMonitor": {"enabled": True, "namespace": "monitoring", "labels": {"a": "b"}}}},
+        lambda made: [
+            monitor("metadata", "namespace")(made),
+            monitor("spec", "namespaceSelector")(made),
+            monitor("metadata", "labels", "a")(made),
+        ],
+        ["monitoring", {"matchNames": [HOME]}, "b"],
+    ),
+    (
+        {"metrics": {"podMonitor": {"enabled": True, "annotations": {"a": "b"}}}},
+        lambda made: [monitor("metadata", "annotations")(made), scraped(made)],
+        [{"a": "b"}, {"port": "metrics", "honorLabels": True}],
+    ),
+    (
+        {
+            "metrics": {
+                "podMonitor": {
+                    "enabled": True,
+                    "honorLabels": False,
+                    "interval": "30s",
+                    "scrapeTimeout": "9s",
+                    "relabelings": [{"action": "drop"}],
+                    "metricRelabelings": [{"action": "keep"}],
+                }
+            }
+        },
+        scraped,
+        {
+            "port": "metrics",
+            "honorLabels": False,
+            "interval": "30s",
+            "scrapeTimeout": "9s",
+            "relabelings": [{"action": "drop"}],
+            "metricRelabelings": [{"action": "keep"}],
+        },
+    ),
+    (
+        {"crds": {"keep": False}},
+        lambda made: at(of_kind(CRD, made), "metadata", "annotations"),
+        None,
+    ),
+    ({}, lambda made: at(of_kind(CRD, made), "metadata", "annotations"), {"helm.sh/resource-policy": "keep"}),
+]
+
+SWITCHES: list[tuple[Object, str]] = [
+    ({"crds": {"enabled": False}}, CRD),
+    ({"serviceAccount": {"create": False}}, "ServiceAccount"),
+    ({"podDisruptionBudget": {"enabled": False}}, "PodDisruptionBudget"),
+    ({"networkPolicy": {"enabled": False}}, "NetworkPolicy"),
+    ({"metrics": {"service": {"enabled": False}}}, "Service"),
+]
+
+REFUSED: list[tuple[Object, str]] = [
+    # values, and what Helm says of them
+    ({"replicas": 3}, "additional properties 'replicas' not allowed"),
+    ({"image": {"repo": "a"}}, "additional properties 'repo' not allowed"),
+    ({"image": {"digest": "abc"}}, "at '/image/digest'"),
+    ({"vault": {"adress": "a"}}, "additional properties 'adress' not allowed"),
+    ({"vault": {"address": "vault:8200"}}, "at '/vault/address'"),
+    ({"vault": {"authMethod": "token"}}, "at '/vault/authMethod'"),
+    ({"vault": {"authMethod": "kubernetes"}}, "at '/vault/kubernetesRole'"),
+    ({"vault": {"appRole": {"source": "env"}}}, "at '/vault/appRole/source'"),
+    ({"backend": "azure"}, "at '/backend'"),
+    ({"watchNamespaces": "shop"}, "at '/watchNamespaces'"),
+    ({"watchNamespaces": ["a,b"]}, "at '/watchNamespaces/0'"),
+    ({"extraArgs": {"a": "b"}}, "at '/extraArgs'"),
+    ({"extraArgs": ["a"]}, "at '/extraArgs/0'"),
+    ({"extraEnv": [{"name": "A", "vaule": "1"}]}, "additional properties 'vaule' not allowed"),
+    ({"podLabels": {"a": 1}}, "at '/podLabels/a'"),
+    ({"replicaCount": "2"}, "at '/replicaCount'"),
+    ({"startupProbe": {"period": 1}}, "additional properties 'period' not allowed"),
+    ({"metrics": {"podMonitor": {"relabelings": {}}}}, "at '/metrics/podMonitor/relabelings'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("values", "found", "expected"), [pytest.param(*case, id=json.dumps(case[0])) for case in CASES]
+)
+def test_value_does_what_it_says(values: Object, found: Found, expected: Json) -> None:
+    assert found(rendered(values)) == expected
+
+
+@pytest.mark.parametrize(("values", "kind"), SWITCHES)
+def test_switch_leaves_an_object_out(values: Object, kind: str) -> None:
+    assert kinds(rendered()) - kinds(rendered(values)) == {kind}
+
+
+@pytest.mark.parametrize("user", ["View", "Edit"])
+def test_switch_leaves_an_aggregated_role_out(user: str) -> None:
+    left_out = [
+        text(each, "metadata", "name")
+        for each in rendered()
+        if each not in rendered({"rbac": {f"aggregateTo{user}": False}})
+    ]
+
+    assert left_out == [f"secretdefinitions-{user.lower()}"]
+
+
+@pytest.mark.parametrize(("values", "told"), REFUSED, ids=json.dumps)
+def test_a_value_that_can_not_be_is_refused_with_its_place(values: Object, told: str) -> None:
+    with pytest.raises(HelmValuesError) as caught:
+        rendered(values)
+
+    assert told in str(caught.value)

@@ -24,7 +24,7 @@ class Release(Installation):
 
     def __init__(self, cluster: ControlPlane, bao: OpenBao, folder: Path, *, way: str) -> None:
         super().__init__(cluster, bao, folder, way=way)
-        self._values: Object = {**VALUES[way], "vault": {"address": bao.url}}
+        self._values: Object = {**VALUES[way], "vault": {"address": bao.url}, "rbac": {"rolloutRestart": True}}
         self._file = folder / "values.json"
         programs = program(folder).parent
         environment = {"PATH": str(programs), "KUBECONFIG": str(cluster.kubeconfig), "HOME": str(folder)}

@@ -2,14 +2,18 @@
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
 
 from fake_kubernetes.documents import Json, Object, at, items, mapping, text, without
 from tests.deploy.chart import rendered
-from tests.deploy.installation import DEPLOY, HOME, SHOP
-from tests.deploy.test_manifests import built, pod_monitor
+from tests.deploy.installation import DEPLOY, SHOP
+from tests.deploy.test_manifests import built, documents_beside
+
+WAYS: list[tuple[str, Object]] = [("cluster-wide", {}), ("namespaced", {"watchNamespaces": [SHOP]})]
+"""Each kustomization, and the values that make the same."""
 
 Name = tuple[str, str, str]
 """Kind, namespace and name of an object."""
@@ -60,24 +64,27 @@ def release(values: Object) -> dict[Name, Json]:
     return {name: made for name, made in by_name(rendered(values)).items() if name[2] not in ONCE_PER_CLUSTER}
 
 
-def kustomized(way: str) -> dict[Name, Json]:
+def kustomized(documents: list[Object]) -> dict[Name, Json]:
     """Without the namespace, which Helm makes by `--create-namespace`."""
-    return {name: made for name, made in by_name(built(way)).items() if name[0] != "Namespace"}
+    return {name: made for name, made in by_name(documents).items() if name[0] != "Namespace"}
 
 
-@pytest.mark.parametrize(("way", "values"), [("cluster-wide", {}), ("namespaced", {"watchNamespaces": [SHOP]})])
+@pytest.mark.parametrize(("way", "values"), WAYS)
 def test_the_chart_makes_the_same_objects(way: str, values: Object) -> None:
-    chart, kustomization = release(values), kustomized(way)
+    chart, kustomization = release(values), kustomized(built(way))
 
     assert sorted(chart) == sorted(kustomization)
     for name in chart:
         assert chart[name] == kustomization[name]
 
 
-def test_the_pod_monitors_are_the_same() -> None:
-    made = release({"metrics": {"podMonitor": {"enabled": True}}})
+@pytest.mark.parametrize(("way", "values"), WAYS)
+def test_the_chart_makes_the_same_objects_of_the_components(way: str, values: Object, tmp_path: Path) -> None:
+    overlay = f"resources: [../deploy/{way}]\ncomponents: [../deploy/pod-monitor, ../deploy/rollout-restart]\n"
 
-    assert made["PodMonitor", HOME, "secrets-manager"] == pod_monitor()
+    chart = release({**values, "metrics": {"podMonitor": {"enabled": True}}, "rbac": {"rolloutRestart": True}})
+
+    assert chart == kustomized(documents_beside(overlay, tmp_path))
 
 
 def test_the_crd_of_the_chart_is_the_programs_own() -> None:

@@ -30,7 +30,6 @@ EVERYTHING: Object = {
         "ca": {"existingConfigMap": "own"},
     },
     "excludeNamespaces": ["kube-system"],
-    "rbac": {"rolloutRestart": True},
     "serviceAccount": {"name": "own", "annotations": {"a": "b"}, "labels": {"a": "b"}},
     "extraArgs": ["--zap-log-level=debug"],
     "extraEnv": [{"name": "NO_PROXY", "value": "*"}],

@@ -9,7 +9,7 @@ import pytest
 from fake_kubernetes.documents import Json, Object
 from tests.deploy.chart import CHART
 from tests.deploy.features import MakesSecrets
-from tests.deploy.installation import APPROLE, HOME, POD_MONITORS
+from tests.deploy.installation import APPROLE, DEPLOY, HOME, POD_MONITORS
 from tests.deploy.release import Release
 from tests.deploy.test_rights import everything_works
 from tests.real.cluster import ControlPlane
@@ -149,6 +149,22 @@ def test_the_api_server_takes_a_release_with_all_that_can_be_asked_for(
     assert "create secret generic own" in told
     assert here.left("deployments") == ["secrets-manager"]
     assert own_control_plane.find("/apis/monitoring.coreos.com/v1/namespaces/default/podmonitors/secrets-manager")
+
+
+def test_beside_a_crd_that_kubectl_has_applied_a_release_leaves_it_to_kubectl(
+    own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    here = Release(own_control_plane, openbao, tmp_path, way="cluster-wide")
+    own_control_plane.kubectl("apply", "-f", str(DEPLOY / "crd.yaml"), "-f", str(DEPLOY / "aggregated-roles.yaml"))
+    with pytest.raises(subprocess.CalledProcessError):
+        here.upgrade()
+
+    here.upgrade({"crds": {"enabled": False}, "rbac": {"aggregateToView": False, "aggregateToEdit": False}})
+    here.give_credentials()
+    asked = synced(here, tmp_path / "replica")
+    here.uninstall()
+
+    assert here.left("secretdefinitions") == [asked.name]
 
 
 def test_a_misspelt_value_is_refused_before_anything_is_made(

@@ -333,12 +333,13 @@ async def test_who_rewrites_our_keys_is_reported_and_costs_a_write_a_minute(
         scene.write("db", password="canary-1")
         merge(scene, password="db#password", annotations=adopting())
         await scene.settled()
-        before = len(scene.writes_to_secrets())
+        before, statuses = len(scene.writes_to_secrets()), len(scene.writes_to_definitions())
         for number in range(600):
             value = encoded(f"theirs-{number}") if change == "changed" else None
             scene.edit("app", {"data": {"password": value}})
             await scene.passed(1)
         assert 9 <= len(scene.writes_to_secrets()) - before <= 12
+        assert len(scene.writes_to_definitions()) - statuses == 3  # two reverts, and the contention
         who = "manager administrator" if change == "changed" else "another manager"
         assert scene.reason("ours") == "SecretContended"
         assert f"{who} changes data.password after each write" in scene.message("ours")

@@ -41,6 +41,8 @@ class _LastMerge(NamedTuple):
     taken: tuple[FieldOwner, ...] = ()
     """Who owned our keys when they were last taken over."""
     written_at: str = ""
+    contention: Problem | None = None
+    """The reported contention. It stays while no key differs."""
 
 
 class _Result(NamedTuple):
@@ -78,13 +80,11 @@ class SecretMerger:
         result = await self._apply_until_equal(now, desired, Trigger.RESYNCED if unchanged else Trigger.DESIRED_CHANGED)
         if isinstance(result, Problem):
             return result
-        self._last[definition.key] = result.last
+        contention = None if result.wait is None else _contention(desired, result)
+        self._last[definition.key] = result.last._replace(contention=contention)
         copies = await self._secret_writer.delete_stale(definition, desired)
-        if result.wait is not None:
-            known = result.last.known
-            by_admission = known is not None and bool(known.changed)
-            problem = merge_contention(desired, result.keys, result.last.taken, by_admission=by_admission)
-            return Contested(problem, result.wait)
+        if contention is not None and result.wait is not None:
+            return Contested(contention, result.wait)
         return Synced(result.wrote, Claim.OWNED, unchanged, result.warning, result.last.written_at, copies)
 
     async def release_others(self, definition: SecretDefinition) -> None:
@@ -119,7 +119,7 @@ class SecretMerger:
             await self._writer.release(merger_of(key.name), secret)
 
     def forget(self, key: ObjectKey) -> None:
-        """Forget a definition that was deleted, or does not merge any more."""
+        """Forget a deleted definition."""
         self._last.pop(key, None)
 
     async def _apply_until_equal(self, now: _LastMerge, desired: Desired, trigger: Trigger) -> _Result | Problem:
@@ -135,9 +135,8 @@ class SecretMerger:
                 return problem
             keys = differing_keys(definition, desired, current, now.known)
             state, wait = step(now.state, trigger, keys, trio.current_time())
-            now = now._replace(state=state)
             if not keys or wait != 0:
-                return _Result(now, keys, wait, wrote, warning)
+                return _Result(now._replace(state=state), keys, wait, wrote, warning)
             if current.keys.get(merger_of(definition.metadata.name), frozenset()) - desired.data.keys():
                 await self._secret_writer.check_unchanged(definition)
             applied = await self._writer.apply(definition, desired, current)
@@ -152,7 +151,7 @@ class SecretMerger:
             wrote |= applied.secret.metadata.resource_version != current.metadata.resource_version
             warning = applied.warning
             known = Known(applied.secret.metadata.uid, desired.digest, applied.changed)
-            now = now._replace(known=known, taken=applied.taken, written_at=applied.written_at)
+            now = now._replace(state=state, known=known, taken=applied.taken, written_at=applied.written_at)
             current, trigger = applied.secret, Trigger.WRITTEN
             self._watches.learn_merged(current, by=definition.key)
 
@@ -169,6 +168,14 @@ class SecretMerger:
     def _owner(self, secret: MergedSecret) -> SecretDefinition | None:
         """Return the definition that made the Secret, if there is one."""
         return next(iter(self._watches.definitions.by_index(BY_UID, secret.owner)), None)
+
+
+def _contention(desired: Desired, result: _Result) -> Problem:
+    last = result.last
+    if last.contention is not None and not result.keys:
+        return last.contention
+    by_admission = last.known is not None and bool(last.known.changed)
+    return merge_contention(desired, result.keys, last.taken, by_admission=by_admission)
 
 
 def _governs(definition: SecretDefinition, secret: MergedSecret) -> bool:

@@ -17,7 +17,7 @@ from tests.real.cluster import ControlPlane, kubeconfig
 from tests.real.kube_api import wait_until
 from tests.real.network import Passed, network
 from tests.real.openbao import OpenBao
-from tests.real.pod import Container
+from tests.real.pod import ACCOUNT, Container
 from tests.real.webhook import refusing_webhook
 
 CRD_PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd.NAME}"
@@ -245,7 +245,7 @@ def test_a_token_that_is_replaced_and_dies_is_replaced_in_the_program_too(
         place.wait_for("app", {"k": "value-0"})
 
         second = token_of_ten_minutes(control_plane, place.namespace, bound_to="second")
-        (tmp_path / "serviceaccount" / "token").write_text(second)
+        program.mount({ACCOUNT / "token": second})
         control_plane.delete(place.path_of_secret("first"))
         wait_until(lambda: is_dead(control_plane, first), seconds=30)
 

@@ -28,6 +28,7 @@ exec "$@"
 """
 SECRETS = Path("/var/run/secrets")
 """Where a pod finds the files of its ServiceAccount, and of the Secrets that are mounted."""
+ACCOUNT = SECRETS / "kubernetes.io" / "serviceaccount"
 NO_NAMESPACES = "this user may not make mount namespaces: `unshare --mount --map-root-user` fails"
 
 
@@ -64,10 +65,9 @@ def secrets_in(
     folder: Path, cluster: ControlPlane, *, token: str, namespace: str, mounted: Mapping[Path, str] | None = None
 ) -> Path:
     """A folder with what Kubernetes mounts at `SECRETS`."""
-    account = SECRETS / "kubernetes.io" / "serviceaccount"
     of_the_account = {"token": token, "ca.crt": cluster.ca_file.read_text(), "namespace": namespace}
     made = folder / "secrets"
-    write(made, {account / name: text for name, text in of_the_account.items()})
+    write(made, {ACCOUNT / name: text for name, text in of_the_account.items()})
     write(made, mounted or {})
     return made
 

@@ -122,7 +122,7 @@ def _entry(manager: Manager, owned: Owned) -> Object:
     entry: Object = {"manager": manager.name, "operation": manager.operation, "apiVersion": manager.api_version}
     if owned.time:
         entry["time"] = owned.time
-    return entry | {"fieldsType": "FieldsV1", "fieldsV1": _tree(owned.fields)}
+    return {**entry, "fieldsType": "FieldsV1", "fieldsV1": _tree(owned.fields)}
 
 
 def _said(manager: Manager) -> str:
@@ -172,7 +172,7 @@ def _rebuilt(document: Object, fields: Fields) -> Object:
             home[names[0]] = value
         else:
             home[names[0]] = [*items(home, names[0]), value]
-    return result | {"metadata": metadata}
+    return {**result, "metadata": metadata}
 
 
 def _steps(*names: str) -> Path:

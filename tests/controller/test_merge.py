@@ -73,8 +73,9 @@ def managers(scene: Scene, name: str = "app") -> dict[str, set[str]]:
 def rest_of(secret: Object | None) -> Object:
     """Return all of a Secret but data and bookkeeping."""
     assert secret is not None
-    return without(secret, "data") | {
-        "metadata": without(mapping(secret, "metadata"), "managedFields", "resourceVersion")
+    return {
+        **without(secret, "data"),
+        "metadata": without(mapping(secret, "metadata"), "managedFields", "resourceVersion"),
     }
 
 

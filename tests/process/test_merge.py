@@ -4,7 +4,7 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def writes(seen: list[Passed]) -> list[str]:
 
 
 @contextmanager
-def rewriting(here: World) -> Iterator[list[str]]:
+def rewriting(here: World) -> Generator[list[str]]:
     """Rewrite another key of the Secret each second, as its own controller would. Yields the values."""
     values: list[str] = []
     stop = threading.Event()

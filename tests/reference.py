@@ -1,17 +1,29 @@
 """The reference documents, made from the program's own tables:  python -m tests.reference  writes them.
 
-docs/flags.md comes from the table of flags, docs/crd.md from the CRD's schema, the README of the chart from its values.
+docs/flags.md comes from the table of flags, docs/crd.md from the CRD's schema, docs/metrics.md from the metrics, the
+README of the chart from its values.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import yaml
+from prometheus_client import CollectorRegistry
 
 from fake_kubernetes.documents import Json, Object, at, items, mapping, text
 from secrets_manager.cli.gosyntax import Flag, alternatives
 from secrets_manager.cli.table import GROUPS
 from secrets_manager.cli.usage import COMMANDS
+from secrets_manager.config import AzureConfig, VaultConfig
 from secrets_manager.controller import crd
+from secrets_manager.metrics import (
+    AzureMetrics,
+    BackendMetrics,
+    ControllerMetrics,
+    KubeMetrics,
+    VaultMetrics,
+    register_process_metrics,
+)
 from tests import chart_values
 from tests.documents import ROOT
 
@@ -64,11 +76,54 @@ def chart() -> str:
     return f"{MADE}{chart_values.readme()}"
 
 
+def metrics() -> str:
+    """docs/metrics.md."""
+    rows = "".join(
+        f"| `{name}` | {type_} | {', '.join(map(_code, labels))} | {help_} |\n"
+        for name, type_, labels, help_ in sorted(_families(all_metrics()))
+    )
+    return (
+        f"{MADE}# Metrics\n\n"
+        "What `/metrics` may serve; [Operations](operations.md#metrics) tells more. Only the backend in use has some.\n\n"
+        f"| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n{rows}"
+    )
+
+
+def all_metrics() -> CollectorRegistry:
+    """The metrics of a process that has every backend."""
+    registry = CollectorRegistry()
+    register_process_metrics(registry, version="")
+    KubeMetrics(registry, url="")
+    ControllerMetrics(registry)
+    BackendMetrics(registry)
+    VaultMetrics(registry, VaultConfig())
+    AzureMetrics(registry, AzureConfig(name="shop"))
+    return registry
+
+
 REFERENCES: Mapping[str, Callable[[], str]] = {
     "docs/flags.md": flags,
     "docs/crd.md": schema,
+    "docs/metrics.md": metrics,
     "deploy/chart/README.md": chart,
 }
+
+
+def _families(registry: CollectorRegistry) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+    """The name, the type, the labels and the help of each family."""
+    endings = {"counter": "_total", "info": "_info"}
+    for collector in registry._collector_to_names:
+        for family in collector.collect():
+            labels = getattr(collector, "_labelnames", ()) or getattr(family, "_labelnames", ())
+            if family.type == "info":
+                labels = family.samples[0].labels
+            name = f"{family.name}{endings.get(family.type, '')}"
+            yield name, family.type, tuple(_grouped(labels)), family.documentation
+
+
+def _grouped(labels: Iterable[str]) -> Iterator[str]:
+    """The labels of a backend's server by one name."""
+    return iter(dict.fromkeys(re.sub(r"^(vault|azure_kv)_(?!operation).*", r"\1_*", label) for label in labels))
 
 
 def _flag(flag: Flag) -> str:

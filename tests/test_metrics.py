@@ -1,19 +1,17 @@
-import re
-
 from prometheus_client import CollectorRegistry
 
 from secrets_manager.config import AzureConfig, VaultConfig
 from secrets_manager.metrics import (
     AzureMetrics,
-    BackendMetrics,
     ControllerMetrics,
+    DefinitionMetrics,
+    Definitions,
     KubeMetrics,
     QueueMetrics,
     SecretMetrics,
     VaultMetrics,
     register_process_metrics,
 )
-from tests.documents import section
 
 CONFIG = VaultConfig(url="https://vault:8200", engine="kv2", max_token_ttl=300.0)
 UNKNOWN = {
@@ -48,6 +46,7 @@ COMPONENT_BASE_HELP = {
     ),
 }
 """k8s.io/component-base/metrics/prometheus, in workqueue, restclient and clientgo/leaderelection; of 1.37."""
+STATES = {"Synced": "Ready", "SourceNotFound": "Reconciling", "DefinitionInvalid": "Stalled"}
 ONE, OTHER = ("shop", "one"), ("shop", "other")
 """Two definitions."""
 
@@ -135,17 +134,88 @@ def test_no_series_for_a_deleted_or_unknown_definition() -> None:
     assert samples(registry) == {}
 
 
-def test_definitions_are_counted_by_their_reason() -> None:
+def test_definitions_are_counted_by_state_and_reason_from_0_on() -> None:
     registry = CollectorRegistry()
-    metrics = ControllerMetrics(registry)
-    for before, now in (("", "Synced"), ("", "Synced"), ("Synced", "SourceNotFound"), ("Synced", "")):
-        metrics.reason(before, now)
+    reasons = {ONE: "Synced", OTHER: "SourceNotFound"}
+    DefinitionMetrics(registry).follow(
+        Definitions(STATES, reasons.items, lambda: {"": [1.0, 2.0, 3.0], "Synced": [1.0]})
+    )
 
-    reasons = ("Synced", "SourceNotFound")
-    counts = [
-        registry.get_sample_value("secrets_manager_controller_definitions", {"reason": reason}) for reason in reasons
-    ]
-    assert counts == [0, 1]
+    def count(state: str, reason: str) -> float | None:
+        name = "secrets_manager_controller_definitions"
+        return registry.get_sample_value(name, {"state": state, "reason": reason})
+
+    assert [count(state, reason) for reason, state in STATES.items()] == [1, 1, 0]
+    assert count("Pending", "") == 3
+
+
+def not_ready(registry: CollectorRegistry) -> list[dict[str, str]]:
+    """The labels of each definition that is not ready."""
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    found = [each for each in samples if each.name == "secrets_manager_controller_definition_not_ready"]
+    assert {each.value for each in found} <= {1}
+    return [each.labels for each in found]
+
+
+def test_each_definition_that_is_not_ready_has_a_series_and_others_have_none() -> None:
+    registry = CollectorRegistry()
+    reasons = {ONE: "Synced", OTHER: "SourceNotFound"}
+    DefinitionMetrics(registry).follow(Definitions(STATES, reasons.items, dict))
+    assert not_ready(registry) == [{"namespace": "shop", "name": "other", "reason": "SourceNotFound"}]
+
+    reasons[OTHER] = "Synced"
+
+    assert not_ready(registry) == []
+
+
+def test_an_outage_does_not_hide_what_is_wrong_with_few_definitions_and_has_a_bound() -> None:
+    registry = CollectorRegistry()
+    reasons = {("shop", f"app-{number}"): "SourceNotFound" for number in range(10_000)}
+    reasons[OTHER] = "DefinitionInvalid"
+    DefinitionMetrics(registry).follow(Definitions(STATES, reasons.items, dict))
+
+    found = not_ready(registry)
+
+    assert len(found) == 500
+    assert found[0] == {"namespace": "shop", "name": "other", "reason": "DefinitionInvalid"}
+
+
+def test_ages_are_grouped_by_how_long_ago_definitions_were_verified() -> None:
+    registry = CollectorRegistry()
+    ages = {"Synced": [400.0, 1.0, 60.0], "SourceNotFound": [5.0]}
+    DefinitionMetrics(registry).follow(Definitions(STATES, tuple, lambda: ages))
+
+    def sample(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"secrets_manager_controller_{name}", labels)
+
+    within = {
+        bound: sample("verification_age_seconds_bucket", reason="Synced", le=bound)
+        for bound in ("1.0", "30.0", "60.0", "300.0", "600.0", "+Inf")
+    }
+    assert within == {"1.0": 1, "30.0": 1, "60.0": 2, "300.0": 2, "600.0": 3, "+Inf": 3}
+    assert sample("verification_age_seconds_gcount", reason="Synced") == 3
+    assert sample("verification_age_seconds_gsum", reason="Synced") == 461
+    assert sample("max_verification_age_seconds", reason="Synced") == 400
+    assert sample("max_verification_age_seconds", reason="SourceNotFound") == 5
+
+
+def test_without_series_of_objects_their_number_does_not_grow_with_that_of_secrets_and_paths() -> None:
+    def series(objects: int) -> int:
+        registry = CollectorRegistry()
+        controller = ControllerMetrics(registry, per_object=False)
+        vault = VaultMetrics(registry, CONFIG, per_object=False)
+        azure = AzureMetrics(registry, AzureConfig(name="shop"), per_object=False)
+        for number in range(objects):
+            controller.secrets.wants(("shop", str(number)), str(number))
+            controller.secrets.synced(("shop", str(number)), ok=False)
+            controller.reconcile_error("SourceNotFound")
+            for store in (vault, azure):
+                store.read_error(f"secret/data/{number}", "SourceNotFound")
+            vault.forget("secret/data/0")
+        return sum(len(family.samples) for family in registry.collect())
+
+    assert series(100) == series(1)
+    assert series(100) > series(0)
 
 
 def test_requests_to_kubernetes_are_named_as_in_client_go() -> None:
@@ -183,22 +253,6 @@ def test_metrics_of_client_go_have_the_words_that_kubernetes_own_programs_serve_
     KubeMetrics(registry, url="")
 
     assert {each.name: each.documentation for each in registry.collect()} == COMPONENT_BASE_HELP
-
-
-def test_documents_have_each_metric_and_its_type() -> None:
-    registry = CollectorRegistry()
-    register_process_metrics(registry, version="2.0.0")
-    KubeMetrics(registry, url="")
-    ControllerMetrics(registry)
-    BackendMetrics(registry)
-    VaultMetrics(registry, CONFIG)
-    AzureMetrics(registry, AzureConfig(name="shop"))
-
-    documented = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", section("docs/operations.md#metrics"), re.MULTILINE))
-
-    endings = {"counter": "_total", "info": "_info"}
-    families = {f"{each.name}{endings.get(each.type, '')}": each.type for each in registry.collect()}
-    assert documented == families
 
 
 def test_state_of_a_watch_is_read_at_each_scrape() -> None:

@@ -123,6 +123,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     backend: str = "vault"
     metrics_addr: str = ":8080"
+    metrics_per_object: bool = True
+    """Whether each Secret, and each path that fails, has series of its own."""
     vault: VaultConfig = VaultConfig()
     azure: AzureConfig = AzureConfig()
     controller: ControllerConfig = ControllerConfig()

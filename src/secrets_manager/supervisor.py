@@ -76,7 +76,7 @@ async def run(config: Config) -> None:
                 client,
                 backend,
                 config.controller,
-                ControllerMetrics(registry),
+                ControllerMetrics(registry, per_object=config.metrics_per_object),
                 BackendMetrics(registry),
                 identity=me,
                 random=rng,

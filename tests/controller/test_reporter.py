@@ -367,19 +367,25 @@ async def test_an_outage_of_the_store_counts_as_failed_syncs_while_it_lasts(auto
 
 async def test_definitions_are_counted_by_reason_and_no_more_when_they_are_gone(autojump_clock: MockClock) -> None:
     def count(reason: str) -> float | None:
-        return scene.sample("secrets_manager_controller_definitions", reason=reason)
+        state = "Ready" if reason == "Synced" else "Reconciling"
+        return scene.sample("secrets_manager_controller_definitions", state=state, reason=reason)
+
+    def not_ready() -> float | None:
+        family = "secrets_manager_controller_definition_not_ready"
+        return scene.sample(family, namespace="shop", name="broken", reason="SourceNotFound")
 
     async with running() as scene:
         scene.write("app", password="hunter-1")
         scene.define("app", pw="app#password")
         scene.define("broken", pw="missing#password")
         await scene.settled()
-        assert (count("Synced"), count("SourceNotFound")) == (1, 1)
+        assert (count("Synced"), count("SourceNotFound"), not_ready()) == (1, 1, 1)
+        assert (scene.sample("secrets_manager_controller_reconcile_errors_total", reason="SourceNotFound") or 0) >= 1
 
         scene.write("missing", password="hunter-2")
         scene.delete("app")
         await scene.settled()
-        assert (count("Synced"), count("SourceNotFound")) == (1, 0)
+        assert (count("Synced"), count("SourceNotFound"), not_ready()) == (1, 0, None)
 
 
 async def test_a_definition_that_goes_while_it_is_worked_on_leaves_no_metrics(autojump_clock: MockClock) -> None:

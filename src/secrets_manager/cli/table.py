@@ -362,6 +362,13 @@ CONTROLLER = (
         ("lease.retry_period",),
     ),
     Flag("metrics-addr", ADDRESS, "Address of /metrics, /healthz and /readyz.", ":8080", ("metrics_addr",)),
+    Flag(
+        "metrics-per-object",
+        BOOLEAN,
+        "Serve metrics of each Secret, and of each path that fails. Disable with thousands of definitions.",
+        "true",
+        ("metrics_per_object",),
+    ),
 )
 LOG = (
     Flag("enable-debug-log", BOOLEAN, "Log at debug level. Overrides zap-log-level.", "false"),

@@ -15,7 +15,8 @@ import trio
 
 from secrets_manager.backends import Backend
 from secrets_manager.config import ControllerConfig
-from secrets_manager.controller.definition import SecretDefinition
+from secrets_manager.controller.definition import Reason, SecretDefinition
+from secrets_manager.controller.freshness import Freshness
 from secrets_manager.controller.key_writer import KeyWriter
 from secrets_manager.controller.merged_secret import MergedSecret, merger_key
 from secrets_manager.controller.path_policy import PathPolicy
@@ -30,6 +31,7 @@ from secrets_manager.controller.secret_syncer import SecretSyncer
 from secrets_manager.controller.secret_writer import SecretWriter
 from secrets_manager.controller.sources import Sources
 from secrets_manager.controller.spec import Spec
+from secrets_manager.controller.status import state_of
 from secrets_manager.controller.status_writer import StatusWriter
 from secrets_manager.controller.watches import BY_UID, Watches, owner_uid
 from secrets_manager.controller.worker import STATUS_PRIORITY, Worker
@@ -37,7 +39,7 @@ from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.events import EventRecorder
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.workqueue import Priority, WorkQueue
-from secrets_manager.metrics import BackendMetrics, ControllerMetrics
+from secrets_manager.metrics import BackendMetrics, ControllerMetrics, Definitions
 
 STATUS_REPAIR_DELAY = 1.0
 """Seconds after which a status that others have changed is repaired: competing writers cause a write a second."""
@@ -82,6 +84,7 @@ class Controller:
         self._sources = Sources(
             backend, _read_policy(config), random=random, metrics=backend_metrics, wake=self._sources_changed
         )
+        self._freshness = Freshness(self._sources.of)
         self._events = EventRecorder(
             client,
             controller="secrets-manager",
@@ -92,6 +95,10 @@ class Controller:
         )
         self._statuses = StatusWriter(client, self.watches.definitions, now=now)
         self._reporter = Reporter(self._events, metrics)
+        states = {reason.value: state_of(reason) for reason in Reason}
+        metrics.definitions.follow(
+            Definitions(states, self._reporter.reasons, lambda: self._freshness.ages(self._reporter.reason_of))
+        )
         self._restarter = RolloutRestarter(
             client,
             self.watches.secrets,
@@ -111,12 +118,15 @@ class Controller:
             merger=SecretMerger(self.watches, KeyWriter(client, metrics), writer),
             restarter=self._restarter,
             reporter=self._reporter,
+            freshness=self._freshness,
             random=random,
+            clock=clock,
         )
         self._worker = Worker(self._queue, reconciler, self._statuses, metrics)
 
     async def run(self) -> None:
         """Start workers, and run until cancelled. The only task that writes."""
+        self._freshness.start()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._events.run)
             nursery.start_soon(self._queue.run)
@@ -136,6 +146,7 @@ class Controller:
             self.watches.need_merged(new.key.namespace)
         self._metrics.secrets.wants(new.key, new.spec.name or new.key.name)
         if old is None or not old.is_equivalent_to(new):
+            self._freshness.call_for(new.key)
             admitted = self._policy.admit(new)
             if isinstance(admitted, Spec):
                 self._sources.subscribe(new.key, admitted.read_sources, period=admitted.period)
@@ -147,6 +158,7 @@ class Controller:
 
     def _definition_deleted(self, key: ObjectKey) -> None:
         self._metrics.secrets.forget(key)
+        self._freshness.forget(key)
         self._sources.unsubscribe(key)
         self._queue.forget(key)
         self._queue.forget(key, STATUS_PRIORITY)
@@ -160,6 +172,7 @@ class Controller:
         mergers = {merger_key(target.key): target for target in self.watches.merging_into(secret.key)}
         for merger, definition in mergers.items():
             if definition.key != by and _share(old, merger) != _share(new, merger):
+                self._freshness.call_for(definition.key)
                 self._queue.add(definition.key, Priority.URGENT)
         for name in new.keys if new is not None else ():
             merger = secret.key._replace(name=name)
@@ -174,10 +187,12 @@ class Controller:
             for uid in owner_uid(secret) if secret is not None else ():
                 for definition in self.watches.definitions.by_index(BY_UID, uid):
                     if definition.key.namespace not in self._config.exclude_namespaces:
+                        self._freshness.call_for(definition.key)
                         self._queue.add(definition.key, Priority.URGENT)
 
     def _sources_changed(self, keys: Iterable[ObjectKey]) -> None:
         for key in keys:
+            self._freshness.call_for(key)
             self._queue.add(key, Priority.ROUTINE)
 
     def _restarts_changed(self, key: ObjectKey, before: Restarts, after: Restarts) -> None:

@@ -11,7 +11,7 @@ from secrets_manager.controller import listing, reading
 from secrets_manager.controller.listing import MemberStats
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reading import Listed, Uncovered
-from secrets_manager.controller.source_table import Entry, SourceTable
+from secrets_manager.controller.source_table import Entry, Listings, SourceTable
 from secrets_manager.controller.store_reader import Listing, StoreReader
 from secrets_manager.timer import Timer
 
@@ -24,6 +24,7 @@ class _ListedFolder:
     def __init__(self) -> None:
         self.state = listing.FolderState()
         self.members: dict[Source, tuple[str, Entry]] = {}
+        self.listings = Listings()
 
 
 class FolderLister:
@@ -47,6 +48,7 @@ class FolderLister:
         if source in folder.members:
             return
         folder.members[source] = (place.name, entry)
+        entry.listings = folder.listings
         now, count = trio.current_time(), len(folder.members)
         self._set_state(
             key, folder, listing.joined(folder.state, count, now=now, policy=self._policy, random=self._random)
@@ -112,6 +114,7 @@ class FolderLister:
             marker = found.markers.get(name)
             if not reading.is_confirmed(entry.state, marker):
                 self._table.apply(source, entry, Listed(marker, found.began_at))
+        folder.listings.began_at = found.began_at
         state = listing.listed(folder.state, self._stats(folder), began_at=found.began_at, now=now, policy=self._policy)
         self._set_state(key, folder, state)
 

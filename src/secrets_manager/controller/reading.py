@@ -81,6 +81,8 @@ class SourceState(msgspec.Struct, frozen=True, kw_only=True):
     """Before this time listings cause no read."""
     read_at: float = -inf
     """When the last read was sent to the store, or requested if it was not sent."""
+    verified_at: float = -inf
+    """When the store was last known to have the content of CURRENT, apart from listings that confirm it."""
     previous_phase: Phase = Phase.UNREAD
     """READING: the phase before it."""
     listed: "Listed | None" = None
@@ -162,7 +164,8 @@ def step(state: SourceState, event: Event, *, now: float, policy: ReadPolicy) ->
         case Phase.READING, Started():
             after = msgspec.structs.replace(state, read_at=now, listed=None)
         case Phase.READING, Listed() as listed:
-            after = msgspec.structs.replace(state, listed=listed)
+            confirmed = is_confirmed(state, listed.marker)
+            after = msgspec.structs.replace(state, listed=listed, confirmed=confirmed)
         case Phase.READING, Interrupted():
             due = next_slot(state.offset, state.period, now)
             after = msgspec.structs.replace(state, phase=state.previous_phase, due=due)
@@ -221,6 +224,7 @@ def _completed(
         expected_marker=_expected_marker(result),
         ignore_listings_until=due if futile else state.ignore_listings_until,
         read_at=state.read_at,
+        verified_at=state.verified_at if failing else state.read_at,
     )
     if state.listed is not None and not failing:
         after = _listed(after, state.listed, now=now)

@@ -7,10 +7,13 @@ needs in the cluster.
 
 import logging
 from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
 from random import Random
 from typing import NamedTuple
 
 from secrets_manager.backends import Document
+from secrets_manager.controller.change_lag import change_lag
 from secrets_manager.controller.definition import (
     LEGACY_FINALIZER,
     SECRET_DEFINITIONS,
@@ -18,6 +21,8 @@ from secrets_manager.controller.definition import (
     SecretDefinition,
 )
 from secrets_manager.controller.desired import Desired, desired
+from secrets_manager.controller.documents import Documents
+from secrets_manager.controller.freshness import Freshness
 from secrets_manager.controller.metadata import is_orphaned
 from secrets_manager.controller.names import is_object_name
 from secrets_manager.controller.ownership import Claim
@@ -64,7 +69,7 @@ _Result = tuple[Outcome | None, Requeue]
 
 
 class Reconciler:
-    """Reconciles definitions by key."""
+    """Reconciles definitions by key. `clock` returns the time of day."""
 
     def __init__(
         self,
@@ -78,7 +83,9 @@ class Reconciler:
         restarter: RolloutRestarter,
         merger: SecretMerger,
         reporter: Reporter,
+        freshness: Freshness,
         random: Random,
+        clock: Callable[[], datetime],
     ) -> None:
         self._client = client
         self._definitions = definitions
@@ -89,7 +96,9 @@ class Reconciler:
         self._restarter = restarter
         self._merger = merger
         self._reporter = reporter
+        self._freshness = freshness
         self._random = random
+        self._clock = clock
         self._failures: Counter[ObjectKey] = Counter()
 
     async def reconcile(self, key: ObjectKey) -> Requeue:
@@ -107,8 +116,10 @@ class Reconciler:
             self._restarter.forget(key)
             self._reporter.forget(key)
             return await self._release_keys(key)
+        self._freshness.begin(key)
         outcome, requeue = await self._try_reconcile(definition)
         if isinstance(outcome, InSync):
+            self._freshness.succeed(key)
             definition = await self._remove_finalizer(definition)
         if outcome is not None:
             self._statuses.record(definition, outcome, self._restarter.expect(definition))
@@ -149,6 +160,7 @@ class Reconciler:
                 if wrote:
                     adopted = claim is Claim.ADOPTED
                     self._reporter.secret_written(definition, desired_secret.name, adopted=adopted, reverted=reverted)
+                    self._report_change(definition, documents)
                 self._reporter.copies_found(definition, copies)
                 versions = {source: read.version for source, read in documents.items() if isinstance(read, Document)}
                 return InSync(desired_secret.name, versions, wrote=wrote, warning=warning, written_at=written_at), None
@@ -172,6 +184,12 @@ class Reconciler:
             log.warning("keys of a deleted definition are not removed yet, retrying", extra={"fields": fields})
             return RequeueRateLimited(retry_after(error))
         return None
+
+    def _report_change(self, definition: SecretDefinition, documents: Documents) -> None:
+        before = self._statuses.synced_versions(definition)
+        lag = change_lag(before, documents, now=self._clock())
+        if lag is not None:
+            self._reporter.change_written(lag)
 
     def _resync(self) -> RequeueAfter:
         """Return the requeue with jitter, so that definitions don't come back together after an outage."""

@@ -1,7 +1,7 @@
 """Report outcomes: in metrics each time, in Events and the log when they change."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from secrets_manager.controller.definition import Reason, SecretDefinition
 from secrets_manager.controller.problem import Problem
@@ -26,13 +26,22 @@ class Reporter:
         self._reported_copies: dict[ObjectKey, set[str]] = {}
         """The uids of the reported copies of each definition."""
 
+    def reasons(self) -> Iterable[tuple[ObjectKey, str]]:
+        """Return each definition with its last reported reason."""
+        return self._reasons.items()
+
+    def reason_of(self, key: ObjectKey) -> str:
+        """Return the last reported reason of a definition; empty if there is none."""
+        return self._reasons.get(key, "")
+
     def report(self, definition: SecretDefinition, outcome: Outcome) -> None:
         """Report an outcome. What an earlier process has reported is in the definition's status."""
         key, ready = definition.key, definition.status.ready
         before = self._reasons.get(key, ready.reason if ready else "")
         reason = outcome.reason if isinstance(outcome, Problem) else Reason.SYNCED
-        self._metrics.reason(self._reasons.get(key, ""), reason)
         self._reasons[key] = reason
+        if isinstance(outcome, Problem):
+            self._metrics.reconcile_error(reason)
         self._metrics.secrets.synced(key, ok=isinstance(outcome, InSync))
         if reason == before:
             return
@@ -54,6 +63,10 @@ class Reporter:
         else:
             reason, note = "Synced", f"Secret {name} is written"
         self._record(definition, "Normal", reason, note)
+
+    def change_written(self, lag: float) -> None:
+        """Report that a change in the store has reached the Secret after some seconds."""
+        self._metrics.change_written(lag)
 
     def copies_found(self, definition: SecretDefinition, copies: Collection[CurrentSecret]) -> None:
         """Report copies of the Secret that are left alone, each once."""
@@ -79,7 +92,7 @@ class Reporter:
 
     def forget(self, key: ObjectKey) -> None:
         """Forget a deleted definition."""
-        self._metrics.reason(self._reasons.pop(key, ""), "")
+        self._reasons.pop(key, None)
         self._reported_copies.pop(key, None)
 
     def _record(

@@ -6,6 +6,7 @@ Events of reading.py are applied here. The effects are timers, and definitions t
 from collections.abc import Callable, Iterable, Mapping
 from math import inf
 
+import msgspec
 import trio
 
 from secrets_manager.backends import Place, Source
@@ -26,21 +27,41 @@ class Read:
         """None until it ends, and if it was cancelled."""
 
 
+class Listings:
+    """The listings of a folder, as the sources in it see them."""
+
+    __slots__ = ("began_at",)
+
+    def __init__(self) -> None:
+        self.began_at = -inf
+        """When the last one began that was applied to all sources."""
+
+
 class Entry:
     """A source in use."""
 
-    __slots__ = ("cached", "place", "read", "state", "users")  # there may be ten thousand
+    __slots__ = ("cached", "listings", "place", "read", "state", "users")  # there may be ten thousand
 
     def __init__(self, state: SourceState, place: Place | None) -> None:
         self.state = state
         self.place = place
         """Its place in listings; None if it is in none."""
+        self.listings: Listings | None = None
+        """Those of its folder; None if it is in none."""
         self.users: dict[ObjectKey, float] = {}
         """The definitions, with their periods. Empty once the source is not in use."""
         self.cached: ReadResult | None = None
         """The result of the last read, until it expires."""
         self.read: Read | None = None
         """The read in progress, if any."""
+
+    @property
+    def verified_at(self) -> float:
+        """When the store was last known to have the content that was read: by a read, or by a listing."""
+        state = self.state
+        if state.confirmed and self.listings is not None:
+            return max(state.verified_at, self.listings.began_at)
+        return state.verified_at
 
 
 class SourceTable:
@@ -108,6 +129,9 @@ class SourceTable:
         state, effects = reading.step(
             reading.with_period(entry.state, period, now=now), event, now=now, policy=self._policy
         )
+        if entry.state.confirmed and not state.confirmed:  # from now on its listings tell nothing
+            verified_at = max(state.verified_at, entry.verified_at)
+            state = msgspec.structs.replace(state, verified_at=verified_at)
         if Effect.WAKE in effects:  # before the state changes: if it fails, the next read finds the same change
             self._wake(tuple(entry.users))
         self._set_state(source, entry, state)

@@ -98,6 +98,11 @@ class Sources:
                     nursery.start_soon(fill, source)
         return results
 
+    def of(self, key: ObjectKey) -> tuple[Entry, ...]:
+        """Return the sources of a definition."""
+        entries = map(self._table.get, self._sources_of.get(key, ()))
+        return tuple(entry for entry in entries if entry is not None)
+
     async def run(self) -> None:
         """Poll sources and list folders when they are due, until cancelled."""
         async with trio.open_nursery() as nursery:

@@ -93,6 +93,13 @@ def next_state(
     return state
 
 
+def state_of(reason: Reason) -> str:
+    """Return what the reason of Ready means: Ready, Stalled or Reconciling."""
+    if reason is Reason.SYNCED:
+        return READY
+    return STALLED if reason in TERMINAL_REASONS else RECONCILING
+
+
 def next_status(definition: SecretDefinition, state: SyncState) -> Status:
     """Return the desired status; equal to the current one at rest.
 
@@ -119,10 +126,9 @@ def _conditions(state: SyncState) -> tuple[Condition, ...]:
     if isinstance(outcome, InSync):
         message = _in_sync(outcome.secret_name) + (f"{_WARNS}{outcome.warning}" if outcome.warning else "")
         return (_condition(READY, "True", Reason.SYNCED, message, state.generation),)
-    progress = STALLED if outcome.reason in TERMINAL_REASONS else RECONCILING
     return (
         _condition(READY, "False", outcome.reason, outcome.message, state.generation),
-        _condition(progress, "True", outcome.reason, outcome.message, state.generation),
+        _condition(state_of(outcome.reason), "True", outcome.reason, outcome.message, state.generation),
     )
 
 

@@ -5,11 +5,12 @@ reverted by others is pending again.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import msgspec
 
+from secrets_manager.backends import Source
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, SecretDefinition, Status
 from secrets_manager.controller.rollout_restart import Restarts
 from secrets_manager.controller.status import Outcome, SyncState, next_state, next_status
@@ -37,6 +38,13 @@ class StatusWriter:
         """Record the outcome of a reconcile, and what the definition owes its rolloutRestartTargets."""
         before = self._states.get(definition.key)
         self._states[definition.key] = next_state(definition, outcome, restarts, before=before, now=self._now())
+
+    def synced_versions(self, definition: SecretDefinition) -> Mapping[Source, int | str | None]:
+        """Return the version of each source that this process has synced last."""
+        state = self._states.get(definition.key)
+        if state is None or state.uid != definition.metadata.uid or state.synced is None:
+            return {}
+        return state.synced.versions
 
     def record_restarts(self, key: ObjectKey, restarts: Restarts) -> None:
         """Record what a definition owes its rolloutRestartTargets after an attempt."""

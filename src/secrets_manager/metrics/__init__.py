@@ -1,13 +1,15 @@
 """The metrics of the process. Each part of the program gets only its own group.
 
-Names, labels and HELP texts are those of the Go original, so that dashboards and alerts keep working; and for
-client-go's metrics those of client-go. The series of an object or a path are removed with it.
+Names and labels of metrics that the Go original has are those of the original, so that dashboards and alerts keep
+working; names, labels and HELP texts of client-go's metrics are client-go's. The series of an object or a path are
+removed with it. docs/metrics.md is made from the HELP texts.
 
     process      version, CPU, memory
     kube         requests to the Kubernetes API, leader election
     workqueue    a work queue
-    secrets      a series for each Secret
-    controller   reconciles, and the groups workqueue and secrets
+    secrets      series of each Secret
+    definitions  all definitions
+    controller   reconciles, and the groups workqueue, secrets and definitions
     backend      the secret store, of any kind
     vault        Vault
     azure        Key Vault
@@ -19,6 +21,7 @@ from prometheus_client import disable_created_metrics
 from secrets_manager.metrics.azure import AzureMetrics
 from secrets_manager.metrics.backend import BackendMetrics
 from secrets_manager.metrics.controller import ControllerMetrics
+from secrets_manager.metrics.definitions import DefinitionMetrics, Definitions
 from secrets_manager.metrics.factory import BackendMetricsFactory
 from secrets_manager.metrics.kube import KubeMetrics
 from secrets_manager.metrics.process import register_process_metrics
@@ -31,6 +34,8 @@ __all__ = [
     "BackendMetrics",
     "BackendMetricsFactory",
     "ControllerMetrics",
+    "DefinitionMetrics",
+    "Definitions",
     "KubeMetrics",
     "QueueMetrics",
     "SecretMetrics",

@@ -11,17 +11,21 @@ from secrets_manager.metrics.read_errors import ReadErrors
 class AzureMetrics:
     """Metrics of Key Vault. The Go original has the two counters, but does not serve them."""
 
-    def __init__(self, registry: CollectorRegistry, config: AzureConfig) -> None:
+    def __init__(self, registry: CollectorRegistry, config: AzureConfig, *, per_object: bool = True) -> None:
         self._labels = (config.name or urlsplit(config.url).hostname or "", config.tenant_id)
         labels = ("azure_kv_name", "azure_kv_tenant")
         self._read_errors = ReadErrors(
             "secrets_manager_azure_kv_read_secret_errors_total",
-            "AzureKV read operations counter",
+            "Total number of failed reads of a secret in Key Vault",
             labels,
             registry,
+            per_path=per_object,
         )
         self._login_errors = Counter(
-            "secrets_manager_azure_kv_login_errors_total", "AzureKV login errors counter", labels, registry=registry
+            "secrets_manager_azure_kv_login_errors_total",
+            "Total number of failed logins to Azure",
+            labels,
+            registry=registry,
         )
         self._requests = Histogram(
             "secrets_manager_azure_kv_request_duration_seconds",

@@ -2,6 +2,9 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+TASKS = ("read", "poll", "list")
+"""Tasks that may fail with an unexpected exception."""
+
 
 class BackendMetrics:
     """Metrics of the secret store."""
@@ -29,6 +32,8 @@ class BackendMetrics:
             registry=registry,
         )
         self._up.set(1)
+        for task in TASKS:  # from 0 on, so that `increase` sees the first one
+            self._unexpected_errors.labels(task)
 
     def unexpected_error(self, task: str) -> None:
         """Record an unexpected exception in a task."""

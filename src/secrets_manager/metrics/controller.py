@@ -5,31 +5,40 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from secrets_manager.metrics import buckets
+from secrets_manager.metrics.definitions import DefinitionMetrics
 from secrets_manager.metrics.secrets import SecretMetrics
 from secrets_manager.metrics.workqueue import QueueMetrics
 
 
 class ControllerMetrics:
-    """Metrics of the controller, its work queue and its Secrets."""
+    """Metrics of the controller, its work queue, its definitions and, `per_object`, its Secrets."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, *, per_object: bool = True) -> None:
         self.queue = QueueMetrics(registry, "secretdefinition")
-        self.secrets = SecretMetrics(registry)
-        self._definitions = Gauge(
-            "secrets_manager_controller_definitions",
-            "Number of SecretDefinitions by the reason of their Ready condition, as of the last reconcile",
-            ("reason",),
-            registry=registry,
-        )
+        self.definitions = DefinitionMetrics(registry)
+        self.secrets = SecretMetrics(registry if per_object else None)
         self._reconciles = Histogram(
             "secrets_manager_controller_reconcile_duration_seconds",
             "Length of time per reconciliation of a SecretDefinition, with its reads and writes",
             buckets=buckets.DURATIONS,
             registry=registry,
         )
+        self._reconcile_errors = Counter(
+            "secrets_manager_controller_reconcile_errors_total",
+            "Total number of reconciliations that found a problem, by its reason",
+            ("reason",),
+            registry=registry,
+        )
+        self._change_lags = Histogram(
+            "secrets_manager_controller_change_lag_seconds",
+            "Seconds from a change, by the time that the backend reports, to the write of the Secret",
+            buckets=buckets.LAGS,
+            registry=registry,
+        )
         self._unexpected_errors = Counter(
             "secrets_manager_controller_unexpected_errors_total",
-            "Total number of reconciliations and status writes that failed with an unexpected exception",
+            "Total number of reconciliations and status writes that failed with an unexpected exception: a bug, whose "
+            "stack trace is in the log",
             registry=registry,
         )
         self._events_dropped = Counter(
@@ -39,7 +48,7 @@ class ControllerMetrics:
         )
         self._watch_up = Gauge(
             "secrets_manager_watch_up",
-            "Whether a kind is watched in a namespace. 1 = yes, 0 = no",
+            "Whether a kind is watched in a namespace (empty: in all). 1 = yes, 0 = no, and the log says why",
             ("kind", "namespace"),
             registry=registry,
         )
@@ -56,12 +65,13 @@ class ControllerMetrics:
         """Record a reconciliation."""
         self._reconciles.observe(seconds)
 
-    def reason(self, before: str, now: str) -> None:
-        """Record that the reason of a definition has changed. Empty: it had none, or it was deleted."""
-        if before:
-            self._definitions.labels(before).dec()
-        if now:
-            self._definitions.labels(now).inc()
+    def reconcile_error(self, reason: str) -> None:
+        """Record a reconciliation that found a problem."""
+        self._reconcile_errors.labels(reason).inc()
+
+    def change_written(self, lag: float) -> None:
+        """Record the write of a Secret whose source has changed `lag` seconds ago."""
+        self._change_lags.observe(lag)
 
     def events_dropped(self, count: int) -> None:
         """Record dropped Events."""

@@ -16,8 +16,8 @@ class BackendMetricsFactory:
 
     def vault(self) -> VaultMetrics:
         """Create those of Vault."""
-        return VaultMetrics(self._registry, self._config.vault)
+        return VaultMetrics(self._registry, self._config.vault, per_object=self._config.metrics_per_object)
 
     def azure(self) -> AzureMetrics:
         """Create those of Key Vault."""
-        return AzureMetrics(self._registry, self._config.azure)
+        return AzureMetrics(self._registry, self._config.azure, per_object=self._config.metrics_per_object)

@@ -25,11 +25,13 @@ class SecretMetrics:
     If several definitions have the same Secret, its status is OK if it is for all of them.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry | None) -> None:
+        """Create it. Without a registry nothing is served."""
         self._names: dict[Key, str] = {}
         """The name of each definition's Secret."""
         self._secrets: dict[Key, _Secret] = {}
-        registry.register(self)
+        if registry is not None:
+            registry.register(self)
 
     def wants(self, definition: Key, name: str) -> None:
         """Record a new or changed definition of the Secret of this name."""
@@ -66,15 +68,17 @@ class SecretMetrics:
         return (
             CounterMetricFamily(
                 "secrets_manager_controller_secret_read_errors_total",
-                "Errors total count when reading a secret from Kubernetes",
+                "Total number of failed reads of a Secret from Kubernetes. Not found is no failure",
                 labels=labels,
             ),
             CounterMetricFamily(
-                "secrets_manager_controller_sync_errors_total", "Secrets synchronization total errors.", labels=labels
+                "secrets_manager_controller_sync_errors_total",
+                "Total number of failed syncs of a Secret, from 0 on: one a minute or more while it is not in sync",
+                labels=labels,
             ),
             GaugeMetricFamily(
                 "secrets_manager_controller_last_sync_status",
-                "The result of the last sync of a secret. 1 = OK, 0 = Error",
+                "The result of the last sync of a Secret. 1 = OK, 0 = error",
                 labels=labels,
             ),
         )

@@ -10,33 +10,42 @@ from secrets_manager.metrics.read_errors import ReadErrors
 class VaultMetrics:
     """Metrics of Vault. The labels of the server are empty until it has sent its version and cluster."""
 
-    def __init__(self, registry: CollectorRegistry, config: VaultConfig) -> None:
+    def __init__(self, registry: CollectorRegistry, config: VaultConfig, *, per_object: bool = True) -> None:
         self._address, self._engine = config.url, config.engine
         self._max_token_ttl_seconds = config.max_token_ttl
         self._server = ("", "", "")
         self._token_ttl_seconds = 0.0
         labels = ("vault_address", "vault_engine", "vault_version", "vault_cluster_id", "vault_cluster_name")
         self._max_token_ttl = Gauge(
-            "secrets_manager_vault_max_token_ttl", "secrets-manager max Vault token TTL", labels, registry=registry
+            "secrets_manager_vault_max_token_ttl",
+            "The flag vault.max-token-ttl: the token is renewed when fewer seconds of its TTL remain, at the latest",
+            labels,
+            registry=registry,
         )
-        self._token_ttl = Gauge("secrets_manager_vault_token_ttl", "Vault token TTL", labels, registry=registry)
+        self._token_ttl = Gauge(
+            "secrets_manager_vault_token_ttl",
+            "Seconds that remain of the TTL of the Vault token. 0 = there is no token",
+            labels,
+            registry=registry,
+        )
         self._renewal_errors = Counter(
             "secrets_manager_vault_token_renewal_errors_total",
-            "Vault token renewal errors counter",
+            "Total number of failed lookups and renewals of the Vault token",
             (*labels, "vault_operation", "error"),
             registry=registry,
         )
         self._login_errors = Counter(
             "secrets_manager_vault_login_errors_total",
-            "Vault login errors counter",
+            "Total number of failed logins to Vault",
             (*labels, "error"),
             registry=registry,
         )
         self._read_errors = ReadErrors(
             "secrets_manager_vault_read_secret_errors_total",
-            "Vault read operations counter",
+            "Total number of failed reads of a path in Vault",
             labels,
             registry,
+            per_path=per_object,
         )
         self._requests = Histogram(
             "secrets_manager_vault_request_duration_seconds",

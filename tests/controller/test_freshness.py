@@ -1,0 +1,250 @@
+"""When definitions were last verified: of the class alone, of sources with their listings, and of the whole program."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from secrets_manager.backends.base import SourceForbidden
+from secrets_manager.controller.freshness import Freshness
+from tests.controller.component import READ_ONLY, running
+from tests.controller.scripted import DB, PERIOD, TLS, ScriptedBackend, idle, key
+from tests.controller.scripted import running as polling
+from tests.controller.test_folders import MANY, ONE, in_use, user
+from tests.gen import document
+
+APP = key("app")
+AGE = "secrets_manager_controller_max_verification_age_seconds"
+GROUPED = "secrets_manager_controller_verification_age_seconds"
+
+
+class Verified:
+    """A source of a definition."""
+
+    def __init__(self, at: float) -> None:
+        self.verified_at = at
+
+
+def fresh(*sources: Verified) -> Freshness:
+    """All definitions have these sources."""
+    freshness = Freshness(lambda _: sources)
+    freshness.start()
+    return freshness
+
+
+def ages(freshness: Freshness) -> dict[str, list[float]]:
+    """Those that wait are named by their key."""
+    return freshness.ages(lambda one: one.name)
+
+
+def synced(freshness: Freshness) -> None:
+    freshness.call_for(APP)
+    freshness.begin(APP)
+    freshness.succeed(APP)
+
+
+async def test_definition_is_as_fresh_as_the_oldest_of_its_sources(autojump_clock: MockClock) -> None:
+    freshness = fresh(Verified(3.0), Verified(7.0))
+    synced(freshness)
+    await trio.sleep(10)
+
+    assert ages(freshness) == {"Synced": [7.0]}
+
+
+async def test_definition_without_sources_is_never_old(autojump_clock: MockClock) -> None:
+    freshness = fresh()
+    synced(freshness)
+    await trio.sleep(10)
+
+    assert ages(freshness) == {"Synced": [0.0]}
+
+
+async def test_new_definition_counts_from_when_it_became_known(autojump_clock: MockClock) -> None:
+    freshness = fresh(Verified(0.0))
+    await trio.sleep(10)
+    freshness.call_for(APP)
+    await trio.sleep(5)
+    freshness.begin(APP)
+    await trio.sleep(2)
+
+    assert ages(freshness) == {"app": [7.0]}
+
+
+async def test_standby_tells_nothing_and_a_new_leader_counts_from_its_first_moment(autojump_clock: MockClock) -> None:
+    freshness = Freshness(lambda _: ())
+    freshness.call_for(APP)
+    await trio.sleep(100)
+    assert ages(freshness) == {}
+
+    freshness.start()
+    await trio.sleep(2)
+
+    assert ages(freshness) == {"app": [2.0]}
+
+
+async def test_time_stands_still_from_the_call_for_a_reconcile_until_one_succeeds(autojump_clock: MockClock) -> None:
+    source = Verified(0.0)
+    freshness = fresh(source)
+    synced(freshness)
+    await trio.sleep(10)
+    source.verified_at = 8.0
+    freshness.call_for(APP)
+
+    source.verified_at = 10.0  # with other content
+    freshness.begin(APP)
+    await trio.sleep(1)
+    assert ages(freshness) == {"app": [3.0]}
+
+    freshness.begin(APP)  # the one before has failed
+    assert ages(freshness) == {"app": [3.0]}
+
+    freshness.succeed(APP)
+    assert ages(freshness) == {"Synced": [1.0]}
+
+
+async def test_what_was_called_for_during_a_reconcile_needs_another_one(autojump_clock: MockClock) -> None:
+    freshness = fresh(Verified(5.0))
+    freshness.call_for(APP)
+    freshness.begin(APP)
+    freshness.call_for(APP)
+    freshness.succeed(APP)
+    assert ages(freshness) == {"app": [0.0]}
+
+    freshness.begin(APP)
+    freshness.succeed(APP)
+    await trio.sleep(5)
+
+    assert ages(freshness) == {"Synced": [0.0]}
+
+
+async def test_deleted_definition_is_not_brought_back_by_the_reconcile_in_progress(autojump_clock: MockClock) -> None:
+    freshness = fresh()
+    freshness.call_for(APP)
+    freshness.begin(APP)
+    freshness.forget(APP)
+    freshness.succeed(APP)
+    synced(freshness)
+    freshness.forget(APP)
+
+    assert ages(freshness) == {}
+
+
+async def test_source_is_verified_by_each_read_that_brings_what_was_there(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend)
+    sources.subscribe(APP, frozenset({DB, TLS}))
+    assert [entry.verified_at for entry in sources.of(APP)] == [float("-inf")] * 2
+
+    async with polling(sources):
+        await trio.sleep(10 * PERIOD)
+
+    assert {entry.verified_at for entry in sources.of(APP)} == {backend.times(source)[-1] for source in (DB, TLS)}
+
+
+async def test_source_that_fails_stays_as_old_as_its_last_good_read(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend)
+    sources.subscribe(APP, frozenset({DB}))
+
+    async with polling(sources):
+        await trio.sleep(5 * PERIOD)
+        (last,) = backend.times(DB)[-1:]
+        backend.put(DB, SourceForbidden("no"))
+        await trio.sleep(5 * PERIOD)
+
+    assert [entry.verified_at for entry in sources.of(APP)] == [last]
+
+
+async def test_listing_verifies_all_that_it_shows_unchanged(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = await in_use(backend)
+
+    async with polling(sources):
+        await trio.sleep(5 * PERIOD)
+
+    (last,) = backend.listings[-1:]
+    assert {entry.verified_at for source in MANY for entry in sources.of(user(source))} == {last.at}
+    assert last.at > 4 * PERIOD
+
+
+async def test_listing_that_shows_a_change_does_not_verify_it(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = await in_use(backend)
+
+    async with polling(sources):
+        await trio.sleep(5 * PERIOD)
+        before = backend.listings[-1].at
+        backend.put(ONE, document({"password": "second"}, version=2))
+        backend.takes = 10.0  # the read that follows takes long
+        await trio.sleep(9)
+
+    (one,) = sources.of(user(ONE))
+    assert one.verified_at == before
+    assert backend.listings[-1].at > before
+
+
+async def test_source_keeps_the_time_of_the_last_listing_when_listings_end(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = await in_use(backend)
+
+    async with polling(sources):
+        await trio.sleep(5 * PERIOD)
+        for source in MANY - {ONE}:
+            sources.unsubscribe(user(source))
+        before = backend.listings[-1].at
+        backend.put(ONE, SourceForbidden("no"))
+        await trio.sleep(5 * PERIOD)
+
+    (one,) = sources.of(user(ONE))
+    assert one.verified_at == before
+
+
+@pytest.mark.parametrize("readable", [pytest.param(None, id="listed"), pytest.param(READ_ONLY, id="polled")])
+async def test_at_rest_all_definitions_are_fresh_and_in_an_outage_all_grow_old(
+    readable: tuple[str, ...] | None, autojump_clock: MockClock
+) -> None:
+    def oldest(reason: str) -> float | None:
+        return scene.sample(AGE, reason=reason)
+
+    async with running() if readable is None else running(readable=readable) as scene:
+        for number in range(5):
+            scene.write(f"app-{number}", password="hunter-1")
+            scene.define(f"app-{number}", pw=f"app-{number}#password")
+        await scene.passed(3600)
+        assert 0 <= (oldest("Synced") or 0) <= 8
+        assert scene.sample(f"{GROUPED}_gcount", reason="Synced") == 5
+
+        with scene.vault.sealed():
+            await scene.passed(600)
+            assert 580 <= (oldest("BackendUnavailable") or 0) <= 610
+            assert oldest("Synced") is None
+            assert scene.sample(f"{GROUPED}_bucket", reason="BackendUnavailable", le="60.0") == 0
+            assert scene.sample(f"{GROUPED}_bucket", reason="BackendUnavailable", le="1800.0") == 5
+
+        await scene.passed(300)
+        assert 0 <= (oldest("Synced") or 0) <= 8
+        assert oldest("BackendUnavailable") is None
+
+
+async def test_definition_whose_secret_cannot_be_written_grows_old_although_its_source_is_read(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.foreign_secret("app")
+        scene.define("app", pw="app#password")
+        await scene.passed(3600)
+
+        assert scene.sample(AGE, reason="SecretNotOwned") == pytest.approx(3600, abs=1)
+
+
+async def test_deleted_definitions_leave_no_age(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        assert scene.sample(f"{GROUPED}_gcount", reason="Synced") == 1
+
+        scene.delete("app")
+        await scene.settled()
+
+        assert scene.sample(f"{GROUPED}_gcount", reason="Synced") is None

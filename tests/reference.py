@@ -1,7 +1,7 @@
 """The reference documents, made from the program's own tables:  python -m tests.reference  writes them.
 
 docs/flags.md comes from the table of flags, docs/crd.md from the CRD's schema, docs/metrics.md from the metrics, the
-README of the chart from its values.
+README of the chart from its values. What deploy/monitoring has twice, or would be tedious to write, is made here too.
 """
 
 import re
@@ -26,6 +26,8 @@ from secrets_manager.metrics import (
 )
 from tests import chart_values
 from tests.documents import ROOT
+from tests.monitoring.dashboard import dashboard
+from tests.monitoring.rules import prometheus_rule
 
 HEAD = "| Flag | Environment | Default | Meaning |\n|---|---|---|---|\n"
 EVALUATING = ("render", "plan", "explain")
@@ -84,7 +86,7 @@ def metrics() -> str:
     )
     return (
         f"{MADE}# Metrics\n\n"
-        "What `/metrics` may serve; [Operations](operations.md#metrics) tells more. Only the backend in use has some.\n\n"
+        "What `/metrics` may serve, of the backend in use. [Operations](operations.md#metrics) tells more.\n\n"
         f"| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n{rows}"
     )
 
@@ -106,6 +108,8 @@ REFERENCES: Mapping[str, Callable[[], str]] = {
     "docs/crd.md": schema,
     "docs/metrics.md": metrics,
     "deploy/chart/README.md": chart,
+    "deploy/monitoring/dashboard.json": dashboard,
+    "deploy/monitoring/prometheus-rule.yaml": prometheus_rule,
 }
 
 

@@ -96,7 +96,7 @@ crd:
     mv deploy/crd.yaml.new deploy/crd.yaml
     cp deploy/crd.yaml deploy/chart/files/crd.yaml
 
-# Write docs/flags.md, docs/crd.md and the README of the chart from the flags, the CRD's schema and values.yaml
+# Write what is made from the program's own tables: docs/flags.md, crd.md and metrics.md, deploy/monitoring, the chart's README
 reference:
     python -m tests.reference
 

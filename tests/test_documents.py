@@ -6,8 +6,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from secrets_manager.controller import rollout_restart
 from secrets_manager.controller.definition import Reason
 from tests.documents import ROOT, document, names, parsed, section
+from tests.monitoring.rules import alert_names
 from tests.reference import REFERENCES
 
 LONGEST_README = 120
@@ -93,7 +95,23 @@ def test_reference_is_what_the_program_says(name: str) -> None:
     assert (ROOT / name).read_text() == REFERENCES[name](), f"{name} is old: run `just reference`"
 
 
-def test_troubleshooting_has_each_reason_of_a_failed_sync() -> None:
-    reasons = re.findall(r"^\| `(\w+)` \|", section("docs/operations.md#troubleshooting"), re.MULTILINE)
+def sections_below(place: str) -> list[str]:
+    """The titles of the sections in one."""
+    return re.findall(r"^### (\w+)$", section(place), re.MULTILINE)
 
-    assert reasons == [one for one in Reason if one is not Reason.SYNCED]
+
+def test_runbooks_have_each_reason_of_a_failed_sync() -> None:
+    assert sections_below("docs/runbooks.md#reasons") == [one for one in Reason if one is not Reason.SYNCED]
+
+
+def test_runbooks_have_each_reason_of_a_restart_that_failed() -> None:
+    failures = [one for one in rollout_restart.Reason if one not in {"UpToDate", "RestartPending"}]
+
+    assert sections_below("docs/runbooks.md#reasons-of-rolloutrestart") == failures
+
+
+def test_runbooks_and_operations_have_each_alert() -> None:
+    listed = re.findall(r"^\| `(SecretsManager\w+)` \|", section("docs/operations.md#alerts"), re.MULTILINE)
+
+    assert sorted(sections_below("docs/runbooks.md#alerts")) == sorted(alert_names())
+    assert sorted(listed) == sorted(alert_names())

@@ -16,6 +16,7 @@ from tests.deploy.pod_security import violations
 from tests.documents import blocks
 from tests.real.cluster import run_kubectl
 
+DASHBOARD = "secrets-manager-dashboard"
 WAYS = ("cluster-wide", "namespaced")
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
@@ -189,14 +190,32 @@ def test_the_component_for_restarts_adds_one_rule_and_changes_nothing_else(way: 
 
 def test_the_overlay_in_the_documents_builds_what_it_says(tmp_path: Path) -> None:
     (overlay,) = blocks("docs/install.md#overlay", "yaml")
-    by_kind = built_beside(overlay, tmp_path)
+    made = documents_beside(overlay, tmp_path)
+    by_kind = {str(document["kind"]): document for document in made}
+    maps = {text(each, "metadata", "name"): mapping(each, "data") for each in made if each["kind"] == "ConfigMap"}
 
     (container,) = items(by_kind["Deployment"], "spec", "template", "spec", "containers")
     image, tag = text(container, "image").split(":")
     assert image == "images.example.com/secrets-manager"
     assert f"newTag: {tag}\n" in (DEPLOY / "cluster-wide" / "kustomization.yaml").read_text()
-    assert by_kind["ConfigMap"]["data"] == environment() | {"VAULT_ADDR": "https://vault.example.com:8200"}
-    assert "PodMonitor" in by_kind
+    (variables,) = (data for name, data in maps.items() if name != DASHBOARD)
+    assert variables == environment() | {"VAULT_ADDR": "https://vault.example.com:8200"}
+    assert {"PodMonitor", "PrometheusRule"} <= by_kind.keys()
+    assert DASHBOARD in maps
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_component_for_monitoring_adds_rules_and_a_dashboard_for_the_sidecar(way: str, tmp_path: Path) -> None:
+    overlay = f"resources: [../deploy/{way}]\ncomponents: [../deploy/monitoring]\n"
+    added = {str(each["kind"]): each for each in documents_beside(overlay, tmp_path) if each not in built(way)}
+
+    assert added.keys() == {"ConfigMap", "PrometheusRule"}
+    assert {text(each, "metadata", "namespace") for each in added.values()} == {"secrets-manager"}
+    dashboard = added["ConfigMap"]
+    assert text(dashboard, "metadata", "name") == DASHBOARD
+    assert at(dashboard, "metadata", "labels", "grafana_dashboard") == "1"
+    shown = (DEPLOY / "monitoring" / "dashboard.json").read_text()
+    assert mapping(dashboard, "data") == {"secrets-manager.json": shown}
 
 
 def test_the_overlay_for_key_vault_in_the_documents_builds_what_it_says(tmp_path: Path) -> None:

@@ -308,6 +308,7 @@ def _graph(graph: Graph) -> timeseries.Panel:
         .span(COLUMNS // 2)
         .unit(graph.unit)
         .min(0)
+        .fill_opacity(10)
         .legend(
             common.VizLegendOptions()
             .display_mode(LegendDisplayMode.LIST)

@@ -1,8 +1,10 @@
 from prometheus_client import CollectorRegistry
 
-from secrets_manager.config import AzureConfig, VaultConfig
+from secrets_manager.config import AzureConfig, Config, VaultConfig
 from secrets_manager.metrics import (
     AzureMetrics,
+    BackendMetrics,
+    BackendMetricsFactory,
     ControllerMetrics,
     DefinitionMetrics,
     Definitions,
@@ -132,6 +134,28 @@ def test_no_series_for_a_deleted_or_unknown_definition() -> None:
     metrics.read_error(ONE)
 
     assert samples(registry) == {}
+
+
+def test_unexpected_errors_are_there_from_0_on() -> None:
+    registry = CollectorRegistry()
+    ControllerMetrics(registry)
+    BackendMetrics(registry)
+
+    found = {sample.value for family in registry.collect() if "unexpected" in family.name for sample in family.samples}
+    assert found == {0}
+    poll = {"task": "poll"}
+    assert registry.get_sample_value("secrets_manager_backend_unexpected_errors_total", poll) == 0
+
+
+def test_stores_have_no_series_of_paths_if_the_configuration_says_so() -> None:
+    registry = CollectorRegistry()
+    stores = BackendMetricsFactory(registry, Config(metrics_per_object=False, azure=AzureConfig(name="shop")))
+
+    for store in (stores.vault(), stores.azure()):
+        store.read_error("secret/data/db", "SourceNotFound")
+        store.forget("secret/data/db")
+
+    assert read_errors(registry) == ["", ""]
 
 
 def test_definitions_are_counted_by_state_and_reason_from_0_on() -> None:

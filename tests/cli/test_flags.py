@@ -103,6 +103,7 @@ def test_every_flag_fills_its_field() -> None:
         "-leader-election-renew-deadline=7s",
         "-leader-election-retry-period=1500ms",
         "-metrics-addr=127.0.0.1:0",
+        "-metrics-per-object=false",
         "-zap-log-level=error",
         "-zap-encoder=console",
         environ={},
@@ -111,6 +112,7 @@ def test_every_flag_fills_its_field() -> None:
     assert config == Config(
         backend="azure-kv",
         metrics_addr="127.0.0.1:0",
+        metrics_per_object=False,
         vault=VaultConfig(
             url="http://vault:8200",
             role_id="r",

@@ -1,15 +1,18 @@
 """When definitions were last verified: of the class alone, of sources with their listings, and of the whole program."""
 
+import httpx
 import pytest
 import trio
 from trio.testing import MockClock
 
 from secrets_manager.backends.base import SourceForbidden
+from secrets_manager.config import ControllerConfig
 from secrets_manager.controller.freshness import Freshness
 from tests.controller.component import READ_ONLY, running
 from tests.controller.scripted import DB, PERIOD, TLS, ScriptedBackend, idle, key
 from tests.controller.scripted import running as polling
 from tests.controller.test_folders import MANY, ONE, in_use, user
+from tests.doubles import faults as fault
 from tests.gen import document
 
 APP = key("app")
@@ -237,6 +240,51 @@ async def test_definition_whose_secret_cannot_be_written_grows_old_although_its_
         assert scene.sample(AGE, reason="SecretNotOwned") == pytest.approx(3600, abs=1)
 
 
+async def test_what_could_not_be_written_is_as_old_as_the_change(autojump_clock: MockClock) -> None:
+    async with running(readable=READ_ONLY) as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        scene.faults.always(fault.answer(500), when=fault.is_write)
+        scene.write("app", password="hunter-2")
+        await scene.passed(600)
+
+        assert 600 <= (scene.sample(AGE, reason="SecretWriteFailed") or 0) <= 607.5
+
+
+async def test_definitions_that_wait_for_a_worker_grow_old(autojump_clock: MockClock) -> None:
+    async def stuck(request: httpx.Request, send: fault.Send) -> httpx.Response:
+        await trio.sleep(50)
+        return await send(request)
+
+    def grown_old(reason: str) -> float:
+        """How many were not verified for 30 s."""
+        everything, young = (
+            scene.sample(f"{GROUPED}_bucket", reason=reason, le=bound) or 0 for bound in ("+Inf", "30.0")
+        )
+        return everything - young
+
+    async with running(config=ControllerConfig(workers=1)) as scene:
+        for name in ("app", "edited", "late"):
+            scene.write(name, password="hunter-1")
+        for name in ("app", "edited"):
+            scene.define(name, pw=f"{name}#password")
+        await scene.settled()
+        scene.faults.next(stuck, when=fault.is_write)
+
+        scene.write("app", password="hunter-2")
+        await scene.passed(9)
+        scene.edit("edited", {"data": {"pw": "AAAA"}})
+        scene.define("late", pw="late#password")
+        await scene.passed(40)
+
+        assert grown_old("Synced") == 2
+        assert grown_old("") == 1
+
+        await scene.settled()
+        assert (grown_old("Synced"), grown_old("")) == (0, 0)
+
+
 async def test_deleted_definitions_leave_no_age(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="hunter-1")
@@ -247,4 +295,4 @@ async def test_deleted_definitions_leave_no_age(autojump_clock: MockClock) -> No
         scene.delete("app")
         await scene.settled()
 
-        assert scene.sample(f"{GROUPED}_gcount", reason="Synced") is None
+        assert [scene.sample(f"{GROUPED}_gcount", reason=reason) for reason in ("Synced", "")] == [None, None]

@@ -201,6 +201,24 @@ def test_listing_with_other_content_makes_it_due_at_once(state: SourceState, mar
     assert not is_confirmed(state, marker)
 
 
+def test_listing_with_other_content_during_a_read_confirms_nothing_any_more() -> None:
+    reading, _ = course((20.0, Requested()), (21.0, Started()), state=CONFIRMED)
+    assert reading.confirmed
+
+    same, _ = course((22.0, Listed(FIRST.marker, 22.0)), state=reading)
+    other, _ = course((22.0, Listed(SECOND.marker, 22.0)), state=reading)
+
+    assert (same.confirmed, other.confirmed) == (True, False)
+
+
+def test_source_is_verified_when_a_read_that_is_answered_begins() -> None:
+    begun = ((20.0, Requested()), (21.0, Started()))
+
+    assert course(*begun, (25.0, Completed(SECOND)), state=CURRENT)[0].verified_at == 21.0
+    assert course(*begun, (25.0, Completed(GONE)), state=CURRENT)[0].verified_at == 21.0
+    assert course(*begun, (25.0, Completed(SEALED)), state=CURRENT)[0].verified_at == CURRENT.verified_at == 15.0
+
+
 @pytest.mark.parametrize("state", [UNREAD, FAILING])
 def test_listing_says_nothing_of_a_source_that_is_unread_or_failing(state: SourceState) -> None:
     assert course((20.0, Listed(FIRST.marker, 20.0)), state=state) == (state, [])

@@ -186,7 +186,7 @@ class Reconciler:
         return None
 
     def _report_change(self, definition: SecretDefinition, documents: Documents) -> None:
-        before = self._statuses.synced_versions(definition)
+        before = self._statuses.synced_versions(definition.key)
         lag = change_lag(before, documents, now=self._clock())
         if lag is not None:
             self._reporter.change_written(lag)

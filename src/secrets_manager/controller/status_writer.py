@@ -39,12 +39,10 @@ class StatusWriter:
         before = self._states.get(definition.key)
         self._states[definition.key] = next_state(definition, outcome, restarts, before=before, now=self._now())
 
-    def synced_versions(self, definition: SecretDefinition) -> Mapping[Source, int | str | None]:
+    def synced_versions(self, key: ObjectKey) -> Mapping[Source, int | str | None]:
         """Return the version of each source that this process has synced last."""
-        state = self._states.get(definition.key)
-        if state is None or state.uid != definition.metadata.uid or state.synced is None:
-            return {}
-        return state.synced.versions
+        state = self._states.get(key)
+        return {} if state is None or state.synced is None else state.synced.versions
 
     def record_restarts(self, key: ObjectKey, restarts: Restarts) -> None:
         """Record what a definition owes its rolloutRestartTargets after an attempt."""

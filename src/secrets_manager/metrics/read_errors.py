@@ -23,7 +23,5 @@ class ReadErrors:
 
     def forget(self, path: str) -> None:
         """Remove all series of a path."""
-        if not path:
-            return
         for series in self._series.pop(path, ()):
             self._counter.remove(*series)

@@ -223,12 +223,19 @@ def _of_metrics(simulation: "Simulation", leader: Replica) -> Iterator[str]:
         reason = text(_ready(definition), "reason")
         place = (text(definition, "spec", "name"), key.namespace)
         synced[place] = min(synced.get(place, 1.0), float(reason == "Synced"))
-        reasons[(reason,)] += 1
+        reasons[(_state(reason), reason)] += 1
     for family, wanted in (("last_sync_status", synced), ("definitions", reasons)):
         found = leader.samples(f"secrets_manager_controller_{family}")
         found = found if family == "last_sync_status" else {labels: value for labels, value in found.items() if value}
         if found != wanted:
             yield f"{family} is {found}, not {wanted}"
+
+
+def _state(reason: str) -> str:
+    """What a reason means, to kstatus."""
+    if reason == "Synced":
+        return "Ready"
+    return "Stalled" if reason in {"DefinitionInvalid", "PathNotAllowed", "SecretNotOwned"} else "Reconciling"
 
 
 def _of_leader(simulation: "Simulation") -> Iterator[str]:
@@ -268,6 +275,9 @@ def _of_memory(simulation: "Simulation", leader: Replica) -> Iterator[str]:
     stored = {(key.namespace, key.name) for key in controller.watches.definitions.keys()}  # noqa: SIM118 - no dict
     if stored != there:
         yield f"the store of definitions has {sorted(stored)}, not {sorted(there)}"
+    aged = {*controller._freshness._resting, *controller._freshness._waiting}
+    if aged != stored:
+        yield f"the ages are those of {sorted(aged)}, not {sorted(stored)}"
     definitions = simulation.kubernetes.objects(DEFINITIONS).values()
     named = {text(source, "path") for each in definitions for source in mapping(each, "spec", "keysMap").values()}
     held = {source.path for source in controller._sources._table.entries}

@@ -1,21 +1,16 @@
 """Read definitions and their Secrets from the cluster. Every request is a GET."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from secrets_manager.controller.definition import SecretDefinition
 from secrets_manager.controller.names import is_object_name
 from secrets_manager.controller.secret import OWNER
 from secrets_manager.explain.observed import OBSERVED_SECRETS, ObservedSecret, Secrets
+from secrets_manager.inputs.lists import list_all
 from secrets_manager.kube.client import KubeClient
-from secrets_manager.kube.errors import KubeError, NotFound, ResponseTooLarge
-from secrets_manager.kube.objects import KubeObject, ObjectKey
-from secrets_manager.kube.resources import Resource
-
-T = TypeVar("T", bound=KubeObject)
-
-PAGE = 500
-"""Objects in a page of a list, unless they are too large."""
+from secrets_manager.kube.errors import KubeError, NotFound
+from secrets_manager.kube.objects import ObjectKey
 
 
 class Listed(NamedTuple):
@@ -23,30 +18,6 @@ class Listed(NamedTuple):
 
     secrets: Mapping[str, ObservedSecret]
     error: KubeError | None = None
-
-
-async def list_all(client: KubeClient, resource: Resource[T], namespace: str, *, label_selector: str = "") -> list[T]:
-    """List all objects in a namespace. Those that can't be decoded are left out.
-
-    Raises:
-        KubeError: A request failed.
-    """
-    found: list[T] = []
-    limit, after = PAGE, ""
-    while True:
-        try:
-            page = await client.list_page(
-                resource, namespace=namespace, label_selector=label_selector, limit=limit, continue_token=after
-            )
-        except ResponseTooLarge:
-            if limit == 1:
-                raise
-            limit //= 2
-            continue
-        found += page.items
-        if not page.continue_token:
-            return found
-        after = page.continue_token
 
 
 async def observe(client: KubeClient, definitions: Iterable[SecretDefinition]) -> list[Secrets]:

@@ -8,8 +8,8 @@ import msgspec
 from secrets_manager.controller.definition import KIND, SECRET_DEFINITIONS, SecretDefinition
 from secrets_manager.controller.redaction import redact
 from secrets_manager.explain.applied import EXISTING_DEFINITIONS, applied
-from secrets_manager.explain.cluster import list_all
 from secrets_manager.explain.explanation import Explanation, unknown
+from secrets_manager.inputs.lists import list_all
 from secrets_manager.inputs.manifests import FoundDefinition
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.errors import Forbidden, NotFound

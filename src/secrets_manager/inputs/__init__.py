@@ -1,1 +1,1 @@
-"""What commands read once: definitions from manifests, and their documents from the backend."""
+"""What commands read once: definitions from manifests, their documents from the backend, objects of the cluster."""

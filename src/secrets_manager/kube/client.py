@@ -165,6 +165,10 @@ class KubeClient:
                 except http_errors.TimedOut:
                     raise WatchTimedOut(f"watch of {path}: no data for {self._read_timeout:g} s") from None
 
+    async def read(self, path: str) -> Response:
+        """Return the response to a GET of a path that is no resource, such as /version."""
+        return await self._request("GET", path)
+
     async def get(self, resource: Resource[T], key: ObjectKey) -> T:
         return await self._request_object(resource, "GET", resource.path(key.namespace, key.name))
 

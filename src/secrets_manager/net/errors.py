@@ -27,6 +27,13 @@ class ConnectFailed(HttpError):
         self.cause = cause
 
 
+class NameNotKnown(ConnectFailed):
+    """DNS has no address of the host."""
+
+    def __init__(self) -> None:
+        super().__init__("its name is not known")
+
+
 class ProxyRefused(HttpError):
     """An HTTP proxy did not connect us. `status` is empty where it did not answer by one."""
 
@@ -95,11 +102,17 @@ def _translate(error: Exception) -> HttpError:
         case _ if tls is not None:
             return _tls_failed(tls)
         case httpx.ConnectError():
-            return ConnectFailed(_words_of_the_system(causes))
+            return _connect_failed(causes)
         case httpx.NetworkError() | httpx.RemoteProtocolError():
             return ConnectionLost(_words_of_the_system(causes))
         case _:
             return HttpError(f"the request can't be sent ({type(error).__name__})")
+
+
+def _connect_failed(causes: list[BaseException]) -> ConnectFailed:
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return NameNotKnown()
+    return ConnectFailed(_words_of_the_system(causes))
 
 
 def _tls_failed(error: ssl.SSLError) -> TlsFailed:

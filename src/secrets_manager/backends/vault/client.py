@@ -72,7 +72,7 @@ class VaultClient:
         *,
         operation: str = "read",
         token: str = "",
-        body: Mapping[str, str | int] | None = None,
+        body: Mapping[str, str | int | list[str]] | None = None,
         params: Mapping[str, str] | None = None,
     ) -> Response:
         """The response to one request, whatever its status. `path` is encoded, and what follows /v1/.
@@ -142,7 +142,7 @@ async def open_vault_client(
     """
     address = parse_address(config.url)
     open_transport: OpenTransport = (
-        (lambda _: transport) if transport else await _network(certificates or vault_certificates(config))
+        (lambda _: transport) if transport else await open_network(certificates or vault_certificates(config))
     )
     async with aclosing(
         VaultClient(
@@ -167,7 +167,12 @@ def vault_certificates(config: VaultConfig) -> Certificates:
     )
 
 
-async def _network(certificates: Certificates) -> OpenTransport:
+async def open_network(certificates: Certificates) -> OpenTransport:
+    """Return what connects to nodes, each directly or through its proxy.
+
+    Raises:
+        UsageError: a certificate file can't be used.
+    """
     try:
         tls = await certificates.load()
     except UnusableFile as error:

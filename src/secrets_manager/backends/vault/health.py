@@ -1,4 +1,4 @@
-"""Vault's version and cluster, from sys/health: the labels of its metrics."""
+"""What sys/health says: Vault's version and cluster, which label its metrics, and whether it serves requests."""
 
 import msgspec
 
@@ -12,6 +12,9 @@ class Health(msgspec.Struct, frozen=True):
     version: str
     cluster_id: str = ""
     cluster_name: str = ""
+    initialized: bool = True
+    sealed: bool = False
+    standby: bool = False
 
 
 async def get_health(client: VaultClient) -> Health | None:

@@ -67,7 +67,7 @@ class Node:
         self._http = HttpClient(
             transport,
             base_url=url,
-            headers=(HEADERS | _basic_auth(url)).items(),
+            headers=headers_to(url).items(),
             deadline=deadline,
             max_body=MAX_BODY,
         )
@@ -133,7 +133,7 @@ def _retry_after(retry_after: str) -> float | None:
     return min(float(retry_after), MAX_RETRY_AFTER) if retry_after.isascii() and retry_after.isdigit() else None
 
 
-def _basic_auth(url: httpx.URL) -> dict[str, str]:
-    """A user and password in the URL are for a proxy in front of Vault."""
+def headers_to(url: httpx.URL) -> dict[str, str]:
+    """Return the headers of every request. A user and password in the URL are for a proxy in front of Vault."""
     login = b64encode(f"{url.username}:{url.password}".encode()).decode()
-    return {"Authorization": f"Basic {login}"} if url.userinfo else {}
+    return HEADERS | ({"Authorization": f"Basic {login}"} if url.userinfo else {})

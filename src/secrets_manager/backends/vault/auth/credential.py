@@ -124,6 +124,14 @@ class WrappedSecretId:
             await run_shielded(partial(self._unwrap, client, token), grace=UNWRAP_GRACE)
         return self._unwrapped[1]
 
+    async def check(self, client: VaultClient) -> None:
+        """Check that the token can be unwrapped, without doing so.
+
+        Raises:
+            BackendError: it can't be, or it is not known.
+        """
+        await self._check_origin(client, await self._token.read(client))
+
     async def _check_origin(self, client: VaultClient, token: str) -> None:
         """Check the token's creation path: an attacker may have replaced the token.
 

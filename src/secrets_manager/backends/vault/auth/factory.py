@@ -36,6 +36,17 @@ def login_of(config: VaultConfig) -> str:
     return f"the AppRole of auth/{config.approle_path}"
 
 
+def secret_id_of(config: VaultConfig) -> Credential | None:
+    """Return the secret_id of the AppRole as it is configured; None with another auth method, or without one.
+
+    Raises:
+        UsageError: a setting is missing.
+    """
+    if config.auth_method != "approle" or not (config.secret_id or config.secret_id_file):
+        return None
+    return _approle(config).secret_id
+
+
 def _approle(config: VaultConfig) -> AppRole:
     if not config.role_id and not config.role_id_file:
         raise UsageError("vault.auth-method=approle needs vault.role-id (or VAULT_ROLE_ID)")

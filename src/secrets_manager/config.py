@@ -3,6 +3,8 @@
 A part gets its own struct only. `cli/flags.py` fills them.
 """
 
+from typing import NamedTuple
+
 import msgspec
 
 
@@ -116,6 +118,17 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     level: int = 20
     encoder: str = ""
+
+
+class Setting(NamedTuple):
+    """How a setting was given: by its flag, by its environment variable, or by both, which may differ."""
+
+    flag: str
+    variable: str = ""
+    secret: bool = False
+    by_flag: bool = False
+    by_variable: bool = False
+    differ: bool = False
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from secrets_manager.config import (
     ControllerConfig,
     LeaseConfig,
     LogConfig,
+    Setting,
     VaultConfig,
 )
 from secrets_manager.errors import UsageError
@@ -46,6 +47,27 @@ def configure(flags: FlagValues, environ: Mapping[str, str]) -> Config:
     config = msgspec.structs.replace(config, log=_log(values), controller=_controller(config))
     _check(config)
     return config
+
+
+def given(flags: FlagValues, environ: Mapping[str, str]) -> list[Setting]:
+    """Return how each setting was given, in the order of the table; without those that were not.
+
+    Raises:
+        UsageError: a variable has no valid value.
+    """
+    variables = _environment(environ)
+    return [
+        Setting(
+            flag.name,
+            flag.env,
+            secret=flag.secret,
+            by_flag=flag.name in flags,
+            by_variable=flag.name in variables,
+            differ=flag.name in flags and flag.name in variables and flags[flag.name] != variables[flag.name],
+        )
+        for flag in FLAGS.values()
+        if flag.name in flags or flag.name in variables
+    ]
 
 
 def _environment(environ: Mapping[str, str]) -> FlagValues:

@@ -1,7 +1,8 @@
 """The command `secrets-manager`: runs a subcommand and reports its errors.
 
     0    success, or stopped by a signal
-    1    the process failed (lost lease, port in use), or `render`, `plan` or `explain` has found a problem
+    1    the process failed (lost lease, port in use), or `render`, `plan`, `explain` or `doctor` has found a
+         problem
     2    wrong flags or environment, or a file that they name
     3    `plan` has found changes
     130  interrupted before it could stop cleanly
@@ -123,6 +124,23 @@ def _explain(values: ParsedFlags) -> int:
     return FAILED if explained.has_problems else printed
 
 
+def _doctor(values: ParsedFlags) -> int:
+    config = _configure_quietly(values)
+    settings = flags.given({name: value for name, value in values if name in FLAGS}, os.environ)
+
+    from secrets_manager.doctor.command import run_doctor  # noqa: PLC0415 - takes time
+
+    report = run_doctor(
+        config,
+        settings,
+        may_log_in=("skip-login", True) not in values,
+        output=_last(values, "output"),
+        progress=lambda line: logs.write_lines(sys.stderr, [_prefixed(line)]),
+    )
+    printed = _print(report.text)
+    return FAILED if report.has_failures else printed
+
+
 def _demo(values: ParsedFlags) -> int:
     try:
         from secrets_manager.demo import show  # noqa: PLC0415 - what it needs may not be installed
@@ -137,6 +155,7 @@ _RUN: dict[str, Callable[[ParsedFlags], int]] = {
     "render": _render,
     "plan": _plan,
     "explain": _explain,
+    "doctor": _doctor,
     "demo": _demo,
 }
 

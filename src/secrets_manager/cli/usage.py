@@ -22,6 +22,11 @@ OF_NAMESPACE = Flag(
 )
 DEFAULT_NAMESPACE = Flag("namespace", NAMESPACE, "Namespace of definitions that have none. Short: -n.")
 OUTPUT = Flag("output", choice("text", "json"), "Format of the output. Short: -o.", "text")
+SKIP_LOGIN = Flag(
+    "skip-login",
+    BOOLEAN,
+    "Do not log in to Vault, and skip what needs it. With AppRole a login spends a use of the secret_id.",
+)
 KEEP = Flag("keep", BOOLEAN, "Keep running afterwards, to try things out.")
 CONTEXT = Flag("context", NAME, "Context of a kubeconfig. Use that cluster instead of an in-memory API.")
 
@@ -41,6 +46,8 @@ CLUSTER_AND_STORE = {
 } | {"Controller": (FLAGS["reconcile-period"],)}
 """The flags by which the result is that of a controller with the same flags."""
 
+GROUPS_OF_RUN = {title: GROUPS[title] for title in GROUPS if title != "Other"}
+
 COMMANDS = {
     "run": Command("Run the controller. This is the default.", GROUPS),
     "crd": Command("Print the CustomResourceDefinition:  secrets-manager crd | kubectl apply -f -", {"Flags": (HELP,)}),
@@ -56,6 +63,10 @@ COMMANDS = {
         "Print what the controller would do with SecretDefinitions in the cluster, and why. Writes nothing.",
         {"Flags": (FILE, OF_NAMESPACE, OUTPUT, HELP), **CLUSTER_AND_STORE},
         arguments="[NAMESPACE/NAME ...]",
+    ),
+    "doctor": Command(
+        "Check an installation, and print the fix for each fault. Writes nothing.",
+        {"Flags": (SKIP_LOGIN, OUTPUT, HELP), **GROUPS_OF_RUN},
     ),
     "demo": Command(
         "Show how it works on this machine. Needs no cluster and no Vault.", {"Flags": (KEEP, CONTEXT, HELP)}

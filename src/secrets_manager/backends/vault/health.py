@@ -15,6 +15,12 @@ class Health(msgspec.Struct, frozen=True):
     initialized: bool = True
     sealed: bool = False
     standby: bool = False
+    enterprise: bool | None = None
+
+    @property
+    def is_hashicorp(self) -> bool:
+        """Whether this is HashiCorp Vault, not OpenBao, whose versions begin with 2 and who has no other editions."""
+        return self.enterprise is not None or self.version.startswith(("0.", "1."))
 
 
 async def get_health(client: VaultClient) -> Health | None:

@@ -13,6 +13,9 @@ from secrets_manager.config import VaultConfig
 from secrets_manager.net.client import HttpClient
 from secrets_manager.net.errors import ProxyRefused
 
+Network = httpx.AsyncBaseTransport | None
+"""What replaces the network; None for the network itself."""
+
 
 class Answer(NamedTuple):
     """The response to sys/health. `health` is None if it is not Vault's; `date` is the header, empty without one."""
@@ -22,7 +25,7 @@ class Answer(NamedTuple):
     date: str
 
 
-async def probe(config: VaultConfig, *, transport: httpx.AsyncBaseTransport | None = None) -> Answer:
+async def probe(config: VaultConfig, *, transport: Network = None) -> Answer:
     """Ask the node in vault.url for its health, within the timeout. `transport` replaces the network.
 
     Raises:

@@ -1,0 +1,1 @@
+"""`secrets-manager doctor`: checks an installation, and names the fix for each fault."""

@@ -1,0 +1,72 @@
+"""Run checks one after another. Each has a time limit, and a failure costs only what depends on it."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Generic, NamedTuple, TypeVar
+
+import trio
+
+from secrets_manager.doctor.finding import Finding, failure, skipped
+from secrets_manager.errors import SecretsManagerError
+
+T = TypeVar("T")
+
+LIMIT = 20.0
+"""Seconds that one check may take. Each of its requests has a shorter limit of its own."""
+QUIET = 1.0
+"""Seconds after which a check that is still running is announced."""
+
+Progress = Callable[[str], None]
+"""Called with a line about a check that takes longer."""
+
+
+class Result(NamedTuple, Generic[T]):
+    """What a check has found, and what later checks need of it: None if they can't be made."""
+
+    findings: list[Finding]
+    value: T | None = None
+
+
+class Checkup:
+    """Collects the findings, in order."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.findings: list[Finding] = []
+        self._progress = progress
+
+    def add(self, *findings: Finding) -> None:
+        self.findings += findings
+
+    def skip(self, checks: Iterable[str], because: str) -> None:
+        """Record checks that are not made."""
+        self.add(*(skipped(check, because) for check in checks))
+
+    async def run(
+        self, check: str, examine: Callable[[], Awaitable[Result[T]]], *, fix: str, limit: float = LIMIT
+    ) -> T | None:
+        """Make a check. Return its value.
+
+        Args:
+            check: The name of the finding if the check itself fails.
+            examine: Makes the check.
+            fix: The next step if it fails.
+            limit: Seconds.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._announce, check)
+            result = await _bounded(check, examine, fix, limit)
+            nursery.cancel_scope.cancel("the check has ended")
+        self.add(*result.findings)
+        return result.value
+
+    async def _announce(self, check: str) -> None:
+        await trio.sleep(QUIET)
+        self._progress(f"checking {check} ...")
+
+
+async def _bounded(check: str, examine: Callable[[], Awaitable[Result[T]]], fix: str, limit: float) -> Result[T]:
+    with trio.move_on_after(limit):
+        try:
+            return await examine()
+        except SecretsManagerError as error:
+            return Result([failure(check, str(error), fix=fix)])
+    return Result([failure(check, f"there was no result within {limit:g} s", fix=fix)])

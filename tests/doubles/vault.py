@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import count
 from typing import NamedTuple
 
@@ -15,14 +16,20 @@ import httpx
 import msgspec
 import trio
 
-from fake_kubernetes.documents import Json, Object, at, mapping, parse, text
+from fake_kubernetes.documents import Json, Object, at, items, mapping, parse, text
 from tests.doubles.vault_kv import VERSIONED, Kv1, Kv2, Mount, Read
 from tests.doubles.vault_tokens import Credentials, Grant, TokenRecord, Tokens
 from tests.doubles.vault_wrapping import Wrappings
 
 DENIED = "permission denied"
 FORBIDDEN = "1 error occurred:\n\t* permission denied\n\n"
+CAPABILITIES_SELF = "sys/capabilities-self"
 DEFAULT_POLICY = ("auth/token/lookup-self", "auth/token/renew-self", "auth/token/revoke-self")
+
+
+NEVER = "0001-01-01T00:00:00Z"
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+"""The time of day when the clock is at 0."""
 
 
 class Request(NamedTuple):
@@ -46,9 +53,17 @@ Delay = Callable[[Request], float]
 
 
 class _AppRole(NamedTuple):
+    name: str
     secret_ids: set[str]
     grant: Grant
     default_policy: bool
+
+
+class _Limits(NamedTuple):
+    """Of a secret_id: the uses that are left, 0 for any number, and when it expires, as RFC 3339."""
+
+    uses: int
+    expires: str
 
 
 class VaultState:
@@ -68,8 +83,11 @@ class VaultState:
         self.watch: Callable[[Request], None] = lambda _: None
         self._clock = clock
         self._sealed = False
+        self.standby = False
+        """Whether this node is a standby, which forwards what it is asked for."""
+        self._limits: dict[str, _Limits] = {}
         self._mounts: dict[str, Mount] = {"secret": Kv2()}
-        self._policies: dict[str, tuple[str, ...]] = {"default": DEFAULT_POLICY}
+        self._policies: dict[str, tuple[str, ...]] = {"default": (*DEFAULT_POLICY, CAPABILITIES_SELF)}
         self._approles: dict[str, _AppRole] = {}
         self._kubernetes_roles: dict[str, Grant] = {}
         self._jwts: set[str] = set()
@@ -132,7 +150,7 @@ class VaultState:
             type=token_type,
         )
         role_id, secret_id = f"canary-role-{name}", f"canary-secret-{uuid.uuid4()}"
-        self._approles[role_id] = _AppRole({secret_id}, grant, default_policy)
+        self._approles[role_id] = _AppRole(name, {secret_id}, grant, default_policy)
         return Credentials(role_id, secret_id)
 
     def reader(self, *paths: str, default_policy: bool = True) -> Credentials:
@@ -146,6 +164,14 @@ class VaultState:
         secret_id = f"canary-secret-{uuid.uuid4()}"
         self._approles[f"canary-role-{name}"].secret_ids.add(secret_id)
         return self._wrappings.wrap(secret_id, creation_path=f"auth/approle/role/{name}/secret-id")
+
+    def limited_secret_id(self, name: str, *, uses: int = 0, ttl: int = 0) -> str:
+        """A new secret_id of the role for so many logins, and so many seconds; 0 for no limit."""
+        secret_id = f"canary-secret-{uuid.uuid4()}"
+        self._approles[f"canary-role-{name}"].secret_ids.add(secret_id)
+        expires = f"{datetime.fromtimestamp(BEGINNING + self._clock() + ttl, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        self._limits[secret_id] = _Limits(uses, expires if ttl else NEVER)
+        return secret_id
 
     def wrapped_wrongly(self) -> str:
         """A wrapping token of something else."""
@@ -213,6 +239,10 @@ class VaultState:
             return _errors(403, FORBIDDEN)
         if request.path.startswith("auth/token/"):
             return self._about_itself(request, token)
+        if request.path == CAPABILITIES_SELF:
+            return self._capabilities(request, token)
+        if request.path.endswith("/secret-id/lookup"):
+            return self._secret_id(request)
         return self._read(request)
 
     def _wrapped(self, request: Request) -> Response:
@@ -224,11 +254,38 @@ class VaultState:
             found = {"secret_id": secret_id} if secret_id else None
         return _envelope(200, found) if found else _errors(400, "wrapping token is not valid or does not exist")
 
+    def _capabilities(self, request: Request, token: TokenRecord) -> Response:
+        paths = [str(path) for path in items(request.body, "paths")]
+        return _envelope(200, {path: self._capabilities_of(token, path) for path in paths})
+
+    def _capabilities_of(self, token: TokenRecord, path: str) -> Json:
+        return ["list", "read"] if self._allows(token, path) else ["deny"]
+
+    def _secret_id(self, request: Request) -> Response:
+        secret_id = text(request.body, "secret_id")
+        role = self._approles.get(f"canary-role-{request.path.split('/')[3]}")
+        if role is None or secret_id not in role.secret_ids:
+            return Response(204)
+        limits = self._limits.get(secret_id, _Limits(0, NEVER))
+        return _envelope(200, {"secret_id_num_uses": limits.uses, "expiration_time": limits.expires})
+
+    def _spend(self, role: _AppRole, secret_id: str) -> None:
+        """Take a use off a secret_id; the last one removes it."""
+        limits = self._limits.get(secret_id)
+        if limits is not None and limits.uses > 0:
+            self._limits[secret_id] = limits._replace(uses=limits.uses - 1)
+            if limits.uses == 1:
+                role.secret_ids.discard(secret_id)
+
     def _health(self) -> Response:
         facts: Object = {"initialized": True, "sealed": self._sealed, "standby": self._sealed, "version": "2.7.2"}
         if self._sealed:
             return _json(503, facts)
-        return _json(200, facts | {"cluster_name": "cluster-of-the-double", "cluster_id": "1d"})
+        if self.standby:
+            facts |= {"standby": True}
+        return _json(
+            429 if self.standby else 200, facts | {"cluster_name": "cluster-of-the-double", "cluster_id": "1d"}
+        )
 
     def _login(self, request: Request) -> Response:
         match request.path.split("/")[1]:
@@ -236,7 +293,8 @@ class VaultState:
                 role = self._approles.get(text(request.body, "role_id"))
                 if role is None or text(request.body, "secret_id") not in role.secret_ids:
                     return _errors(400, "invalid role or secret ID")
-                return self._granted(role.grant, default_policy=role.default_policy)
+                self._spend(role, text(request.body, "secret_id"))
+                return self._granted(role.grant, default_policy=role.default_policy, role=role.name)
             case "kubernetes":
                 name = text(request.body, "role")
                 if name not in self._kubernetes_roles:
@@ -247,8 +305,8 @@ class VaultState:
             case _:
                 return _errors(403, DENIED)
 
-    def _granted(self, grant: Grant, *, default_policy: bool) -> Response:
-        record, ttl = self.tokens.issue(grant, default_policy=default_policy)
+    def _granted(self, grant: Grant, *, default_policy: bool, role: str = "") -> Response:
+        record, ttl = self.tokens.issue(grant, default_policy=default_policy, role=role)
         return _envelope(200, auth=record.auth(ttl))
 
     def _about_itself(self, request: Request, token: TokenRecord) -> Response:

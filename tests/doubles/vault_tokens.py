@@ -42,6 +42,7 @@ class TokenRecord:
     expires_at: float
     uses_left: float
     policies: tuple[str, ...] = field(default=())
+    role: str = ""
 
     def ttl(self, now: float) -> int:
         return max(0, math.floor(self.expires_at - now))
@@ -71,6 +72,7 @@ class TokenRecord:
             "type": self.grant.type,
             "path": "auth/approle/login",
             "policies": list(self.policies),
+            "meta": {"role_name": self.role} if self.role else None,
         }
         return facts | {"period": self.grant.period} if self.grant.period else facts
 
@@ -84,7 +86,7 @@ class Tokens:
         self._numbers = count(1)
         self.logins = 0
 
-    def issue(self, grant: Grant, *, default_policy: bool) -> tuple[TokenRecord, int]:
+    def issue(self, grant: Grant, *, default_policy: bool, role: str = "") -> tuple[TokenRecord, int]:
         """A new token, and the seconds that it is granted for."""
         self.logins += 1
         ttl = grant.period or min(grant.ttl or SYSTEM_MAX_TTL, grant.max_ttl or SYSTEM_MAX_TTL)
@@ -96,6 +98,7 @@ class Tokens:
             expires_at=now + ttl,
             uses_left=grant.num_uses or math.inf,
             policies=(*(("default",) if default_policy else ()), *grant.policies),
+            role=role,
         )
         self._living[record.secret] = record
         return record, ttl

@@ -105,8 +105,11 @@ class OpenBao:
         self.request("DELETE", _in(path, "metadata"))
 
     def policy(self, name: str, *paths: str, more: str = "") -> None:
-        """Allows reading these paths; a * at the end stands for whatever follows. `more`: rules in HCL."""
-        rules = "\n".join(f'path "{path}" {{ capabilities = ["read", "list"] }}' for path in paths)
+        """Allows reading these paths; a * at the end stands for whatever follows. `more`: rules in HCL.
+
+        Of auth methods and the system it allows what has an effect.
+        """
+        rules = "\n".join(f'path "{path}" {{ capabilities = {_capabilities(path)} }}' for path in paths)
         self.request("PUT", f"sys/policies/acl/{name}", {"policy": rules + more})
 
     def approle(
@@ -148,6 +151,11 @@ class OpenBao:
     def wrapped_secret_id(self, name: str) -> str:
         """A wrapping token with a new secret_id of the role in it."""
         return text(self.request("POST", f"auth/approle/role/{name}/secret-id", {}, wrapped=True), "wrap_info", "token")
+
+    def limited_secret_id(self, name: str, *, uses: int = 0, ttl: int = 0) -> str:
+        """A new secret_id of the role for so many logins, and so many seconds; 0 for no limit."""
+        limits: Object = {"num_uses": uses, "ttl": f"{ttl}s"}
+        return text(self.request("POST", f"auth/approle/role/{name}/secret-id", limits), "data", "secret_id")
 
     def wrapped_wrongly(self) -> str:
         """A wrapping token of something else."""
@@ -226,6 +234,10 @@ class _Entry(msgspec.Struct):
 
 
 _METHODS = {"read": "GET", "update": "POST", "create": "POST", "delete": "DELETE", "list": "LIST"}
+
+
+def _capabilities(path: str) -> str:
+    return '["update"]' if path.startswith(("auth/", "sys/")) else '["read", "list"]'
 
 
 def _in(path: str, endpoint: str) -> str:

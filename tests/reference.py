@@ -30,7 +30,7 @@ from tests.monitoring.dashboard import dashboard
 from tests.monitoring.rules import prometheus_rule
 
 HEAD = "| Flag | Environment | Default | Meaning |\n|---|---|---|---|\n"
-EVALUATING = ("render", "plan", "explain")
+EVALUATING = ("render", "plan", "explain", "doctor")
 MADE = "<!-- Made by `just reference`; changes here are lost. -->\n"
 
 

@@ -42,7 +42,7 @@ def test_help_is_printed(argument: str) -> None:
     assert ran(argument) == Result(0, help_text(), "")
 
 
-@pytest.mark.parametrize("command", ["run", "crd", "render", "plan", "explain", "demo"])
+@pytest.mark.parametrize("command", ["run", "crd", "render", "plan", "explain", "doctor", "demo"])
 def test_each_command_has_its_help(command: str) -> None:
     assert ran(command, "--help") == Result(0, help_text(command), "")
 
@@ -50,8 +50,8 @@ def test_each_command_has_its_help(command: str) -> None:
 def test_help_lists_commands_defaults_and_environment_variables() -> None:
     lines = help_text().splitlines()
 
-    commands = ["run", "crd", "render", "plan", "explain", "demo"]
-    assert [line.split()[0] for line in lines[lines.index("Commands") + 1 :][:6]] == commands
+    commands = ["run", "crd", "render", "plan", "explain", "doctor", "demo"]
+    assert [line.split()[0] for line in lines[lines.index("Commands") + 1 :][:7]] == commands
     assert (
         lines[lines.index("  --vault.url URL") + 1]
         == "      Address of Vault or OpenBao. (default https://127.0.0.1:8200, environment VAULT_ADDR)"

@@ -37,7 +37,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[HttpProxy]:
 
 
 @asynccontextmanager
-async def vault_with(certificate: Path, key: Path, *, client_ca: Path | None = None) -> AsyncGenerator[str]:
+async def vault_with(certificate: Path, key: Path) -> AsyncGenerator[str]:
     """A server that says what a healthy Vault says. Yields its URL."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)

@@ -10,9 +10,9 @@ from trio.testing import MockClock
 
 from fake_kubernetes.documents import Json, Object, at
 from secrets_manager.config import ControllerConfig
-from secrets_manager.explain.cluster import PAGE
 from secrets_manager.explain.explanation import Action, Change, Explanation, Key, Owner
 from secrets_manager.explain.text import explained
+from secrets_manager.inputs.lists import PAGE
 from tests.controller.component import Scene, keys_map, running
 from tests.controller.test_crashes import CALM, FINALIZER, in_sync
 from tests.doubles import faults as fault

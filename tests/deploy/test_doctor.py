@@ -126,11 +126,9 @@ def test_what_an_older_crd_lacks_is_named(
     looked = partial(doctor, namespaced, tmp_path, "--skip-login")
     with crd_less(namespaced, taken):
         # The API server publishes a changed schema a moment later.
-        wait_until(
-            lambda: told in doctor(namespaced, tmp_path, "--skip-login").of(state).get("crd", ""), seconds=TAKEN_WITHIN
-        )
+        wait_until(lambda: told in looked().of(state).get("crd", ""), seconds=TAKEN_WITHIN)
 
-    wait_until(lambda: "crd" in doctor(namespaced, tmp_path, "--skip-login").of(State.OK), seconds=TAKEN_WITHIN)
+    wait_until(lambda: "crd" in looked().of(State.OK), seconds=TAKEN_WITHIN)
 
 
 def test_a_right_that_is_taken_away_is_named(namespaced: Installation, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ async def test_a_check_that_hangs_fails_in_time_and_is_announced(autojump_clock:
         await trio.sleep_forever()
 
     async def quick() -> Result[str]:
+        await trio.lowlevel.checkpoint()
         return Result([ok("quick", "done")], "value")
 
     assert await checkup.run("slow", hang, fix="wait") is None
@@ -50,6 +51,7 @@ async def test_an_expected_error_is_a_failure_of_its_check(autojump_clock: MockC
     checkup = Checkup(lambda _: None)
 
     async def fail() -> Result[str]:
+        await trio.lowlevel.checkpoint()
         raise SecretsManagerError("the disk is full")
 
     assert await checkup.run("disk", fail, fix="delete something") is None

@@ -67,7 +67,7 @@ async def check(client: KubeClient) -> Result[bool]:
     try:
         served = await resources(client, API_VERSION)
     except NotFound:
-        served = frozenset()
+        served = frozenset[str]()
     if plural not in served:
         return Result([failure(CHECK, f"the CRD of {KIND} is not installed", fix=FIX)], value=False)
     if f"{plural}/status" not in served:

@@ -16,7 +16,7 @@ from secrets_manager.doctor.text import table
 from secrets_manager.errors import SecretsManagerError
 from tests.doctor.stack import ROLE, VALUE, Stack, faults_of
 from tests.doctor.test_planted_faults import PLANTED, Planted
-from tests.doubles.faults import answer, late, on_path
+from tests.doubles.faults import answer, late, on_path, rubbish
 from tests.doubles.vault import Request, Response
 from tests.explain.test_canaries import encodings
 
@@ -138,6 +138,17 @@ async def test_paths_are_asked_for_in_batches_and_of_many_faults_a_few_are_named
     told = [each.message for each in findings if each.check == "vault-paths"]
     assert (len(told), told[-1]) == (11, "and 240 more like these")
     assert stack.vault.count("POST", "sys/capabilities-self") == 4, "three for 251 paths, one for 2 folders"
+
+
+async def test_hashicorp_vault_is_not_told_to_list(autojump_clock: MockClock) -> None:
+    stack = Stack()
+    stack.allow("secret/data/shop/*")
+    for facts in ({"version": "1.21.0"}, {"version": "2.0.0", "enterprise": False}):
+        health = msgspec.json.encode({"initialized": True, "sealed": False, "standby": False, **facts})
+        stack.vault_faults.heal()
+        stack.vault_faults.always(rubbish(health), when=on_path(ends="sys/health"))
+
+        assert states(await stack.examine())["vault-listing"] is State.SKIPPED
 
 
 def leaking(status: int, *spared: str) -> Callable[[Request], Response | None]:

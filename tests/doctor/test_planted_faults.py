@@ -1,5 +1,6 @@
 """Each fault of an installation is found by the name of its check, with its fix, and nothing else is."""
 
+import logging
 import socket
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,7 +12,7 @@ import pytest
 from trio.testing import MockClock
 
 from fake_kubernetes.documents import Object, items, mapping, parse
-from secrets_manager.config import Setting
+from secrets_manager.config import LeaseConfig, LogConfig, Setting
 from secrets_manager.controller.crd import NAME
 from secrets_manager.doctor.finding import State
 from tests.doctor.stack import CRD, HOME, LEASE, ROLE, Stack, faults_of
@@ -200,6 +201,25 @@ def two_authorities(stack: Stack) -> None:
     stack.configure(ca_path="/etc/ca", ca_cert="/etc/ca.crt")
 
 
+def plain_http(stack: Stack) -> None:
+    stack.configure(url="http://vault.test:8200")
+
+
+def excluded_namespaces(stack: Stack) -> None:
+    controller = msgspec.structs.replace(stack.config.controller, exclude_namespaces=frozenset({"other"}))
+    stack.config = msgspec.structs.replace(stack.config, controller=controller)
+
+
+def lease_flags_without_election(stack: Stack) -> None:
+    stack.config = msgspec.structs.replace(stack.config, lease=LeaseConfig())
+    stack.settings = [Setting("leader-election-lease-duration", by_flag=True)]
+
+
+def two_log_levels(stack: Stack) -> None:
+    stack.config = msgspec.structs.replace(stack.config, log=LogConfig(level=logging.DEBUG))
+    stack.settings = [Setting("zap-log-level", by_flag=True), Setting("enable-debug-log", by_flag=True)]
+
+
 class Planted(NamedTuple):
     """A fault, and what is found: the check, its state, and parts of its message and fix."""
 
@@ -264,6 +284,10 @@ PLANTED = [
     Planted(flags_of_another_backend, "configuration", W, "no effect with --backend=vault", "--backend"),
     Planted(secret_on_the_command_line, "configuration", W, "can see it", "VAULT_SECRET_ID"),
     Planted(unverified, "configuration", W, "not verified, so --vault.ca-cert has no effect", "skip-verify"),
+    Planted(plain_http, "configuration", W, "vault.url says http", "use https"),
+    Planted(excluded_namespaces, "configuration", W, "--exclude-namespaces", "--watch-namespaces"),
+    Planted(lease_flags_without_election, "configuration", W, "no effect without --enable-leader-election", "replicas"),
+    Planted(two_log_levels, "configuration", W, "--enable-debug-log overrides --zap-log-level", "leave one"),
     Planted(two_authorities, "configuration", W, "--vault.ca-cert wins over --vault.ca-path", "--vault.ca-path"),
 ]  # fmt: skip
 

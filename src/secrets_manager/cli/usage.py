@@ -76,7 +76,7 @@ SHORT = {"h": HELP, "f": FILE, "n": OF_NAMESPACE, "o": OUTPUT}
 
 INTRODUCTION = """\
 secrets-manager is a Kubernetes controller that keeps Secrets in sync with Vault, OpenBao or Azure Key Vault.
-A SecretDefinition maps keys to paths. The controller writes the Secret, and writes it again when a value changes.
+A SecretDefinition says what a Secret holds. The controller writes the Secret, and writes it again when a value changes.
 
 Usage:  secrets-manager [command] [flags]
 """

@@ -200,7 +200,7 @@ def test_an_outage_does_not_hide_what_is_wrong_with_few_definitions_and_has_a_bo
 
     found = not_ready(registry)
 
-    assert len(found) == 500
+    assert len(found) == 200
     assert found[0] == {"namespace": "shop", "name": "other", "reason": "DefinitionInvalid"}
 
 

@@ -16,7 +16,7 @@ Key = tuple[str, str]
 PENDING = "Pending"
 """The state of definitions that this process has not reconciled yet. Their reason is empty."""
 READY = "Ready"
-MAX_NOT_READY = 500
+MAX_NOT_READY = 200
 """Definitions with a series of their own. In an outage all may be not ready, and one says as much as ten thousand."""
 
 

@@ -92,6 +92,17 @@ async def test_a_token_that_can_be_renewed_for_a_day_is_fine(vault: Vault) -> No
     assert {each.state for each in again.findings} == {State.WARNING}, "it is gone"
 
 
+async def test_a_batch_token_has_nothing_to_revoke(vault: Vault) -> None:
+    granted = await login(vault, vault.approle(vault.fresh(), token_type="batch"))
+
+    async with client_of(vault) as client:
+        found = await token.check(client, granted, login_is_free=False)
+        revoked = await token.revoke(client, granted)
+
+    assert [each.fix for each in found.findings] == ["give the role token_type=service"]
+    assert revoked.findings == []
+
+
 async def test_a_max_ttl_that_is_near_is_told(vault: Vault) -> None:
     granted = await login(vault, vault.approle(vault.fresh(), token_ttl=300, token_max_ttl=600))
 
@@ -108,6 +119,7 @@ async def test_a_max_ttl_that_is_near_is_told(vault: Vault) -> None:
     [
         (0, 0, State.OK, "does not expire"),
         (3, 0, State.WARNING, "can be used 2 more times"),
+        (1, 0, State.WARNING, "it was used up by this login"),
         (0, 7200, State.WARNING, "expires in 2.0 hours"),
         (0, 20 * 86400 + 60, State.OK, "expires in 20 days"),
     ],

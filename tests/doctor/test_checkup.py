@@ -21,6 +21,10 @@ from tests.doubles.vault import Request, Response
 from tests.explain.test_canaries import encodings
 
 NEVER = late(math.inf)
+ASKED = {
+    "auth/token/lookup-self", "auth/token/renew-self", "auth/token/revoke-self", "sys/capabilities-self",
+    "auth/approle/role/doctor/secret-id/lookup",
+}  # fmt: skip
 SECRETS = (VALUE, "canary-")
 
 
@@ -138,6 +142,23 @@ async def test_paths_are_asked_for_in_batches_and_of_many_faults_a_few_are_named
     told = [each.message for each in findings if each.check == "vault-paths"]
     assert (len(told), told[-1]) == (11, "and 240 more like these")
     assert stack.vault.count("POST", "sys/capabilities-self") == 4, "three for 251 paths, one for 2 folders"
+
+
+@pytest.mark.parametrize(
+    ("path", "check"),
+    [
+        ("auth/token/renew-self", "vault-token"),
+        ("sys/capabilities-self", "vault-paths"),
+        ("auth/approle/role/doctor/secret-id/lookup", "vault-secret-id"),
+    ],
+)
+async def test_a_server_that_fails_is_not_taken_for_a_policy(path: str, check: str, autojump_clock: MockClock) -> None:
+    stack = Stack()
+    stack.vault.fault = leaking(500, *({"sys/health", "auth/approle/login", *ASKED} - {path}))
+
+    found = faults_of(await stack.examine())
+
+    assert "Vault failed to answer (500)" in found[check].message
 
 
 async def test_hashicorp_vault_is_not_told_to_list(autojump_clock: MockClock) -> None:

@@ -18,7 +18,7 @@ from secrets_manager.net.proxy import proxy_for
 CONNECTION = "vault-connection"
 SERVER = "vault-server"
 FIX = "correct --vault.url (VAULT_ADDR)"
-FILES_FIX = "correct the file that the message names, or what mounts it"
+FILES_FIX = "correct the setting or the file that the message names"
 
 DR_SECONDARY = 472
 """The status of a cluster for disaster recovery, which serves no requests."""

@@ -15,7 +15,7 @@ from secrets_manager.backends.vault.engine import Engine
 from secrets_manager.backends.vault.health import Health
 from secrets_manager.backends.vault.listing import listing_url
 from secrets_manager.backends.vault.path import parse_path
-from secrets_manager.backends.vault.responses import FORBIDDEN, OK, REFUSALS, decode, unavailable
+from secrets_manager.backends.vault.responses import FORBIDDEN, OK, REFUSALS, SERVER_ERRORS, decode, unavailable
 from secrets_manager.backends.vault.token import Token
 from secrets_manager.doctor.checkup import Result
 from secrets_manager.doctor.finding import Finding, failure, ok, skipped, warning
@@ -32,7 +32,6 @@ MAX_PATHS = 2000
 MAX_TRIED = 50
 """Paths that are read where the policy does not tell capabilities."""
 ROOT = "root"
-SERVER_ERROR = 500
 
 
 class _Capabilities(msgspec.Struct, frozen=True):
@@ -104,7 +103,7 @@ async def _allowed(
     for path in paths[:MAX_TRIED]:
         url, query = wanted[path]
         response = await client.request("GET", url, operation=capability, token=token.secret, params=query)
-        if response.status >= SERVER_ERROR:
+        if response.status in SERVER_ERRORS:
             raise unavailable(response)
         allowed[path] = response.status != FORBIDDEN
     return allowed

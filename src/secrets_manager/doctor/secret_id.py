@@ -7,7 +7,7 @@ import msgspec
 from secrets_manager.backends.vault.auth.credential import Credential
 from secrets_manager.backends.vault.client import VaultClient
 from secrets_manager.backends.vault.path import parse_path
-from secrets_manager.backends.vault.responses import OK, decode
+from secrets_manager.backends.vault.responses import NOT_FOUND, OK, SERVER_ERRORS, decode, unavailable
 from secrets_manager.backends.vault.token import Token
 from secrets_manager.doctor.checkup import Result
 from secrets_manager.doctor.finding import Finding, ok, skipped, warning
@@ -17,6 +17,8 @@ CHECK = "vault-secret-id"
 EXPIRES_SOON = timedelta(days=7)
 NEVER = 1
 """The year of Go's zero time, which stands for no expiry."""
+GONE = frozenset({204, NOT_FOUND})
+"""Statuses for a secret_id that Vault does not know."""
 FIX = "make a secret_id with secret_id_num_uses=0 and secret_id_ttl=0 on the role, or exchange it in time by a file"
 
 
@@ -45,6 +47,10 @@ async def check(
     path = f"auth/{parse_path(mount).url}/role/{parse_path(role).url}/secret-id/lookup"
     body = {"secret_id": await secret_id.read(client)}
     response = await client.request("POST", path, operation="lookup-secret-id", token=token.secret, body=body)
+    if response.status in SERVER_ERRORS:
+        raise unavailable(response)
+    if response.status in GONE:
+        return Result([warning(CHECK, "it was used up by this login, or revoked since: no other succeeds", fix=FIX)])
     lookup = decode(response.body, _Lookup) if response.status == OK else None
     return Result([unknown if lookup is None else judge(lookup.data, now)])
 

@@ -1,24 +1,28 @@
 """Check what a token of the role can do for itself, and for how long: what fails later, though it works now."""
 
 import math
+from collections.abc import Mapping
 
 import msgspec
 
 from secrets_manager.backends.vault.client import VaultClient
-from secrets_manager.backends.vault.responses import OK, decode
+from secrets_manager.backends.vault.responses import FORBIDDEN, SERVER_ERRORS, Response, decode, unavailable
 from secrets_manager.backends.vault.token import Token
+from secrets_manager.backends.vault.token_manager import LOOKUP_SELF, RENEW_SELF, REVOKE_SELF
 from secrets_manager.doctor.checkup import Result
 from secrets_manager.doctor.finding import Finding, ok, warning
 
 CHECK = "vault-token"
 
 HORIZON = 24 * 3600
-"""Seconds. A token that can live so long is as good as one that lives for ever: a login a day costs nothing."""
+"""Seconds for which a renewal asks."""
+SHORT_LIFE = HORIZON / 2
+"""Seconds. A token that can live for longer takes few logins."""
 POLICY_FIX = (
     'add to the policy: path "auth/token/{operation}" {{ capabilities = ["{capability}"] }}, '
     "or give the role the policy default"
 )
-CAPABILITIES = {"lookup-self": "read", "renew-self": "update", "revoke-self": "update"}
+CAPABILITIES = {LOOKUP_SELF: "read", RENEW_SELF: "update", REVOKE_SELF: "update"}
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -52,27 +56,25 @@ async def check(client: VaultClient, token: Token, *, login_is_free: bool) -> Re
     Raises:
         BackendError: Vault did not say.
     """
-    facts = await _look_up(client, token)
-    granted = await _renew(client, token)
-    refused = [name for name, answer in (("lookup-self", facts), ("renew-self", granted)) if answer is None]
-    if not token.renewable:
-        refused = refused[:1] if facts is None else []
-    findings = [_refusal(name) for name in refused]
-    findings += judge(token, facts or Facts(), granted or 0.0, login_is_free=login_is_free)
-    return Result(findings or [ok(CHECK, _lifetime(token))], facts or Facts())
+    lookup = await _send(client, "GET", LOOKUP_SELF, token)
+    renewal = await _send(client, "POST", RENEW_SELF, token, {"increment": HORIZON})
+    looked_up, renewed = decode(lookup.body, _Lookup), decode(renewal.body, _Renewal)
+    facts = Facts() if looked_up is None else looked_up.data
+    findings = [
+        *_refused(LOOKUP_SELF, lookup),
+        *_refused(RENEW_SELF, renewal),
+        *judge(token, facts, _seconds(renewed), login_is_free=login_is_free),
+    ]
+    return Result(findings or [ok(CHECK, _lifetime(token))], facts)
 
 
 async def revoke(client: VaultClient, token: Token) -> Result[None]:
-    """Revoke the token of the login.
+    """Revoke the token of the login. One that can't be revoked, a batch token, expires.
 
     Raises:
         BackendError: Vault did not say.
     """
-    response = await client.request("POST", "auth/token/revoke-self", operation="revoke-self", token=token.secret)
-    return Result([] if response.status < _REFUSED else [_refusal("revoke-self")])
-
-
-_REFUSED = 400
+    return Result(_refused(REVOKE_SELF, await _send(client, "POST", REVOKE_SELF, token)))
 
 
 def judge(token: Token, facts: Facts, granted: float, *, login_is_free: bool) -> list[Finding]:
@@ -96,7 +98,7 @@ def judge(token: Token, facts: Facts, granted: float, *, login_is_free: bool) ->
                 "token_type=service",
             ),
         ]
-    if granted and not facts.period and granted < HORIZON:
+    if granted and not facts.period and granted < SHORT_LIFE:
         found.append(
             _warning(
                 f"it can live for {granted:g} s in all (token_max_ttl): another login follows, "
@@ -107,19 +109,28 @@ def judge(token: Token, facts: Facts, granted: float, *, login_is_free: bool) ->
     return found
 
 
-async def _look_up(client: VaultClient, token: Token) -> Facts | None:
-    response = await client.request("GET", "auth/token/lookup-self", operation="lookup-self", token=token.secret)
-    lookup = decode(response.body, _Lookup) if response.status == OK else None
-    return None if lookup is None else lookup.data
+async def _send(
+    client: VaultClient, method: str, operation: str, token: Token, body: Mapping[str, int] | None = None
+) -> Response:
+    """Return the response to a request about the token itself: a success or a refusal.
+
+    Raises:
+        BackendError: it is neither.
+    """
+    path = f"auth/token/{operation}"
+    response = await client.request(method, path, operation=operation, token=token.secret, body=body)
+    if response.status in SERVER_ERRORS:
+        raise unavailable(response)
+    return response
 
 
-async def _renew(client: VaultClient, token: Token) -> float | None:
-    """Return for how many seconds a renewal is granted, at most HORIZON; None if it is refused."""
-    response = await client.request(
-        "POST", "auth/token/renew-self", operation="renew-self", token=token.secret, body={"increment": HORIZON}
-    )
-    renewal = decode(response.body, _Renewal) if response.status == OK else None
-    return None if renewal is None else float(renewal.auth.lease_duration) or math.inf
+def _seconds(renewed: _Renewal | None) -> float:
+    """Return for how long a renewal was granted, infinite without an end; 0 if it was not."""
+    return 0.0 if renewed is None else float(renewed.auth.lease_duration) or math.inf
+
+
+def _refused(operation: str, response: Response) -> list[Finding]:
+    return [_refusal(operation)] if response.status == FORBIDDEN else []
 
 
 def _lifetime(token: Token) -> str:
@@ -129,7 +140,7 @@ def _lifetime(token: Token) -> str:
 
 
 def _refusal(operation: str) -> Finding:
-    what = {"lookup-self": "look itself up", "renew-self": "be renewed", "revoke-self": "be revoked at the end"}
+    what = {LOOKUP_SELF: "look itself up", RENEW_SELF: "be renewed", REVOKE_SELF: "be revoked at the end"}
     return warning(
         CHECK,
         f"it may not {what[operation]} ({operation}): its policies are without Vault's policy default and its rules",

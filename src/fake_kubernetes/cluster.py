@@ -2,7 +2,7 @@
 
 It is the double that the program is tested with, and the cluster of `secrets-manager demo`. What it answers is held
 against the real kube-apiserver by the contract tests; what they don't say, don't rely on. There is no authentication,
-no authorization, and no node: it serves objects and nothing else.
+no authorization, and no node: it serves objects, and answers reviews by what it is told (reviews.py).
 """
 
 import itertools
@@ -40,6 +40,7 @@ from fake_kubernetes.requests import (
     reply,
     target_of,
 )
+from fake_kubernetes.reviews import Reviews
 from fake_kubernetes.storage import Storage
 from fake_kubernetes.tables import timestamp
 from fake_kubernetes.watches import Watch
@@ -77,6 +78,7 @@ class Cluster:
         bookmark_every: int = 100,
     ) -> None:
         self.storage = Storage()
+        self.reviews = Reviews()
         self.cleans_up = True
         """False holds garbage collection and namespace deletion back until `clean_up` is called."""
         self._now = now
@@ -125,6 +127,8 @@ class Cluster:
             watch.end()
 
     def _answer(self, request: Request, *, as_of: int | None) -> Reply | Watch:
+        if self.reviews.serves(request.path):
+            return self.reviews.answer(request, body_of(request) if request.method == "POST" else {})
         target = target_of(request.path, self._kinds)
         if target is None:
             return self._describe(request.path)

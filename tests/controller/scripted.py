@@ -135,6 +135,10 @@ class ScriptedBackend:
             raise shown.with_traceback(None)
         return shown
 
+    @property
+    def login(self) -> None:
+        return
+
     def forget(self, path: str) -> None:
         self.forgotten.append(path)
 

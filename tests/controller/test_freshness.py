@@ -1,5 +1,7 @@
 """When definitions were last verified: of the class alone, of sources with their listings, and of the whole program."""
 
+import math
+
 import httpx
 import pytest
 import trio
@@ -102,6 +104,28 @@ async def test_time_stands_still_from_the_call_for_a_reconcile_until_one_succeed
 
     freshness.succeed(APP)
     assert ages(freshness) == {"Synced": [1.0]}
+
+
+async def test_one_definition_was_last_verified_when_it_last_rested(autojump_clock: MockClock) -> None:
+    source = Verified(3.0)
+    freshness = fresh(source)
+    assert freshness.last_verified(APP) == -math.inf, "it is not known"
+    freshness.call_for(APP)
+    freshness.begin(APP)
+    assert freshness.last_verified(APP) == -math.inf, "it was never verified, though it counts from now in metrics"
+    freshness.succeed(APP)
+    assert freshness.last_verified(APP) == 3.0
+
+    source.verified_at = 8.0
+    assert freshness.last_verified(APP) == 8.0
+    freshness.call_for(APP)
+    source.verified_at = 9.0
+    freshness.begin(APP)
+    assert freshness.last_verified(APP) == 8.0
+
+    freshness.forget(APP)
+    freshness.call_for(APP)
+    assert freshness.last_verified(APP) == -math.inf, "another definition of the same name"
 
 
 async def test_what_was_called_for_during_a_reconcile_needs_another_one(autojump_clock: MockClock) -> None:

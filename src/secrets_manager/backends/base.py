@@ -184,6 +184,13 @@ class SourceTooLarge(SourceMalformed):
     """The response is larger than any secret."""
 
 
+class Login(NamedTuple):
+    """The login that is in use. `expires_at` is by Trio's clock; infinite if it does not expire."""
+
+    valid: bool
+    expires_at: float
+
+
 class NotListable(BackendError):
     """This folder can't be listed, is forbidden or is empty."""
 
@@ -225,6 +232,11 @@ class Backend(Reader, Protocol):
             NotListable: the folder can't be listed.
             Unavailable: a retry can help.
         """
+        ...
+
+    @property
+    def login(self) -> Login | None:
+        """The login in use; None if the store's library keeps it to itself."""
         ...
 
     def forget(self, path: str) -> None:

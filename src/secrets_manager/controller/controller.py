@@ -33,6 +33,7 @@ from secrets_manager.controller.sources import Sources
 from secrets_manager.controller.spec import Spec
 from secrets_manager.controller.status import state_of
 from secrets_manager.controller.status_writer import StatusWriter
+from secrets_manager.controller.view import View
 from secrets_manager.controller.watches import BY_UID, Watches, owner_uid
 from secrets_manager.controller.worker import STATUS_PRIORITY, Worker
 from secrets_manager.kube.client import KubeClient
@@ -46,7 +47,7 @@ STATUS_REPAIR_DELAY = 1.0
 
 
 class Controller:
-    """`watches.run` and `run` are its two tasks."""
+    """`watches.run` and `run` are its two tasks. `view` shows what it knows."""
 
     def __init__(
         self,
@@ -108,6 +109,14 @@ class Controller:
             unexpected_error=metrics.unexpected_error,
         )
         writer = SecretWriter(client, self.watches.secrets, metrics, now)
+        self.view = View(
+            self.watches,
+            statuses=self._statuses,
+            sources=self._sources,
+            queue=self._queue,
+            freshness=self._freshness,
+            excluded=config.exclude_namespaces,
+        )
         reconciler = Reconciler(
             client,
             definitions=self.watches.definitions,

@@ -35,6 +35,8 @@ class Freshness:
         self._resting: dict[ObjectKey, Sequence[VerifiedSource]] = {}
         self._waiting: dict[ObjectKey, float] = {}
         """The time at which each was last verified, or became known."""
+        self._unverified: set[ObjectKey] = set()
+        """Those of the waiting ones that this process has never verified."""
         self._again: set[ObjectKey] = set()
         """Those of the waiting ones that need another reconcile than the one in progress."""
         self._started_at = inf
@@ -50,6 +52,7 @@ class Freshness:
             self._waiting[key] = _verified_at(sources)
         elif key not in self._waiting:
             self._waiting[key] = trio.current_time()
+            self._unverified.add(key)
         self._again.add(key)
 
     def begin(self, key: ObjectKey) -> None:
@@ -61,13 +64,22 @@ class Freshness:
         """Record that it has found the Secret equal, or has written it. The definition may have been deleted."""
         if key in self._waiting and key not in self._again:
             del self._waiting[key]
+            self._unverified.discard(key)
             self._resting[key] = self._sources_of(key)
 
     def forget(self, key: ObjectKey) -> None:
         """Forget a deleted definition."""
         self._resting.pop(key, None)
         self._waiting.pop(key, None)
+        self._unverified.discard(key)
         self._again.discard(key)
+
+    def last_verified(self, key: ObjectKey) -> float:
+        """Return when the definition was last verified; -infinity if never by this process."""
+        sources = self._resting.get(key)
+        if sources is not None:
+            return _verified_at(sources)
+        return -inf if key in self._unverified else self._waiting.get(key, -inf)
 
     def ages(self, reason_of: Callable[[ObjectKey], str]) -> dict[str, list[float]]:
         """Return the seconds since each definition was verified, by the reason of its Ready condition.

@@ -18,7 +18,7 @@ from random import Random
 
 import trio
 
-from secrets_manager.backends import Backend, Place, Source
+from secrets_manager.backends import Backend, Place, Source, Unavailable
 from secrets_manager.controller.lister import FolderLister
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reading import (
@@ -81,6 +81,16 @@ class Sources:
         """Remove a deleted definition."""
         self._remove_user(key, self._sources_of.pop(key, frozenset()))
         self._changed_at.pop(key, None)
+
+    @property
+    def store_error(self) -> Unavailable | None:
+        """Why the store is down; None while it is up."""
+        return self._reader.error
+
+    @property
+    def store_since(self) -> float:
+        """When the store was last found up or down, different from before."""
+        return self._reader.since
 
     async def read(self, key: ObjectKey, sources: frozenset[Source]) -> dict[Source, ReadResult]:
         """Return the result of each source: read within the cache TTL, and after the definition last changed."""

@@ -50,6 +50,11 @@ class StatusWriter:
         if state is not None:
             self._states[key] = msgspec.structs.replace(state, restarts=restarts, at=self._now())
 
+    def state(self, definition: SecretDefinition) -> SyncState | None:
+        """Return the last outcomes of this definition; None if there are none of this process."""
+        state = self._states.get(definition.key)
+        return state if state is not None and state.uid == definition.metadata.uid else None
+
     def is_pending(self, key: ObjectKey) -> bool:
         """Whether the status must be written."""
         return self._pending(key) is not None
@@ -82,8 +87,9 @@ class StatusWriter:
         self._without_subresource.pop(key, None)
 
     def _pending(self, key: ObjectKey) -> tuple[SecretDefinition, Status] | None:
-        definition, state = self._definitions.get(key), self._states.get(key)
-        if definition is None or state is None or definition.metadata.uid != state.uid:
+        definition = self._definitions.get(key)
+        state = None if definition is None else self.state(definition)
+        if definition is None or state is None:
             return None
         status = next_status(definition, state)
         if status in (definition.status, self._without_subresource.get(key)):

@@ -69,6 +69,8 @@ class StoreReader:
         self._concurrency = ConcurrencyLimit(policy.concurrency)
         self._limiter = trio.CapacityLimiter(policy.concurrency)
         self._changed = trio.Event()
+        self.since = trio.current_time()
+        """When the store was last found up or down, different from before."""
 
     def __repr__(self) -> str:
         return f"<StoreReader {self._health}, {self._limiter.borrowed_tokens} of {self._concurrency.limit}>"
@@ -178,6 +180,8 @@ class StoreReader:
             self._changed.set()
             self._changed = trio.Event()
         error = self.error
+        if isinstance(before, Up) is not isinstance(after, Up):
+            self.since = trio.current_time()
         if isinstance(before, Up) and error is not None:
             log.warning("backend unavailable", extra={"fields": {"error": str(error)}})
         if not isinstance(before, Up) and error is None:

@@ -136,6 +136,11 @@ class WorkQueue(Generic[K]):
             for key, priority in await self._delayed.due():
                 self.add(key, priority)
 
+    @property
+    def in_progress(self) -> int:
+        """The number of keys that are processed."""
+        return len(self._processing)
+
     def longest_running(self) -> float:
         """Return the seconds for which the longest running key has been processed; 0 if there is none."""
         now = trio.current_time()

@@ -78,6 +78,11 @@ class AzureBackend:
         self._check_throttled()
         return await self._remember_throttling(self._client.markers())
 
+    @property
+    def login(self) -> None:
+        """The SDK keeps its token to itself."""
+        return
+
     def forget(self, path: str) -> None:
         """Remove the metrics of the path."""
         self._metrics.forget(path)

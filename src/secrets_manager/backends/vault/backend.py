@@ -13,6 +13,7 @@ from secrets_manager.backends.base import (
     BackendError,
     Document,
     Folder,
+    Login,
     NotListable,
     Place,
     Source,
@@ -140,6 +141,11 @@ class VaultBackend:
             if not page.after:
                 return found
             after = page.after
+
+    @property
+    def login(self) -> Login:
+        """The token in use."""
+        return self._token_manager.login
 
     def forget(self, path: str) -> None:
         """Remove the metrics of the path."""

@@ -22,7 +22,7 @@ from typing import Protocol
 import msgspec
 import trio
 
-from secrets_manager.backends.base import BackendError, LoginRefused, Unavailable
+from secrets_manager.backends.base import BackendError, Login, LoginRefused, Unavailable
 from secrets_manager.backends.vault.auth.base import AuthMethod
 from secrets_manager.backends.vault.client import VaultClient
 from secrets_manager.backends.vault.responses import OK, REFUSALS, Response, forbidden_by_policy, unavailable
@@ -96,6 +96,12 @@ class TokenManager:
 
     def __repr__(self) -> str:
         return f"TokenManager({self._auth.name}, {self._token})"
+
+    @property
+    def login(self) -> Login:
+        """Whether there is a valid token, and until when."""
+        token = self._valid_token()
+        return Login(valid=False, expires_at=-math.inf) if token is None else Login(True, token.expires_at)
 
     async def token(self) -> Token:
         """Return the token, after a login if there is none.

@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE := ""
 async_rules_off := "ASYNC127,ASYNC900,ASYNC910,ASYNC911,ASYNC912,ASYNC913"
 
 # Functions to be started by `await nursery.start(...)`, never start_soon: 114 tells which is missing here, 113 who errs.
-startable := "cancel_on_signal,maintain,run,run_controller,run_openbao,run_program,serve,serve_cluster"
+startable := "cancel_on_signal,maintain,run,run_controller,run_openbao,run_program,serve,serve_all,serve_cluster"
 
 # List the recipes
 @_list:

@@ -113,6 +113,20 @@ class KubeConfig(msgspec.Struct, frozen=True, kw_only=True):
     context: str = ""
 
 
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The HTTP server."""
+
+    metrics_addr: str = ":8080"
+    health_probe_addr: str = ""
+    """The address of the probes. Empty: that of the metrics."""
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+    """Empty: no TLS."""
+    auth: bool = False
+    """Whether clients need a token that the API server accepts."""
+    status_page: bool = True
+
+
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The log. An empty encoder means console on a terminal, else JSON."""
 
@@ -135,12 +149,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration."""
 
     backend: str = "vault"
-    metrics_addr: str = ":8080"
     metrics_per_object: bool = True
     """Whether each Secret, and each path that fails, has series of its own."""
     vault: VaultConfig = VaultConfig()
     azure: AzureConfig = AzureConfig()
     controller: ControllerConfig = ControllerConfig()
     lease: LeaseConfig = LeaseConfig()
+    server: ServerConfig = ServerConfig()
     kube: KubeConfig = KubeConfig()
     log: LogConfig = LogConfig()

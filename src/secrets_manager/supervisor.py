@@ -1,7 +1,7 @@
 """The supervision tree, and nothing else. Nesting is the shutdown order: what is inside stops first.
 
     process             lives longest
-    ├── server          /metrics, /healthz, /readyz
+    ├── server          /metrics, the probes, the status page
     ├── backend         keeps its token valid
     ├── watches         a reflector for each namespace and kind
     └── election
@@ -18,8 +18,11 @@ A standby runs everything but the controller, so a takeover needs no login and n
 
 import logging
 import random
+import secrets
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
@@ -28,10 +31,13 @@ from importlib.metadata import version
 import trio
 from prometheus_client import CollectorRegistry
 
+from secrets_manager.access.gate import TokenGate
+from secrets_manager.access.reviews import KubeReviewer
 from secrets_manager.backends.factory import open_backend
-from secrets_manager.config import Config, ControllerConfig
+from secrets_manager.config import Config, ControllerConfig, ServerConfig
 from secrets_manager.controller.controller import Controller
 from secrets_manager.controller.definition import GROUP
+from secrets_manager.errors import UsageError
 from secrets_manager.kube.client import KubeClient, open_client
 from secrets_manager.kube.credentials import find_cluster
 from secrets_manager.kube.lease import AlwaysLeader, Elector, LeaderElector, identity
@@ -44,7 +50,15 @@ from secrets_manager.metrics import (
     KubeMetrics,
     register_process_metrics,
 )
-from secrets_manager.server import listen, serve
+from secrets_manager.net.serving import ServingCertificate
+from secrets_manager.net.tls import UnusableFile
+from secrets_manager.server.connections import serve
+from secrets_manager.server.listener import listen
+from secrets_manager.server.metrics import metrics
+from secrets_manager.server.probes import probes
+from secrets_manager.server.site import Route, Site
+from secrets_manager.statuspage.collect import Collector, Process
+from secrets_manager.statuspage.routes import status_page
 
 ORIGINAL_LEASE_PREFIX = "5ac9a181"
 """Prefix of the Go original's Lease: old and new exclude each other during a migration."""
@@ -65,7 +79,8 @@ async def run(config: Config) -> None:
     me, rng = identity(), random.Random()  # noqa: S311 - for jitter, not for secrets
     cluster = await find_cluster(config.kube)
     kube = KubeMetrics(registry, url=cluster.url)
-    with listen(config.metrics_addr) as listener:
+    certificate = await load_certificate(config.server)
+    with listening(config.server) as listeners:
         async with (
             open_client(cluster, count=kube.request) as client,
             open_backend(config, BackendMetricsFactory(registry, config)) as backend,
@@ -84,7 +99,21 @@ async def run(config: Config) -> None:
             )
             liveness = Liveness(leader.check)
             async with trio.open_nursery() as process:
-                await process.start(serve, listener, registry, liveness, controller.watches)
+                probe_routes = probes(liveness, controller.watches)
+                routes = metrics(registry)
+                if config.server.status_page:
+                    about = Process(
+                        identity=me,
+                        version=version("secrets-manager"),
+                        backend=config.backend,
+                        is_leader=lambda: leader.is_leader,
+                        login=lambda: backend.login,
+                        clock=utc_now,
+                    )
+                    routes |= status_page(Collector(controller.view, about))
+                await process.start(
+                    serve_all, listeners, certificate, routes, probe_routes, new_gate(config.server, client)
+                )
                 process.start_soon(liveness.supervise, "backend maintenance", backend.maintain)
                 process.start_soon(liveness.supervise, "watch", controller.watches.run)
                 async with trio.open_nursery() as election:
@@ -94,6 +123,61 @@ async def run(config: Config) -> None:
                 log.info("workers stopped")
                 process.cancel_scope.cancel("the election ended")
     log.info("server stopped")
+
+
+Listeners = tuple[socket.socket, socket.socket | None]
+"""Of the metrics, and of the probes if they have an address of their own."""
+
+
+@contextmanager
+def listening(config: ServerConfig) -> Generator[Listeners]:
+    """Listen at the addresses. Raises: StartError."""
+    with listen(config.metrics_addr, flag="metrics-addr") as metrics_listener:
+        if not config.health_probe_addr:
+            yield metrics_listener, None
+            return
+        with listen(config.health_probe_addr, flag="health-probe-addr") as probe_listener:
+            yield metrics_listener, probe_listener
+
+
+async def load_certificate(config: ServerConfig) -> ServingCertificate | None:
+    """Load the certificate of the metrics, if there is one. Raises: UsageError."""
+    if not config.tls_cert_file:
+        return None
+    certificate = ServingCertificate(config.tls_cert_file, config.tls_key_file)
+    try:
+        await certificate.load()
+    except UnusableFile as error:
+        raise UsageError(f"metrics-tls-cert-file: {error}") from None
+    return certificate
+
+
+def new_gate(config: ServerConfig, client: KubeClient) -> TokenGate | None:
+    """Return the gate in front of the metrics and the status page, if the configuration asks for one."""
+    return TokenGate(KubeReviewer(client.with_own_throttle()), key=secrets.token_bytes(64)) if config.auth else None
+
+
+async def serve_all(
+    listeners: Listeners,
+    certificate: ServingCertificate | None,
+    routes: dict[str, Route],
+    probe_routes: dict[str, Route],
+    gate: TokenGate | None,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled. Started when connections are accepted."""
+    metrics_listener, probe_listener = listeners
+    async with trio.open_nursery() as nursery:
+        if probe_listener is None:
+            routes = routes | probe_routes
+        else:
+            await nursery.start(serve, probe_listener, Site(probe_routes))
+        tls = None if certificate is None else certificate.context
+        await nursery.start(partial(serve, metrics_listener, Site(routes, gate=gate), tls=tls))
+        if certificate is not None:
+            nursery.start_soon(certificate.keep_fresh)
+        task_status.started()
 
 
 def new_elector(

@@ -14,6 +14,7 @@ from secrets_manager.config import (
     KubeConfig,
     LeaseConfig,
     LogConfig,
+    ServerConfig,
     VaultConfig,
 )
 from secrets_manager.errors import UsageError
@@ -104,6 +105,11 @@ def test_every_flag_fills_its_field() -> None:
         "-leader-election-retry-period=1500ms",
         "-metrics-addr=127.0.0.1:0",
         "-metrics-per-object=false",
+        "-health-probe-addr=127.0.0.1:1",
+        "-metrics-tls-cert-file=/tls.crt",
+        "-metrics-tls-key-file=/tls.key",
+        "-metrics-auth",
+        "-status-page=false",
         "-zap-log-level=error",
         "-zap-encoder=console",
         environ={},
@@ -111,7 +117,6 @@ def test_every_flag_fills_its_field() -> None:
 
     assert config == Config(
         backend="azure-kv",
-        metrics_addr="127.0.0.1:0",
         metrics_per_object=False,
         vault=VaultConfig(
             url="http://vault:8200",
@@ -171,6 +176,14 @@ def test_every_flag_fills_its_field() -> None:
         ),
         lease=LeaseConfig(enabled=True, namespace="ns", duration=9.0, renew_deadline=7.0, retry_period=1.5),
         kube=KubeConfig(kubeconfig="/etc/kubeconfig"),
+        server=ServerConfig(
+            metrics_addr="127.0.0.1:0",
+            health_probe_addr="127.0.0.1:1",
+            tls_cert_file="/tls.crt",
+            tls_key_file="/tls.key",
+            auth=True,
+            status_page=False,
+        ),
         log=LogConfig(level=logging.ERROR, encoder="console"),
     )
 
@@ -260,7 +273,8 @@ def test_least_value_is_taken() -> None:
 
 @pytest.mark.parametrize("address", [":8080", "127.0.0.1:0", "[::1]:8080", "localhost:65535", "0.0.0.0:1"])
 def test_address_to_listen_on_is_taken(address: str) -> None:
-    assert parsed(f"-metrics-addr={address}").metrics_addr == address
+    assert parsed(f"-metrics-addr={address}").server.metrics_addr == address
+    assert parsed(f"-health-probe-addr={address}").server.health_probe_addr == address
 
 
 @pytest.mark.parametrize(
@@ -442,6 +456,16 @@ def test_conflicting_flags_are_one_line(argv: list[str], line: str) -> None:
             ["-vault.role-id-file=/role-id", "-vault.secret-id-wrapped"],
             {},
             "--vault.secret-id-wrapped needs --vault.secret-id or --vault.secret-id-file",
+        ),
+        (
+            ["-metrics-tls-cert-file=/tls.crt"],
+            LOGIN,
+            "--metrics-tls-cert-file and --metrics-tls-key-file go together",
+        ),
+        (
+            ["-metrics-auth"],
+            LOGIN,
+            "--metrics-auth needs --metrics-tls-cert-file: tokens must not travel unencrypted",
         ),
         (
             ["-vault.client-cert=/client.crt"],

@@ -7,7 +7,12 @@ import pytest
 from fake_kubernetes.cluster import Cluster
 from fake_kubernetes.documents import Json, Object, items
 from fake_kubernetes.reviews import ACCESS_REVIEWS, TOKEN_REVIEWS, Identity, Right
+from secrets_manager.access.reviews import KubeReviewer, ReviewFailed, User
+from secrets_manager.config import KubeConfig
+from secrets_manager.kube.client import open_client
+from secrets_manager.kube.credentials import find_cluster
 from tests.contracts.kube_api import Api
+from tests.doubles.kube_transport import DOUBLE, KubeTransport
 from tests.real.cluster import ControlPlane
 
 METRICS: list[Json] = [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}]
@@ -84,3 +89,22 @@ async def test_a_review_names_a_user_and_what_it_is_about(api: Api) -> None:
 @pytest.mark.parametrize("path", [TOKEN_REVIEWS, ACCESS_REVIEWS])
 async def test_reviews_can_only_be_created(api: Api, path: str) -> None:
     assert (await api.get(path)).outcome == (405, "MethodNotAllowed")
+
+
+async def test_the_reviewer_understands_the_answers(chosen: Cluster | ControlPlane, scraper: Scraper) -> None:
+    if isinstance(chosen, Cluster):
+        opened = open_client(DOUBLE, transport=KubeTransport(chosen))
+    else:
+        opened = open_client(await find_cluster(KubeConfig(kubeconfig=str(chosen.kubeconfig))))
+    async with opened as client:
+        reviewer = KubeReviewer(client)
+        user = await reviewer.authenticate(scraper.token)
+
+        assert user is not None
+        assert user.username == scraper.username
+        assert await reviewer.authorize(user, "/metrics")
+        assert not await reviewer.authorize(user, "/")
+        assert not await reviewer.authorize(User(username="nobody"), "/metrics")
+        assert await reviewer.authenticate("bad") is None
+        with pytest.raises(ReviewFailed, match="422 Invalid"):
+            await reviewer.authorize(User(), "/metrics")

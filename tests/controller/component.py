@@ -28,14 +28,19 @@ from fake_kubernetes.documents import Json, Object, at, items, mapping, number, 
 from fake_kubernetes.requests import Request
 from fake_kubernetes.storage import Change
 from fake_kubernetes.watches import Watch
-from secrets_manager import server
-from secrets_manager.backends.vault.backend import open_vault
+from secrets_manager.backends.vault.backend import VaultBackend, open_vault
 from secrets_manager.config import ControllerConfig, VaultConfig
 from secrets_manager.controller import crd
 from secrets_manager.controller.controller import Controller
 from secrets_manager.kube.client import open_client
 from secrets_manager.liveness import Liveness
 from secrets_manager.metrics import BackendMetrics, ControllerMetrics, VaultMetrics
+from secrets_manager.server.message import Response
+from secrets_manager.server.probes import probes
+from secrets_manager.server.site import Site
+from secrets_manager.statuspage.collect import Collector, Process
+from secrets_manager.statuspage.report import Report, Row
+from secrets_manager.statuspage.routes import status_page
 from tests.controller.invariants import violations
 from tests.doubles.faults import Faults
 from tests.doubles.kube_transport import DOUBLE, KubeTransport, administrator, virtual_time
@@ -122,6 +127,11 @@ class Scene:
         self.credentials = self.vault.reader(*readable, default_policy=False)
         self._over = trio.Event()
         self._controller: Controller | None = None
+        self._store: VaultBackend | None = None
+        self._said: list[str] = []
+        """What its HTTP server said."""
+        self.leads = True
+        """False before `start`: it lives as a standby."""
         for name in (NAMESPACE, "other"):
             self.user.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
@@ -151,6 +161,7 @@ class Scene:
                 open_vault(vault, VaultMetrics(self.registry, vault), transport=VaultTransport(self.vault)) as bao,
                 trio.open_nursery() as process,
             ):
+                self._store = bao
                 self._controller = controller = Controller(
                     client,
                     bao,
@@ -163,13 +174,36 @@ class Scene:
                 )
                 await process.start(bao.maintain)
                 process.start_soon(self._liveness.supervise, "the watch", controller.watches.run)
-                process.start_soon(self._liveness.supervise, "the work", controller.run)
+                if self.leads:
+                    process.start_soon(self._liveness.supervise, "the work", controller.run)
         over.set()
 
-    def answer(self, path: str) -> server.Response:
+    async def answer(self, path: str, *, query: str = "") -> Response:
         """What its HTTP server says, once it lives."""
         assert self._controller is not None
-        return server.respond(path, self._liveness, self._controller.watches)
+        store = self._store
+        assert store is not None
+        about = Process(
+            identity="component",
+            version="2.0.0",
+            backend="vault",
+            is_leader=lambda: self.leads,
+            login=lambda: store.login,
+            clock=virtual_time,
+        )
+        routes = probes(self._liveness, self._controller.watches)
+        routes |= status_page(Collector(self._controller.view, about))
+        response = await Site(routes).respond("GET", path, query=query.encode())
+        self._said.append(response.body.decode())
+        return response
+
+    async def report(self, query: str = "") -> Report:
+        """What /status.json says."""
+        return msgspec.json.decode((await self.answer("/status.json", query=query)).body, type=Report)
+
+    async def row(self, name: str) -> Row:
+        """What it says of one definition."""
+        return next(row for row in (await self.report()).definitions if row.name == name)
 
     @property
     def unsynced(self) -> list[str]:
@@ -361,7 +395,7 @@ class Scene:
     def leaks(self) -> list[str]:
         """Log lines, metrics, and writes to anything but Secrets that hold a value, a token or a login."""
         samples = [sample for family in self.registry.collect() for sample in family.samples]
-        lines = [*self.log.lines, *(str(sample.labels) for sample in samples)]
+        lines = [*self.log.lines, *self._said, *(str(sample.labels) for sample in samples)]
         changes = [write.change for write in self.door.writes if write.kind != "secrets"]
         lines += [msgspec.json.encode(change.after).decode() for change in changes]
         hidden = {*self.canaries, "canary-"}

@@ -27,7 +27,7 @@ async def test_times_without_a_zone_in_a_listing_end_nothing(autojump_clock: Moc
 
         assert scene.values("shop-3") == {"pw": "hunter-2"}
         assert {scene.reason(f"shop-{number}") for number in range(5)} == {"Synced"}
-        assert scene.answer("/healthz").status == 200
+        assert (await scene.answer("/healthz")).status == 200
 
 
 def without_zones(state: VaultState, request: Request) -> Response | None:

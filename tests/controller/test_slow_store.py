@@ -28,7 +28,7 @@ async def watched(scene: Scene, seconds: int) -> float:
     oldest = 0.0
     for _ in range(seconds):
         await scene.passed(1)
-        health = scene.answer("/healthz")
+        health = await scene.answer("/healthz")
         assert (health.status, health.body) == ALIVE
         age = scene.sample("workqueue_longest_running_processor_seconds", name="secretdefinition")
         oldest = max(oldest, age or 0.0)

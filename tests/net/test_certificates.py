@@ -7,7 +7,8 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
-from secrets_manager.net.certificates import CHECK_INTERVAL, CertificateFiles, Certificates
+from secrets_manager.net.certificates import CertificateFiles, Certificates
+from secrets_manager.net.looks import CHECK_INTERVAL
 from tests.kube.certificates import Authority
 
 

@@ -18,6 +18,7 @@ from secrets_manager.config import (
     ControllerConfig,
     LeaseConfig,
     LogConfig,
+    ServerConfig,
     Setting,
     VaultConfig,
 )
@@ -133,6 +134,18 @@ def _check_lease(lease: LeaseConfig) -> None:
         )
 
 
+def _check_server(server: ServerConfig) -> None:
+    """Check TLS. Tokens would be readable on the network without it.
+
+    Raises:
+        UsageError: something is missing.
+    """
+    if bool(server.tls_cert_file) != bool(server.tls_key_file):
+        raise UsageError("--metrics-tls-cert-file and --metrics-tls-key-file go together")
+    if server.auth and not server.tls_cert_file:
+        raise UsageError("--metrics-auth needs --metrics-tls-cert-file: tokens must not travel unencrypted")
+
+
 def _check(config: Config) -> None:
     """Check what the selected backend and auth method need.
 
@@ -140,6 +153,7 @@ def _check(config: Config) -> None:
         UsageError: something is missing.
     """
     _check_lease(config.lease)
+    _check_server(config.server)
     match config:
         case Config(backend="azure-kv", azure=AzureConfig(name="", url="")):
             raise UsageError("--backend=azure-kv needs --azure-kv.name (or AZURE_KV_NAME), or --azure-kv.url")

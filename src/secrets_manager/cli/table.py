@@ -10,6 +10,7 @@ from secrets_manager.cli.values import (
     NAME,
     NAMESPACE,
     NAMESPACES,
+    OPTIONAL_ADDRESS,
     PATH,
     PATTERNS,
     PEM,
@@ -361,13 +362,50 @@ CONTROLLER = (
         "2s",
         ("lease.retry_period",),
     ),
-    Flag("metrics-addr", ADDRESS, "Address of /metrics, /healthz and /readyz.", ":8080", ("metrics_addr",)),
+)
+SERVER = (
+    Flag(
+        "metrics-addr",
+        ADDRESS,
+        "Address of /metrics, of the status page and, without health-probe-addr, of /healthz and /readyz.",
+        ":8080",
+        ("server.metrics_addr",),
+    ),
     Flag(
         "metrics-per-object",
         BOOLEAN,
         "Serve metrics of each Secret, and of each path that fails. Disable with thousands of definitions.",
         "true",
         ("metrics_per_object",),
+    ),
+    Flag(
+        "health-probe-addr",
+        OPTIONAL_ADDRESS,
+        "Address of /healthz and /readyz, without TLS and tokens. By default metrics-addr.",
+        "",
+        ("server.health_probe_addr",),
+    ),
+    Flag(
+        "metrics-tls-cert-file",
+        PATH,
+        "Certificate of metrics-addr, with those that lead to its CA. By default no TLS.",
+        "",
+        ("server.tls_cert_file",),
+    ),
+    Flag("metrics-tls-key-file", PATH, "Private key of this certificate.", "", ("server.tls_key_file",)),
+    Flag(
+        "metrics-auth",
+        BOOLEAN,
+        "Ask the API server whether the token of a client is valid, and whether its user may get the path. Needs TLS.",
+        "false",
+        ("server.auth",),
+    ),
+    Flag(
+        "status-page",
+        BOOLEAN,
+        "Serve the status page at / and /status.json of metrics-addr.",
+        "true",
+        ("server.status_page",),
     ),
 )
 LOG = (
@@ -385,6 +423,7 @@ GROUPS = {
     "Azure Key Vault": AZURE,
     "Kubernetes": KUBERNETES,
     "Controller": CONTROLLER,
+    "Server": SERVER,
     "Log": LOG,
     "Other": OTHER,
 }

@@ -54,6 +54,15 @@ def listen_address(raw: str) -> str:
     return raw.strip()
 
 
+def optional_listen_address(raw: str) -> str:
+    """Parse host and port to listen on, or nothing.
+
+    Raises:
+        InvalidValue: it is not valid.
+    """
+    return listen_address(raw) if raw.strip() else ""
+
+
 def namespace(raw: str) -> str:
     """Parse the name of a namespace, or none.
 
@@ -133,6 +142,7 @@ URL = ValueType("URL", url)
 PATH = ValueType("PATH", text)
 NAME = ValueType("NAME", text)
 ADDRESS = ValueType("HOST:PORT", listen_address)
+OPTIONAL_ADDRESS = ValueType("HOST:PORT", optional_listen_address)
 NAMESPACE = ValueType("NAME", namespace)
 NAMESPACES = ValueType("NAMES", namespaces)
 PATTERNS = ValueType("PATTERNS", path_patterns)

@@ -15,6 +15,18 @@ class TokenBucket:
 
     def reserve(self, now: float) -> float:
         """Take a token, on credit if there is none. Returns the seconds to wait before acting."""
-        self._tokens = min(self._burst, self._tokens + (now - self._last) * self._rate) - 1.0
-        self._last = now
+        self._refill(now)
+        self._tokens -= 1.0
         return max(0.0, -self._tokens / self._rate)
+
+    def try_take(self, now: float) -> bool:
+        """Take a token if there is one. Returns whether there was."""
+        self._refill(now)
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+    def _refill(self, now: float) -> None:
+        self._tokens = min(self._burst, self._tokens + (now - self._last) * self._rate)
+        self._last = now

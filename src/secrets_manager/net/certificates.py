@@ -6,16 +6,12 @@ half written for instance, leaves all as it was until the next check.
 
 import logging
 import ssl
-from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import trio
 
+from secrets_manager.net.looks import CHECK_INTERVAL, Look, look_at
 from secrets_manager.net.tls import Tls, UnusableFile, client_context, files_of
-
-CHECK_INTERVAL = 10.0
-"""Seconds between two checks."""
 
 log = logging.getLogger(__name__)
 
@@ -35,21 +31,12 @@ class CertificateFiles(msgspec.Struct, frozen=True, kw_only=True):
     verify: bool = True
 
 
-class _Look(NamedTuple):
-    """One file, as it was. It is another one where the link to it leads elsewhere, as in mounted volumes."""
-
-    name: str
-    inode: int
-    size: int
-    changed_at: int
-
-
 class Certificates:
     """The TLS of one server's connections, from files that may change. `checks` counts those after the first."""
 
     def __init__(self, files: CertificateFiles) -> None:
         self._files = files
-        self._seen: list[_Look] = []
+        self._seen: list[Look] = []
         self._tls: Tls | None = None
         self.checks = 0
 
@@ -89,13 +76,6 @@ def _context(files: CertificateFiles) -> ssl.SSLContext:
     )
 
 
-def _stat_files(files: CertificateFiles) -> list[_Look]:
+def _stat_files(files: CertificateFiles) -> list[Look]:
     folder = files_of(files.ca_folder) if files.ca_folder else []
-    looks: list[_Look] = []
-    for name in filter(None, [files.ca_file, files.cert_file, files.key_file, *folder]):
-        try:
-            found = Path(name).stat()
-        except OSError as error:
-            raise UnusableFile(f"{name} can't be read ({error.strerror})") from None
-        looks.append(_Look(name, found.st_ino, found.st_size, found.st_mtime_ns))
-    return looks
+    return look_at([*filter(None, [files.ca_file, files.cert_file, files.key_file]), *folder])

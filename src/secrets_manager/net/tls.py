@@ -1,4 +1,4 @@
-"""TLS for clients: what is trusted, who we are, and a context that can be exchanged while connections are open.
+"""TLS: for clients what is trusted, who we are, and a context that can be exchanged while connections are open.
 
 An HTTP client takes one `ssl.SSLContext` for its whole life, but authorities and client certificates rotate under a
 running process, and an `ssl.SSLContext` can't forget what it once loaded. `Tls` stands in front: the client holds it,
@@ -56,6 +56,16 @@ def client_context(
     if client_pem:
         with _naming("the PEM text of the client certificate and its key"), _in_memory(client_pem) as file:
             context.load_cert_chain(file, password="")
+    return context
+
+
+def server_context(cert_file: str, key_file: str) -> ssl.SSLContext:
+    """Make the context of a server of HTTP/1.1, with TLS 1.2 or newer. It blocks on the disk. Raises: UnusableFile."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    with _naming(f"{cert_file} with {key_file}"):
+        context.load_cert_chain(cert_file, key_file, password="")  # with any password, ssl never asks a terminal
     return context
 
 

@@ -1,0 +1,73 @@
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.openmetrics import parser as openmetrics
+
+from secrets_manager.metrics import ControllerMetrics, KubeMetrics, register_process_metrics
+from secrets_manager.server.metrics import metrics
+from secrets_manager.server.site import Site
+from tests.server.serving import serving
+
+
+def apples() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    Counter("apples", "How many.", registry=registry).inc(3)
+    return registry
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", ":0", "[::1]:0", "localhost:0"])
+async def test_metrics_are_served_at_every_form_of_address(address: str) -> None:
+    async with serving(Site(metrics(apples())), address) as client:
+        response = await client.get("/metrics")
+
+    assert response.status_code == 200
+    assert "apples_total 3.0" in response.text.splitlines()
+
+
+async def test_metrics_come_as_gzip_where_that_is_accepted_and_plain_elsewhere() -> None:
+    async with serving(Site(metrics(apples()))) as client:
+        packed = await client.get("/metrics", headers={"Accept-Encoding": "gzip"})
+        plain = await client.get("/metrics", headers={"Accept-Encoding": "identity"})
+
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert "Content-Encoding" not in plain.headers
+    assert packed.text == plain.text
+
+
+async def test_metrics_come_as_open_metrics_where_prometheus_asks_for_it() -> None:
+    asked = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+    async with serving(Site(metrics(whole()))) as client:
+        response = await client.get("/metrics", headers={"Accept": asked})
+
+    assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    parsed = openmetrics.text_string_to_metric_families(response.text)  # type: ignore[no-untyped-call]  # has no annotations
+    families = {family.name: family.type for family in parsed}
+    assert families["secrets_manager_controller_sync_errors"] == "counter"
+    assert families["secrets_manager_build"] == "info"
+
+
+async def test_metrics_come_as_text_where_nothing_is_asked_for() -> None:
+    async with serving(Site(metrics(whole()))) as client:
+        response = await client.get("/metrics", headers={"Accept": "*/*"})
+
+    assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert 'secrets_manager_build_info{version="2.0.0"} 1.0' in response.text.splitlines()
+
+
+def whole() -> CollectorRegistry:
+    """With a sample of each sort of family."""
+    registry = CollectorRegistry()
+    register_process_metrics(registry, version="2.0.0")
+    KubeMetrics(registry, url="https://kube").request("GET", "200")
+    controller = ControllerMetrics(registry)
+    controller.secrets.wants(("shop", "db"), "db")
+    controller.secrets.synced(("shop", "db"), ok=True)
+    controller.reconciled(0.5)
+    return registry
+
+
+async def test_a_request_that_makes_no_sense_ends_nothing_else() -> None:
+    async with serving(Site(metrics(apples()))) as client:
+        await client.get("/metrics", headers={"Accept": "application/openmetrics-text;version=none"})
+        response = await client.get("/metrics")
+
+    assert response.status_code == 200

@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from fake_kubernetes.documents import Json, Object, at, items, mapping, text
+from secrets_manager.cli import flags
+from secrets_manager.config import ServerConfig
 from tests.deploy.installation import APPROLE, DEPLOY
 from tests.deploy.pod_security import violations
 from tests.documents import blocks
@@ -18,6 +20,7 @@ from tests.real.cluster import run_kubectl
 
 DASHBOARD = "secrets-manager-dashboard"
 WAYS = ("cluster-wide", "namespaced")
+LOGIN = {"VAULT_ROLE_ID": "r", "VAULT_SECRET_ID": "s"}
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
 
@@ -186,6 +189,66 @@ def test_the_component_for_restarts_adds_one_rule_and_changes_nothing_else(way: 
         "verbs": ["get", "patch"],
     }
     assert role | {"rules": items(role, "rules")[:-1]} in built(way)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_component_for_secured_metrics_changes_the_deployment_and_the_pod_monitor(way: str, tmp_path: Path) -> None:
+    plain = f"resources: [../deploy/{way}]\ncomponents: [../deploy/pod-monitor]\n"
+    before = documents_beside(plain, tmp_path / "plain")
+    overlay = f"resources: [../deploy/{way}]\ncomponents: [../deploy/pod-monitor, ../deploy/secured-metrics]\n"
+    documents = documents_beside(overlay, tmp_path / "secured")
+    changed = {(text(each, "kind"), text(each, "metadata", "name")): each for each in documents if each not in before}
+
+    assert set(changed) == {
+        ("Deployment", "secrets-manager"),
+        ("PodMonitor", "secrets-manager"),
+        ("ClusterRole", "secrets-manager-reviewer"),
+        ("ClusterRoleBinding", "secrets-manager-reviewer"),
+        ("ClusterRole", "secrets-manager-metrics-reader"),
+        ("ClusterRole", "secrets-manager-status-reader"),
+    }
+    pod = at(changed["Deployment", "secrets-manager"], "spec", "template", "spec")
+    (container,) = items(pod, "containers")
+    config = flags.parse([str(each) for each in items(container, "args")], LOGIN).server
+    mounts = {text(each, "name"): text(each, "mountPath") for each in items(container, "volumeMounts")}
+    ports = {text(each, "name"): at(each, "containerPort") for each in items(container, "ports")}
+    assert config == ServerConfig(
+        health_probe_addr=":8081",
+        tls_cert_file=f"{mounts['metrics-tls']}/tls.crt",
+        tls_key_file=f"{mounts['metrics-tls']}/tls.key",
+        auth=True,
+    )
+    assert set(mounts) == {"approle", "metrics-tls"}
+    assert ports == {"metrics": 8080, "probes": 8081}
+    assert [mapping(container, probe, "httpGet") for probe in PROBES] == [
+        {"path": path, "port": "probes"} for path in ("/healthz", "/healthz", "/readyz")
+    ]
+    assert violations(pod) == []
+
+    (scraped,) = items(changed["PodMonitor", "secrets-manager"], "spec", "podMetricsEndpoints")
+    certificates = {text(each, "name"): text(each, "secret", "secretName") for each in items(pod, "volumes")}
+    assert (text(scraped, "scheme"), text(scraped, "port"), at(scraped, "honorLabels")) == ("https", "metrics", True)
+    assert text(scraped, "tlsConfig", "ca", "secret", "name") == certificates["metrics-tls"]
+    assert text(scraped, "tlsConfig", "serverName") == f"{text(the('Service'), 'metadata', 'name')}.secrets-manager.svc"
+
+
+def test_the_component_for_secured_metrics_needs_no_pod_monitor(tmp_path: Path) -> None:
+    overlay = "resources: [../deploy/cluster-wide]\ncomponents: [../deploy/secured-metrics]\n"
+
+    assert "PodMonitor" not in built_beside(overlay, tmp_path)
+
+
+def test_the_reader_in_the_documents_has_the_role_and_the_token_that_the_pod_monitor_names() -> None:
+    (manifests,) = blocks("docs/security.md#securing-the-endpoint", "yaml")
+    account, secret, binding = yaml.safe_load_all(manifests)
+    authorization = yaml.safe_load((DEPLOY / "secured-metrics" / "pod-monitor.yaml").read_text())[-1]
+
+    assert text(secret, "metadata", "name") == text(authorization, "value", "credentials", "name")
+    assert mapping(secret, "metadata", "annotations") == {
+        "kubernetes.io/service-account.name": text(account, "metadata", "name")
+    }
+    assert text(binding, "roleRef", "name") == "secrets-manager-metrics-reader"
+    assert [text(each, "name") for each in items(binding, "subjects")] == [text(account, "metadata", "name")]
 
 
 def test_the_overlay_in_the_documents_builds_what_it_says(tmp_path: Path) -> None:

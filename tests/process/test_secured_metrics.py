@@ -197,6 +197,15 @@ def test_a_certificate_is_exchanged_under_load_without_a_failed_request(program:
     assert len(answers) > 50
 
 
+def test_the_page_can_be_turned_off(control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path) -> None:
+    with world(control_plane, openbao, tmp_path, "-status-page=false") as here:
+        here.program.started()
+
+        assert here.program.answer("/") == here.program.answer("/status.json")
+        assert here.program.answer("/") == "try /metrics, /healthz or /readyz\n"
+        assert "secrets_manager_build_info" in here.program.answer("/metrics")
+
+
 def test_while_the_api_server_is_down_known_tokens_pass_and_unknown_ones_do_not(
     own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:

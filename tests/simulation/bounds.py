@@ -4,8 +4,9 @@ The bound follows from constants of the program: periods, backoffs, leases and t
 """
 
 from secrets_manager.controller.contention import REWRITE_INTERVAL
+from tests.simulation.environment import Action
 from tests.simulation.faults import KINDS
-from tests.simulation.nemesis import Kill, Partition, Pause, Terminate
+from tests.simulation.nemesis import Kill, Partition, Pause, Terminate, WhileDown
 from tests.simulation.plan import FaultWindow, Plan, ScheduledAction
 from tests.simulation.steps import Step
 from tests.simulation.workload import Contend, DeleteCrd, DeleteNamespace
@@ -31,7 +32,7 @@ def recovery(plan: Plan) -> float:
     seconds += max(
         (KINDS[window.kind].recovery for window in plan.events if isinstance(window, FaultWindow)), default=0.0
     )
-    seconds += max((_of_action(act) for act in plan.events if isinstance(act, ScheduledAction)), default=0.0)
+    seconds += max((_of_action(act.action) for act in plan.events if isinstance(act, ScheduledAction)), default=0.0)
     seconds += settings.restart + 10 * (settings.latency_to_kubernetes + settings.latency_to_vault)
     seconds += 2 * settings.collected_every + 2 * max(settings.api_servers)
     return seconds + (2 * settings.lease.duration + settings.lease.retry_period if settings.lease.enabled else 0.0)
@@ -52,8 +53,8 @@ def response(plan: Plan, *, forced: bool) -> float:
     return 10.0 + latency + (0.0 if forced else 1.5 * settings.period + settings.list_period)
 
 
-def _of_action(act: ScheduledAction) -> float:
-    match act.action:
+def _of_action(action: Action) -> float:
+    match action:
         case Contend():
             return 2 * REWRITE_INTERVAL
         case DeleteNamespace(_, back_after) | DeleteCrd(back_after):
@@ -62,6 +63,8 @@ def _of_action(act: ScheduledAction) -> float:
             return seconds
         case Partition(_, seconds):
             return seconds + SILENCE
+        case WhileDown(then):
+            return FAILING + _of_action(then)
         case Kill() | Terminate():
             return FAILING
         case _:

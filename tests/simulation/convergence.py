@@ -3,36 +3,26 @@
 import base64
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from fake_kubernetes.documents import Json, Object, at, items, mapping, number, text
 from fake_kubernetes.storage import Key
-from tests.simulation.invariants import WRITTEN_AS
+from tests.simulation import merging
+from tests.simulation.invariants import ORPHAN_OF, WRITTEN_AS
 from tests.simulation.replica import Replica
-from tests.simulation.servers import COMMON, DEFINITIONS, NAMESPACES
+from tests.simulation.servers import DEFINITIONS, DEPLOYMENTS, NAMESPACES
+from tests.simulation.wanted import Wanted, paths, wanted_by
 from tests.simulation.warned import WARNS
-from tests.simulation.workload import FINALIZER, GROUP
+from tests.simulation.workload import FINALIZER, GROUP, ORPHAN
 
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
 
+MARKS, UNSHARED = ("team", "tier"), "tier"
+"""Names of labels and annotations that definitions give their Secrets; people give them only the other one."""
 UNTIL_EDITED = {"DefinitionInvalid", "PathNotAllowed", "SecretNotOwned"}
 """The reasons that no new try can change."""
-
-
-class Sources(NamedTuple):
-    """The content of a definition's sources."""
-
-    versions: list[tuple[str, int]]
-    """Each source by its path and the version that is read, sorted."""
-    data: dict[str, str]
-    reasons: set[str]
-    """Reasons why the Secret can't be built from them; empty where it can."""
-    covered: bool
-    """Whether listings may hide the reasons: a path that turns forbidden is not read before it changes."""
 
 
 def differences(simulation: "Simulation") -> list[str]:
@@ -51,6 +41,11 @@ def differences_of(simulation: "Simulation", key: Key) -> list[str]:
 
 def is_synced(definition: Object) -> bool:
     return text(_ready(definition), "reason") == "Synced"
+
+
+def _has_given_up(definition: Object) -> bool:
+    """Whether a definition wants a Secret for itself that others have."""
+    return text(_ready(definition), "reason") == "SecretNotOwned" and not merging.merges(definition)
 
 
 def leaks(simulation: "Simulation") -> list[str]:
@@ -72,83 +67,73 @@ def _of_objects(simulation: "Simulation") -> Iterator[str]:
         else:
             for problem in _of_definition(simulation, key, definition, secrets):
                 yield f"{key.namespace}/{key.name} {problem}"
+    settled = {key for key, each in definitions.items() if is_synced(each) or _has_given_up(each)}
+    by_namespace = simulation.plan.settings.by_namespace
+    yield from simulation.invariants.restarts.differences(
+        definitions, secrets, simulation.kubernetes.objects(DEPLOYMENTS)
+    )
+    yield from merging.left_behind(secrets, definitions, settled, by_namespace=by_namespace)
 
 
 def _of_definition(simulation: "Simulation", key: Key, definition: Object, secrets: dict[Key, Object]) -> Iterator[str]:
-    keys = mapping(definition, "spec", "keysMap")
-    versions, data, reasons, covered = _sources(simulation, key.namespace, keys)
-    place = Key("secrets", key.namespace, text(definition, "spec", "name"))
-    secret = secrets.get(place)
-    if not reasons and secret is not None and not _is_claimed(definition, secret):
-        reasons = {"SecretNotOwned"}
+    wanted = wanted_by(definition, key.namespace, simulation.vault, simulation.plan.settings)
+    secret = secrets.get(_place(key, definition))
+    reasons = wanted.reasons or _obstacles(simulation, key, definition, secret, wanted)
     ready = _ready(definition)
     reason = text(ready, "reason")
-    if reason == "Synced" and covered and reasons == {"SourceForbidden"}:
+    if reason == "Synced" and wanted.covered and reasons == {"SourceForbidden"}:
         reasons = set()
     if reason not in (reasons or {"Synced"}):
         yield f"has reason {reason}: {text(ready, 'message')}; expected {reasons or 'Synced'}"
     yield from _of_conditions(definition, reason)
     if number(definition, "status", "observedGeneration") != number(definition, "metadata", "generation"):
         yield "has not observed its generation"
-    if reasons:
-        return
-    yield from _of_warning(simulation, place, ready)
+    if not reasons:
+        yield from _of_warning(simulation, key, definition, ready)
+        yield from _of_synced(key, definition, secrets, wanted)
+
+
+def _obstacles(
+    simulation: "Simulation", key: Key, definition: Object, secret: Object | None, wanted: Wanted
+) -> set[str]:
+    """Return the reasons why the Secret can't be written, though it can be built."""
+    if merging.merges(definition):
+        uids = {text(each, "metadata", "uid") for each in simulation.kubernetes.objects(DEFINITIONS).values()}
+        return merging.obstacles(key.name, definition, secret, wanted.data, uids)
+    return set() if secret is None or _is_claimed(definition, secret) else {"SecretNotOwned"}
+
+
+def _of_synced(key: Key, definition: Object, secrets: dict[Key, Object], wanted: Wanted) -> Iterator[str]:
+    """Expect the Secret that the definition wants, and no other one of it."""
+    place = _place(key, definition)
+    secret = secrets.get(place)
     if FINALIZER in items(definition, "metadata", "finalizers"):
         yield "still bears the finalizer of the original"
-    yield from _of_secret(definition, secret, data)
+    if merging.merges(definition):
+        yield from merging.differences(key.name, secret, wanted.data)
+    else:
+        yield from _of_secret(definition, secret, wanted.data)
     for other, each in secrets.items():
-        of_this = text(_controller(each), "uid") == text(definition, "metadata", "uid")
-        if of_this and other != place and text(each, "metadata", "annotations", WRITTEN_AS) in ("", other.name):
+        written_as = text(each, "metadata", "annotations", WRITTEN_AS)
+        if other != place and _is_of(definition, each) and written_as in ("", other.name):
             yield f"still has {other.name}"
     sources = sorted((text(each, "path"), number(each, "version")) for each in items(definition, "status", "sources"))
-    if sources != versions:
-        yield f"has the sources {sources}, not {versions}"
+    if sources != wanted.versions:
+        yield f"has the sources {sources}, not {wanted.versions}"
 
 
-def _sources(simulation: "Simulation", namespace: str, keys: Object) -> Sources:
-    settings, vault = simulation.plan.settings, simulation.vault
-    found = Sources([], {}, set(), covered=settings.lists and settings.list_period > 0)
-    paths = {name: text(each, "path").removeprefix("secret/data/") for name, each in keys.items()}
-    folders = {name: path.split("/")[0] for name, path in paths.items()}
-    if settings.restricted and not {*folders.values()} <= {namespace, COMMON}:
-        return found._replace(reasons={"PathNotAllowed"}, covered=False)
-    versions: dict[tuple[str, int], tuple[str, int]] = {}
-    for name, path in paths.items():
-        fixed, field = number(keys, name, "version"), text(keys, name, "key")
-        held = vault.held(path, fixed)
-        if not vault.readable[folders[name]]:
-            found.reasons.add("SourceForbidden")
-            found = found._replace(covered=found.covered and vault.listable[folders[name]] and held is not None)
-        if held is None or field not in held[1]:
-            if vault.readable[folders[name]]:
-                found.reasons.add("SourceNotFound")
-            found = found._replace(covered=False)
-            continue
-        versions[path, fixed] = (f"secret/data/{path}", held[0])
-        if (value := _decoded(text(held[1], field), mapping(keys, name))) is not None:
-            found.data[name] = value
-        elif vault.readable[folders[name]]:
-            found.reasons.add("SourceInvalid")
-    return found._replace(versions=sorted(versions.values()))
+def _place(key: Key, definition: Object) -> Key:
+    """Return the Secret of a definition."""
+    return Key("secrets", key.namespace, text(definition, "spec", "name"))
 
 
-def _decoded(value: str, source: Object) -> str | None:
-    """Return what a definition takes from a value; None where that is not possible."""
-    try:
-        if property_ := text(source, "property"):
-            value = text(msgspec.json.decode(value), property_)
-        if text(source, "encoding") != "base64":
-            return value
-        return base64.b64decode(value, validate=True).decode()
-    except (ValueError, msgspec.DecodeError):
-        return None
-
-
-def _of_warning(simulation: "Simulation", secret: Key, ready: Json) -> Iterator[str]:
+def _of_warning(simulation: "Simulation", key: Key, definition: Object, ready: Json) -> Iterator[str]:
     _, _, warning = text(ready, "message").partition(WARNS)
     leader = simulation.kubernetes.holder or simulation.replicas[0].identity
-    if warning not in (expected := simulation.last_writes.expected(secret, leader)):
-        yield f"shows the warning {warning!r}; expected {expected}"
+    merger = key.name if merging.merges(definition) else ""
+    expected = simulation.last_writes.expected(_place(key, definition), merger, leader)
+    if warning not in expected:
+        yield f"shows the warning {warning!r}; expected {sorted(expected)}"
 
 
 def _of_conditions(definition: Object, reason: str) -> Iterator[str]:
@@ -178,9 +163,32 @@ def _of_secret(definition: Object, secret: Object | None, data: dict[str, str]) 
         yield f"has a Secret of type {text(secret, 'type')}"
     if (name := text(secret, "metadata", "annotations", WRITTEN_AS)) not in ("", text(secret, "metadata", "name")):
         yield f"has a Secret that is marked as a copy of {name}"
-    uid = text(definition, "metadata", "uid")
-    if text(_controller(secret), "uid") != uid or text(secret, "metadata", "labels", f"{GROUP}/owner") != uid:
-        yield "does not own its Secret"
+    yield from _of_ownership(definition, secret)
+    if at(definition, "spec", "immutable") and not at(secret, "immutable"):
+        yield "has a Secret that is not immutable"
+    for kind in ("labels", "annotations"):
+        wanted_marks = mapping(definition, "spec", "metadata", kind)
+        found = {name: text(secret, "metadata", kind, name) for name in MARKS}
+        if any(found[name] != wanted_marks.get(name, "") for name in MARKS if name in wanted_marks or name == UNSHARED):
+            yield f"has a Secret with the {kind} {found}, not {wanted_marks}"
+
+
+def _of_ownership(definition: Object, secret: Object) -> Iterator[str]:
+    """Expect an owner, or with the policy Orphan none, and the name of the definition."""
+    uid, owner = text(definition, "metadata", "uid"), _controller(secret)
+    orphan_of = text(secret, "metadata", "annotations", ORPHAN_OF)
+    name = text(definition, "metadata", "name") if text(definition, "spec", "creationPolicy") == ORPHAN else ""
+    if text(owner, "uid") != ("" if name else uid) or orphan_of != name or merging.owner(secret) != uid:
+        yield f"has a Secret of the owner {owner}, an orphan of {orphan_of!r}"
+
+
+def _is_of(definition: Object, secret: Object) -> bool:
+    """Whether a definition has made a Secret, as the Secret says."""
+    uid, controller = text(definition, "metadata", "uid"), _controller(secret)
+    if controller is not None:
+        return text(controller, "uid") == uid
+    name = text(definition, "metadata", "name")
+    return merging.owner(secret) == uid and text(secret, "metadata", "annotations", ORPHAN_OF) == name
 
 
 def _is_claimed(definition: Object, secret: Object) -> bool:
@@ -190,13 +198,16 @@ def _is_claimed(definition: Object, secret: Object) -> bool:
     if controller is not None:
         own_name = text(controller, "name") == text(definition, "metadata", "name")
         return text(controller, "kind") == "SecretDefinition" and own_name
-    if text(meta, "labels", f"{GROUP}/owner") == text(definition, "metadata", "uid"):
+    orphan_of = text(meta, "annotations", ORPHAN_OF)
+    if merging.owner(secret) == text(definition, "metadata", "uid") or orphan_of == text(
+        definition, "metadata", "name"
+    ):
         return True
-    if at(definition, "metadata", "annotations", f"{GROUP}/adopt") == "true":
+    if merging.adopts(definition):
         return True
     by_the_original = text(meta, "labels", "app.kubernetes.io/managed-by") == "secrets-manager"
     by_the_original = by_the_original or bool(text(meta, "annotations", f"{GROUP}/lastUpdateTime"))
-    return by_the_original and not items(meta, "ownerReferences")
+    return by_the_original and not items(meta, "ownerReferences") and not orphan_of
 
 
 def _ready(definition: Object) -> Json:
@@ -279,7 +290,7 @@ def _of_memory(simulation: "Simulation", leader: Replica) -> Iterator[str]:
     if aged != stored:
         yield f"the ages are those of {sorted(aged)}, not {sorted(stored)}"
     definitions = simulation.kubernetes.objects(DEFINITIONS).values()
-    named = {text(source, "path") for each in definitions for source in mapping(each, "spec", "keysMap").values()}
+    named = {path for each in definitions for path in paths(each)}
     held = {source.path for source in controller._sources._table.entries}
     if not held <= named:
         yield f"the sources in memory are {sorted(held)}, not {sorted(named)}"

@@ -11,17 +11,22 @@ from secrets_manager.config import LeaseConfig
 from tests.simulation.environment import Action
 from tests.simulation.faults import CRASHES, KINDS
 from tests.simulation.invariants import PINNED
-from tests.simulation.nemesis import ClockSkew, EndWatches, Kill, Partition, Pause, RevokeTokens, Terminate
+from tests.simulation.nemesis import ClockSkew, EndWatches, Kill, Partition, Pause, RevokeTokens, Terminate, WhileDown
 from tests.simulation.plan import Event, FaultWindow, Plan, ScheduledAction, Settings
 from tests.simulation.servers import COMMON, ELSEWHERE, FOLDERS, NAMESPACES
 from tests.simulation.targeting import targeted_events, targeted_settings
 from tests.simulation.workload import (
     EDITS,
     FOREIGN,
+    MERGE,
+    ORPHAN,
     Annotate,
+    ApplyKeys,
+    ChangePolicy,
     Contend,
     CopySecret,
     CreateForeign,
+    CreateWorkload,
     Define,
     DeleteCrd,
     DeleteDefinition,
@@ -29,6 +34,8 @@ from tests.simulation.workload import (
     DeletePath,
     DeleteSecret,
     DeleteVersion,
+    DeleteWorkload,
+    DocumentSource,
     Edit,
     KeySource,
     Name,
@@ -36,6 +43,7 @@ from tests.simulation.workload import (
     Rename,
     Rotate,
     SetPolicy,
+    Templated,
     UndeleteVersion,
 )
 
@@ -54,8 +62,15 @@ ENCODED = (("base64", "base64", ""), ("base64", "", ""), ("json", "", "inner"), 
 IDLE_REQUESTS = 1000
 """About so many requests an idle stretch may cost."""
 LATENCIES = (0.0, 0.0, 0.0, 0.005, 0.3)
-DEFINITIONS, SECRETS = 4, 5
+DEFINITIONS, SECRETS, OF_OTHERS, WORKLOADS = 4, 5, 2, 2
 """The number of names of each in a namespace."""
+SHARING = 2
+"""So many definitions of a namespace have the same names of keys, and may want one key of a Secret; only the first of
+them may adopt, so that the two never fight over one."""
+POLICIES = ("", MERGE, MERGE, ORPHAN)
+MARKS = ((), (), (), ("team",), ("tier",), ("team", "tier"))
+FILTERS = (((), ()), ((), ()), (("k*",), ()), (("k*", "json"), ("k2",)), ((), ("json",)), (("nothing",), ()))
+"""Globs of dataFrom, to include and to exclude."""
 
 
 def generate(seed: int) -> Plan:
@@ -110,7 +125,30 @@ def _name(random: Random, namespace: str = "") -> Name:
 
 def _secret(random: Random, namespace: str = "") -> Name:
     namespace = namespace or random.choice(NAMESPACES)
+    if random.random() < 0.25:
+        return _of_others(random, namespace)
     return Name(namespace, f"{namespace}-s{random.randrange(SECRETS)}")
+
+
+def _of_others(random: Random, namespace: str = "") -> Name:
+    """Return a Secret that no definition has by its own number."""
+    namespace = namespace or random.choice(NAMESPACES)
+    return Name(namespace, f"{namespace}-t{random.randrange(OF_OTHERS)}")
+
+
+def _workload(random: Random) -> Name:
+    namespace = random.choice(NAMESPACES)
+    return Name(namespace, f"{namespace}-w{random.randrange(WORKLOADS)}")
+
+
+def _suffix(name: Name) -> str:
+    """Return the end of the keys of a definition; see SHARING."""
+    return "" if int(name.name[-1]) < SHARING else name.name[-1]
+
+
+def _adopting(random: Random) -> Name:
+    name = _name(random)
+    return Name(name.namespace, f"{name.namespace}-d0") if not _suffix(name) else name
 
 
 def _path(random: Random, folder: str = "") -> str:
@@ -121,7 +159,7 @@ def _key_source(key: str, path: str, random: Random) -> KeySource:
     field, encoding, property_ = random.choice(PLAIN if random.random() < 0.8 else ENCODED)
     if random.random() < 0.9:
         return KeySource(key, path, field, 0, encoding, property_)
-    return KeySource(f"{key}{PINNED}", path, field, random.choice((1, 1, 2)), encoding, property_)
+    return KeySource(f"{key}-{PINNED}", path, field, random.choice((1, 1, 2)), encoding, property_)
 
 
 def _copy(random: Random) -> CopySecret:
@@ -130,28 +168,79 @@ def _copy(random: Random) -> CopySecret:
     return CopySecret(secret, _secret(random, secret.namespace).name if taken else f"{secret.namespace}-copy")
 
 
+def _document(name: Name, path: str, random: Random) -> DocumentSource:
+    suffix = _suffix(name)
+    if random.random() < 0.1:
+        return DocumentSource(path, random.choice((1, 1, 2)), prefix=f"{PINNED}{suffix}-")
+    if random.random() < 0.1:
+        return DocumentSource(path, include=("base64",), encoding="base64", prefix=f"e{suffix}-")
+    include, exclude = random.choice(FILTERS)
+    renamed = random.choice(("", "", "", f"a{suffix}", f"renamed{suffix}"))
+    prefix = f"d{suffix}-" if suffix else random.choice(("", "d-"))
+    return DocumentSource(path, 0, include, exclude, renamed, prefix)
+
+
 def _define(random: Random) -> Define:
     name = _name(random)
     folders = (name.namespace,) * 6 + (COMMON,) * 3 + (ELSEWHERE,)
+
+    def path() -> str:
+        return _path(random, random.choice(folders))
+
+    suffix = _suffix(name)
     keys = tuple(
-        _key_source(key, _path(random, random.choice(folders)), random)
-        for key in random.choice((("a",), ("a", "b"), ("a", "b", "c")))
+        _key_source(f"{key}{suffix}", path(), random) for key in random.choice((("a",), ("a", "b"), ("a", "b", "c")))
     )
+    policy = random.choice(POLICIES) if random.random() < 0.4 else ""
     own = f"{name.namespace}-s{name.name[-1]}"
-    return Define(
+    secret = own if random.random() < 0.8 else _secret(random, name.namespace).name
+    if policy == MERGE and random.random() < 0.8:
+        secret = _of_others(random, name.namespace).name
+    define = Define(
         name,
-        own if random.random() < 0.8 else _secret(random, name.namespace).name,
-        keys,
-        type=random.choice(("", "", "", "example.com/custom")),
+        secret,
+        keys if random.random() < 0.9 else (),
         interval=random.choice(("", "", "", "30s", "1m")),
-        adopt=random.random() < 0.1,
+        adopt=name.name[-1] != "1" and random.random() < 0.1,
         inherited=random.random() < 0.1,
+        documents=tuple(_document(name, path(), random) for _ in range(random.choice((0, 0, 0, 0, 1, 2)))),
+        template=_template(suffix, path, random) if random.random() < 0.2 else None,
+        policy=policy,
     )
+    if not (define.keys or define.documents or define.template):
+        define = define._replace(keys=keys)
+    if policy == MERGE:
+        return define
+    return define._replace(
+        type=random.choice(("", "", "", "example.com/custom")),
+        immutable=random.random() < 0.1,
+        marks=random.choice(MARKS),
+        targets=random.choice(((), (), (f"{name.namespace}-w0",), tuple(f"{name.namespace}-w{n}" for n in range(2)))),
+    )
+
+
+def _template(suffix: str, path: Callable[[], str], random: Random) -> Templated:
+    paths = tuple(path() for _ in range(random.choice((1, 2))))
+    return Templated(f"t{suffix}", paths, random.choice(("k1", "k2", "k2", "none")))
 
 
 def _rename(random: Random) -> Rename:
     name = _name(random)
     return Rename(name, _secret(random, name.namespace).name)
+
+
+def _policy(random: Random) -> ChangePolicy:
+    return ChangePolicy(_name(random), random.choice(("", ORPHAN, MERGE)))
+
+
+def _apply_keys(random: Random) -> ApplyKeys:
+    keys = random.choice((("theirs",), ("more", "theirs"), ("a",), ("a", "more"), ()))
+    return ApplyKeys(_of_others(random), keys, alike=random.random() < 0.3)
+
+
+def _while_down(random: Random) -> WhileDown:
+    names = ("define", "rename", "policy", "undefine", "undefine", "remove", "edit", "apply")
+    return WhileDown(USERS[random.choice(names)](random))
 
 
 def _rotate_many(random: Random) -> Rotate:
@@ -164,12 +253,17 @@ USERS: dict[str, Draw] = {
     "define": _define,
     "rename": _rename,
     "force": lambda random: Annotate(_name(random), "force-sync", f"{random.random()}"),
-    "adopt": lambda random: Annotate(_name(random), "adopt", random.choice(("true", None))),
+    "policy": _policy,
+    "adopt": lambda random: Annotate(_adopting(random), "adopt", random.choice(("true", None))),
     "undefine": lambda random: DeleteDefinition(_name(random)),
     "spoil status": lambda random: OverwriteStatus(_name(random)),
     "edit": lambda random: Edit(_secret(random), random.choice(sorted(EDITS))),
     "remove": lambda random: DeleteSecret(_secret(random)),
     "foreign": lambda random: CreateForeign(_secret(random), random.choice(sorted(FOREIGN))),
+    "foreign of others": lambda random: CreateForeign(_of_others(random), "plain"),
+    "apply": _apply_keys,
+    "workload goes": lambda random: DeleteWorkload(_workload(random)),
+    "workload comes": lambda random: CreateWorkload(_workload(random)),
     "copy": _copy,
     "contend": lambda random: Contend(
         _secret(random), random.choice(("a value", "a key more", "the label", "the owner")),
@@ -186,6 +280,7 @@ USERS: dict[str, Draw] = {
 }  # fmt: skip
 MACHINES: dict[str, Draw] = {
     "kill": lambda random: Kill(random.randrange(3)),
+    "while down": _while_down,
     "terminated": lambda random: Terminate(random.randrange(3)),
     "paused": lambda random: Pause(random.randrange(3), random.choice((0.5, 5.0, 20.0, 60.0))),
     "partition": lambda random: Partition(random.randrange(3), random.choice((1.0, 12.0, 60.0))),
@@ -201,6 +296,10 @@ def _initial_actions(random: Random) -> list[Event]:
     """Fill most paths, and create some definitions."""
     paths = tuple(f"{folder}/{name}" for folder in FOLDERS for name in IN_FOLDER if random.random() < 0.9)
     first: list[Event] = [ScheduledAction(0.0, Rotate(paths))]
+    for namespace in NAMESPACES:
+        others = [CreateForeign(Name(namespace, f"{namespace}-t{number}"), "plain") for number in range(OF_OTHERS)]
+        workloads = [CreateWorkload(Name(namespace, f"{namespace}-w{number}")) for number in range(WORKLOADS)]
+        first += [ScheduledAction(0.0, action) for action in (*others, *workloads) if random.random() < 0.9]
     return first + [ScheduledAction(0.0, _define(random)) for _ in range(random.randrange(3, 9))]
 
 

@@ -13,8 +13,10 @@ import trio
 from fake_kubernetes.documents import Object, items, mapping, text
 from fake_kubernetes.storage import Change, Key
 from tests.controller.invariants import violations
+from tests.simulation.merging import MERGER, managers, owner
 from tests.simulation.pausing import REPLICA
 from tests.simulation.properties import Property
+from tests.simulation.restarts import Restarts
 from tests.simulation.servers import DEFINITIONS, ITSELF, NAMESPACES, USERS, Kubernetes
 from tests.simulation.steps import Call, Step
 
@@ -22,11 +24,13 @@ HIDDEN = ("canary-", base64.b64encode(b"canary").decode())
 """The marker in every value, token and credential, plain and in base64."""
 OF_ALL = ("backend unavailable", "can't keep the Vault token valid")
 """Parts of log lines about Vault as a whole."""
-VALUE = re.compile(r"canary-(.+)-(\d+)-k\d")
-PINNED = "-pinned"
-"""The end of the keys that have a fixed version."""
+VALUE = re.compile(r"canary-(\S+?)-(\d+)-k\d")
+PINNED = "pinned"
+"""A part of the keys that have a fixed version."""
+ORPHAN_OF = "secrets-manager.tuenti.io/definition"
+"""Annotation on a Secret without an owner: its definition."""
 WRITTEN_AS = "secrets-manager.tuenti.io/name"
-OWN_CONDITIONS = {"Ready", "Stalled", "Reconciling"}
+OWN_CONDITIONS = {"Ready", "Stalled", "Reconciling", "RolloutRestart"}
 WINDOW = 60.0
 AT_MOST: dict[Step, int] = {
     Step.LIST: 150,
@@ -56,7 +60,8 @@ class InvariantChecker:
     def __init__(self, fail: Callable[[Property, str], None], *, one_leader: bool) -> None:
         self._fail = fail
         self._one_leader = one_leader
-        self._newest: dict[tuple[str, str, str], int] = {}
+        self.restarts = Restarts()
+        self._newest: dict[tuple[str, str, str, str], int] = {}
         self._written: defaultdict[Key, deque[float]] = defaultdict(lambda: deque(maxlen=AT_MOST_OF_ONE))
         self._sent: defaultdict[tuple[str, Step], deque[float]] = defaultdict(deque)
 
@@ -76,6 +81,10 @@ class InvariantChecker:
 
     def changed(self, kubernetes: Kubernetes, change: Change, writer: str) -> None:
         """Check a change in the storage of Kubernetes."""
+        for problem in self.restarts.changed(change, by_program=writer not in (USERS, ITSELF)):
+            self._fail(Property.RESTARTS, f"{problem}, by {writer}")
+        if writer != USERS and change.key.resource == "secrets" and change.after is None:
+            self._check_orphan(kubernetes, change, writer)
         if writer in (USERS, ITSELF):
             return
         if change.key.resource != "secrets":
@@ -125,6 +134,15 @@ class InvariantChecker:
         if written_as not in ("", key.name) and key.name not in wanted:
             self._fail(Property.OWNERSHIP, f"{key} is changed, a copy of {written_as}")
 
+    def _check_orphan(self, kubernetes: Kubernetes, change: Change, writer: str) -> None:
+        """Expect that a Secret without an owner stays when its definition goes."""
+        key, name = change.key, text(change.before, "metadata", "annotations", ORPHAN_OF)
+        if not name or items(change.before, "metadata", "ownerReferences") or kubernetes.is_going(key.namespace):
+            return
+        definition = kubernetes.objects(DEFINITIONS).get(Key(DEFINITIONS, key.namespace, name))
+        if definition is None or text(definition, "metadata", "deletionTimestamp"):
+            self._fail(Property.OWNERSHIP, f"{key} is deleted by {writer}, an orphan of {name}, which has gone")
+
     def _check_conditions(self, change: Change) -> None:
         """Expect that the conditions of other programs stay."""
         if change.after is not None:
@@ -136,14 +154,16 @@ class InvariantChecker:
                 self._fail(Property.OWNERSHIP, f"{change.key} has lost the conditions {lost}")
 
     def _check_versions(self, key: Key, secret: Object) -> None:
-        found: defaultdict[str, set[int]] = defaultdict(set)
+        found: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+        merger = {name: each for each, names in managers(secret).items() if each.startswith(MERGER) for name in names}
+        is_ours = bool(owner(secret))
         for name, value in mapping(secret, "data").items():
-            if name.endswith(PINNED):
+            if PINNED in name or not (is_ours or name in merger):
                 continue
-            if match := VALUE.fullmatch(base64.b64decode(str(value)).decode(errors="replace")):
-                found[match[1]].add(int(match[2]))
-        for path, numbers in sorted(found.items()):
-            place = (key.namespace, key.name, path)
+            for match in VALUE.finditer(base64.b64decode(str(value)).decode(errors="replace")):
+                found[match[1], merger.get(name, "")].add(int(match[2]))
+        for (path, by), numbers in sorted(found.items()):
+            place = (key.namespace, key.name, path, by)
             if len(numbers) > 1:
                 self._fail(
                     Property.VERSION_ORDER, f"{key.namespace}/{key.name} holds a mixture of {path}: {sorted(numbers)}"

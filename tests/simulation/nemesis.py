@@ -2,7 +2,10 @@
 
 from typing import NamedTuple
 
-from tests.simulation.environment import Environment
+from tests.simulation.environment import Action, Environment
+
+REPLICAS = 3
+"""The largest number of replicas."""
 
 
 class Kill(NamedTuple):
@@ -72,4 +75,15 @@ class EndWatches(NamedTuple):
             environment.kubernetes.cluster.compact()
 
 
-Disruption = Kill | Terminate | Pause | Partition | ClockSkew | RevokeTokens | EndWatches
+class WhileDown(NamedTuple):
+    """Kill all processes, and do something before any starts again."""
+
+    action: Action
+
+    def __call__(self, environment: Environment) -> None:
+        for number in range(REPLICAS):
+            environment.machine(number).kill()
+        self.action(environment)
+
+
+Disruption = Kill | Terminate | Pause | Partition | ClockSkew | RevokeTokens | EndWatches | WhileDown

@@ -8,6 +8,7 @@ class Property(StrEnum):
 
     OWNERSHIP = "no Secret is lost, overwritten or deleted that belongs to others"
     VERSION_ORDER = "no Secret holds a mixture of versions, or an older version after a newer one"
+    RESTARTS = "a workload is restarted once for each change of a Secret, and for nothing else"
     SINGLE_WRITER = "only the holder of the lease writes"
     SECRECY = "no value or token is shown"
     ISOLATION = "no namespace learns about another"

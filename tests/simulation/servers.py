@@ -23,6 +23,7 @@ from tests.simulation.user import User
 USERS, ITSELF = "users", "kubernetes"
 LEASE = Key("leases.coordination.k8s.io", "default", "5ac9a181.secrets-manager.tuenti.io")
 DEFINITIONS = "secretdefinitions.secrets-manager.tuenti.io"
+DEPLOYMENTS = "deployments.apps"
 NAMESPACES = ("shop", "tenant-b", "team-c")
 COMMON, ELSEWHERE = "common", "elsewhere"
 FOLDERS = (*NAMESPACES, COMMON, ELSEWHERE)
@@ -50,6 +51,11 @@ class Kubernetes:
 
     def objects(self, resource: str) -> dict[Key, Object]:
         return self.cluster.storage.objects(resource)
+
+    def is_going(self, namespace: str) -> bool:
+        """Whether a namespace is being deleted, or has gone."""
+        found = self.objects("namespaces").get(Key("namespaces", "", namespace))
+        return found is None or bool(text(found, "metadata", "deletionTimestamp"))
 
     @property
     def holder(self) -> str:

@@ -11,19 +11,21 @@ from trio.testing import MockClock
 
 from fake_kubernetes.documents import items, mapping, parse, text
 from fake_kubernetes.storage import Change, Key
+from tests.simulation.convergence import is_synced
 from tests.simulation.course import Course
 from tests.simulation.coverage import Pair
 from tests.simulation.environment import Action
 from tests.simulation.history import History
 from tests.simulation.injector import FaultInjector, Injected
 from tests.simulation.invariants import InvariantChecker, LogLines, abandoned_by_sender
+from tests.simulation.merging import MERGER
 from tests.simulation.nemesis import Disruption
 from tests.simulation.pausing import Freezer
 from tests.simulation.plan import Plan, ScheduledAction, pauses
 from tests.simulation.properties import Property
 from tests.simulation.replica import Replica
 from tests.simulation.scheduler import deterministic
-from tests.simulation.servers import DEFINITIONS, Kubernetes, Vault
+from tests.simulation.servers import DEFINITIONS, DEPLOYMENTS, ITSELF, USERS, Kubernetes, Vault
 from tests.simulation.steps import OF_KUBERNETES, Answer, Call, Step
 from tests.simulation.warned import WITHHELD, LastWrites
 from tests.simulation.workload import GROUP, interference
@@ -68,6 +70,8 @@ class Simulation:
         self.vault = Vault(lists=settings.lists, token_ttl=settings.token_ttl, token_max_ttl=settings.token_max_ttl)
         self.replicas = [Replica(self, number) for number in range(settings.replicas)]
         self.last_writes = LastWrites()
+        self._changed_secrets: set[Key] = set()
+        """Those that a replica has changed, until the answer is sent."""
         self.log = LogLines(self._logged)
         self.invariants = InvariantChecker(self.fail, one_leader=settings.lease.enabled)
         self._injector = FaultInjector(plan)
@@ -195,12 +199,13 @@ class Simulation:
     def on_secret_written(self, call: Call, answer: Answer, warning: str) -> Answer:
         """Add a warning to the answer of a successful write, and remember it."""
         secret = secret_of(call)
-        if secret is None:
-            return answer  # a definition, without its finalizer
+        if secret is None or secret not in self._changed_secrets:
+            return answer  # a definition, without its finalizer, or a workload, or nothing has changed
+        self._changed_secrets.discard(secret)
         values = [str(value) for value in mapping(parse(call.body), "data").values() if value]
         quoted = base64.b64decode(values[0]).decode() if values else "none"
         text = warning.format(quoted)
-        self.last_writes.stored(secret, call.who, WITHHELD if quoted in text and values else text)
+        self.last_writes.stored(secret, merger_of(call), call.who, WITHHELD if quoted in text and values else text)
         if not text:
             return answer
         return answer._replace(headers=[*answer.headers, (b"Warning", f'299 - "{text}"'.encode())])
@@ -208,7 +213,7 @@ class Simulation:
     def on_answer(self, call: Call) -> None:
         """Record that an answer has reached its replica."""
         if call.step is Step.WRITE and (secret := secret_of(call)) is not None:
-            self.last_writes.answered(secret, call.who)
+            self.last_writes.answered(secret, merger_of(call), call.who)
 
     def interfere(self, what: str, call: Call) -> None:
         """Let another client change the Secret that a request writes."""
@@ -216,20 +221,28 @@ class Simulation:
         if secret is None:
             return
         owners = items(parse(call.body) if call.body else {}, "metadata", "ownerReferences")
-        action = interference(what, secret.namespace, secret.name, text(owners[-1], "name") if owners else "")
+        definition = merger_of(call) or (text(owners[-1], "name") if owners else "")
+        action = interference(what, secret.namespace, secret.name, definition)
         if action is not None:
             self._do(action)
 
     def _is_expected_at_rest(self, call: Call) -> bool:
         """Return whether a request is about a foreign Secret: such are not watched, so the program polls them.
 
-        Before it makes a Secret again, it reads the definition again.
+        Before it makes a Secret again, it reads the definition again. Keys that it may not merge it tries to merge again,
+        and it looks for workloads that do not exist.
         """
+        if f"/{DEPLOYMENTS.split('.')[0]}/" in call.path:
+            namespace, _, name = call.path.rpartition("/namespaces/")[2].split("/")
+            return Key(DEPLOYMENTS, namespace, name) not in self.kubernetes.objects(DEPLOYMENTS)
         key = secret_of(call)
         if key is None and call.step is Step.GET and "/secretdefinitions/" in call.path:
             namespace, _, name = call.path.rpartition("/namespaces/")[2].split("/")
             definition = self.kubernetes.objects(DEFINITIONS).get(Key(DEFINITIONS, namespace, name))
             key = Key("secrets", namespace, text(definition, "spec", "name"))
+        if key is not None and (merger := merger_of(call)):
+            definition = self.kubernetes.objects(DEFINITIONS).get(Key(DEFINITIONS, key.namespace, merger))
+            return definition is not None and not is_synced(definition)
         secret = None if key is None else self.kubernetes.objects("secrets").get(key)
         return secret is not None and not text(secret, "metadata", "labels", f"{GROUP}/owner")
 
@@ -237,6 +250,8 @@ class Simulation:
         resource, namespace, name = change.key
         what = "creates" if change.before is None else "deletes" if change.after is None else "changes"
         self.history.note(writer, what, resource, f"{namespace}/{name}", "at", change.revision)
+        if resource == "secrets" and writer not in (USERS, ITSELF):
+            self._changed_secrets.add(change.key)
         if self._checking:
             self.invariants.changed(self.kubernetes, change, writer)
 
@@ -290,6 +305,12 @@ def secret_of(call: Call) -> Key | None:
     if kind != "secrets" or not (name or call.body):
         return None
     return Key("secrets", namespace, name or text(parse(call.body), "metadata", "name"))
+
+
+def merger_of(call: Call) -> str:
+    """Return the definition whose keys a request merges; empty for others."""
+    manager = call.query.get("fieldManager", "")
+    return manager.removeprefix(MERGER) if manager.startswith(MERGER) else ""
 
 
 def simulate(plan: Plan) -> Outcome:

@@ -15,28 +15,32 @@ class LastWrite(NamedTuple):
 
     who: str
     shown: str
+    maybe: frozenset[str]
+    """What the status may say if the answer is lost: of this write, of one before, or nothing."""
     answered: bool = False
     """Whether its answer has reached the replica."""
 
 
 class LastWrites:
-    """By Secret."""
+    """By Secret, and by the definition that merges keys into it; for a whole Secret that is empty."""
 
     def __init__(self) -> None:
-        self._writes: dict[Key, LastWrite] = {}
+        self._writes: dict[tuple[Key, str], LastWrite] = {}
 
-    def stored(self, secret: Key, who: str, shown: str) -> None:
+    def stored(self, secret: Key, merger: str, who: str, shown: str) -> None:
         """Record a write that Kubernetes has accepted."""
-        self._writes[secret] = LastWrite(who, shown)
+        before = self._writes.get((secret, merger))
+        kept = frozenset({""}) if before is None else before.maybe if not before.answered else {before.shown}
+        self._writes[secret, merger] = LastWrite(who, shown, kept | {"", shown})
 
-    def answered(self, secret: Key, who: str) -> None:
+    def answered(self, secret: Key, merger: str, who: str) -> None:
         """Record that the replica has got the answer."""
-        if (write := self._writes.get(secret)) is not None and write.who == who:
-            self._writes[secret] = write._replace(answered=True)
+        if (write := self._writes.get((secret, merger))) is not None and write.who == who:
+            self._writes[secret, merger] = write._replace(answered=True)
 
-    def expected(self, secret: Key, leader: str) -> set[str]:
+    def expected(self, secret: Key, merger: str, leader: str) -> frozenset[str]:
         """Return the warnings that a status may show: exactly one where the writer got the answer and still leads."""
-        write = self._writes.get(secret)
+        write = self._writes.get((secret, merger))
         if write is None:
-            return {""}
-        return {write.shown} if write.answered and write.who == leader else {"", write.shown}
+            return frozenset({""})
+        return frozenset({write.shown}) if write.answered and write.who == leader else write.maybe

@@ -14,6 +14,9 @@ from tests.simulation.environment import Action, Environment
 FINALIZER = "secret.finalizer.secrets-manager.tuenti.io"
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/secretdefinitions.secrets-manager.tuenti.io"
 GROUP = "secrets-manager.tuenti.io"
+MERGE, ORPHAN = "Merge", "Orphan"
+NOT_MERGED = ("type", "immutable", "metadata", "rolloutRestartTargets")
+"""The fields of a spec that Merge does not allow."""
 
 
 class Name(NamedTuple):
@@ -40,6 +43,46 @@ class KeySource(NamedTuple):
         return spec | ({"property": self.property} if self.property else {})
 
 
+class DocumentSource(NamedTuple):
+    """A document whose keys all become keys of a Secret."""
+
+    path: str
+    version: int = 0
+    """0: the newest."""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    renamed: str = ""
+    """The key of the Secret for `k1`; empty: none is renamed."""
+    prefix: str = ""
+    encoding: str = ""
+
+    def spec(self) -> Object:
+        """Return the entry of `dataFrom`."""
+        spec: Object = {"path": f"secret/data/{self.path}"}
+        spec |= {"version": self.version} if self.version else {}
+        spec |= {"include": [*self.include]} if self.include else {}
+        spec |= {"exclude": [*self.exclude]} if self.exclude else {}
+        spec |= {"rename": {"k1": self.renamed}} if self.renamed else {}
+        spec |= {"prefix": self.prefix} if self.prefix else {}
+        return spec | ({"encoding": self.encoding} if self.encoding else {})
+
+
+class Templated(NamedTuple):
+    """A key of a Secret, made of one field of each path."""
+
+    key: str
+    paths: tuple[str, ...]
+    field: str
+
+    def sources(self) -> Object:
+        """Return the entries of `sources`."""
+        return {f"s{number}": {"path": f"secret/data/{path}"} for number, path in enumerate(self.paths)}
+
+    def spec(self) -> Object:
+        """Return the entry of `keysMap`."""
+        return {"template": " ".join(f"{{{{ {name}.{self.field} }}}}" for name in self.sources())}
+
+
 class Define(NamedTuple):
     """Create a definition, or change its spec."""
 
@@ -50,31 +93,59 @@ class Define(NamedTuple):
     interval: str = ""
     adopt: bool = False
     inherited: bool = False
+    documents: tuple[DocumentSource, ...] = ()
+    template: Templated | None = None
+    policy: str = ""
+    immutable: bool = False
+    marks: tuple[str, ...] = ()
+    """Names of labels and annotations of the Secret."""
+    targets: tuple[str, ...] = ()
+    """The Deployments that are restarted."""
 
     def __call__(self, environment: Environment) -> None:
-        keys: Object = {each.key: each.spec() for each in self.keys}
         path, user = definition_path(self.name.name, namespace=self.name.namespace), environment.kubernetes.user
         present = user.find(path)
         if present is not None:
-            spec = present.get("spec")
-            before = spec.get("keysMap") if isinstance(spec, dict) else None
-            gone: Object = dict.fromkeys(before.keys() - keys.keys()) if isinstance(before, dict) else {}
-            unset: Object = {"version": None, "encoding": None, "property": None}
-            changed: Object = {name: unset | mapping(keys, name) for name in keys}
-            change: Object = {"name": self.secret, "keysMap": changed | dict(sorted(gone.items()))}
-            change |= {"type": self.type or None, "refreshInterval": self.interval or None}
-            user.patch(path, {"spec": change})
+            user.replace(path, present | {"spec": self.spec()})
             return
         metadata: Object = {"name": self.name.name, "namespace": self.name.namespace}
         if self.adopt:
             metadata["annotations"] = {f"{GROUP}/adopt": "true"}
         if self.inherited:
             metadata["finalizers"] = [FINALIZER]
-        new: Object = {"name": self.secret, "keysMap": keys}
-        new |= {"type": self.type} if self.type else {}
-        new |= {"refreshInterval": self.interval} if self.interval else {}
         kind: Object = {"apiVersion": f"{GROUP}/v1alpha1", "kind": "SecretDefinition"}
-        user.create({**kind, "metadata": metadata, "spec": new})
+        user.create({**kind, "metadata": metadata, "spec": self.spec()})
+
+    def spec(self) -> Object:
+        """Return the spec."""
+        spec: Object = {"name": self.secret, "keysMap": {each.key: each.spec() for each in self._keys}}
+        spec |= {"dataFrom": [each.spec() for each in self.documents]} if self.documents else {}
+        spec |= {"sources": self.template.sources()} if self.template else {}
+        spec |= {"creationPolicy": self.policy} if self.policy else {}
+        spec |= {"type": self.type} if self.type else {}
+        spec |= {"immutable": True} if self.immutable else {}
+        marks: Object = dict.fromkeys(self.marks, "wanted")
+        spec |= {"metadata": {"labels": marks, "annotations": marks}} if self.marks else {}
+        targets: list[Json] = [{"kind": "Deployment", "name": name} for name in self.targets]
+        spec |= {"rolloutRestartTargets": targets} if targets else {}
+        return spec | ({"refreshInterval": self.interval} if self.interval else {})
+
+    @property
+    def _keys(self) -> tuple[KeySource | Templated, ...]:
+        return self.keys if self.template is None else (*self.keys, self.template)
+
+
+class ChangePolicy(NamedTuple):
+    """Change the creation policy of a definition; for Merge without what that does not allow."""
+
+    name: Name
+    policy: str
+
+    def __call__(self, environment: Environment) -> None:
+        path = definition_path(self.name.name, namespace=self.name.namespace)
+        change: Object = {"creationPolicy": self.policy}
+        change |= dict.fromkeys(NOT_MERGED) if self.policy == MERGE else {}
+        environment.kubernetes.user.patch(path, {"spec": change})
 
 
 class Rename(NamedTuple):
@@ -172,6 +243,7 @@ class DeleteSecret(NamedTuple):
         environment.kubernetes.user.delete(secret_path(self.secret.name, namespace=self.secret.namespace))
 
 
+THEIRS = "dGhlaXJz"
 FOREIGN: dict[str, Object] = {
     "plain": {"labels": {"theirs": "yes"}},
     "of the original": {"labels": {"app.kubernetes.io/managed-by": "secrets-manager"}},
@@ -207,9 +279,47 @@ class CreateForeign(NamedTuple):
 
     def __call__(self, environment: Environment) -> None:
         metadata: Object = {"name": self.secret.name, "namespace": self.secret.namespace, **FOREIGN[self.what]}
-        content: Json = {"theirs": "dGhlaXJz"}
+        content: Json = {"theirs": THEIRS}
         environment.kubernetes.user.create(
             {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": content}
+        )
+
+
+class ApplyKeys(NamedTuple):
+    """Apply keys of a Secret as another manager, which drops those that it applied before."""
+
+    secret: Name
+    keys: tuple[str, ...]
+    alike: bool = False
+    """Whether with the values that are there."""
+
+    def __call__(self, environment: Environment) -> None:
+        path, user = secret_path(self.secret.name, namespace=self.secret.namespace), environment.kubernetes.user
+        held = mapping(user.find(path) or {}, "data")
+        user.apply_keys(path, {key: held.get(key, THEIRS) if self.alike else THEIRS for key in self.keys})
+
+
+class CreateWorkload(NamedTuple):
+    """Create a Deployment."""
+
+    name: Name
+
+    def __call__(self, environment: Environment) -> None:
+        metadata: Object = {"name": self.name.name, "namespace": self.name.namespace}
+        spec: Object = {"template": {"metadata": {"annotations": {"theirs": "yes"}}}}
+        environment.kubernetes.user.create(
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+        )
+
+
+class DeleteWorkload(NamedTuple):
+    """Delete a Deployment."""
+
+    name: Name
+
+    def __call__(self, environment: Environment) -> None:
+        environment.kubernetes.user.delete(
+            f"/apis/apps/v1/namespaces/{self.name.namespace}/deployments/{self.name.name}"
         )
 
 

@@ -59,10 +59,8 @@ def _of_action(action: Action) -> float:
             return 2 * REWRITE_INTERVAL
         case DeleteNamespace(_, back_after) | DeleteCrd(back_after):
             return back_after + WATCH
-        case Pause(_, seconds):
-            return seconds
-        case Partition(_, seconds):
-            return seconds + SILENCE
+        case Pause(_, seconds) | Partition(_, seconds):
+            return seconds + (SILENCE if isinstance(action, Partition) else 0.0)
         case WhileDown(then):
             return FAILING + _of_action(then)
         case Kill() | Terminate():

@@ -69,7 +69,11 @@ SHARING = 2
 them may adopt, so that the two never fight over one."""
 POLICIES = ("", MERGE, MERGE, ORPHAN)
 MARKS = ((), (), (), ("team",), ("tier",), ("team", "tier"))
-FILTERS = (((), ()), ((), ()), (("k*",), ()), (("k*", "json"), ("k2",)), ((), ("json",)), (("nothing",), ()))
+FILTERS = (
+    *[((), ())] * 6,
+    *[(("k*",), ()), (("k*", "json"), ("k2",)), ((), ("json",))] * 3,
+    (("nothing",), ()),
+)
 """Globs of dataFrom, to include and to exclude."""
 
 
@@ -221,7 +225,8 @@ def _define(random: Random) -> Define:
 
 def _template(suffix: str, path: Callable[[], str], random: Random) -> Templated:
     paths = tuple(path() for _ in range(random.choice((1, 2))))
-    return Templated(f"t{suffix}", paths, random.choice(("k1", "k2", "k2", "none")))
+    field = random.choice(("base64", "json", "k2", "none")) if random.random() < 0.2 else random.choice(("k1", "k2"))
+    return Templated(f"t{suffix}", paths, field)
 
 
 def _rename(random: Random) -> Rename:

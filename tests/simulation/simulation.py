@@ -229,8 +229,8 @@ class Simulation:
     def _is_expected_at_rest(self, call: Call) -> bool:
         """Return whether a request is about a foreign Secret: such are not watched, so the program polls them.
 
-        Before it makes a Secret again, it reads the definition again. Keys that it may not merge it tries to merge again,
-        and it looks for workloads that do not exist.
+        Before it makes a Secret again, it reads the definition again. It tries again to merge keys that it may not,
+        and looks for workloads that do not exist.
         """
         if f"/{DEPLOYMENTS.split('.')[0]}/" in call.path:
             namespace, _, name = call.path.rpartition("/namespaces/")[2].split("/")

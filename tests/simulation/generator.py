@@ -302,8 +302,10 @@ def _initial_actions(random: Random) -> list[Event]:
     paths = tuple(f"{folder}/{name}" for folder in FOLDERS for name in IN_FOLDER if random.random() < 0.9)
     first: list[Event] = [ScheduledAction(0.0, Rotate(paths))]
     for namespace in NAMESPACES:
-        others = [CreateForeign(Name(namespace, f"{namespace}-t{number}"), "plain") for number in range(OF_OTHERS)]
-        workloads = [CreateWorkload(Name(namespace, f"{namespace}-w{number}")) for number in range(WORKLOADS)]
+        names = [Name(namespace, f"{namespace}-t{number}") for number in range(OF_OTHERS)]
+        others: list[Action] = [CreateForeign(name, "plain") for name in names]
+        names = [Name(namespace, f"{namespace}-w{number}") for number in range(WORKLOADS)]
+        workloads: list[Action] = [CreateWorkload(name) for name in names]
         first += [ScheduledAction(0.0, action) for action in (*others, *workloads) if random.random() < 0.9]
     return first + [ScheduledAction(0.0, _define(random)) for _ in range(random.randrange(3, 9))]
 

@@ -16,19 +16,34 @@ import trio
 from secrets_manager.backends import Source, Unavailable
 from secrets_manager.backends.vault.token import Token
 from secrets_manager.backends.vault.token_manager import TokenManager
-from secrets_manager.controller import contention, decision, health, reading, secret_syncer, status
+from secrets_manager.controller import (
+    contention,
+    decision,
+    health,
+    reading,
+    reconciler,
+    rollout_restart,
+    rollout_restarter,
+    secret_syncer,
+    status,
+)
+from secrets_manager.controller.competing_manager import ManagedSecret
 from secrets_manager.controller.contention import Stable, State, Trigger
 from secrets_manager.controller.controller import Controller
 from secrets_manager.controller.definition import Condition, Reason, SecretDefinition
+from secrets_manager.controller.key_writer import KeyWriter
+from secrets_manager.controller.merged_secret import MergedSecret
 from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.reconciler import Reconciler
 from secrets_manager.controller.secret import CurrentSecret
+from secrets_manager.controller.secret_merger import SecretMerger
 from secrets_manager.controller.secret_writer import SecretWriter
 from secrets_manager.controller.source_table import Entry, SourceTable
 from secrets_manager.controller.sources import Sources
 from secrets_manager.controller.spec import DataSource
+from secrets_manager.controller.workload import Workload
 from secrets_manager.kube import lease, store, watcher
-from secrets_manager.kube.client import KubeClient, RequestCounter, no_count
+from secrets_manager.kube.client import KubeClient, RequestCounter, WarningHandler, no_count
 from secrets_manager.kube.lease import LeaderElector, LeaseSpec
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.workqueue import Priority, WorkQueue
@@ -159,6 +174,43 @@ def _newest(source: DataSource) -> Source:
     return Source(source.path or "", None)
 
 
+_applied = KeyWriter._apply
+
+
+async def _forced(
+    writer: KeyWriter,
+    definition: SecretDefinition,
+    current: MergedSecret,
+    data: Mapping[str, bytes],
+    on_warning: WarningHandler,
+    *,
+    force: bool = True,
+) -> ManagedSecret:
+    del force
+    return await _applied(writer, definition, current, data, on_warning, force=True)
+
+
+_restart = rollout_restart.restart
+
+
+def _restarted_again(
+    workload: Workload, revisions: Mapping[str, str], *, exists: Callable[[str], bool]
+) -> dict[str, object] | None:
+    version = workload.metadata.resource_version
+    return _restart(workload, revisions, exists=exists) or {
+        "metadata": {"resourceVersion": version},
+        "spec": {"template": {"metadata": {"annotations": {"restarted-at": version}}}},
+    }
+
+
+def _always_changed(*_: object) -> bool:
+    return True
+
+
+def _no_orphan(_: SecretDefinition) -> bool:
+    return False
+
+
 PLANTED: Mapping[str, Plant] = {
     "a foreign Secret is taken over": _replaced(decision, "claim", _claims_all),
     "a definition is not read again before a deletion": _replaced(SecretWriter, "_check_unchanged", _nothing_async),
@@ -185,6 +237,11 @@ PLANTED: Mapping[str, Plant] = {
     "what will pass is called stalled": _replaced(status, "TERMINAL_REASONS", frozenset(Reason)),
     "a warning is forgotten": _replaced(status, "_last_warning", _no_warning),
     "a fixed version is not kept": _replaced(DataSource, "source", property(_newest)),
+    "a key of others is overwritten": _replaced(KeyWriter, "_apply", _forced),
+    "keys of a deleted definition stay": _replaced(SecretMerger, "release_gone", _nothing_async),
+    "an orphan is deleted with its definition": _replaced(reconciler, "is_orphaned", _no_orphan),
+    "a restart is repeated": _replaced(rollout_restarter, "restart", _restarted_again),
+    "the first Secret restarts, too": _replaced(decision, "has_changed", _always_changed),
 }
 """By a description of the fault."""
 

@@ -30,8 +30,8 @@ class LastWrites:
     def stored(self, secret: Key, merger: str, who: str, shown: str) -> None:
         """Record a write that Kubernetes has accepted."""
         before = self._writes.get((secret, merger))
-        kept = frozenset({""}) if before is None else before.maybe if not before.answered else {before.shown}
-        self._writes[secret, merger] = LastWrite(who, shown, kept | {"", shown})
+        kept = before.maybe if before is not None and not before.answered else {before.shown if before else ""}
+        self._writes[secret, merger] = LastWrite(who, shown, frozenset({"", shown, *kept}))
 
     def answered(self, secret: Key, merger: str, who: str) -> None:
         """Record that the replica has got the answer."""

@@ -195,7 +195,7 @@ def _define(random: Random) -> Define:
     keys = tuple(
         _key_source(f"{key}{suffix}", path(), random) for key in random.choice((("a",), ("a", "b"), ("a", "b", "c")))
     )
-    policy = random.choice(POLICIES) if random.random() < 0.4 else ""
+    policy = random.choice(POLICIES) if random.random() < 0.5 else ""
     own = f"{name.namespace}-s{name.name[-1]}"
     secret = own if random.random() < 0.8 else _secret(random, name.namespace).name
     if policy == MERGE and random.random() < 0.8:
@@ -206,7 +206,7 @@ def _define(random: Random) -> Define:
         keys if random.random() < 0.9 else (),
         interval=random.choice(("", "", "", "30s", "1m")),
         adopt=name.name[-1] != "1" and random.random() < 0.1,
-        inherited=random.random() < 0.1,
+        inherited=random.random() < (0.4 if policy == ORPHAN else 0.1),
         documents=tuple(_document(name, path(), random) for _ in range(random.choice((0, 0, 0, 0, 1, 2)))),
         template=_template(suffix, path, random) if random.random() < 0.2 else None,
         policy=policy,
@@ -238,6 +238,10 @@ def _policy(random: Random) -> ChangePolicy:
     return ChangePolicy(_name(random), random.choice(("", ORPHAN, MERGE)))
 
 
+def _foreign(name: Name, random: Random) -> CreateForeign:
+    return CreateForeign(name, random.choice(("plain", "plain", "with a key of ours")))
+
+
 def _apply_keys(random: Random) -> ApplyKeys:
     keys = random.choice((("theirs",), ("more", "theirs"), ("a",), ("a", "more"), ()))
     return ApplyKeys(_of_others(random), keys, alike=random.random() < 0.3)
@@ -265,7 +269,7 @@ USERS: dict[str, Draw] = {
     "edit": lambda random: Edit(_secret(random), random.choice(sorted(EDITS))),
     "remove": lambda random: DeleteSecret(_secret(random)),
     "foreign": lambda random: CreateForeign(_secret(random), random.choice(sorted(FOREIGN))),
-    "foreign of others": lambda random: CreateForeign(_of_others(random), "plain"),
+    "foreign of others": lambda random: _foreign(_of_others(random), random),
     "apply": _apply_keys,
     "workload goes": lambda random: DeleteWorkload(_workload(random)),
     "workload comes": lambda random: CreateWorkload(_workload(random)),
@@ -303,7 +307,7 @@ def _initial_actions(random: Random) -> list[Event]:
     first: list[Event] = [ScheduledAction(0.0, Rotate(paths))]
     for namespace in NAMESPACES:
         names = [Name(namespace, f"{namespace}-t{number}") for number in range(OF_OTHERS)]
-        others: list[Action] = [CreateForeign(name, "plain") for name in names]
+        others: list[Action] = [_foreign(name, random) for name in names]
         names = [Name(namespace, f"{namespace}-w{number}") for number in range(WORKLOADS)]
         workloads: list[Action] = [CreateWorkload(name) for name in names]
         first += [ScheduledAction(0.0, action) for action in (*others, *workloads) if random.random() < 0.9]

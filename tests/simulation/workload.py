@@ -246,6 +246,7 @@ class DeleteSecret(NamedTuple):
 THEIRS = "dGhlaXJz"
 FOREIGN: dict[str, Object] = {
     "plain": {"labels": {"theirs": "yes"}},
+    "with a key of ours": {"annotations": {"theirs": "yes"}},
     "of the original": {"labels": {"app.kubernetes.io/managed-by": "secrets-manager"}},
     "of another controller": {
         "ownerReferences": [
@@ -279,7 +280,7 @@ class CreateForeign(NamedTuple):
 
     def __call__(self, environment: Environment) -> None:
         metadata: Object = {"name": self.secret.name, "namespace": self.secret.namespace, **FOREIGN[self.what]}
-        content: Json = {"theirs": THEIRS}
+        content: Json = {"theirs": THEIRS} | ({"a": THEIRS} if self.what == "with a key of ours" else {})
         environment.kubernetes.user.create(
             {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": content}
         )

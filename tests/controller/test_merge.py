@@ -873,6 +873,18 @@ async def test_a_response_that_shows_another_value_is_checked_by_another_write(a
         assert (len(applies(scene)), scene.events()) == (2, [("Synced", "ours")])
 
 
+async def test_a_write_that_arrives_late_replaces_no_newer_value(autojump_clock: MockClock) -> None:
+    async with running() as scene, trio.open_nursery() as network:
+        await merged(scene)
+        scene.faults.next(fault.delayed(300, nursery=network), when=is_apply)
+        for value in ("canary-2", "canary-3"):
+            scene.write("db", password=value)
+            await scene.passed(120)
+        assert scene.values("app") == {"token": "theirs", "password": "canary-3"}
+        await scene.passed(300)
+        assert scene.values("app") == {"token": "theirs", "password": "canary-3"}
+
+
 async def test_the_time_of_a_write_whose_response_was_lost_is_in_the_status(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         await merged(scene)

@@ -1,7 +1,8 @@
 """Write the keys of a definition into a Secret of others by server-side apply, and take them out again.
 
-Every write has the uid of the Secret as a precondition, so that none is created. The API server decides who owns a key,
-so there is no race with other managers. Errors that contain a value in the server's message are redacted.
+Every write has the uid and the resourceVersion of the Secret as preconditions: none is created, and no late request
+replaces a newer value, which managedFields would not show. The API server decides who owns a key, so there is no race
+with other managers. Errors that contain a value in the server's message are redacted.
 """
 
 import logging
@@ -182,7 +183,8 @@ class KeyWriter:
 
 
 def _body(current: MergedSecret, data: Mapping[str, bytes]) -> dict[str, object]:
-    metadata = {"name": current.metadata.name, "uid": current.metadata.uid}
+    meta = current.metadata
+    metadata = {"name": meta.name, "uid": meta.uid, "resourceVersion": meta.resource_version}
     body: dict[str, object] = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
     return body | {"data": data} if data else body
 

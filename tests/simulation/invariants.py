@@ -13,7 +13,7 @@ import trio
 from fake_kubernetes.documents import Object, items, mapping, text
 from fake_kubernetes.storage import Change, Key
 from tests.controller.invariants import violations
-from tests.simulation.merging import MERGER, managers, owner
+from tests.simulation.merging import MERGER, adopts, managers, owner
 from tests.simulation.pausing import REPLICA
 from tests.simulation.properties import Property
 from tests.simulation.restarts import Restarts
@@ -31,6 +31,8 @@ ORPHAN_OF = "secrets-manager.tuenti.io/definition"
 """Annotation on a Secret without an owner: its definition."""
 WRITTEN_AS = "secrets-manager.tuenti.io/name"
 OWN_CONDITIONS = {"Ready", "Stalled", "Reconciling", "RolloutRestart"}
+UNSEEN = 60.0
+"""Seconds in which a replica may not have seen that a Secret is no longer given away."""
 WINDOW = 60.0
 AT_MOST: dict[Step, int] = {
     Step.LIST: 150,
@@ -62,6 +64,8 @@ class InvariantChecker:
         self._one_leader = one_leader
         self.restarts = Restarts()
         self._newest: dict[tuple[str, str, str, str], int] = {}
+        self._given_away: dict[tuple[str, str], float] = {}
+        """When a definition changed that could adopt a Secret."""
         self._written: defaultdict[Key, deque[float]] = defaultdict(lambda: deque(maxlen=AT_MOST_OF_ONE))
         self._sent: defaultdict[tuple[str, Step], deque[float]] = defaultdict(deque)
 
@@ -85,14 +89,19 @@ class InvariantChecker:
             self._fail(Property.RESTARTS, f"{problem}, by {writer}")
         if writer != USERS and change.key.resource == "secrets" and change.after is None:
             self._check_orphan(kubernetes, change, writer)
+        if change.key.resource == DEFINITIONS and adopts(change.before):
+            place = change.key.namespace, text(change.before, "spec", "name")
+            self._given_away[place] = trio.current_time()
         if writer in (USERS, ITSELF):
             return
         if change.key.resource != "secrets":
             self._check_text(change)
             self._check_conditions(change)
             return
+        given_away = self._given_away.get((change.key.namespace, change.key.name), -UNSEEN)
         for violation in violations(kubernetes.cluster.storage, [change]):
-            self._fail(Property.OWNERSHIP, f"{violation}, by {writer}")
+            if change.after is None or trio.current_time() >= given_away + UNSEEN:
+                self._fail(Property.OWNERSHIP, f"{violation}, by {writer}")
         self._check_copy(kubernetes, change)
         written = self._written[change.key]
         written.append(trio.current_time())

@@ -20,6 +20,7 @@ from secrets_manager.controller import (
     contention,
     decision,
     health,
+    key_writer,
     reading,
     reconciler,
     rollout_restart,
@@ -190,6 +191,14 @@ async def _forced(
     return await _applied(writer, definition, current, data, on_warning, force=True)
 
 
+_body = key_writer._body
+
+
+def _any_version(current: MergedSecret, data: Mapping[str, bytes]) -> dict[str, object]:
+    metadata = msgspec.structs.replace(current.metadata, resource_version="")
+    return _body(msgspec.structs.replace(current, metadata=metadata), data)
+
+
 _restart = rollout_restart.restart
 
 
@@ -238,6 +247,7 @@ PLANTED: Mapping[str, Plant] = {
     "a warning is forgotten": _replaced(status, "_last_warning", _no_warning),
     "a fixed version is not kept": _replaced(DataSource, "source", property(_newest)),
     "a key of others is overwritten": _replaced(KeyWriter, "_apply", _forced),
+    "a late apply is taken": _replaced(key_writer, "_body", _any_version),
     "keys of a deleted definition stay": _replaced(SecretMerger, "release_gone", _nothing_async),
     "an orphan is deleted with its definition": _replaced(reconciler, "is_orphaned", _no_orphan),
     "a restart is repeated": _replaced(rollout_restarter, "restart", _restarted_again),

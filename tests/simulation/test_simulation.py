@@ -23,14 +23,19 @@ from tests.simulation.shrinking import shrunk
 from tests.simulation.simulation import simulate
 from tests.simulation.steps import Step
 from tests.simulation.workload import (
+    MERGE,
+    ORPHAN,
     Annotate,
     CopySecret,
+    CreateForeign,
+    CreateWorkload,
     Define,
     DeleteDefinition,
     KeySource,
     Name,
     OverwriteStatus,
     Rotate,
+    SetPolicy,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +50,35 @@ FORCE = Annotate(APP, "force-sync", "now")
 WARN = FaultWindow(0.0, 50.0, "warning", (Step.WRITE,), 1.0)
 COPY = ScheduledAction(5.0, CopySecret(Name("shop", "shop-s0"), "shop-copy"))
 OVERWRITE = ScheduledAction(5.0, OverwriteStatus(APP))
+
+KEYS = (KeySource("a", "shop/one", "k1"),)
+OF_OTHERS = Name("shop", "shop-t0")
+OCCUPIED, VACANT = (ScheduledAction(0.0, CreateForeign(OF_OTHERS, what)) for what in ("with a key of ours", "plain"))
+MERGES = ScheduledAction(1.0, Define(APP, OF_OTHERS.name, KEYS, policy=MERGE))
+MERGES_TOO = ScheduledAction(
+    1.0, Define(Name("shop", "shop-d1"), OF_OTHERS.name, (KeySource("b", "shop/one", "k2"),), policy=MERGE)
+)
+ORPHANS = [
+    ScheduledAction(0.0, Define(APP, "shop-s0", KEYS, policy=ORPHAN)),
+    ScheduledAction(9.0, DeleteDefinition(APP)),
+    ScheduledAction(10.0, SetPolicy("shop", read=False, listing=False)),
+    ScheduledAction(11.0, Define(APP, "shop-s0", KEYS, policy=ORPHAN, inherited=True)),
+    ScheduledAction(15.0, DeleteDefinition(APP)),
+]
+LATE = [
+    ScheduledAction(10.0, Rotate(("shop/one",))),
+    ScheduledAction(10.1, FORCE),
+    FaultWindow(9.5, 8.0, "delayed", (Step.WRITE,), 1.0, limit=1),
+    ScheduledAction(22.0, Rotate(("shop/one",))),
+    ScheduledAction(22.1, FORCE._replace(text="again")),
+]
+RESTARTS = [
+    ScheduledAction(0.0, CreateWorkload(Name("shop", "shop-w0"))),
+    ScheduledAction(1.0, Define(APP, "shop-s0", KEYS, targets=("shop-w0",))),
+    ScheduledAction(20.0, Rotate(("shop/one",))),
+    ScheduledAction(20.1, FORCE),
+    FaultWindow(24.0, 9.0, "reply dropped", (Step.WRITE,), 1.0),
+]
 
 
 def plan(*events: Event, duration: float = 60.0) -> Plan:
@@ -129,6 +163,16 @@ def test_a_planted_fault_is_found_and_its_plan_shrunk() -> None:
         ("a copy of a Secret is deleted", [ROTATE, DEFINE, COPY, ScheduledAction(9.0, FORCE)], Property.OWNERSHIP),
         ("the conditions of others are dropped", [ROTATE, DEFINE, OVERWRITE], Property.OWNERSHIP),
         ("a changed definition is not read afresh", [ROTATE, DEFINE], Property.RESPONSE),
+        ("a key of others is overwritten", [ROTATE, OCCUPIED, MERGES], Property.OWNERSHIP),
+        (
+            "keys of a deleted definition stay",
+            [ROTATE, VACANT, MERGES, MERGES_TOO, ScheduledAction(9.0, DeleteDefinition(APP))],
+            Property.CONVERGENCE,
+        ),
+        ("a late apply is taken", [ROTATE, VACANT, MERGES, *LATE], Property.CONVERGENCE),
+        ("an orphan is deleted with its definition", [ROTATE, *ORPHANS], Property.OWNERSHIP),
+        ("the first Secret restarts, too", [ROTATE, *RESTARTS], Property.RESTARTS),
+        ("a restart is repeated", [ROTATE, *RESTARTS], Property.RESTARTS),
     ],
 )
 def test_each_property_finds_what_breaks_it(fault: str, events: list[Event], broken: Property) -> None:

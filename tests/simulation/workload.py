@@ -280,7 +280,8 @@ class CreateForeign(NamedTuple):
 
     def __call__(self, environment: Environment) -> None:
         metadata: Object = {"name": self.secret.name, "namespace": self.secret.namespace, **FOREIGN[self.what]}
-        content: Json = {"theirs": THEIRS} | ({"a": THEIRS} if self.what == "with a key of ours" else {})
+        keys = ("a", "theirs") if self.what == "with a key of ours" else ("theirs",)
+        content: Object = dict.fromkeys(keys, THEIRS)
         environment.kubernetes.user.create(
             {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": content}
         )

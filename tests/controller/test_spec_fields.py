@@ -224,6 +224,18 @@ async def test_an_orphan_of_another_definition_is_not_taken(autojump_clock: obje
         assert scene.reason("second") == "Synced"
 
 
+async def test_a_definition_learns_that_another_one_has_taken_its_orphan_over(autojump_clock: object) -> None:
+    async with running() as scene:
+        scene.write("db", password="canary-1")
+        await defined(scene, "first", dataFrom=[{"path": "secret/data/db"}], creationPolicy="Orphan")
+        await defined(scene, "second", dataFrom=[{"path": "secret/data/db"}])
+        assert (scene.reason("first"), scene.reason("second")) == ("Synced", "SecretNotOwned")
+
+        scene.annotate("second", adopt="true")
+        await scene.settled()
+        assert (scene.reason("first"), scene.reason("second")) == ("SecretNotOwned", "Synced")
+
+
 async def test_the_policy_of_a_secret_can_change(autojump_clock: object) -> None:
     async with running() as scene:
         scene.write("db", password="canary-1")

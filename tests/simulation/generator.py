@@ -65,8 +65,8 @@ LATENCIES = (0.0, 0.0, 0.0, 0.005, 0.3)
 DEFINITIONS, SECRETS, OF_OTHERS, WORKLOADS = 4, 5, 2, 2
 """The number of names of each in a namespace."""
 SHARING = 2
-"""So many definitions of a namespace have the same names of keys, and may want one key of a Secret; only the first of
-them may adopt, so that the two never fight over one."""
+"""So many definitions of a namespace have the same names of keys, and may want one key of a Secret. Only the first of
+all may adopt, since two that do would fight over a Secret for ever."""
 POLICIES = ("", MERGE, MERGE, ORPHAN)
 MARKS = ((), (), (), ("team",), ("tier",), ("team", "tier"))
 FILTERS = (
@@ -151,8 +151,8 @@ def _suffix(name: Name) -> str:
 
 
 def _adopting(random: Random) -> Name:
-    name = _name(random)
-    return Name(name.namespace, f"{name.namespace}-d0") if not _suffix(name) else name
+    namespace = random.choice(NAMESPACES)
+    return Name(namespace, f"{namespace}-d0")
 
 
 def _path(random: Random, folder: str = "") -> str:
@@ -205,7 +205,7 @@ def _define(random: Random) -> Define:
         secret,
         keys if random.random() < 0.9 else (),
         interval=random.choice(("", "", "", "30s", "1m")),
-        adopt=name.name[-1] != "1" and random.random() < 0.1,
+        adopt=name.name.endswith("0") and random.random() < 0.3,
         inherited=random.random() < (0.4 if policy == ORPHAN else 0.1),
         documents=tuple(_document(name, path(), random) for _ in range(random.choice((0, 0, 0, 0, 1, 2)))),
         template=_template(suffix, path, random) if random.random() < 0.2 else None,

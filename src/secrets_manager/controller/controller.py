@@ -108,7 +108,9 @@ class Controller:
             changed=self._restarts_changed,
             unexpected_error=metrics.unexpected_error,
         )
-        writer = SecretWriter(client, self.watches.secrets, metrics, now)
+        writer = SecretWriter(
+            client, self.watches.secrets, metrics, now, taken_over=lambda before: self._secret_changed(before, None)
+        )
         self.view = View(
             self.watches,
             statuses=self._statuses,

@@ -25,7 +25,7 @@ from secrets_manager.controller.desired import Desired
 from secrets_manager.controller.ownership import BY_DEFINITION, Claim, definition_of
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.redaction import WITHHELD, may_contain_value, redact
-from secrets_manager.controller.secret import SECRETS, CurrentSecret
+from secrets_manager.controller.secret import OWNER, SECRETS, CurrentSecret
 from secrets_manager.kube.client import KubeClient, WarningHandler
 from secrets_manager.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, KubeError, NotFound
 from secrets_manager.kube.objects import KubeObject, ObjectKey
@@ -57,15 +57,24 @@ class WriteResult(NamedTuple):
 
 
 class SecretWriter:
-    """The only writer of whole Secrets. `now` returns the time as RFC 3339."""
+    """The only writer of whole Secrets.
+
+    `now` returns the time as RFC 3339. `taken_over` is called with a Secret as it was for the definition that had it.
+    """
 
     def __init__(
-        self, client: KubeClient, secrets: Store[CurrentSecret], metrics: ControllerMetrics, now: Callable[[], str]
+        self,
+        client: KubeClient,
+        secrets: Store[CurrentSecret],
+        metrics: ControllerMetrics,
+        now: Callable[[], str],
+        taken_over: Callable[[CurrentSecret], None],
     ) -> None:
         self._client = client
         self._secrets = secrets
         self._metrics = metrics
         self._now = now
+        self._taken_over = taken_over
 
     def decide(
         self,
@@ -183,8 +192,11 @@ class SecretWriter:
                 return None
 
     def _apply(self, secret: CurrentSecret) -> CurrentSecret:
+        before = self._secrets.get(secret.key)
         self._secrets.apply(secret)
         _log("Secret written", secret.key)
+        if before is not None and before.metadata.labels.get(OWNER) != secret.metadata.labels.get(OWNER):
+            self._taken_over(before)  # the watch will show nothing new
         return secret
 
     async def check_unchanged(self, definition: SecretDefinition) -> None:

@@ -109,6 +109,7 @@ async def test_time_stands_still_from_the_call_for_a_reconcile_until_one_succeed
 async def test_one_definition_was_last_verified_when_it_last_rested(autojump_clock: MockClock) -> None:
     source = Verified(3.0)
     freshness = fresh(source)
+    await trio.sleep(5)
     assert freshness.last_verified(APP) == -math.inf, "it is not known"
     freshness.call_for(APP)
     freshness.begin(APP)

@@ -249,7 +249,8 @@ PLANTED: Mapping[str, Plant] = {
     "a key of others is overwritten": _replaced(KeyWriter, "_apply", _forced),
     "a late apply is taken": _replaced(key_writer, "_body", _any_version),
     "keys of a deleted definition stay": _replaced(SecretMerger, "release_gone", _nothing_async),
-    "an orphan is deleted with its definition": _replaced(reconciler, "is_orphaned", _no_orphan),
+    "an orphan is deleted with its definition": _replaced(decision, "is_orphaned", _no_orphan),
+    "the finalizer of the original deletes an orphan": _replaced(reconciler, "is_orphaned", _no_orphan),
     "a restart is repeated": _replaced(rollout_restarter, "restart", _restarted_again),
     "the first Secret restarts, too": _replaced(decision, "has_changed", _always_changed),
 }

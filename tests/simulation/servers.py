@@ -52,6 +52,12 @@ class Kubernetes:
     def objects(self, resource: str) -> dict[Key, Object]:
         return self.cluster.storage.objects(resource)
 
+    @property
+    def crd_is_going(self) -> bool:
+        """Whether the CRD is being deleted, and is still there."""
+        crds = self.objects("customresourcedefinitions.apiextensions.k8s.io").values()
+        return any(text(each, "metadata", "deletionTimestamp") for each in crds)
+
     def is_going(self, namespace: str) -> bool:
         """Whether a namespace is being deleted, or has gone."""
         found = self.objects("namespaces").get(Key("namespaces", "", namespace))

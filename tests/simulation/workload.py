@@ -355,10 +355,13 @@ class DeleteCrd(NamedTuple):
 
 
 class CreateCrd(NamedTuple):
-    """Create the CRD."""
+    """Create the CRD, once the one before has gone: definitions with a finalizer keep it."""
 
     def __call__(self, environment: Environment) -> None:
-        environment.kubernetes.create_crd()
+        if environment.kubernetes.crd_is_going:
+            environment.schedule(1.0, self)
+        else:
+            environment.kubernetes.create_crd()
 
 
 class Rotate(NamedTuple):

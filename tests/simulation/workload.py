@@ -106,7 +106,7 @@ class Define(NamedTuple):
         path, user = definition_path(self.name.name, namespace=self.name.namespace), environment.kubernetes.user
         present = user.find(path)
         if present is not None:
-            user.replace(path, present | {"spec": self.spec()})
+            user.replace(path, {**present, "spec": self.spec()})
             return
         metadata: Object = {"name": self.name.name, "namespace": self.name.namespace}
         if self.adopt:

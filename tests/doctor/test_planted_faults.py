@@ -12,7 +12,7 @@ import pytest
 from trio.testing import MockClock
 
 from fake_kubernetes.documents import Object, items, mapping, parse
-from secrets_manager.config import LeaseConfig, LogConfig, Setting
+from secrets_manager.config import LeaseConfig, LogConfig, ServerConfig, Setting
 from secrets_manager.controller.crd import NAME
 from secrets_manager.doctor.finding import State
 from tests.doctor.stack import CRD, HOME, LEASE, ROLE, Stack, faults_of
@@ -156,6 +156,11 @@ def no_lease_right(stack: Stack) -> None:
     stack.denied.add((HOME, "get leases"))
 
 
+def no_review_right(stack: Stack) -> None:
+    stack.config = msgspec.structs.replace(stack.config, server=ServerConfig(auth=True))
+    stack.denied.add(("", "create tokenreviews"))
+
+
 def no_restart_right(stack: Stack) -> None:
     stack.denied.add(("shop", "patch deployments"))
     stack.define("web", "secret/data/shop/web", rolloutRestartTargets=[{"kind": "Deployment", "name": "web"}])
@@ -273,6 +278,7 @@ PLANTED = [
     ),
     Planted(reviews_fail, "rights", F, "500", "", ("lease-rights",)),
     Planted(no_lease_right, "lease-rights", F, "may not get leases", "secrets-manager-leader-election"),
+    Planted(no_review_right, "review-rights", F, "may not create tokenreviews", "secrets-manager-reviewer"),
     Planted(no_restart_right, "restart-rights", W, "shop: definitions name rolloutRestartTargets", "rollout-restart"),
     Planted(nobody_led, "leader", F, "no replica has ever led", "pods"),
     Planted(lease_expired, "leader", F, "pod-1_abc renewed Lease", "pods"),

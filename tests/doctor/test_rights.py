@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from fake_kubernetes.documents import Object, items
-from secrets_manager.doctor.rights import LEASES, WATCHED
+from secrets_manager.doctor.rights import LEASES, REVIEWS, WATCHED
 from secrets_manager.kube.authorization import Right
 from tests.documents import ROOT
 
@@ -31,6 +31,7 @@ def given(file: Path) -> set[Right]:
         ("cluster-wide/clusterrole.yaml", WATCHED),
         ("namespaced/namespace-shop.yaml", WATCHED),
         ("base/leader-election.yaml", LEASES),
+        ("secured-metrics/rights.yaml", REVIEWS),
     ],
 )
 def test_every_right_that_is_given_is_checked(file: str, checked: tuple[Right, ...]) -> None:

@@ -50,6 +50,8 @@ async def examine(
         await checkup.run(rights.RIGHTS, partial(rights.check_watched, client, watched), fix=access.FIX)
     if definitions:
         await checkup.run(rights.RESTART_RIGHTS, partial(rights.check_restarts, client, definitions), fix=access.FIX)
+    if config.server.auth:
+        await checkup.run(rights.REVIEW_RIGHTS, partial(rights.check_reviews, client), fix=access.FIX)
     await _leader(checkup, client, config, namespace=namespace, time=now() + (server.skew or timedelta()))
     return definitions
 

@@ -16,6 +16,7 @@ from secrets_manager.kube.errors import KubeError
 
 RIGHTS = "rights"
 LEASE_RIGHTS = "lease-rights"
+REVIEW_RIGHTS = "review-rights"
 RESTART_RIGHTS = "restart-rights"
 
 CONCURRENCY = 8
@@ -35,6 +36,11 @@ WATCHED = (
 """In every watched namespace."""
 LEASES = _rights("coordination.k8s.io", "leases", "get", "create", "patch")
 """In the namespace of the Lease."""
+REVIEWS = (
+    *_rights("authentication.k8s.io", "tokenreviews", "create"),
+    *_rights("authorization.k8s.io", "subjectaccessreviews", "create"),
+)
+"""In the whole cluster, with --metrics-auth."""
 
 
 async def check_watched(client: KubeClient, namespace: str) -> Result[None]:
@@ -58,6 +64,17 @@ async def check_lease(client: KubeClient, namespace: str) -> Result[None]:
     lacking = await _lacking(client, LEASES, namespace)
     role = "the Role secrets-manager-leader-election and its binding"
     return Result(_judge(LEASE_RIGHTS, LEASES, lacking, f"namespace {namespace}", role))
+
+
+async def check_reviews(client: KubeClient) -> Result[None]:
+    """Check the rights to review the tokens of those who ask for metrics.
+
+    Raises:
+        KubeError: the API server did not say.
+    """
+    lacking = await _lacking(client, REVIEWS, "")
+    role = "the ClusterRole secrets-manager-reviewer and its binding"
+    return Result(_judge(REVIEW_RIGHTS, REVIEWS, lacking, "the whole cluster", role))
 
 
 async def check_restarts(client: KubeClient, definitions: Iterable[SecretDefinition]) -> Result[None]:

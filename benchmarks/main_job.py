@@ -66,6 +66,7 @@ class Load(argparse.Namespace):
     listing: bool
     default_policy: bool
     in_pod: bool
+    templates: bool
     commands: list[str]
 
     def name(self, number: int) -> str:
@@ -83,8 +84,12 @@ class Load(argparse.Namespace):
         return {f"key-{key}": f"{word}-{key}" for key in range(self.keys)}
 
     def definition(self, number: int) -> Object:
-        keys_map: Object = {f"key-{key}": {"path": self.path(number), "key": f"key-{key}"} for key in range(self.keys)}
+        keys = [f"key-{key}" for key in range(self.keys)]
+        keys_map: Object = {key: {"path": self.path(number), "key": key} for key in keys}
         spec: Object = {"name": self.name(number), "keysMap": keys_map}
+        if self.templates:
+            templated: Object = {key: {"template": f"{{{{ app['{key}'] | append: '' }}}}"} for key in keys}
+            spec = {**spec, "sources": {"app": {"path": self.path(number)}}, "keysMap": templated}
         return definition(self.homes[number % self.namespaces], self.name(number), spec)
 
     def setup(self, bao: OpenBao) -> Setup:
@@ -283,6 +288,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--no-listing", dest="listing", action="store_false", help="grant no right to list folders")
     made.add_argument("--default-policy", action="store_true", help="let the role have it, which costs OpenBao more")
     made.add_argument("--in-pod", action="store_true", help="start the program as in its container")
+    made.add_argument("--templates", action="store_true", help="make each key by a template, which reads the same")
     made.add_argument("commands", nargs="*", help="each a program to measure; this one by default")
     return made
 

@@ -11,6 +11,7 @@
                 ├── sources    timer, pollers, listers and prober of the secret store
                 ├── queue      timer of delayed keys
                 ├── events     sender
+                ├── restarter  of workloads whose Secrets have changed
                 └── workers
 
 A standby runs everything but the controller, so a takeover needs no login and no list.

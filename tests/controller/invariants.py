@@ -101,10 +101,21 @@ def _wants_another_form(definition: Object, secret: Object) -> bool:
 
 
 def _has_another(storage: Storage, change: Change, definition: Object) -> bool:
-    """Whether the Secret of the name that is wanted now is there already: the new one comes before the old one goes."""
-    name = text(definition, "spec", "name")
-    wanted = storage.get(change.key._replace(name=name), revision=change.revision - 1)
-    return name != change.key.name and wanted is not None and (_owns(definition, wanted) or _merges(definition))
+    """Whether the Secret of the name that is wanted now has been there: the new one comes before the old one goes.
+
+    Others may have deleted it since: a write and a deletion are two requests.
+    """
+    name, since = text(definition, "spec", "name"), int(text(definition, "metadata", "resourceVersion"))
+    wanted = change.key._replace(name=name)
+    states = [storage.get(wanted, revision=change.revision - 1)]
+    states += [
+        each.after
+        for each in storage.changes_after(max(since, storage.compacted))
+        if each.key == wanted and each.revision < change.revision
+    ]
+    return name != change.key.name and any(
+        state is not None and (_owns(definition, state) or _merges(definition)) for state in states
+    )
 
 
 def _owns(definition: Object, secret: Object) -> bool:

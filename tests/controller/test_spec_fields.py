@@ -283,3 +283,16 @@ async def test_an_orphan_of_a_definition_of_the_original_stays_too(autojump_cloc
 
         assert scene.user.find(definition_path("app")) is None
         assert scene.values("app") == {"password": "old"}
+
+
+@pytest.mark.parametrize("change", [{"type": ""}, {"creationPolicy": ""}, {"metadata": {}}], ids=str)
+async def test_a_default_that_is_written_out_is_observed_too(autojump_clock: object, change: Object) -> None:
+    async with running() as scene:
+        scene.write("db", password="canary-1")
+        await defined(scene, dataFrom=[{"path": "secret/data/db"}])
+        scene.change("app", **change)
+        await scene.settled()
+
+        definition = scene.definition("app")
+        assert at(definition, "metadata", "generation") == 2
+        assert at(definition, "status", "observedGeneration") == 2

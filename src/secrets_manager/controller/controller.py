@@ -156,7 +156,7 @@ class Controller:
         if new.merges_into is not None:
             self.watches.need_merged(new.key.namespace)
         self._metrics.secrets.wants(new.key, new.spec.name or new.key.name)
-        if old is None or not old.is_equivalent_to(new):
+        if old is None or old.metadata.generation != new.metadata.generation or not old.is_equivalent_to(new):
             self._freshness.call_for(new.key)
             admitted = self._policy.admit(new)
             if isinstance(admitted, Spec):

@@ -66,8 +66,8 @@ def left_behind(
 ) -> Iterator[str]:
     """Describe the keys that stay in a Secret that their definition does not merge into any more.
 
-    `settled` are the definitions that have got so far. Keys of a deleted one are removed as soon as another one merges
-    in what the program watches.
+    `settled` are the definitions that have got so far. A process that has been started since removes the keys of those
+    that merge no more as soon as another one merges in what the program watches.
     """
     watched = {key.namespace for key, each in definitions.items() if merges(each)}
     for place, secret in secrets.items():
@@ -78,10 +78,10 @@ def left_behind(
                 continue
             key = Key(DEFINITIONS, place.namespace, manager.removeprefix(MERGER))
             definition = definitions.get(key)
-            if definition is None:
-                stays = place.namespace not in watched if by_namespace else not watched
-            else:
-                stays = key not in settled or _governs(definition, place, secret)
+            unwatched = place.namespace not in watched if by_namespace else not watched
+            stays = unwatched or (
+                definition is not None and (key not in settled or _governs(definition, place, secret))
+            )
             if not stays:
                 yield f"{place.namespace}/{place.name} still has {sorted(keys)} of {key.name}"
 

@@ -17,11 +17,12 @@ COPY deploy/requirements.txt deploy/requirements-build.txt deploy/
 RUN pip --python /opt/secrets-manager install --no-compile --require-hashes --only-binary :all: -r deploy/requirements.txt \
     && pip install --no-compile --require-hashes --only-binary :all: -r deploy/requirements-build.txt
 
-# Neither debug symbols, nor tests, nor other packages' commands, nor the locales that Liquid's filters for currencies use:
-# templates here have none of those.
+# Neither debug symbols, nor tests, nor other packages' commands, nor data that nothing here reads: the locales and time zones of
+# Liquid's filters for currencies and dates, which templates do not have, and the C parser of YAML beside the one that is used.
 RUN find /opt/secrets-manager -name '*.so' -exec strip --strip-unneeded {} + \
-    && find /opt/secrets-manager -type d \( -name tests -o -name _tests \) -prune -exec rm -r {} + \
-    && find /opt/secrets-manager -type d -path '*/babel/locale-data' -prune -exec rm -r {} + \
+    && find /opt/secrets-manager -type d \( -name tests -o -name _tests -o -path '*/babel/locale-data' \
+        -o -path '*/pytz/zoneinfo' -o -path '*/tzdata/zoneinfo' \) -prune -exec rm -r {} + \
+    && find /opt/secrets-manager -name '_yaml*.so' -delete \
     && find /opt/secrets-manager/bin -type f -delete
 
 COPY pyproject.toml README.md LICENSE ./

@@ -117,7 +117,8 @@ def test_the_labels_say_what_it_was_built_of(image: Image, base: Image) -> None:
 
 
 def test_it_weighs_little_more_than_its_base(image: Image, base: Image) -> None:
-    assert image.size - base.size < 39 * MB
+    """Of 43.5 MB, cryptography is 12, bytecode 16, and what Liquid brings 4."""
+    assert image.size - base.size < 44 * MB
 
 
 def test_it_has_neither_pip_nor_the_demo_nor_the_package_kubernetes(image: Image) -> None:

@@ -148,6 +148,7 @@ async def test_deleted_definition_is_not_brought_back_by_the_reconcile_in_progre
     freshness = fresh()
     freshness.call_for(APP)
     freshness.begin(APP)
+    await trio.lowlevel.checkpoint()
     freshness.forget(APP)
     freshness.succeed(APP)
     synced(freshness)

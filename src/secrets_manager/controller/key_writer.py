@@ -82,10 +82,9 @@ class KeyWriter:
         warnings: list[str] = []
         with redact_errors(desired.values):
             try:
-                try:
-                    found = await self._apply(definition, current, desired.data, warnings.append)
-                except FieldConflict as conflict:
-                    taken = conflict.owners
+                found = await self._try_apply(definition, current, desired, warnings.append)
+                if isinstance(found, FieldConflict):
+                    taken = found.owners
                     if definition.metadata.annotations.get(ADOPT) != "true":
                         return keys_not_owned(desired, taken)
                     found = await self._apply(definition, current, desired.data, warnings.append, force=True)
@@ -142,6 +141,15 @@ class KeyWriter:
         elif not await self._is_shortened(key):
             return
         raise Conflict(f"SecretDefinition {key} exists", code=HTTPStatus.CONFLICT)
+
+    async def _try_apply(
+        self, definition: SecretDefinition, current: MergedSecret, desired: Desired, on_warning: WarningHandler
+    ) -> ManagedSecret | FieldConflict:
+        """Apply the keys, or return who owns some of them."""
+        try:
+            return await self._apply(definition, current, desired.data, on_warning)
+        except FieldConflict as conflict:
+            return conflict
 
     async def _apply(
         self,

@@ -32,6 +32,7 @@ from secrets_manager.controller.competing_manager import ManagedSecret
 from secrets_manager.controller.contention import Stable, State, Trigger
 from secrets_manager.controller.controller import Controller
 from secrets_manager.controller.definition import Condition, Reason, SecretDefinition
+from secrets_manager.controller.desired import Desired
 from secrets_manager.controller.key_writer import KeyWriter
 from secrets_manager.controller.merged_secret import MergedSecret
 from secrets_manager.controller.ownership import Claim
@@ -45,6 +46,7 @@ from secrets_manager.controller.spec import DataSource
 from secrets_manager.controller.workload import Workload
 from secrets_manager.kube import lease, store, watcher
 from secrets_manager.kube.client import KubeClient, RequestCounter, WarningHandler, no_count
+from secrets_manager.kube.errors import FieldConflict, Forbidden, Invalid
 from secrets_manager.kube.lease import LeaderElector, LeaseSpec
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.workqueue import Priority, WorkQueue
@@ -175,20 +177,20 @@ def _newest(source: DataSource) -> Source:
     return Source(source.path or "", None)
 
 
-_applied = KeyWriter._apply
+_applied = KeyWriter._try_apply
 
 
 async def _forced(
     writer: KeyWriter,
     definition: SecretDefinition,
     current: MergedSecret,
-    data: Mapping[str, bytes],
+    desired: Desired,
     on_warning: WarningHandler,
     *,
     force: bool = True,
-) -> ManagedSecret:
+) -> ManagedSecret | FieldConflict | Invalid | Forbidden:
     del force
-    return await _applied(writer, definition, current, data, on_warning, force=True)
+    return await _applied(writer, definition, current, desired, on_warning, force=True)
 
 
 _body = key_writer._body
@@ -246,7 +248,7 @@ PLANTED: Mapping[str, Plant] = {
     "what will pass is called stalled": _replaced(status, "TERMINAL_REASONS", frozenset(Reason)),
     "a warning is forgotten": _replaced(status, "_last_warning", _no_warning),
     "a fixed version is not kept": _replaced(DataSource, "source", property(_newest)),
-    "a key of others is overwritten": _replaced(KeyWriter, "_apply", _forced),
+    "a key of others is overwritten": _replaced(KeyWriter, "_try_apply", _forced),
     "a late apply is taken": _replaced(key_writer, "_body", _any_version),
     "keys of a deleted definition stay": _replaced(SecretMerger, "release_gone", _nothing_async),
     "an orphan is deleted with its definition": _replaced(decision, "is_orphaned", _no_orphan),

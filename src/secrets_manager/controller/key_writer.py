@@ -87,13 +87,11 @@ class KeyWriter:
                     taken = found.owners
                     if definition.metadata.annotations.get(ADOPT) != "true":
                         return keys_not_owned(desired, taken)
-                    found = await self._apply(definition, current, desired.data, warnings.append, force=True)
+                    found = await self._try_apply(definition, current, desired, warnings.append, force=True)
             except (Conflict, NotFound):
                 return None
-            except (Invalid, Forbidden) as error:
-                if await self._is_another(current):
-                    return None
-                return rejected(error, desired)
+            if isinstance(found, KubeError):
+                return None if await self._is_another(current) else rejected(found, desired)
         if found.metadata.resource_version != current.metadata.resource_version:
             _log("keys written", current.key)
         manager = field_manager(merger_of(definition.metadata.name))
@@ -117,15 +115,18 @@ class KeyWriter:
                 await self._client.apply(
                     MERGED_SECRETS, current.key, _body(current, {}), field_manager=field_manager(merger)
                 )
-                _log("keys removed", current.key)
             except NotFound:
-                pass
+                return
             except (Conflict, Invalid) as error:
-                if await self._is_another(current):
-                    return
-                if isinstance(error, Conflict):
-                    raise
-                _log_kept(error, current.key, merger)
+                refusal = error
+            else:
+                _log("keys removed", current.key)
+                return
+            if await self._is_another(current):
+                return
+            if isinstance(refusal, Conflict):
+                raise refusal
+            _log_kept(refusal, current.key, merger)
 
     async def check_gone(self, key: ObjectKey) -> None:
         """Look for the definition before its keys are removed: the watch may be behind. `key` is that of the merger.
@@ -143,31 +144,26 @@ class KeyWriter:
         raise Conflict(f"SecretDefinition {key} exists", code=HTTPStatus.CONFLICT)
 
     async def _try_apply(
-        self, definition: SecretDefinition, current: MergedSecret, desired: Desired, on_warning: WarningHandler
-    ) -> ManagedSecret | FieldConflict:
-        """Apply the keys, or return who owns some of them."""
-        try:
-            return await self._apply(definition, current, desired.data, on_warning)
-        except FieldConflict as conflict:
-            return conflict
-
-    async def _apply(
         self,
         definition: SecretDefinition,
         current: MergedSecret,
-        data: Mapping[str, bytes],
+        desired: Desired,
         on_warning: WarningHandler,
         *,
         force: bool = False,
-    ) -> ManagedSecret:
-        return await self._client.apply(
-            MANAGED_SECRETS,
-            current.key,
-            _body(current, data),
-            field_manager=field_manager(merger_of(definition.metadata.name)),
-            force=force,
-            on_warning=on_warning,
-        )
+    ) -> ManagedSecret | FieldConflict | Invalid | Forbidden:
+        """Apply the keys. Returns the Secret, or why it is refused."""
+        try:
+            return await self._client.apply(
+                MANAGED_SECRETS,
+                current.key,
+                _body(current, desired.data),
+                field_manager=field_manager(merger_of(definition.metadata.name)),
+                force=force,
+                on_warning=on_warning,
+            )
+        except (FieldConflict, Invalid, Forbidden) as refusal:
+            return refusal
 
     async def _is_another(self, current: MergedSecret) -> bool:
         """Whether the Secret was deleted meanwhile, and maybe made again: then its uid is refused as invalid."""

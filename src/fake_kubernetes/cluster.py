@@ -2,7 +2,7 @@
 
 It is the double that the program is tested with, and the cluster of `secrets-manager demo`. What it answers is held
 against the real kube-apiserver by the contract tests; what they don't say, don't rely on. There is no authentication,
-no authorization, and no node: it serves objects, and answers reviews by what it is told (reviews.py).
+no authorization, and no node: it serves objects, and answers reviews from a table (reviews.py).
 """
 
 import itertools

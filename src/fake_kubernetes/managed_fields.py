@@ -19,7 +19,7 @@ Fields: TypeAlias = dict[Path, Json]
 
 APPLY, UPDATE = "Apply", "Update"
 BEFORE_FIRST_APPLY = "before-first-apply"
-"""The manager of all that was there, where nobody has been tracked until an apply."""
+"""The manager of all existing fields, if no manager was tracked before the first apply."""
 STRIPPED: tuple[Json, ...] = ([], [{}])
 """What a client writes to managedFields to have them removed."""
 
@@ -77,7 +77,7 @@ def with_owners(document: Object, owners: Owners) -> Object:
 
 
 def updated(before: Object | None, after: Object, name: str, *, now: str, api_version: str) -> Owners:
-    """Return the owners after a create, replace or patch. An object that nobody was tracked on stays so."""
+    """Return the owners after a create, replace or patch. An object without tracked managers stays so."""
     was, new = _fields(before or {}), _fields(after)
     owners = dict(owners_of(before)) if before is not None else {}
     if before is not None and not owners:

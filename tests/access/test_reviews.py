@@ -1,4 +1,4 @@
-"""What goes wrong with a review, and what is told of it. What goes well is in the contract tests."""
+"""What goes wrong with a review, and how it is reported. What goes well is in the contract tests."""
 
 from collections.abc import AsyncIterator
 

@@ -62,6 +62,19 @@ async def test_an_expected_error_is_a_failure_of_its_check(autojump_clock: MockC
     assert checkup.findings == [Finding("disk", State.FAILURE, "the disk is full", "delete something")]
 
 
+async def test_an_unexpected_error_costs_its_check_alone_and_is_not_quoted(autojump_clock: MockClock) -> None:
+    async def broken() -> Result[bool]:
+        await trio.lowlevel.checkpoint()
+        raise ValueError("canary-1")
+
+    checkup = Checkup(lambda line: None)
+
+    assert await checkup.run("crd", broken, fix="none") is None
+    (finding,) = checkup.findings
+    assert finding.check == "crd"
+    assert finding.message == "the check itself failed (ValueError)"
+
+
 async def test_servers_that_never_answer_cost_their_own_checks_and_little_time(autojump_clock: MockClock) -> None:
     stack = Stack()
     stack.kube_faults.heal()

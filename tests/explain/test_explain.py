@@ -234,7 +234,7 @@ async def test_a_secret_of_others_survives_the_finalizer_of_the_original(autojum
         explanation = await explain(Onlooker(scene))
 
     assert (explanation.action, explanation.keys) == (Action.NONE, ())
-    assert explanation.owner == Owner(name="nobody", claim="none")
+    assert explanation.owner == Owner(name="none", claim="none")
 
 
 async def test_whether_a_secret_goes_with_its_definition_is_unknown_without_the_right_to_read_it(

@@ -7,8 +7,8 @@
 
 A token is kept nowhere: caches have its keyed hash. Reviews of unknown tokens are bounded in rate, so bad tokens can't
 load the API server through this door; tokens that were accepted before don't count. If the API server is down, what is
-cached counts until it expires, and then nobody passes: who separates the controller from the API server must not
-lengthen the life of a token. For a second after a failure no review is tried.
+cached counts until it expires, and then all requests are refused: an attacker who separates the controller from the
+API server must not extend the life of a token. For a second after a failure no review is tried.
 """
 
 import logging

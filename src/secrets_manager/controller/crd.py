@@ -55,7 +55,7 @@ def definition() -> Schema:
                     "subresources": {"status": {}},
                     "additionalPrinterColumns": _columns(),
                     "selectableFields": [{"jsonPath": ".spec.name"}],
-                    "schema": {"openAPIV3Schema": _schema()},
+                    "schema": {"openAPIV3Schema": schema()},
                 }
             ],
         },
@@ -78,7 +78,8 @@ def _column(name: str, path: str, kind: str = "string") -> Schema:
     return {"name": name, "type": kind, "jsonPath": path}
 
 
-def _schema() -> Schema:
+def schema() -> Schema:
+    """Return the structural schema of a definition."""
     return {
         "description": "A Secret, and the sources of its values.",
         "type": "object",

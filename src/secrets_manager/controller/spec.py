@@ -31,6 +31,15 @@ Version = Annotated[
 ]
 
 
+Encoding = Annotated[
+    str,
+    Meta(
+        description="How a value is written in the backend: text (the default), base64 or base64url.",
+        extra_json_schema=rules.validations(rules.ENCODING),
+    ),
+]
+
+
 class NamedSource(Wire, frozen=True):
     """A document of the backend, which templates and dataFrom use by its name."""
 
@@ -47,13 +56,7 @@ class DataSource(Wire, frozen=True):
 
     path: Path | None = None
     key: Annotated[str, Meta(description="Key within the path whose value is taken.")] | None = None
-    encoding: Annotated[
-        str,
-        Meta(
-            description="How the value is written in the backend: text (the default), base64 or base64url.",
-            extra_json_schema=rules.validations(rules.ENCODING),
-        ),
-    ] = ""
+    encoding: Encoding = ""
     version: Version = None
     property: Annotated[
         str,
@@ -132,13 +135,7 @@ class DataFrom(Wire, frozen=True):
             extra_json_schema=rules.validations(rules.CONVERSION),
         ),
     ] = ""
-    encoding: Annotated[
-        str,
-        Meta(
-            description="How the values are written in the backend: text (the default), base64 or base64url.",
-            extra_json_schema=rules.validations(rules.ENCODING),
-        ),
-    ] = ""
+    encoding: Encoding = ""
 
 
 class SecretMetadata(Wire, frozen=True):
@@ -172,7 +169,7 @@ class CreationPolicy(StrEnum):
     OWNER = "Owner"
     """This definition: the Secret is deleted with it."""
     ORPHAN = "Orphan"
-    """Nobody: the Secret stays when the definition is deleted."""
+    """No one: the Secret stays when the definition is deleted."""
     MERGE = "Merge"
     """Something else: only our keys are written."""
 
@@ -292,11 +289,6 @@ class Spec(Wire, frozen=True):
     @property
     def secret_type(self) -> str:
         return self.type or "Opaque"
-
-    @property
-    def policy(self) -> CreationPolicy:
-        """The creation policy. Raises: ValueError if it is unknown."""
-        return CreationPolicy(self.creation_policy or CreationPolicy.OWNER)
 
     @property
     def period(self) -> float | None:

@@ -15,6 +15,8 @@ LIMIT = 20.0
 QUIET = 1.0
 """Seconds after which a check that is still running is announced."""
 
+REPORT = "report it: this is a fault of secrets-manager"
+
 Progress = Callable[[str], None]
 """Called with a line about a check that takes longer."""
 
@@ -69,4 +71,6 @@ async def _bounded(check: str, examine: Callable[[], Awaitable[Result[T]]], fix:
             return await examine()
         except SecretsManagerError as error:
             return Result([failure(check, str(error), fix=fix)])
+        except Exception as error:  # noqa: BLE001 - it fails this check only; its text may hold anything
+            return Result([failure(check, f"the check itself failed ({type(error).__name__})", fix=REPORT)])
     return Result([failure(check, f"there was no result within {limit:g} s", fix=fix)])

@@ -19,10 +19,10 @@ FIX = "synchronize the clocks of both machines (NTP): tokens and certificates ar
 def skew_of(date: str, now: datetime) -> timedelta | None:
     """Return by how much the server's clock is ahead; None if the header is not a date."""
     try:
-        told = parsedate_to_datetime(date)
+        found = parsedate_to_datetime(date)
     except ValueError:
         return None
-    return (told if told.tzinfo else told.replace(tzinfo=UTC)) - now
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)) - now
 
 
 def judge(check: str, server: str, skew: timedelta | None) -> Finding:

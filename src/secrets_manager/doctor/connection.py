@@ -1,4 +1,4 @@
-"""Check the way to Vault, and its state: one request without a login. DNS, connection, TLS and proxy are told apart."""
+"""Check the way to Vault and its state, by a request without a login. Errors of DNS, TCP, TLS and proxies differ."""
 
 import os
 from datetime import timedelta

@@ -11,7 +11,7 @@ from secrets_manager.doctor.finding import failure, ok, skipped, warning
 
 CHECK = "vault-login"
 APPROLE_FIX = (
-    "write VAULT_ROLE_ID anew (vault read auth/{mount}/role/NAME/role-id), and a new VAULT_SECRET_ID "
+    "set VAULT_ROLE_ID again (vault read auth/{mount}/role/NAME/role-id), and a new VAULT_SECRET_ID "
     "(vault write -force auth/{mount}/role/NAME/secret-id)"
 )
 KUBERNETES_FIX = "correct the role: vault read auth/{mount}/role/{role}, and vault read auth/{mount}/config"

@@ -96,9 +96,9 @@ async def _allowed(
         wanted: The URL and the query of a request that takes it, by path.
     """
     paths = sorted(wanted)[:MAX_PATHS]
-    told = await _capabilities(client, token, paths)
-    if told is not None:
-        return {path: not {capability, ROOT}.isdisjoint(told.get(path, ())) for path in paths}
+    granted = await _capabilities(client, token, paths)
+    if granted is not None:
+        return {path: not {capability, ROOT}.isdisjoint(granted.get(path, ())) for path in paths}
     allowed: dict[str, bool] = {}
     for path in paths[:MAX_TRIED]:
         url, query = wanted[path]
@@ -122,10 +122,10 @@ async def _capabilities(client: VaultClient, token: Token, paths: Sequence[str])
         )
         if response.status in REFUSALS:
             return None
-        told = decode(response.body, _Capabilities) if response.status == OK else None
-        if told is None:
+        granted = decode(response.body, _Capabilities) if response.status == OK else None
+        if granted is None:
             raise unavailable(response)
-        found |= told.data
+        found |= granted.data
     return found
 
 

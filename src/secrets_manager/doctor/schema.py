@@ -34,22 +34,6 @@ class Schema(msgspec.Struct, frozen=True):
     validations: tuple[_Rule, ...] = msgspec.field(name="x-kubernetes-validations", default=())
 
 
-class _Validation(msgspec.Struct, frozen=True):
-    schema: Schema = msgspec.field(name="openAPIV3Schema")
-
-
-class _Version(msgspec.Struct, frozen=True):
-    schema: _Validation
-
-
-class _Versions(msgspec.Struct, frozen=True):
-    versions: tuple[_Version, ...]
-
-
-class _Crd(msgspec.Struct, frozen=True):
-    spec: _Versions
-
-
 class Difference(NamedTuple):
     """The fields that a schema lacks, and those that lack a rule, by path."""
 
@@ -104,8 +88,7 @@ def difference(installed: Schema, wanted: Schema) -> Difference:
 
 def own_schema() -> Schema:
     """Return the schema of this program's own CRD."""
-    (version,) = msgspec.convert(crd.definition(), _Crd).spec.versions
-    return version.schema.schema
+    return msgspec.convert(crd.schema(), Schema)
 
 
 def _walk(schema: Schema, path: str) -> Iterator[tuple[str, frozenset[str]]]:

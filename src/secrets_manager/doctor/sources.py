@@ -12,7 +12,7 @@ from secrets_manager.kube.objects import ObjectKey
 
 CHECK = "allowed-paths"
 MAX_NAMED = 10
-"""Findings of one kind. Of more, the number is told."""
+"""Findings of one kind. Of more, the number is shown."""
 
 Segments = Callable[[str], tuple[str, ...]]
 """Splits a path as the secret store does. Raises: SourceMalformed."""

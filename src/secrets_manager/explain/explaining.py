@@ -64,9 +64,9 @@ def _owner(definition: SecretDefinition, current: CurrentSecret) -> Owner:
     if owner is not None:
         name = f"{owner.kind} {owner.name}"
     elif found := definition_of(current):
-        name = f"nobody, made by {KIND} {found[0].rpartition('/')[2]}"
+        name = f"none, made by {KIND} {found[0].rpartition('/')[2]}"
     else:
-        name = "nobody"
+        name = "none"
     return Owner(name=name, claim=claim(definition, current).name.lower())
 
 

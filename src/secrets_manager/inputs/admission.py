@@ -20,22 +20,6 @@ class _Schema(msgspec.Struct, frozen=True, rename="camel"):
         return self.properties.get(name, self.additional_properties)
 
 
-class _Validation(msgspec.Struct, frozen=True):
-    schema: _Schema = msgspec.field(name="openAPIV3Schema")
-
-
-class _Version(msgspec.Struct, frozen=True):
-    schema: _Validation
-
-
-class _Versions(msgspec.Struct, frozen=True):
-    versions: tuple[_Version, ...]
-
-
-class _Manifest(msgspec.Struct, frozen=True):
-    spec: _Versions
-
-
 METADATA = frozenset(
     {
         "annotations",
@@ -84,5 +68,4 @@ def _unknown(value: Content, schema: _Schema, path: str) -> Iterator[str]:
 
 @cache
 def _schema() -> _Schema:
-    (version,) = msgspec.convert(crd.definition(), _Manifest).spec.versions
-    return version.schema.schema
+    return msgspec.convert(crd.schema(), _Schema)

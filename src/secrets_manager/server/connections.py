@@ -2,7 +2,7 @@
 
 hypercorn bounds the head of a request (16 KiB) and the time until it is complete. It does not bound the number of
 connections, nor how long a client may take to receive a response. Here the oldest connection gives way to a new one
-beyond a maximum, so that idle ones keep nobody out, neither Prometheus nor the kubelet.
+beyond a maximum, so that idle ones keep out neither Prometheus nor the kubelet.
 
 The context of TLS is asked for at each connection, so that a changed certificate counts from the next one on.
 """
@@ -33,7 +33,7 @@ SEND_TIMEOUT = 30.0
 MAX_HEAD = 16 * 1024
 """Bytes of a request's head."""
 MAX_STREAMS = 1
-"""Concurrent requests of a connection that asks for HTTP/2, which hypercorn can't be told to refuse; see site.py."""
+"""Concurrent requests of a connection that asks for HTTP/2, which hypercorn has no setting to refuse; see site.py."""
 
 TlsContext = Callable[[], ssl.SSLContext]
 

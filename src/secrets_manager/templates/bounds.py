@@ -1,4 +1,4 @@
-"""What a template may cost: whoever writes one, or a value for one, harms only their own definition.
+"""What a template may cost: the author of a template, or of a value, harms only their own definition.
 
 Reading and rendering run in the event loop, so no template may hold it for more than some milliseconds. The size of a
 template bounds its steps, for nothing repeats; a budget bounds what the steps do to values. A step pays before it

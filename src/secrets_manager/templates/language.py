@@ -1,6 +1,6 @@
 """Read a template with python-liquid, and translate what it has read to our nodes. What has no node here is refused.
 
-Stricter than Liquid where Liquid is silent: a name that nobody assigns, a filter of another name or with other
+Stricter than Liquid where Liquid is silent: a name that is not assigned, a filter of another name or with other
 arguments, a condition that always holds, a second `else`.
 """
 

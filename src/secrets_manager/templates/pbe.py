@@ -40,7 +40,7 @@ _3DES = der.oid("1.2.840.113549.3.7")
 _3DES_BYTES = 24
 _BLOCK = 64
 """Bytes that SHA-1 takes at once."""
-_UNKNOWN = "the value is encrypted in a way that is not supported: export it anew with AES-256 and PBKDF2"
+_UNKNOWN = "the value is encrypted in a way that is not supported: export it again with AES-256 and PBKDF2"
 
 
 class Password:
@@ -82,7 +82,7 @@ class Encryption:
             budget.pay(self._iterations * ITERATION * rounds)
         except Refused:
             raise Refused(
-                "deriving the key takes too many iterations: export it anew with fewer, by default openssl has 2048"
+                "deriving the key takes too many iterations: export it again with fewer, by default openssl has 2048"
             ) from None
 
     def decrypted(self, budget: Budget, data: bytes, password: Password) -> Iterator[bytes]:

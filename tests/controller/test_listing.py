@@ -6,7 +6,7 @@ import pytest
 
 from secrets_manager.backoff import Backoff
 from secrets_manager.controller import listing
-from secrets_manager.controller.listing import FolderState, MemberStats
+from secrets_manager.controller.listing import FolderState, PollRates
 from secrets_manager.controller.read_policy import ReadPolicy
 
 POLICY = ReadPolicy(
@@ -20,22 +20,27 @@ WAITING = FolderState(due=100.0, listed_at=90.0, covered_until=160.0)
 LISTING = msgspec.structs.replace(WAITING, due=inf, listing=True)
 
 
-def members(count: int = 20, *, unread: bool = False) -> MemberStats:
-    """All of them confirmed by each listing."""
-    return MemberStats(count=count, unread=unread, polls=count / 60, saved=count / 60)
+def confirmed(count: int) -> PollRates:
+    """Those of sources that each listing confirms."""
+    return PollRates(polls=count / 60, saved=count / 60)
 
 
-TWENTY = members()
+TWENTY = confirmed(20)
 
 
 def due(
-    folder: FolderState = WAITING, of: MemberStats = TWENTY, *, store_down: bool = False, now: float = 100.0
+    folder: FolderState = WAITING,
+    *,
+    count: int = 20,
+    unread: bool = False,
+    store_down: bool = False,
+    now: float = 100.0,
 ) -> FolderState:
-    return listing.due(folder, of, store_down=store_down, now=now, policy=POLICY)
+    return listing.due(folder, count, unread=unread, store_down=store_down, now=now, policy=POLICY)
 
 
 def listed(
-    folder: FolderState = LISTING, of: MemberStats = TWENTY, *, began_at: float = 100.0, now: float = 100.0
+    folder: FolderState = LISTING, of: PollRates = TWENTY, *, began_at: float = 100.0, now: float = 100.0
 ) -> FolderState:
     return listing.listed(folder, of, began_at=began_at, now=now, policy=POLICY)
 
@@ -83,11 +88,11 @@ def test_folder_is_not_listed_before_its_time_nor_twice_at_once(folder: FolderSt
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_folder_of_a_single_source_is_idle(count: int) -> None:
-    assert due(of=members(count)) == FolderState()
+    assert due(count=count) == FolderState()
 
 
 def test_folder_of_two_sources_is_listed() -> None:
-    assert due(of=members(2)) == LISTING
+    assert due(count=2) == LISTING
 
 
 def test_folder_of_a_store_that_is_down_waits_a_period_and_covers_nothing() -> None:
@@ -105,7 +110,7 @@ def test_folder_of_a_store_that_is_down_waits_a_period_and_covers_nothing() -> N
     ],
 )
 def test_folder_with_new_sources_waits_until_they_are_read(listed_at: float, next_due: float) -> None:
-    folder = due(msgspec.structs.replace(WAITING, listed_at=listed_at), members(unread=True))
+    folder = due(msgspec.structs.replace(WAITING, listed_at=listed_at), unread=True)
 
     assert (folder.due, folder.listing) == (next_due, next_due == inf)
 
@@ -120,7 +125,7 @@ def test_folder_is_listed_as_often_as_its_listings_save_reads_and_covers_its_sou
 
 
 def test_large_folder_is_listed_at_the_shortest_period_and_with_others_at_one_moment() -> None:
-    assert {listed(of=members(600), began_at=now, now=now).due for now in (100.1, 100.5, 100.9)} == {101.0}
+    assert {listed(of=confirmed(600), began_at=now, now=now).due for now in (100.1, 100.5, 100.9)} == {101.0}
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,7 @@ def test_large_folder_is_listed_at_the_shortest_period_and_with_others_at_one_mo
     ],
 )
 def test_polls_that_are_made_all_the_same_earn_no_listing(polls: float, saved: float, rest: float) -> None:
-    some = MemberStats(count=3, unread=False, polls=polls, saved=saved)
+    some = PollRates(polls=polls, saved=saved)
 
     assert listed(of=some).due == pytest.approx(100.0 + rest)
 
@@ -145,7 +150,7 @@ def test_listings_take_a_twentieth_of_the_time_once_the_credit_is_spent() -> Non
     folder = listing.joined(FolderState(), 2, now=98.0, policy=POLICY, random=Random(0))
     rests, now = [], 100.0
     for _ in range(4):
-        folder = listed(folder, members(600), began_at=now, now=now + 0.5)
+        folder = listed(folder, confirmed(600), began_at=now, now=now + 0.5)
         rests.append(folder.due - (now + 0.5))
         now = folder.due
 
@@ -154,7 +159,7 @@ def test_listings_take_a_twentieth_of_the_time_once_the_credit_is_spent() -> Non
 
 @pytest.mark.parametrize(("took", "rest"), [(0.05, 1.0), (0.24, 1.0), (0.25, 1.0), (0.5, 5.0), (3.0, 55.0)])
 def test_slow_listing_among_quick_ones_delays_no_other_within_the_credit(took: float, rest: float) -> None:
-    folder = listed(of=members(600), began_at=100.0, now=100.0 + took)
+    folder = listed(of=confirmed(600), began_at=100.0, now=100.0 + took)
 
     assert folder.due == pytest.approx(100.0 + took + rest, abs=1.0 if rest == 1.0 else 1e-6)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import inf
 from random import Random
+from typing import NamedTuple
 
 import msgspec
 from hypothesis import given
@@ -13,7 +14,7 @@ from secrets_manager.backoff import Backoff
 from secrets_manager.controller import concurrency, health, listing, reading
 from secrets_manager.controller.concurrency import ConcurrencyLimit
 from secrets_manager.controller.health import Down, Health, Probing, Up
-from secrets_manager.controller.listing import FolderState, MemberStats
+from secrets_manager.controller.listing import FolderState, PollRates
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reading import (
     Completed,
@@ -148,30 +149,36 @@ def test_next_slot_is_within_a_period_and_the_one_after_that_a_period_later(
 
 # One folder
 
-members = st.builds(
-    lambda count, unread, confirmed: MemberStats(
-        count=count, unread=unread, polls=count / PERIOD, saved=min(count, confirmed) / PERIOD
-    ),
-    st.integers(0, 30),
-    st.sampled_from([False, False, True]),
-    st.integers(0, 30),
-)
+
+class Members(NamedTuple):
+    """The sources of a folder, as a listing finds them."""
+
+    in_use: int
+    unread: bool
+    confirmed: int
+
+    @property
+    def rates(self) -> PollRates:
+        return PollRates(polls=self.in_use / PERIOD, saved=min(self.in_use, self.confirmed) / PERIOD)
+
+
+members = st.builds(Members, st.integers(0, 30), st.sampled_from([False, False, True]), st.integers(0, 30))
 answers = st.sampled_from(["listed", "refused", "failed"])
 durations = st.sampled_from([0.0, 0.01, 0.3, 4.0, 15.0])
 
 
 @given(st.lists(st.tuples(members, st.booleans(), answers, durations), max_size=40), st.randoms(use_true_random=False))
 def test_folder_has_one_wake_up_or_one_listing_under_way_and_costs_no_more_than_it_saves(
-    course: list[tuple[MemberStats, bool, str, float]], random: Random
+    course: list[tuple[Members, bool, str, float]], random: Random
 ) -> None:
     now = 1000.0
     folder = listing.joined(FolderState(), 2, now=now, policy=POLICY, random=random)
     for known, store_down, answer, takes in course:
         assert now <= folder.due < inf
         now = folder.due
-        folder = listing.due(folder, known, store_down=store_down, now=now, policy=POLICY)
+        folder = listing.due(folder, known.in_use, unread=known.unread, store_down=store_down, now=now, policy=POLICY)
         if folder == FolderState():
-            assert known.count <= 1
+            assert known.in_use <= 1
             folder = listing.joined(folder, 2, now=now, policy=POLICY, random=random)
             continue
         if not folder.listing:
@@ -181,12 +188,12 @@ def test_folder_has_one_wake_up_or_one_listing_under_way_and_costs_no_more_than_
         assert not store_down
         assert folder.due == inf
         began_at, now = now, now + takes
-        folder = answered(folder, answer, known, began_at=began_at, now=now, random=random)
+        folder = answered(folder, answer, known.rates, began_at=began_at, now=now, random=random)
         assert not folder.listing
 
 
 def answered(
-    folder: FolderState, answer: str, known: MemberStats, *, began_at: float, now: float, random: Random
+    folder: FolderState, answer: str, rates: PollRates, *, began_at: float, now: float, random: Random
 ) -> FolderState:
     match answer:
         case "refused":
@@ -197,10 +204,10 @@ def answered(
             after = listing.failed(folder, now=now, policy=POLICY)
             assert (after.due, after.covered_until) == (now + PERIOD, -inf)
         case _:
-            after = listing.listed(folder, known, began_at=began_at, now=now, policy=POLICY)
+            after = listing.listed(folder, rates, began_at=began_at, now=now, policy=POLICY)
             rest = after.due - now
             assert rest <= PERIOD + 1e-6
-            assert rest >= min(PERIOD, 1 / known.saved if known.saved else PERIOD) - 1e-6 or rest <= POLICY.list_period
+            assert rest >= min(PERIOD, 1 / rates.saved if rates.saved else PERIOD) - 1e-6 or rest <= POLICY.list_period
             assert after.covered_until == after.due + PERIOD
     return after
 
@@ -214,9 +221,9 @@ def test_listings_take_their_share_of_the_time_unless_reads_would_come_more_ofte
     spent = 0.0
     for takes, count in course:
         now = folder.due
-        known = MemberStats(count=count, unread=False, polls=count / PERIOD, saved=count / PERIOD)
+        rates = PollRates(polls=count / PERIOD, saved=count / PERIOD)
         folder = msgspec.structs.replace(folder, listing=True, due=inf)
-        folder = listing.listed(folder, known, began_at=now, now=now + takes, policy=POLICY)
+        folder = listing.listed(folder, rates, began_at=now, now=now + takes, policy=POLICY)
         spent += takes if takes / POLICY.list_share < PERIOD else 0.0  # slower ones come once a period
         now += takes
     assert spent <= POLICY.list_share * (folder.due - began + POLICY.list_burst) + 1e-6

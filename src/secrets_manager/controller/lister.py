@@ -8,7 +8,7 @@ import trio
 
 from secrets_manager.backends import Folder, NotListable, Place, Source, Unavailable
 from secrets_manager.controller import listing, reading
-from secrets_manager.controller.listing import MemberStats
+from secrets_manager.controller.listing import PollRates
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reading import Listed, Uncovered
 from secrets_manager.controller.source_table import Entry, Listings, SourceTable
@@ -25,6 +25,17 @@ class _ListedFolder:
         self.state = listing.FolderState()
         self.members: dict[Source, tuple[str, Entry]] = {}
         self.listings = Listings()
+        self._may_have_unread = True
+
+    def add(self, source: Source, name: str, entry: Entry) -> None:
+        self.members[source] = (name, entry)
+        self._may_have_unread = True
+
+    def has_unread(self) -> bool:
+        """Whether any source in use is unread. Only a new one can be."""
+        if self._may_have_unread:
+            self._may_have_unread = not all(entry.state.content for _, entry in self.members.values())
+        return self._may_have_unread
 
 
 class FolderLister:
@@ -47,7 +58,7 @@ class FolderLister:
         folder = self._folders.setdefault(key, _ListedFolder())
         if source in folder.members:
             return
-        folder.members[source] = (place.name, entry)
+        folder.add(source, place.name, entry)
         entry.listings = folder.listings
         now, count = trio.current_time(), len(folder.members)
         self._set_state(
@@ -91,7 +102,12 @@ class FolderLister:
     async def _list(self, key: Folder, folder: _ListedFolder) -> None:
         down = self._reader.error is not None
         state = listing.due(
-            folder.state, self._stats(folder), store_down=down, now=trio.current_time(), policy=self._policy
+            folder.state,
+            len(folder.members),
+            unread=folder.has_unread(),
+            store_down=down,
+            now=trio.current_time(),
+            policy=self._policy,
         )
         self._set_state(key, folder, state)
         if not state.listing:
@@ -110,12 +126,17 @@ class FolderLister:
         if listing.is_waste(used=used, shown=shown, took=now - found.began_at, policy=self._policy):
             self._back_off(key, folder, f"{shown} secrets are there, and {used} are used")
             return
+        polls = saved = 0.0
         for source, (name, entry) in folder.members.items():
             marker = found.markers.get(name)
             if not reading.is_confirmed(entry.state, marker):
                 self._table.apply(source, entry, Listed(marker, found.began_at))
+            rate = 1 / entry.state.period
+            polls += rate
+            saved += rate if entry.state.confirmed else 0.0
         folder.listings.began_at = found.began_at
-        state = listing.listed(folder.state, self._stats(folder), began_at=found.began_at, now=now, policy=self._policy)
+        rates = PollRates(polls=polls, saved=saved)
+        state = listing.listed(folder.state, rates, began_at=found.began_at, now=now, policy=self._policy)
         self._set_state(key, folder, state)
 
     def _back_off(self, key: Folder, folder: _ListedFolder, why: str) -> None:
@@ -134,16 +155,3 @@ class FolderLister:
                 self._table.apply(source, entry, Uncovered())
         if state.due < inf and self._folders.get(key) is folder:
             self._timer.set(key, state.due)
-
-    def _stats(self, folder: _ListedFolder) -> MemberStats:
-        """Collect the statistics in one pass: for a thousand sources it is a good part of a listing's cost."""
-        unread, polls, saved = False, 0.0, 0.0
-        for _, entry in folder.members.values():
-            state = entry.state
-            rate = 1 / state.period
-            polls += rate
-            if state.confirmed:
-                saved += rate
-            elif not state.content:
-                unread = True
-        return MemberStats(count=len(folder.members), unread=unread, polls=polls, saved=saved)

@@ -41,16 +41,13 @@ class FolderState(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of rest that its listings still require; negative for saved rest."""
 
 
-class MemberStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Statistics of the sources in use of a folder."""
+class PollRates(msgspec.Struct, frozen=True, kw_only=True):
+    """Polls per second of the sources in use of a folder."""
 
-    count: int
-    unread: bool
-    """Whether any source is unread."""
     polls: float
-    """Polls per second."""
+    """Without listings."""
     saved: float
-    """Polls per second that listings save: those of sources that the last one confirmed."""
+    """Those of sources that the last listing confirmed."""
 
 
 def joined(state: FolderState, count: int, *, now: float, policy: ReadPolicy, random: Random) -> FolderState:
@@ -61,25 +58,30 @@ def joined(state: FolderState, count: int, *, now: float, policy: ReadPolicy, ra
     return msgspec.structs.replace(state, due=now + wait, listed_at=now, rest_debt=-policy.list_burst)
 
 
-def due(state: FolderState, members: MemberStats, *, store_down: bool, now: float, policy: ReadPolicy) -> FolderState:
-    """Handle the due time: return a state that is `listing`, waits again, or is idle."""
+def due(
+    state: FolderState, count: int, *, unread: bool, store_down: bool, now: float, policy: ReadPolicy
+) -> FolderState:
+    """Handle the due time: return a state that is `listing`, waits again, or is idle.
+
+    `count` is the number of sources, and `unread` whether any of them is unread.
+    """
     if state.listing or now < state.due:
         return state
-    if members.count <= 1:
+    if count <= 1:
         return FolderState()
     if store_down:
         return msgspec.structs.replace(state, due=now + policy.period, covered_until=-inf)
-    if members.unread and now < state.listed_at + policy.period:
+    if unread and now < state.listed_at + policy.period:
         return msgspec.structs.replace(state, due=min(now + policy.list_period, state.listed_at + policy.period))
     return msgspec.structs.replace(state, listing=True, due=inf)
 
 
-def listed(state: FolderState, members: MemberStats, *, began_at: float, now: float, policy: ReadPolicy) -> FolderState:
-    """Handle a listing that began at `began_at`; `members` reflects it."""
+def listed(state: FolderState, rates: PollRates, *, began_at: float, now: float, policy: ReadPolicy) -> FolderState:
+    """Handle a listing that began at `began_at`; `rates` are those after it."""
     elapsed = began_at - state.listed_at
     cost = (now - began_at) / policy.list_share
     rest_debt = min(max(state.rest_debt - elapsed, -policy.list_burst) + cost, policy.period)
-    rest = max(policy.list_period, _min_interval(members, policy), rest_debt)
+    rest = max(policy.list_period, _min_interval(rates, policy), rest_debt)
     next_due = now + (rest if rest > policy.list_period else rest - now % rest)  # several at a time cost less
     return FolderState(due=next_due, listed_at=now, covered_until=next_due + policy.period, rest_debt=rest_debt)
 
@@ -100,7 +102,7 @@ def failed(state: FolderState, *, now: float, policy: ReadPolicy) -> FolderState
     return msgspec.structs.replace(state, listing=False, due=now + policy.period, covered_until=-inf, listed_at=now)
 
 
-def _min_interval(members: MemberStats, policy: ReadPolicy) -> float:
+def _min_interval(rates: PollRates, policy: ReadPolicy) -> float:
     """Return the seconds between listings that cost no more than they save; a period if they save little."""
-    longest = max(policy.period, 1 / members.polls) if members.polls else policy.period
-    return min(longest, 1 / members.saved) if members.saved else longest
+    longest = max(policy.period, 1 / rates.polls) if rates.polls else policy.period
+    return min(longest, 1 / rates.saved) if rates.saved else longest

@@ -71,6 +71,7 @@ class StoreReader:
         self._changed = trio.Event()
         self.since = trio.current_time()
         """When the store was last found up or down, different from before."""
+        self._set_metrics()
 
     def __repr__(self) -> str:
         return f"<StoreReader {self._health}, {self._limiter.borrowed_tokens} of {self._concurrency.limit}>"
@@ -172,13 +173,15 @@ class StoreReader:
         if concurrency is not self._concurrency:
             self._concurrency = concurrency
             self._limiter.total_tokens = concurrency.limit
+            self._set_metrics()
         self._set_health(after)
 
     def _set_health(self, after: Health) -> None:
         before, self._health = self._health, after
-        if after is not before:
-            self._changed.set()
-            self._changed = trio.Event()
+        if after is before:
+            return
+        self._changed.set()
+        self._changed = trio.Event()
         error = self.error
         if isinstance(before, Up) is not isinstance(after, Up):
             self.since = trio.current_time()
@@ -186,4 +189,7 @@ class StoreReader:
             log.warning("backend unavailable", extra={"fields": {"error": str(error)}})
         if not isinstance(before, Up) and error is None:
             log.info("backend recovered")
-        self._metrics.state(up=error is None, concurrency=self._concurrency.limit)
+        self._set_metrics()
+
+    def _set_metrics(self) -> None:
+        self._metrics.state(up=self.error is None, concurrency=self._concurrency.limit)

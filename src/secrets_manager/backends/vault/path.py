@@ -4,6 +4,7 @@ Authors of definitions choose the path, and the controller reads it with its own
 request is built: nothing in it may be normalized, decoded or cut by httpx, a proxy or Vault.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -50,6 +51,7 @@ class VaultPath(msgspec.Struct, frozen=True):
         return KvV2Path(self.segments[:at], self.segments[at + 1 :])
 
 
+@lru_cache(maxsize=1024)  # a path is parsed at each poll, listing and reconcile
 def parse_path(path: str) -> VaultPath:
     """Parse a definition's path. One slash at either end is dropped, as in the Go original.
 
@@ -64,6 +66,7 @@ def parse_path(path: str) -> VaultPath:
     return VaultPath(segments)
 
 
+@lru_cache(maxsize=1024)
 def encode(segments: tuple[str, ...]) -> str:
     """Percent-encode the segments and join them."""
     return "/".join(quote(segment, safe="") for segment in segments)

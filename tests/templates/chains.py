@@ -49,8 +49,12 @@ def new_key(kind: str = "ed25519") -> Key:
     match kind:
         case "rsa":
             return rsa.generate_private_key(65537, 2048)
+        case "rsa4096":
+            return rsa.generate_private_key(65537, 4096)
         case "ec":
             return ec.generate_private_key(ec.SECP256R1())
+        case "brainpool":
+            return ec.generate_private_key(ec.BrainpoolP512R1())
         case _:
             return ed25519.Ed25519PrivateKey.generate()
 

@@ -5,10 +5,17 @@ import tracemalloc
 import pytest
 
 from secrets_manager.templates import RenderFailed, TemplateInvalid, parse
-from secrets_manager.templates.bounds import MAX_NESTING, MAX_STEPS, MAX_TEMPLATE, MAX_TEXT, MAX_WORDS
+from secrets_manager.templates.bounds import MAX_NESTING, MAX_STEPS, MAX_TEMPLATE, MAX_TEXT, MAX_WORDS, MAX_WORK
+from tests.templates.hostile import quadratic_search
 from tests.templates.values import render
 
 LARGE = "x" * MAX_TEXT
+SEARCHES = (
+    "{% if v contains w %}{% endif %}",
+    "{% assign x = v | replace: w, 'x' %}",
+    "{% assign x = v | remove: w %}",
+    "{% assign x = v | split: w %}",
+)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +65,10 @@ def test_templates_up_to_the_bounds_are_rendered() -> None:
         "{% if s.v == s.v and s.v == s.v and s.v == s.v %}{% endif %}",
         "{% assign x = s.v %}" + "{% if x contains 'y' %}{% endif %}" * 3,
         "{% capture x %}{{ s.v }}{% endcapture %}" * 5,
+        "{% assign x = s.v | strip %}" * 2,
+        "{% capture x %}{{ s.quarter }}{% endcapture %}" * 6,
+        "{% assign x = s.share | size %}" * 100,
+        "{% if " + "s.share == 'x' or " * 5 + "s.share == 'x' %}{% endif %}" + "{% assign x = s.share | size %}" * 89,
         "{{ s.longer }}",
         "{% assign x = s.longer %}",
         "{{ s.euro }}",
@@ -65,7 +76,14 @@ def test_templates_up_to_the_bounds_are_rendered() -> None:
 )
 def test_what_would_grow_or_take_long_is_refused(template: str) -> None:
     with pytest.raises(RenderFailed) as failure:
-        render(template, v=LARGE, longer=LARGE + "x", euro="€" * (MAX_TEXT // 2))
+        render(
+            template,
+            v=LARGE,
+            longer=LARGE + "x",
+            euro="€" * (MAX_TEXT // 2),
+            quarter="€" * (MAX_TEXT // 4),
+            share="x" * (MAX_WORK // 100 - 1),
+        )
 
     assert "too much" in str(failure.value) or "a Secret holds" in str(failure.value)
 
@@ -91,6 +109,16 @@ def test_what_would_be_too_large_is_refused_before_it_is_there(template: str) ->
         tracemalloc.stop()
 
     assert peak < MAX_TEXT
+
+
+@pytest.mark.parametrize(("text", "sought"), list(quadratic_search())[:3])
+@pytest.mark.parametrize("step", SEARCHES)
+def test_search_in_short_texts_is_paid_by_both_lengths(step: str, text: str, sought: str) -> None:
+    template = "{% assign v = s.v %}{% assign w = s.w %}" + step * 12
+
+    with pytest.raises(RenderFailed, match="too much"):
+        render(template, v=text, w=sought)
+    render(template, v=text, w="b")
 
 
 PIECES = [

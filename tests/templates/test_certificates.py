@@ -14,6 +14,7 @@ from secrets_manager.templates import RenderFailed
 from secrets_manager.templates.der import CONTEXT_0, INTEGER, OCTETS, OID, SEQUENCE, element, oid
 from secrets_manager.templates.pbe import pkcs12_key
 from tests.templates.chains import PASSWORD, bundle, chain, key_pem, make, new_key
+from tests.templates.hostile import bags
 from tests.templates.values import render
 
 
@@ -220,6 +221,75 @@ def test_iterations_are_paid_for_before_they_run() -> None:
     assert "too many iterations" in refusal(base64.b64encode(endless).decode(), "private_key", PASSWORD)
 
 
+@pytest.mark.parametrize("kind", ["rsa", "ec", "brainpool"])
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+def test_keys_are_paid_for_by_how_long_they_take(kind: str, form: PrivateFormat) -> None:
+    text = key_pem(new_key(kind), form)
+    several = "{{ s.v | private_key }}" * 4
+
+    if kind == "brainpool":
+        with pytest.raises(RenderFailed, match="too much"):
+            render(several, v=text)
+    else:
+        render(several, v=text)
+    render("{{ s.v | private_key }}" * 2, v=text)
+    with pytest.raises(RenderFailed, match="too much"):
+        render("{{ s.v | private_key }}" * 18, v=text)
+
+
+def test_key_on_a_curve_that_is_not_seen_is_paid_for_as_on_the_slowest() -> None:
+    text = key_pem(new_key("ec"), PrivateFormat.TraditionalOpenSSL, PASSWORD)
+
+    with pytest.raises(RenderFailed, match="too much"):
+        render("{{ s.v | private_key: s.password }}" * 4, v=text, password=PASSWORD)
+
+
+def test_certificates_and_bags_are_paid_for() -> None:
+    many = "".join(make("one").pem for _ in range(32))
+
+    with pytest.raises(RenderFailed, match="too much"):
+        render("{% assign x = s.v | authorities %}" * 3, v=many)
+    assert take(many, "authorities") == [many]
+    assert "too much" in refusal(bags(32, 32))
+    assert "has no certificate" in refusal(bags(8, 8))
+
+
+def test_pkcs12_as_openssl_and_key_vault_make_it_is_far_from_the_bounds() -> None:
+    made = chain("rsa4096")
+    value = bundle(made.leaf, made.lower, made.upper, made.root)
+    both = "{{ s.v | private_key: s.password }}{{ s.v | certificates: s.password }}"
+
+    assert render(both, v=value, password=PASSWORD) == made.leaf.pkcs8 + made.leaf.pem + made.lower.pem + made.upper.pem
+    assert take(value, "authorities", password=PASSWORD) == [made.root.pem]
+
+
+@pytest.mark.parametrize(
+    ("digest", "cipher", "iterations"),
+    [("7", "42", 12_000), ("8", "42", 12_000), ("9", "42", 26_000), ("10", "2", 13_000), ("11", "2", 13_000)],
+)
+@pytest.mark.parametrize("inside", ["a key", "certificates"])
+def test_derivation_is_paid_for_by_what_its_hash_takes(digest: str, cipher: str, iterations: int, inside: str) -> None:
+    """A hash that is shorter than the key of the cipher runs twice."""
+
+    def value(count: int) -> str:
+        how = pbes2(digest, cipher, count.to_bytes(3))
+        if inside == "a key":
+            return pkcs12_of(plain_part(bag("2", element(SEQUENCE, how, element(OCTETS, bytes(64))))))
+        return pkcs12_of(encrypted_as(how, bytes(64)))
+
+    assert "too many iterations" in refusal(value(iterations * 12 // 10), "private_key", PASSWORD)
+    assert "the password is wrong" in refusal(value(iterations), "private_key", PASSWORD)
+
+
+@pytest.mark.parametrize(("kind", "iterations"), [("3", 5500), ("6", 8000)])
+def test_derivation_of_pkcs12_is_paid_for(kind: str, iterations: int) -> None:
+    def value(count: int) -> str:
+        return pkcs12_of(encrypted_as(algorithm(count.to_bytes(3), kind), bytes(64)))
+
+    assert "too many iterations" in refusal(value(iterations * 12 // 10), "private_key", PASSWORD)
+    assert "the password is wrong" in refusal(value(iterations), "private_key", PASSWORD)
+
+
 def test_iterations_of_encrypted_pem_are_paid_for() -> None:
     key = chain().leaf.key
     protected = key.private_bytes(
@@ -266,10 +336,19 @@ def test_kind_of_a_key_is_known_before_it_is_loaded() -> None:
 SALT = bytes(8)
 
 
-def algorithm(iterations: bytes) -> bytes:
-    """Return the identifier of PKCS#12's encryption with 3DES."""
+def algorithm(iterations: bytes, kind: str = "3") -> bytes:
+    """Return the identifier of PKCS#12's encryption, with 3DES if nothing else is said."""
     parameters = element(SEQUENCE, element(OCTETS, SALT), element(INTEGER, iterations))
-    return element(SEQUENCE, element(OID, oid("1.2.840.113549.1.12.1.3")), parameters)
+    return element(SEQUENCE, element(OID, oid(f"1.2.840.113549.1.12.1.{kind}")), parameters)
+
+
+def pbes2(digest: str, cipher: str, iterations: bytes) -> bytes:
+    """Return the identifier of PBES2 with AES."""
+    function = element(SEQUENCE, element(OID, oid(f"1.2.840.113549.2.{digest}")))
+    details = element(SEQUENCE, element(OCTETS, SALT), element(INTEGER, iterations), function)
+    derivation = element(SEQUENCE, element(OID, oid("1.2.840.113549.1.5.12")), details)
+    encryption = element(SEQUENCE, element(OID, oid(f"2.16.840.1.101.3.4.1.{cipher}")), element(OCTETS, bytes(16)))
+    return element(SEQUENCE, element(OID, oid("1.2.840.113549.1.5.13")), element(SEQUENCE, derivation, encryption))
 
 
 def encrypted(plain: bytes, secret: bytes) -> bytes:
@@ -293,7 +372,11 @@ def plain_part(bags: bytes) -> bytes:
 
 
 def encrypted_part(bags: bytes, secret: bytes) -> bytes:
-    content = element(SEQUENCE, DATA, algorithm(b"\1"), element(0x80, encrypted(bags, secret)))
+    return encrypted_as(algorithm(b"\1"), encrypted(bags, secret))
+
+
+def encrypted_as(how: bytes, data: bytes) -> bytes:
+    content = element(SEQUENCE, DATA, how, element(0x80, data))
     name = element(OID, oid("1.2.840.113549.1.7.6"))
     return element(SEQUENCE, name, element(CONTEXT_0, element(SEQUENCE, element(INTEGER, b"\0"), content)))
 

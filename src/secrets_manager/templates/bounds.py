@@ -1,8 +1,14 @@
 """What a template may cost: the author of a template, or of a value, harms only their own definition.
 
-Reading and rendering run in the event loop, so no template may hold it for more than some milliseconds. The size of a
-template bounds its steps, for nothing repeats; a budget bounds what the steps do to values. A step pays before it
-works, one unit for each character that it copies, more where a character costs more: see `filters.py`.
+Reading and rendering run in the event loop, so each template may hold it for some milliseconds, and no more:
+
+- Reading is bounded by the size of the template: characters, steps and words.
+- Rendering is bounded by a budget, one for each rendering of a template. A step pays before it works, by what was
+  measured: a unit is a nanosecond and a half at most. The steps themselves are bounded by the size of the template,
+  for nothing repeats.
+
+How many templates a definition has, and that others have a turn between two of them, is the caller's affair.
+`benchmarks/templates.py` measures the costliest templates that these bounds let through.
 """
 
 from secrets_manager.templates.errors import Refused
@@ -23,12 +29,18 @@ MAX_TEXT = 1024 * 1024
 """Characters of a value, bytes of the result: what a Secret holds."""
 MAX_ITEMS = 1024
 """Of a list."""
-MAX_WORK = 4 * MAX_TEXT
+MAX_WORK = 4_500_000
 """Units, for one rendering. What it holds meanwhile is bounded by them too."""
-ITERATION = 160
-"""Units for an iteration of a key derivation."""
-KEY = 512 * 1024
-"""Units for loading a private key: two milliseconds for the slowest curve."""
+CALL = 1024
+"""Units for a filter or a comparison, whatever it works on."""
+KEY = 256 * 1024
+"""Units for loading a private key."""
+SLOW_KEY = 1152 * 1024
+"""The same, on an elliptic curve for which OpenSSL has no code of its own."""
+CERTIFICATE = 32 * 1024
+"""Units for loading a certificate."""
+BAG = 16 * 1024
+"""Units for opening a bag of a PKCS#12."""
 
 
 class Budget:
@@ -42,6 +54,16 @@ class Budget:
         self._left -= units
         if self._left < 0:
             raise Refused("the template does too much with values this large: use fewer filters, or smaller values")
+
+
+def search_cost(text: str, sought: str) -> int:
+    """Return the units for looking for a text in another.
+
+    CPython compares anew at each place where the texts are short, by these very limits.
+    """
+    length, of_sought = len(text), len(sought)
+    is_quadratic = length < 2500 or (length < 30_000 and of_sought < 100)  # noqa: PLR2004 - see above
+    return length * (4 + of_sought // 2 if is_quadratic else 4)
 
 
 def check_length(length: int) -> None:

@@ -6,6 +6,7 @@ import msgspec
 from cryptography import x509
 
 from secrets_manager.templates import der
+from secrets_manager.templates.bounds import CERTIFICATE, Budget
 from secrets_manager.templates.der import Element
 from secrets_manager.templates.errors import Refused
 
@@ -24,8 +25,9 @@ class Certificate(msgspec.Struct, frozen=True):
     issuer_identifier: bytes
 
     @classmethod
-    def load(cls, data: bytes) -> "Certificate":
+    def load(cls, budget: Budget, data: bytes) -> "Certificate":
         """Raises: Refused."""
+        budget.pay(CERTIFICATE)
         try:
             signed = x509.load_der_x509_certificate(data).tbs_certificate_bytes
         except Exception as error:  # noqa: BLE001 - cryptography's: the text may quote the value

@@ -120,13 +120,13 @@ def _from_pem(budget: Budget, text: str, password: Password | None) -> tuple[lis
     for block in blocks.values():
         match block[1]:
             case "CERTIFICATE" | "X509 CERTIFICATE":
-                found.append(Certificate.load(from_base64(block[2])))
+                found.append(Certificate.load(budget, from_base64(block[2])))
             case "PRIVATE KEY":
                 private.append(keys.load_pkcs8(budget, from_base64(block[2])))
             case "ENCRYPTED PRIVATE KEY":
                 private.append(keys.load_encrypted_pkcs8(budget, der.only(from_base64(block[2])), password))
             case "RSA PRIVATE KEY" | "EC PRIVATE KEY":
-                private.append(keys.load_traditional(budget, block[0], password))
+                private.append(keys.load_traditional(budget, block[0], block[2], password))
             case _:
                 continue
     return found, private

@@ -1,6 +1,7 @@
 """Read and write DER, as far as the wrapping of keys and certificates needs it."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from secrets_manager.templates.errors import Refused
@@ -42,9 +43,9 @@ def only(data: bytes) -> Element:
 
 
 def take(parent: Element, *tags: int) -> list[Element]:
-    """Return the first children, which have to have these tags. Raises: Refused."""
-    found = parent.children()
-    if [each.tag for each in found[: len(tags)]] != list(tags):
+    """Return the first children, which have to have these tags; the others are not looked at. Raises: Refused."""
+    found = list(islice(elements(parent.content), len(tags)))
+    if [each.tag for each in found] != list(tags):
         raise Refused(_MALFORMED)
     return found
 

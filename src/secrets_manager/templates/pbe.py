@@ -7,13 +7,14 @@ kind of key is to be known before it is loaded: deriving the public half of a hu
 import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import NamedTuple
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from secrets_manager.templates import der
-from secrets_manager.templates.bounds import ITERATION, Budget
+from secrets_manager.templates.bounds import Budget
 from secrets_manager.templates.der import INTEGER, OCTETS, OID, SEQUENCE, Element
 from secrets_manager.templates.errors import Refused
 
@@ -24,20 +25,35 @@ _PBES2 = der.oid("1.2.840.113549.1.5.13")
 _PBKDF2 = der.oid("1.2.840.113549.1.5.12")
 _PKCS12_3DES = der.oid("1.2.840.113549.1.12.1.3")
 _PKCS12_RC2 = tuple(der.oid(f"1.2.840.113549.1.12.1.{each}") for each in (5, 6))
+
+
+class _Hash(NamedTuple):
+    """A hash of PBKDF2: the bytes that it makes, and the units for an iteration that makes so many."""
+
+    name: str
+    size: int
+    cost: int
+
+
 _HASHES = {
-    der.oid("1.2.840.113549.2.7"): "sha1",
-    der.oid("1.2.840.113549.2.8"): "sha224",
-    der.oid("1.2.840.113549.2.9"): "sha256",
-    der.oid("1.2.840.113549.2.10"): "sha384",
-    der.oid("1.2.840.113549.2.11"): "sha512",
+    der.oid("1.2.840.113549.2.7"): _Hash("sha1", 20, 160),
+    der.oid("1.2.840.113549.2.8"): _Hash("sha224", 28, 160),
+    der.oid("1.2.840.113549.2.9"): _Hash("sha256", 32, 160),
+    der.oid("1.2.840.113549.2.10"): _Hash("sha384", 48, 336),
+    der.oid("1.2.840.113549.2.11"): _Hash("sha512", 64, 336),
 }
-_AES_BYTES = {
+_DEFAULT_HASH = der.oid("1.2.840.113549.2.7")
+"""SHA-1, by RFC 8018."""
+_3DES = der.oid("1.2.840.113549.3.7")
+_KEY_BYTES = {
     der.oid("2.16.840.1.101.3.4.1.2"): 16,
     der.oid("2.16.840.1.101.3.4.1.22"): 24,
     der.oid("2.16.840.1.101.3.4.1.42"): 32,
+    _3DES: 24,
 }
-_3DES = der.oid("1.2.840.113549.3.7")
-_3DES_BYTES = 24
+"""By the names of the ciphers: AES and 3DES."""
+_PKCS12_COST = 240
+"""Units for an iteration of PKCS#12's own derivation that makes 20 bytes."""
 _BLOCK = 64
 """Bytes that SHA-1 takes at once."""
 _UNKNOWN = "the value is encrypted in a way that is not supported: export it again with AES-256 and PBKDF2"
@@ -57,29 +73,36 @@ class Encryption:
 
     def __init__(self, algorithm: Element) -> None:
         """Raises: Refused."""
-        name, parameters, *_ = der.take(algorithm, OID, SEQUENCE)
-        self.name = name.content
-        if self.name == _PBES2:
-            derivation, cipher, *_ = der.take(parameters, SEQUENCE, SEQUENCE)
-            kind, details, *_ = der.take(derivation, OID, SEQUENCE)
+        name, parameters = der.take(algorithm, OID, SEQUENCE)
+        self._name = name.content
+        if self._name == _PBES2:
+            derivation, cipher = der.take(parameters, SEQUENCE, SEQUENCE)
+            kind, details = der.take(derivation, OID, SEQUENCE)
             if kind.content != _PBKDF2:
                 raise Refused(_UNKNOWN)
-            salt, iterations, *options = der.take(details, OCTETS, INTEGER)
-            self.hash = _hash([each for each in options if each.tag == SEQUENCE])
-            self._cipher, self._iv = (each.content for each in der.take(cipher, OID, OCTETS)[:2])
-        elif self.name in (_PKCS12_3DES, *_PKCS12_RC2):
-            salt, iterations, *_ = der.take(parameters, OCTETS, INTEGER)
+            salt, iterations = der.take(details, OCTETS, INTEGER)
+            self._hash = _hash(details)
+            self._cipher, self._iv = (each.content for each in der.take(cipher, OID, OCTETS))
+            if self._cipher not in _KEY_BYTES:
+                raise Refused(_UNKNOWN)
+            self._cost = self._hash.cost * -(-_KEY_BYTES[self._cipher] // self._hash.size)
+        elif self._name == _PKCS12_3DES:
+            salt, iterations = der.take(parameters, OCTETS, INTEGER)
+            self._cost = 3 * _PKCS12_COST  # two for the key, one for the initialization vector
+        elif self._name in _PKCS12_RC2:
+            salt, iterations = der.take(parameters, OCTETS, INTEGER)
+            self._cost = 2 * _PKCS12_COST
         else:
             raise Refused(_UNKNOWN)
         self._salt = salt.content
         self._iterations = iterations.integer()
 
-    def pay(self, budget: Budget, rounds: int = 1) -> None:
-        """Pay for deriving the key, where an iteration takes `rounds` times as long as usual. Raises: Refused."""
+    def pay(self, budget: Budget) -> None:
+        """Pay for deriving the key once. Raises: Refused."""
         if self._iterations < 1:
             raise Refused(_UNKNOWN)
         try:
-            budget.pay(self._iterations * ITERATION * rounds)
+            budget.pay(self._iterations * self._cost)
         except Refused:
             raise Refused(
                 "deriving the key takes too many iterations: export it again with fewer, by default openssl has 2048"
@@ -87,23 +110,21 @@ class Encryption:
 
     def decrypted(self, budget: Budget, data: bytes, password: Password) -> Iterator[bytes]:
         """Yield what the password may make of the data; more than one where it is empty. Raises: Refused."""
-        if self.name == _PBES2:
-            self.pay(budget, 2 if self.hash in ("sha384", "sha512") else 1)
+        if self._name == _PBES2:
+            self.pay(budget)
             yield from _unpadded(self._pbes2(password.text), len(self._iv), data)
-        elif self.name == _PKCS12_3DES:
+        elif self._name == _PKCS12_3DES:
             for secret in password.secrets:
-                self.pay(budget, 3)
-                key = pkcs12_key(secret, self._salt, self._iterations, purpose=1, size=_3DES_BYTES)
+                self.pay(budget)
+                key = pkcs12_key(secret, self._salt, self._iterations, purpose=1, size=_KEY_BYTES[_3DES])
                 iv = pkcs12_key(secret, self._salt, self._iterations, purpose=2, size=8)
                 yield from _unpadded(Cipher(TripleDES(key), modes.CBC(iv)), len(iv), data)
         else:
             raise Refused(_UNKNOWN)
 
     def _pbes2(self, password: str) -> Cipher[modes.CBC]:
-        size = _3DES_BYTES if self._cipher == _3DES else _AES_BYTES.get(self._cipher)
-        if size is None:
-            raise Refused(_UNKNOWN)
-        key = hashlib.pbkdf2_hmac(self.hash, password.encode(), self._salt, self._iterations, size)
+        size = _KEY_BYTES[self._cipher]
+        key = hashlib.pbkdf2_hmac(self._hash.name, password.encode(), self._salt, self._iterations, size)
         algorithm = TripleDES(key) if self._cipher == _3DES else algorithms.AES(key)
         try:
             return Cipher(algorithm, modes.CBC(self._iv))
@@ -111,13 +132,13 @@ class Encryption:
             raise Refused(_UNKNOWN) from None
 
 
-def _hash(options: list[Element]) -> str:
-    if not options:
-        return "sha1"  # the default of RFC 8018
-    name = der.take(options[0], OID)[0].content
-    if name not in _HASHES:
+def _hash(details: Element) -> _Hash:
+    """Return the hash that the parameters of PBKDF2 name; a length of the key may stand before it."""
+    named = [each for each in details.children() if each.tag == SEQUENCE]
+    found = _HASHES.get(der.take(named[0], OID)[0].content if named else _DEFAULT_HASH)
+    if found is None:
         raise Refused(_UNKNOWN)
-    return _HASHES[name]
+    return found
 
 
 def _unpadded(cipher: Cipher[modes.CBC], block: int, data: bytes) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
 from secrets_manager.templates import der
-from secrets_manager.templates.bounds import Budget
+from secrets_manager.templates.bounds import BAG, Budget
 from secrets_manager.templates.certificate import Certificate
 from secrets_manager.templates.der import CONTEXT_0, INTEGER, OCTETS, OID, SEQUENCE, Element
 from secrets_manager.templates.errors import Refused
@@ -50,7 +50,8 @@ class Contents:
 
     def _take_bags(self, bags: Element) -> None:
         for bag in bags.children() if bags.content else []:
-            name, wrapped, *_ = der.take(bag, OID, CONTEXT_0)
+            self._budget.pay(BAG)
+            name, wrapped = der.take(bag, OID, CONTEXT_0)
             value = der.only(wrapped.content)
             if name.content == _KEY_BAG:
                 self.keys.append(load_pkcs8(self._budget, value.whole))
@@ -58,10 +59,10 @@ class Contents:
                 self.keys.append(load_encrypted_pkcs8(self._budget, value, self._password))
             elif name.content == _CERT_BAG:
                 certificate = der.only(der.take(value, OID, CONTEXT_0)[1].content)
-                self.certificates.append(Certificate.load(certificate.content))
+                self.certificates.append(Certificate.load(self._budget, certificate.content))
 
     def _take_encrypted(self, encrypted: Element) -> None:
-        _, content, *_ = der.take(encrypted, INTEGER, SEQUENCE)
+        _, content = der.take(encrypted, INTEGER, SEQUENCE)
         encryption = Encryption(der.take(content, OID, SEQUENCE)[1])
         for secret in self._password.secrets:
             encryption.pay(self._budget)
@@ -69,7 +70,7 @@ class Contents:
                 loaded = pkcs12.load_pkcs12(_behind_stand_in(encrypted, secret), self._password.text.encode())
                 found = [loaded.cert, *loaded.additional_certs]
                 ders = [each.certificate.public_bytes(Encoding.DER) for each in found if each is not None]
-                self.certificates += map(Certificate.load, ders)
+                self.certificates += [Certificate.load(self._budget, each) for each in ders]
                 self._password.secrets = [secret]
                 return
         raise Refused(WRONG_PASSWORD)
@@ -78,13 +79,13 @@ class Contents:
 def _contents(data: bytes) -> Iterator[tuple[bytes, Element]]:
     """Yield the name and the content of each part."""
     try:
-        _, authenticated, *_ = der.take(der.only(data), INTEGER, SEQUENCE)
-        _, wrapped, *_ = der.take(authenticated, OID, CONTEXT_0)
+        _, authenticated = der.take(der.only(data), INTEGER, SEQUENCE)
+        _, wrapped = der.take(authenticated, OID, CONTEXT_0)
         parts = der.only(der.only(wrapped.content).content).children()
     except Refused:
         raise Refused(_NOT_PKCS12) from None
     for part in parts:
-        name, wrapped, *_ = der.take(part, OID, CONTEXT_0)
+        name, wrapped = der.take(part, OID, CONTEXT_0)
         yield name.content, der.only(wrapped.content)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import assert_never
 
-from secrets_manager.templates.bounds import MAX_TEXT, Budget, check_length
+from secrets_manager.templates.bounds import CALL, MAX_TEXT, Budget, check_length, search_cost
 from secrets_manager.templates.errors import Refused, RenderFailed, located
 from secrets_manager.templates.nodes import (
     Assign,
@@ -91,7 +91,7 @@ class _Rendering:
                 assert_never(statement)
 
     def _write(self, text: str, out: _Out) -> None:
-        self._budget.pay(len(text))
+        self._budget.pay(len(text) if text.isascii() else 4 * len(text))  # up to four bytes, and encoded at last
         out.write(text)
 
     def _chosen(self, choice: Choice) -> Body:
@@ -112,7 +112,7 @@ class _Rendering:
     def _call(self, call: Call, value: Value) -> Value:
         values = (value, *map(self._value, call.arguments))
         try:
-            self._budget.pay(call.filter.cost * sum(map(characters, values)))
+            self._budget.pay(CALL + call.filter.cost * sum(map(characters, values)))
             result = call.filter.apply(self._budget, values)
             size = characters(result)
             check_length(size)
@@ -156,9 +156,12 @@ class _Rendering:
                 assert_never(condition)
 
     def _compare(self, left: Value, operator: Operator, right: Value) -> bool:  # noqa: PLR0911 - one line for each
-        self._budget.pay(2 * (characters(left) + characters(right)))
+        self._budget.pay(CALL + 2 * (characters(left) + characters(right)))
         match left, operator, right:
-            case tuple() | str(), Operator.CONTAINS, str():
+            case str(), Operator.CONTAINS, str():
+                self._budget.pay(search_cost(left, right))
+                return right in left
+            case tuple(), Operator.CONTAINS, str():
                 return right in left
             case (str(), Operator.EQ, str()) | (int(), Operator.EQ, int()):
                 return left == right

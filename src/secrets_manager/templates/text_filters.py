@@ -2,7 +2,7 @@
 
 import re
 
-from secrets_manager.templates.bounds import MAX_ITEMS, check_length
+from secrets_manager.templates.bounds import MAX_ITEMS, Budget, check_length, search_cost
 from secrets_manager.templates.errors import Refused
 
 MAX_INDENT = 64
@@ -18,10 +18,11 @@ def prepend(text: str, prefix: str) -> str:
     return append(prefix, text)
 
 
-def replace(text: str, old: str, new: str = "") -> str:
+def replace(budget: Budget, text: str, old: str, new: str = "") -> str:
     """Put `new` for each `old`."""
     if not old:
         raise Refused("it looks for an empty text: name what is to be replaced")
+    budget.pay(2 * search_cost(text, old))
     check_length(len(text) + text.count(old) * (len(new) - len(old)))
     return text.replace(old, new)
 
@@ -38,10 +39,11 @@ def indent(text: str, width: int) -> str:
     return _LINE.sub("\n" + " " * width, text)
 
 
-def split(text: str, separator: str) -> tuple[str, ...]:
+def split(budget: Budget, text: str, separator: str) -> tuple[str, ...]:
     """Return the parts between separators. As in Liquid, a text that is empty has none."""
     if not separator:
         raise Refused("it splits at an empty text: name what is between the parts")
+    budget.pay(search_cost(text, separator))
     parts = text.split(separator, MAX_ITEMS) if text else []
     if len(parts) > MAX_ITEMS:
         raise Refused(f"a list has {MAX_ITEMS} items at most")

@@ -41,7 +41,7 @@ from secrets_manager.server.site import Site
 from secrets_manager.statuspage.collect import Collector, Process
 from secrets_manager.statuspage.report import Report, Row
 from secrets_manager.statuspage.routes import status_page
-from tests.controller.invariants import violations
+from tests.controller.invariants import takeovers, violations
 from tests.doubles.faults import Faults
 from tests.doubles.kube_transport import DOUBLE, KubeTransport, administrator, virtual_time
 from tests.doubles.vault import VaultState, VaultTransport
@@ -239,7 +239,7 @@ class Scene:
     def judge(self) -> None:
         """Hold what the program wrote since the last time against what it must never do."""
         changes = [write.change for write in self.door.writes if write.change.revision > self._judged_until]
-        self.violations += violations(self.cluster.storage, changes)
+        self.violations += violations(self.cluster.storage, changes) + takeovers(self.cluster.storage, changes)
         self._judged_until = self.cluster.storage.revision
 
     async def passed(self, seconds: float) -> None:

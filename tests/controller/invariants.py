@@ -23,6 +23,35 @@ def violations(storage: Storage, writes: Iterable[Change]) -> list[str]:
     ]
 
 
+def takeovers(storage: Storage, writes: Iterable[Change]) -> list[str]:
+    """Which Secrets were taken from a definition that still wants its own, in words."""
+    return [
+        f"{key.name} was taken from {' and '.join(robbed)} at revision {change.revision}"
+        for key, change in ((each.key, each) for each in writes)
+        if key.resource == "secrets" and change.before is not None and change.after is not None
+        if (robbed := holders(key, change.before, storage.objects(DEFINITIONS, revision=change.revision - 1)))
+        and not _is_marked_for(robbed.values(), change.before, change.after)
+    ]
+
+
+def holders(key: Key, secret: Object, definitions: dict[Key, Object]) -> dict[str, Object]:
+    """Return the definitions that have a Secret and want it, by name."""
+    return {
+        place.name: definition
+        for place, definition in definitions.items()
+        if _names(definition, place, key)
+        and (_owns(definition, secret) or _made(place, secret))
+        and not _merges(definition)
+        and not text(definition, "metadata", "deletionTimestamp")
+    }
+
+
+def _is_marked_for(definitions: Iterable[Object], before: Object, after: Object) -> bool:
+    """Whether the label names one of the definitions, or is as before."""
+    was, is_ = (text(each, "metadata", "labels", f"{GROUP}/owner") for each in (before, after))
+    return is_ == was or is_ in {text(each, "metadata", "uid") for each in definitions}
+
+
 def _problems(storage: Storage, change: Change, before: Object) -> Iterable[str]:
     definitions = storage.objects(DEFINITIONS, revision=change.revision - 1)
     if not _is_ours(change.key, before, definitions):
@@ -124,6 +153,12 @@ def _owns(definition: Object, secret: Object) -> bool:
     orphan = not any(at(owner, "controller") for owner in owners)
     by_label = orphan and at(secret, "metadata", "labels", f"{GROUP}/owner") == uid
     return by_label or any(text(owner, "uid") == uid for owner in owners)
+
+
+def _made(place: Key, secret: Object) -> bool:
+    """Whether a Secret without a managing owner says that the definition of this name has made it."""
+    managed = any(at(owner, "controller") for owner in items(secret, "metadata", "ownerReferences"))
+    return not managed and text(secret, "metadata", "annotations", f"{GROUP}/definition") == place.name
 
 
 def _follows(place: Key, key: Key, secret: Object) -> bool:

@@ -1,12 +1,21 @@
 import msgspec
 import pytest
 
-from secrets_manager.controller.definition import Reason, Status
-from secrets_manager.controller.ownership import WRITTEN_AS, Claim, claim, definition_of, is_copy, not_owned, owns
+from secrets_manager.controller.definition import Reason, SecretDefinition, Status
+from secrets_manager.controller.ownership import (
+    WRITTEN_AS,
+    Claim,
+    claim,
+    definition_of,
+    holder,
+    is_copy,
+    not_owned,
+    owns,
+)
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.kube.objects import OwnerReference
-from tests.gen import NOW, current_secret, owner, secret_definition, synced_secret
+from tests.gen import NOW, current_secret, owner, secret_definition, spec, synced_secret
 
 DB = secret_definition("db")
 OURS = synced_secret(DB)
@@ -96,6 +105,54 @@ def test_adopt_takes_over_what_no_other_controller_manages(secret: CurrentSecret
     assert claim(secret_definition("db", annotations={ADOPT: "true"}), secret) is expected
 
 
+WEB = secret_definition("web", secret="db")
+MARKED = with_owners(synced_secret(WEB))
+"""Its ownerReference was removed, and its label was not."""
+
+
+def with_policy(policy: str) -> SecretDefinition:
+    return secret_definition("web", wants=msgspec.structs.replace(spec("db"), creation_policy=policy))
+
+
+@pytest.mark.parametrize(
+    ("definition", "secret", "held"),
+    [
+        pytest.param(WEB, orphan("web"), True, id="by the annotation"),
+        pytest.param(WEB, MARKED, True, id="by the label"),
+        pytest.param(WEB, synced_secret(WEB), True, id="by the ownerReference"),
+        pytest.param(secret_definition("other", secret="db"), orphan("web"), False, id="another one's"),
+        pytest.param(
+            secret_definition("web", secret="db", namespace="other"), MARKED, False, id="copied from elsewhere"
+        ),
+        pytest.param(secret_definition("web", secret="renamed"), orphan("web"), False, id="it has another one now"),
+        pytest.param(
+            secret_definition("web", secret="db", deletion_timestamp=NOW), orphan("web"), False, id="being deleted"
+        ),
+        pytest.param(with_policy("Merge"), orphan("web"), False, id="it merges now"),
+        pytest.param(with_policy("Orphan"), orphan("web"), True, id="still an orphan"),
+        pytest.param(WEB, with_owners(orphan("web"), owner(controller=True)), False, id="another controller's by now"),
+    ],
+)
+def test_a_definition_holds_its_secret_while_it_wants_it(
+    definition: SecretDefinition, secret: CurrentSecret, *, held: bool
+) -> None:
+    assert holder(secret, [DB, definition]) == (definition if held else None)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [orphan("web"), MARKED, with_owners(current_secret(labels=MARKED.metadata.labels), owner())],
+    ids=["orphan", "labelled", "with another owner"],
+)
+def test_a_held_secret_is_not_taken_over(secret: CurrentSecret) -> None:
+    assert claim(secret_definition("db", annotations={ADOPT: "true"}), secret, WEB) is Claim.NONE
+    assert claim(DB, secret, WEB) is Claim.NONE
+
+
+def test_who_holds_a_secret_may_write_it() -> None:
+    assert claim(DB, OURS, DB) is Claim.OWNED
+
+
 @pytest.mark.parametrize("word", ["", "false", "True", "yes", "1"])
 def test_adopt_is_true_or_nothing(word: str) -> None:
     assert claim(secret_definition("db", annotations={ADOPT: word}), current_secret()) is Claim.NONE
@@ -148,6 +205,11 @@ def test_copy_is_known_by_the_name_that_it_was_written_under(
 )
 def test_refusal_names_the_owner_and_the_next_step(secret: CurrentSecret, message: str) -> None:
     assert not_owned(secret) == Problem(Reason.SECRET_NOT_OWNED, message)
+
+
+def test_refusal_of_a_held_secret_names_the_definition_that_has_it() -> None:
+    message = "Secret db is owned by SecretDefinition web: choose another spec.name, or delete that owner"
+    assert not_owned(orphan("web"), WEB) == Problem(Reason.SECRET_NOT_OWNED, message)
 
 
 @pytest.mark.parametrize(

@@ -213,27 +213,104 @@ async def test_an_orphan_of_another_definition_is_not_taken(autojump_clock: obje
         await defined(scene, "second", dataFrom=[{"path": "secret/data/db"}], creationPolicy="Orphan")
 
         assert (scene.reason("first"), scene.reason("second")) == ("Synced", "SecretNotOwned")
-        assert "was made by SecretDefinition first" in scene.message("second")
+        assert "is owned by SecretDefinition first: choose another spec.name" in scene.message("second")
         writes = len(scene.writes_to_secrets())
         await scene.passed(120)
         assert len(scene.writes_to_secrets()) == writes
 
         scene.delete("first")
+        await scene.settled()
+        assert "was made by SecretDefinition first: delete or rename it, or annotate" in scene.message("second")
         scene.annotate("second", adopt="true")
         await scene.settled()
         assert scene.reason("second") == "Synced"
 
 
-async def test_a_definition_learns_that_another_one_has_taken_its_orphan_over(autojump_clock: object) -> None:
+async def two_that_adopt(scene: Scene, first: str, second: str) -> None:
+    """Bring two definitions to rest that both adopt one Secret, with these creation policies."""
+    scene.write("db", password="canary-1")
+    for name, policy in (("first", first), ("second", second)):
+        await defined(scene, name, dataFrom=[{"path": "secret/data/db"}], creationPolicy=policy)
+        scene.annotate(name, adopt="true")
+        await scene.settled()
+
+
+@pytest.mark.parametrize("second", ["Orphan", "Owner"])
+@pytest.mark.parametrize("first", ["Orphan", "Owner"])
+async def test_two_definitions_that_adopt_one_secret_do_not_fight(
+    autojump_clock: object, first: str, second: str
+) -> None:
     async with running() as scene:
-        scene.write("db", password="canary-1")
-        await defined(scene, "first", dataFrom=[{"path": "secret/data/db"}], creationPolicy="Orphan")
-        await defined(scene, "second", dataFrom=[{"path": "secret/data/db"}])
+        await two_that_adopt(scene, first, second)
+        scene.edit("app", {"metadata": {"ownerReferences": None}})
+        await scene.settled()
+        assert (scene.reason("first"), scene.reason("second")) == ("Synced", "SecretNotOwned")
+        assert "is owned by SecretDefinition first: choose another spec.name" in scene.message("second")
+
+        writes = len(scene.writes_to_secrets())
+        await scene.passed(3_600)
+        await scene.stop()
+        scene.start()
+        await scene.settled()
+        assert len(scene.writes_to_secrets()) == writes
         assert (scene.reason("first"), scene.reason("second")) == ("Synced", "SecretNotOwned")
 
-        scene.annotate("second", adopt="true")
+
+@pytest.mark.parametrize(
+    "change", [None, {"name": "renamed"}, {"creationPolicy": "Merge"}], ids=["deleted", "renamed", "merges"]
+)
+async def test_an_orphan_is_adopted_once_its_definition_wants_it_no_more(
+    autojump_clock: object, change: Object | None
+) -> None:
+    async with running() as scene:
+        await two_that_adopt(scene, "Orphan", "Orphan")
+        uid = at(scene.secret("app"), "metadata", "uid")
+        if change is None:
+            scene.delete("first")
+        else:
+            scene.change("first", **change)
         await scene.settled()
-        assert (scene.reason("first"), scene.reason("second")) == ("SecretNotOwned", "Synced")
+        assert (scene.reason("second"), scene.values("app")) == ("Synced", {"password": "canary-1"})
+        if change is None:
+            assert at(scene.secret("app"), "metadata", "uid") == uid
+            await defined(scene, "first", dataFrom=[{"path": "secret/data/db"}], creationPolicy="Orphan")
+            assert "is owned by SecretDefinition second" in scene.message("first")
+
+
+@pytest.mark.parametrize("maker", ["other", "none", "No Name/"])
+async def test_an_annotation_of_users_holds_no_secret(autojump_clock: object, maker: str) -> None:
+    async with running() as scene:
+        scene.write("db", password="canary-1")
+        scene.define("other", password="db#password")
+        scene.foreign_secret("app", annotations={"secrets-manager.tuenti.io/definition": maker})
+        await defined(scene, dataFrom=[{"path": "secret/data/db"}])
+        scene.annotate("app", adopt="true")
+        await scene.settled()
+        assert (scene.reason("app"), owners(scene)) == ("Synced", ["app"])
+
+
+async def test_an_orphan_is_not_taken_while_the_watch_of_definitions_is_behind(autojump_clock: object) -> None:
+    async with running(alive=False) as scene:
+        scene.write("db", password="canary-1")
+        spec: Object = {"name": "app", "dataFrom": [{"path": "secret/data/db"}], "creationPolicy": "Orphan"}
+        scene.define_as_it_is("second", spec, annotations={"secrets-manager.tuenti.io/adopt": "true"})
+        before = scene.cluster.storage.revision
+        first = scene.define_as_it_is("first", spec)
+        scene.foreign_secret(
+            "app",
+            labels={"secrets-manager.tuenti.io/owner": at(first, "metadata", "uid")},
+            annotations={"secrets-manager.tuenti.io/definition": "first"},
+        )
+        of_definitions = fault.on_path(ends="/secretdefinitions")
+        scene.faults.next(fault.as_of(before), when=of_definitions)
+        scene.faults.always(fault.late(30), when=lambda request: of_definitions(request) and fault.is_watch(request))
+        scene.start()
+        await scene.passed(20)
+        assert (scene.reason("first"), scene.reason("second"), scene.values("app")) == ("", "SecretNotOwned", {})
+        scene.faults.heal()
+        await scene.settled()
+        assert (scene.reason("first"), scene.reason("second")) == ("Synced", "SecretNotOwned")
+        assert scene.values("app") == {"password": "canary-1"}
 
 
 async def test_the_policy_of_a_secret_can_change(autojump_clock: object) -> None:

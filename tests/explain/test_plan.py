@@ -53,10 +53,29 @@ async def test_of_two_definitions_that_would_create_one_secret_the_second_is_tol
         assert (second.problem.reason, second.problem.message) == (scene.reason("two"), scene.message("two"))
 
 
-async def test_the_second_may_take_over_what_the_first_leaves_without_an_owner(autojump_clock: MockClock) -> None:
+async def test_the_second_may_not_take_over_what_the_first_leaves_without_an_owner(autojump_clock: MockClock) -> None:
     plans = await planned(manifest("one", "same", creationPolicy="Orphan"), manifest("two", "same", annotations=ADOPT))
 
-    assert [each.problem for each in plans] == [None, None]
+    assert [each.problem and each.problem.reason for each in plans] == [None, "SecretNotOwned"]
+
+
+@pytest.mark.parametrize("name", ["same", "renamed"])
+async def test_an_orphan_in_the_cluster_is_adopted_once_its_definition_has_another_name(
+    name: str, autojump_clock: MockClock
+) -> None:
+    """By the manifests where there is one, else by the cluster."""
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define_as_it_is("one", {**mapping(manifest("one", "same", creationPolicy="Orphan"), "spec")})
+        await scene.settled(CALM)
+        second = manifest("two", "same", annotations=ADOPT)
+
+        (alone,) = await Onlooker(scene).plan(second)
+        _, beside = await Onlooker(scene).plan(manifest("one", name, creationPolicy="Orphan"), second)
+
+        assert alone.problem is not None
+        assert "is owned by SecretDefinition one: choose another spec.name" in alone.problem.message
+        assert (beside.problem is None) == (name == "renamed")
 
 
 async def test_the_same_names_in_other_namespaces_are_no_rivals(autojump_clock: MockClock) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fake_kubernetes.documents import Json, Object, at, items, mapping, number, text
 from fake_kubernetes.storage import Key
+from tests.controller.invariants import holders
 from tests.simulation import merging
 from tests.simulation.invariants import ORPHAN_OF, WRITTEN_AS
 from tests.simulation.replica import Replica
@@ -100,7 +101,10 @@ def _obstacles(
     if merging.merges(definition):
         uids = {text(each, "metadata", "uid") for each in simulation.kubernetes.objects(DEFINITIONS).values()}
         return merging.obstacles(key.name, definition, secret, wanted.data, uids)
-    return set() if secret is None or _is_claimed(definition, secret) else {"SecretNotOwned"}
+    if secret is None or _is_named_by(definition, secret):
+        return set()
+    others = holders(_place(key, definition), secret, simulation.kubernetes.objects(DEFINITIONS))
+    return set() if not others and _is_free(definition, secret) else {"SecretNotOwned"}
 
 
 def _of_synced(key: Key, definition: Object, secrets: dict[Key, Object], wanted: Wanted) -> Iterator[str]:
@@ -191,23 +195,25 @@ def _is_of(definition: Object, secret: Object) -> bool:
     return merging.owner(secret) == uid and text(secret, "metadata", "annotations", ORPHAN_OF) == name
 
 
-def _is_claimed(definition: Object, secret: Object) -> bool:
-    """Return whether the definition may own this Secret, by the rules of the README."""
-    controller = _controller(secret)
-    meta = mapping(secret, "metadata")
+def _is_named_by(definition: Object, secret: Object) -> bool:
+    """Whether a Secret says that a definition of this name has made it, by its owner or its annotation."""
+    controller, name = _controller(secret), text(definition, "metadata", "name")
     if controller is not None:
-        own_name = text(controller, "name") == text(definition, "metadata", "name")
-        return text(controller, "kind") == "SecretDefinition" and own_name
-    orphan_of = text(meta, "annotations", ORPHAN_OF)
-    if merging.owner(secret) == text(definition, "metadata", "uid") or orphan_of == text(
-        definition, "metadata", "name"
-    ):
-        return True
+        return text(controller, "kind") == "SecretDefinition" and text(controller, "name") == name
+    by_label = merging.owner(secret) == text(definition, "metadata", "uid")
+    return by_label or text(secret, "metadata", "annotations", ORPHAN_OF) == name
+
+
+def _is_free(definition: Object, secret: Object) -> bool:
+    """Whether a definition may take over a Secret that no other one has, by the rules of the README."""
+    if _controller(secret) is not None:
+        return False
     if merging.adopts(definition):
         return True
+    meta = mapping(secret, "metadata")
     by_the_original = text(meta, "labels", "app.kubernetes.io/managed-by") == "secrets-manager"
     by_the_original = by_the_original or bool(text(meta, "annotations", f"{GROUP}/lastUpdateTime"))
-    return by_the_original and not items(meta, "ownerReferences") and not orphan_of
+    return by_the_original and not items(meta, "ownerReferences") and not text(meta, "annotations", ORPHAN_OF)
 
 
 def _ready(definition: Object) -> Json:

@@ -66,7 +66,9 @@ DEFINITIONS, SECRETS, OF_OTHERS, WORKLOADS = 4, 5, 2, 2
 """The number of names of each in a namespace."""
 SHARING = 2
 """So many definitions of a namespace have the same names of keys, and may want one key of a Secret. Only the first of
-all may adopt, since two that do would fight over a Secret for ever."""
+these may adopt, since two that do, and merge, would fight over a key for ever."""
+ADOPTING = (0, 2, 3)
+"""The definitions that may adopt."""
 POLICIES = ("", MERGE, MERGE, ORPHAN)
 MARKS = ((), (), (), ("team",), ("tier",), ("team", "tier"))
 FILTERS = (
@@ -152,7 +154,7 @@ def _suffix(name: Name) -> str:
 
 def _adopting(random: Random) -> Name:
     namespace = random.choice(NAMESPACES)
-    return Name(namespace, f"{namespace}-d0")
+    return Name(namespace, f"{namespace}-d{random.choice(ADOPTING)}")
 
 
 def _path(random: Random, folder: str = "") -> str:
@@ -205,7 +207,7 @@ def _define(random: Random) -> Define:
         secret,
         keys if random.random() < 0.9 else (),
         interval=random.choice(("", "", "", "30s", "1m")),
-        adopt=name.name.endswith("0") and random.random() < 0.3,
+        adopt=int(name.name[-1]) in ADOPTING and random.random() < 0.3,
         inherited=random.random() < (0.4 if policy == ORPHAN else 0.1),
         documents=tuple(_document(name, path(), random) for _ in range(random.choice((0, 0, 0, 0, 1, 2)))),
         template=_template(suffix, path, random) if random.random() < 0.2 else None,

@@ -12,7 +12,7 @@ import trio
 
 from fake_kubernetes.documents import Object, items, mapping, text
 from fake_kubernetes.storage import Change, Key
-from tests.controller.invariants import violations
+from tests.controller.invariants import takeovers, violations
 from tests.simulation.merging import MERGER, adopts, managers, owner
 from tests.simulation.pausing import REPLICA
 from tests.simulation.properties import Property
@@ -32,7 +32,7 @@ ORPHAN_OF = "secrets-manager.tuenti.io/definition"
 WRITTEN_AS = "secrets-manager.tuenti.io/name"
 OWN_CONDITIONS = {"Ready", "Stalled", "Reconciling", "RolloutRestart"}
 UNSEEN = 60.0
-"""Seconds in which a replica may not have seen that a Secret is no longer given away."""
+"""Seconds in which a replica may not have seen that a Secret is no longer given away, or that it is wanted again."""
 WINDOW = 60.0
 AT_MOST: dict[Step, int] = {
     Step.LIST: 150,
@@ -66,6 +66,8 @@ class InvariantChecker:
         self._newest: dict[tuple[str, str, str, str], int] = {}
         self._given_away: dict[tuple[str, str], float] = {}
         """When a definition changed that could adopt a Secret."""
+        self._wanted: dict[tuple[str, str], float] = {}
+        """When a definition came to want a Secret."""
         self._written: defaultdict[Key, deque[float]] = defaultdict(lambda: deque(maxlen=AT_MOST_OF_ONE))
         self._sent: defaultdict[tuple[str, Step], deque[float]] = defaultdict(deque)
 
@@ -89,19 +91,15 @@ class InvariantChecker:
             self._fail(Property.RESTARTS, f"{problem}, by {writer}")
         if writer != USERS and change.key.resource == "secrets" and change.after is None:
             self._check_orphan(kubernetes, change, writer)
-        if change.key.resource == DEFINITIONS and adopts(change.before):
-            place = change.key.namespace, text(change.before, "spec", "name")
-            self._given_away[place] = trio.current_time()
+        if change.key.resource == DEFINITIONS:
+            self._note_definition(change)
         if writer in (USERS, ITSELF):
             return
         if change.key.resource != "secrets":
             self._check_text(change)
             self._check_conditions(change)
             return
-        given_away = self._given_away.get((change.key.namespace, change.key.name), -UNSEEN)
-        for violation in violations(kubernetes.cluster.storage, [change]):
-            if change.after is None or trio.current_time() >= given_away + UNSEEN:
-                self._fail(Property.OWNERSHIP, f"{violation}, by {writer}")
+        self._check_ownership(kubernetes, change, writer)
         self._check_copy(kubernetes, change)
         written = self._written[change.key]
         written.append(trio.current_time())
@@ -130,6 +128,24 @@ class InvariantChecker:
         others = [each for each in NAMESPACES if each != change.key.namespace and each in content]
         if others and change.key.namespace in NAMESPACES:
             self._fail(Property.ISOLATION, f"{change.key} names {others}: {content}")
+
+    def _note_definition(self, change: Change) -> None:
+        namespace, now = change.key.namespace, trio.current_time()
+        if adopts(change.before):
+            self._given_away[namespace, text(change.before, "spec", "name")] = now
+        if mapping(change.before, "spec") != mapping(change.after, "spec"):
+            self._wanted[namespace, text(change.after, "spec", "name")] = now
+
+    def _check_ownership(self, kubernetes: Kubernetes, change: Change, writer: str) -> None:
+        place, now = (change.key.namespace, change.key.name), trio.current_time()
+        seen_given_away = now >= self._given_away.get(place, -UNSEEN) + UNSEEN
+        for violation in violations(kubernetes.cluster.storage, [change]):
+            if change.after is None or seen_given_away:
+                self._fail(Property.OWNERSHIP, f"{violation}, by {writer}")
+        seen_wanted = now >= self._wanted.get(place, -UNSEEN) + UNSEEN
+        for takeover in takeovers(kubernetes.cluster.storage, [change]):
+            if seen_wanted and not abandoned_by_sender.get():
+                self._fail(Property.OWNERSHIP, f"{takeover}, by {writer}")
 
     def _check_copy(self, kubernetes: Kubernetes, change: Change) -> None:
         """Expect that a copy of a Secret under a name that no definition has is never changed."""

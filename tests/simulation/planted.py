@@ -26,6 +26,7 @@ from secrets_manager.controller import (
     rollout_restart,
     rollout_restarter,
     secret_syncer,
+    secret_writer,
     status,
 )
 from secrets_manager.controller.competing_manager import ManagedSecret
@@ -64,8 +65,12 @@ async def _nothing_async(*_: object) -> None:
     await trio.lowlevel.checkpoint()
 
 
-def _claims_all(_: SecretDefinition, __: CurrentSecret) -> Claim:
+def _claims_all(*_: object) -> Claim:
     return Claim.ADOPTED
+
+
+def _held_by_none(*_: object) -> None:
+    pass
 
 
 def _never_older(_: str, *, than: str) -> bool:
@@ -224,7 +229,8 @@ def _no_orphan(_: SecretDefinition) -> bool:
 
 PLANTED: Mapping[str, Plant] = {
     "a foreign Secret is taken over": _replaced(decision, "claim", _claims_all),
-    "a definition is not read again before a deletion": _replaced(SecretWriter, "_check_unchanged", _nothing_async),
+    "a Secret is taken from its definition": _replaced(secret_writer, "holder", _held_by_none),
+    "a definition is not read again before a deletion": _replaced(SecretWriter, "check_unchanged", _nothing_async),
     "a late reply counts as news": _replaced(store, "is_older", _never_older),
     "a fight has no pace": _replaced(secret_syncer, "step", _always_writes),
     "the finalizer of the original stays": _replaced(Reconciler, "_remove_finalizer", _not_released),

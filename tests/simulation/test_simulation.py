@@ -65,6 +65,11 @@ ORPHANS = [
     ScheduledAction(11.0, Define(APP, "shop-s0", KEYS, policy=ORPHAN, inherited=True)),
     ScheduledAction(15.0, DeleteDefinition(APP)),
 ]
+ADOPTING = [
+    ScheduledAction(0.0, Define(APP, "shop-s0", KEYS, policy=ORPHAN, adopt=True)),
+    ScheduledAction(1.0, Define(Name("shop", "shop-d1"), "shop-s0", KEYS, policy=ORPHAN)),
+    ScheduledAction(50.0, Annotate(Name("shop", "shop-d1"), "adopt", "true")),
+]
 LATE = [
     ScheduledAction(10.0, Rotate(("shop/one",))),
     ScheduledAction(10.1, FORCE),
@@ -170,6 +175,7 @@ def test_a_planted_fault_is_found_and_its_plan_shrunk() -> None:
             Property.CONVERGENCE,
         ),
         ("a late apply is taken", [ROTATE, VACANT, MERGES, *LATE], Property.CONVERGENCE),
+        ("a Secret is taken from its definition", [ROTATE, *ADOPTING], Property.OWNERSHIP),
         ("an orphan is deleted with its definition", [ROTATE, ORPHANS[0]], Property.CONVERGENCE),
         ("the finalizer of the original deletes an orphan", [ROTATE, *ORPHANS], Property.OWNERSHIP),
         ("the first Secret restarts, too", [ROTATE, *RESTARTS], Property.RESTARTS),

@@ -19,6 +19,7 @@ from secrets_manager.controller.definition import Reason, SecretDefinition
 from secrets_manager.controller.freshness import Freshness
 from secrets_manager.controller.key_writer import KeyWriter
 from secrets_manager.controller.merged_secret import MergedSecret, merger_key
+from secrets_manager.controller.ownership import BY_UID
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reconciler import Reconciler
@@ -34,7 +35,7 @@ from secrets_manager.controller.spec import Spec
 from secrets_manager.controller.status import state_of
 from secrets_manager.controller.status_writer import StatusWriter
 from secrets_manager.controller.view import View
-from secrets_manager.controller.watches import BY_UID, Watches, owner_uid
+from secrets_manager.controller.watches import Watches, owner_uid
 from secrets_manager.controller.worker import STATUS_PRIORITY, Worker
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.events import EventRecorder
@@ -109,7 +110,7 @@ class Controller:
             unexpected_error=metrics.unexpected_error,
         )
         writer = SecretWriter(
-            client, self.watches.secrets, metrics, now, taken_over=lambda before: self._secret_changed(before, None)
+            client, secrets=self.watches.secrets, definitions=self.watches.definitions, metrics=metrics, now=now
         )
         self.view = View(
             self.watches,

@@ -64,6 +64,7 @@ def decide(
     current: CurrentSecret | None,
     *,
     now: str,
+    holder: SecretDefinition | None = None,
     before: CurrentSecret | None = None,
     restarts: str = "",
 ) -> Decision:
@@ -74,14 +75,15 @@ def decide(
         desired: The desired content.
         current: The Secret in the cluster, if any.
         now: The time that is recorded on the Secret, as RFC 3339.
+        holder: The definition that has the Secret, if any; see ownership.py.
         before: The Secret that this one replaces. Its foreign metadata is kept.
         restarts: The record of restarts that goes with changed data; see rollout_restart.py.
     """
     if current is None:
         return Create(new_secret(definition, desired, now=now, before=before, restarts=restarts))
-    claimed = claim(definition, current)
+    claimed = claim(definition, current, holder)
     if claimed is Claim.NONE:
-        return not_owned(current)
+        return not_owned(current, holder)
     if current.metadata.deletion_timestamp is not None:
         return terminating(current)
     if current.type != desired.type or (current.immutable and current.digest != desired.digest):
@@ -89,9 +91,11 @@ def decide(
     return _patch(definition, desired, current, claimed, now=now, restarts=restarts)
 
 
-def decide_deletion(definition: SecretDefinition, current: CurrentSecret) -> Delete | None:
+def decide_deletion(
+    definition: SecretDefinition, current: CurrentSecret, holder: SecretDefinition | None = None
+) -> Delete | None:
     """Return the deletion of the Secret of a deleted definition; None if it is not ours."""
-    claimed = claim(definition, current)
+    claimed = claim(definition, current, holder)
     return Delete(current, claimed) if claimed in (Claim.OWNED, Claim.LEGACY) else None
 
 

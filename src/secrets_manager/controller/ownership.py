@@ -1,9 +1,14 @@
 """Who owns a Secret. A foreign one is never overwritten or deleted.
 
-Label and ownerReference name the definition of a Secret. A copy under another name has both, so each Secret records the
-name that it was written under, too: in a copy it differs from its own name.
+Label and ownerReference name the definition of a Secret, or label and annotation where there is no ownerReference. A
+copy under another name has them, too, so each Secret records the name that it was written under: in a copy it differs
+from its own name.
+
+While a definition exists and wants its Secret, no other one takes it over: two that adopt would take it from each other
+for ever. Users can write these marks, so they hold a Secret no longer than that.
 """
 
+from collections.abc import Iterable
 from enum import Enum, auto
 
 from secrets_manager.controller.definition import ADOPT, GROUP, KIND, Reason, SecretDefinition
@@ -17,6 +22,8 @@ WRITTEN_AS = f"{GROUP}/name"
 """Annotation on the Secret: the name that it was written under."""
 BY_DEFINITION = "definition"
 """Index of Secrets by `definition_of`."""
+BY_UID = "uid"
+"""Index of definitions by uid."""
 
 
 class Claim(Enum):
@@ -31,17 +38,25 @@ class Claim(Enum):
     NONE = auto()
 
 
-def claim(definition: SecretDefinition, secret: CurrentSecret) -> Claim:
-    """Return the claim of the definition to the Secret."""
-    if owns(definition, secret) or _orphan_of(secret) == definition.metadata.name:
+def claim(definition: SecretDefinition, secret: CurrentSecret, holder: SecretDefinition | None = None) -> Claim:
+    """Return the claim of the definition to the Secret. `holder` is the definition that has it now; see there."""
+    if _is_of(definition, secret):
         return Claim.OWNED
-    if secret.controller is not None:
+    if secret.controller is not None or holder is not None:
         return Claim.NONE
-    if not _orphan_of(secret) and not secret.metadata.owner_references and _is_legacy(secret):
+    if not orphan_of(secret) and not secret.metadata.owner_references and _is_legacy(secret):
         return Claim.LEGACY
     if definition.metadata.annotations.get(ADOPT) == "true":
         return Claim.ADOPTED
     return Claim.NONE
+
+
+def holder(secret: CurrentSecret, definitions: Iterable[SecretDefinition]) -> SecretDefinition | None:
+    """Return the one of these definitions that has the Secret and wants it, if any.
+
+    One that is being deleted, has another `spec.name` or merges wants it no more.
+    """
+    return next((each for each in definitions if _wants(each, secret) and _is_of(each, secret)), None)
 
 
 def owns(definition: SecretDefinition, secret: CurrentSecret) -> bool:
@@ -64,7 +79,7 @@ def refers_to(definition: SecretDefinition, owner: OwnerReference) -> bool:
 def definition_of(secret: CurrentSecret) -> tuple[str, ...]:
     """Return the key of the definition that controls or has orphaned the Secret, if any, whatever its uid."""
     owner = secret.controller
-    name = _orphan_of(secret) if owner is None else owner.name if _is_definition(owner) else ""
+    name = orphan_of(secret) if owner is None else owner.name if _is_definition(owner) else ""
     return (str(secret.key._replace(name=name)),) if name else ()
 
 
@@ -80,22 +95,33 @@ def is_copy(definition: SecretDefinition, secret: CurrentSecret) -> bool:
     return written_as != name
 
 
-def not_owned(secret: CurrentSecret) -> Problem:
+def not_owned(secret: CurrentSecret, holder: SecretDefinition | None = None) -> Problem:
     """Return the problem of a foreign Secret, with its owner and the next step."""
-    owner = secret.controller
-    if owner is None:
-        orphan_of = _orphan_of(secret)
-        who = f"was made by {KIND} {orphan_of}" if orphan_of else "was not made by secrets-manager"
-        step = f"delete or rename it, or annotate this definition with {ADOPT}=true to take it over"
-    else:
+    owner = secret.controller if holder is None else holder.owner_reference
+    if owner is not None:
         who = f"is owned by {owner.kind} {owner.name}"
         step = "choose another spec.name, or delete that owner"
+    else:
+        maker = orphan_of(secret)
+        who = f"was made by {KIND} {maker}" if maker else "was not made by secrets-manager"
+        step = f"delete or rename it, or annotate this definition with {ADOPT}=true to take it over"
     return Problem(Reason.SECRET_NOT_OWNED, f"Secret {secret.metadata.name} {who}: {step}")
 
 
-def _orphan_of(secret: CurrentSecret) -> str:
+def orphan_of(secret: CurrentSecret) -> str:
     """Return the name of the definition that made a Secret without an ownerReference; empty if none did."""
     return secret.metadata.annotations.get(ORPHAN_OF, "") if secret.controller is None else ""
+
+
+def _is_of(definition: SecretDefinition, secret: CurrentSecret) -> bool:
+    """Whether the Secret was made by the definition, or by an earlier one of the same name."""
+    return owns(definition, secret) or orphan_of(secret) == definition.metadata.name
+
+
+def _wants(definition: SecretDefinition, secret: CurrentSecret) -> bool:
+    """Whether the definition lives, and the Secret is the one that it manages."""
+    managed = secret.key == definition.key._replace(name=definition.spec.name) and definition.merges_into is None
+    return managed and definition.metadata.deletion_timestamp is None
 
 
 def _is_definition(owner: OwnerReference) -> bool:

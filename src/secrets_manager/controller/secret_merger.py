@@ -18,11 +18,11 @@ from secrets_manager.controller.key_writer import KeyWriter
 from secrets_manager.controller.managed_fields import FieldPath
 from secrets_manager.controller.merge_decision import Known, differing_keys, merge_contention, missing, obstacle
 from secrets_manager.controller.merged_secret import BY_MERGER, MergedSecret, merger_key, merger_of
-from secrets_manager.controller.ownership import Claim
+from secrets_manager.controller.ownership import BY_UID, Claim
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret_syncer import Contested, Synced
 from secrets_manager.controller.secret_writer import SecretWriter, TooManyConflicts
-from secrets_manager.controller.watches import BY_UID, Watches
+from secrets_manager.controller.watches import Watches
 from secrets_manager.kube.errors import FieldOwner
 from secrets_manager.kube.objects import ObjectKey
 

@@ -22,7 +22,16 @@ from secrets_manager.controller.decision import (
 )
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired
-from secrets_manager.controller.ownership import BY_DEFINITION, Claim, definition_of
+from secrets_manager.controller.names import is_object_name
+from secrets_manager.controller.ownership import (
+    BY_DEFINITION,
+    BY_UID,
+    Claim,
+    definition_of,
+    holder,
+    not_owned,
+    orphan_of,
+)
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.redaction import WITHHELD, may_contain_value, redact
 from secrets_manager.controller.secret import OWNER, SECRETS, CurrentSecret
@@ -57,24 +66,22 @@ class WriteResult(NamedTuple):
 
 
 class SecretWriter:
-    """The only writer of whole Secrets.
-
-    `now` returns the time as RFC 3339. `taken_over` is called with a Secret as it was for the definition that had it.
-    """
+    """The only writer of whole Secrets. `now` returns the time as RFC 3339."""
 
     def __init__(
         self,
         client: KubeClient,
+        *,
         secrets: Store[CurrentSecret],
+        definitions: Store[SecretDefinition],
         metrics: ControllerMetrics,
         now: Callable[[], str],
-        taken_over: Callable[[CurrentSecret], None],
     ) -> None:
         self._client = client
         self._secrets = secrets
+        self._definitions = definitions
         self._metrics = metrics
         self._now = now
-        self._taken_over = taken_over
 
     def decide(
         self,
@@ -86,7 +93,15 @@ class SecretWriter:
         restarts: str,
     ) -> Decision:
         """Return the next write."""
-        return decide(definition, desired, current, now=self._now(), before=before, restarts=restarts)
+        return decide(
+            definition,
+            desired,
+            current,
+            now=self._now(),
+            holder=None if current is None else self._holder(current),
+            before=before,
+            restarts=restarts,
+        )
 
     async def write(
         self, definition: SecretDefinition, desired: Desired, decision: Write, *, seen_before: bool, restarts: str
@@ -110,7 +125,7 @@ class SecretWriter:
         """
         with redact_errors(()):
             current = await self._get(definition, key)
-            deletion = None if current is None else decide_deletion(definition, current)
+            deletion = None if current is None else decide_deletion(definition, current, self._holder(current))
             if deletion is not None:
                 await self.check_unchanged(definition)
                 await self._execute(deletion)
@@ -153,8 +168,9 @@ class SecretWriter:
         for _ in range(ATTEMPTS):
             if isinstance(decision, Patch | Delete):
                 claimed = decision.claim
-            if isinstance(decision, Delete) or (isinstance(decision, Create) and seen_before and before is None):
-                await self.check_unchanged(definition)
+            obstacle = await self._find_obstacle(definition, decision, seen_before=seen_before and before is None)
+            if obstacle is not None:
+                return obstacle
             if isinstance(decision, Delete):
                 before = decision.current
             warnings: list[str] = []
@@ -174,6 +190,21 @@ class SecretWriter:
             decision = following
         raise TooManyConflicts(f"Secret {key.name}: others change it faster than it can be written")
 
+    async def _find_obstacle(
+        self, definition: SecretDefinition, decision: Write, *, seen_before: bool
+    ) -> Problem | None:
+        """Look at definitions before a write that takes something away: the watch may be behind.
+
+        Raises:
+            Conflict: The definition has changed.
+        """
+        if isinstance(decision, Delete) or (isinstance(decision, Create) and seen_before):
+            await self.check_unchanged(definition)
+        if isinstance(decision, Create) or decision.claim is not Claim.ADOPTED:
+            return None
+        present = await self._find_holder(decision.current)
+        return None if present is None else not_owned(decision.current, present)
+
     async def _execute(
         self, decision: Create | Patch | Delete, *, on_warning: WarningHandler | None = None
     ) -> CurrentSecret | None:
@@ -192,12 +223,26 @@ class SecretWriter:
                 return None
 
     def _apply(self, secret: CurrentSecret) -> CurrentSecret:
-        before = self._secrets.get(secret.key)
         self._secrets.apply(secret)
         _log("Secret written", secret.key)
-        if before is not None and before.metadata.labels.get(OWNER) != secret.metadata.labels.get(OWNER):
-            self._taken_over(before)  # the watch will show nothing new
         return secret
+
+    def _holder(self, secret: CurrentSecret) -> SecretDefinition | None:
+        """Return the definition that has the Secret, if any."""
+        labelled = self._definitions.by_index(BY_UID, secret.metadata.labels.get(OWNER, ""))
+        named = self._definitions.get(secret.key._replace(name=orphan_of(secret)))
+        return holder(secret, labelled if named is None else [*labelled, named])
+
+    async def _find_holder(self, secret: CurrentSecret) -> SecretDefinition | None:
+        """The same for a Secret that is to be taken over, by asking for the definition that its annotation names."""
+        name = orphan_of(secret)
+        if not is_object_name(name):
+            return None
+        try:
+            found = await self._client.get(SECRET_DEFINITIONS, secret.key._replace(name=name))
+        except NotFound:
+            return None
+        return holder(secret, [found])
 
     async def check_unchanged(self, definition: SecretDefinition) -> None:
         """Get the definition before what is in the cluster for it is removed or made again: the watch may be behind.

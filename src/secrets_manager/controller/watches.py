@@ -19,7 +19,7 @@ from secrets_manager.controller.merged_secret import (
     merger_key,
     mergers,
 )
-from secrets_manager.controller.ownership import BY_DEFINITION, definition_of
+from secrets_manager.controller.ownership import BY_DEFINITION, BY_UID, definition_of
 from secrets_manager.controller.secret import OWNER, SECRETS, CurrentSecret
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.objects import ObjectKey
@@ -34,8 +34,6 @@ SecretHandler = Callable[[CurrentSecret | None, CurrentSecret | None], None]
 MergedHandler = Callable[[MergedSecret | None, MergedSecret | None, ObjectKey | None], None]
 """The same, with the definition for which this process has changed the Secret, if so."""
 
-BY_UID = "uid"
-"""Index of definitions by uid."""
 BY_TARGET = "target"
 """Index of definitions that merge, by the Secret that they merge into."""
 BY_SHORTENED = "shortened"

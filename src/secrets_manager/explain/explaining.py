@@ -34,7 +34,7 @@ def explain(
         name=definition.key.name,
         action=verdict.action,
         secret=definition.spec.name,
-        owner=None if observed is None else _owner(definition, observed.current),
+        owner=None if observed is None else _owner(definition, observed.current, secrets.holder),
         keys=verdict.keys,
         fields=verdict.fields,
         deletes=verdict.deletes,
@@ -59,7 +59,7 @@ def _sources(spec: Spec, documents: Documents) -> Iterator[SourceRead]:
             yield SourceRead(path=source.path, version=document.version, changed=document.changed)
 
 
-def _owner(definition: SecretDefinition, current: CurrentSecret) -> Owner:
+def _owner(definition: SecretDefinition, current: CurrentSecret, holder: SecretDefinition | None) -> Owner:
     owner = current.controller
     if owner is not None:
         name = f"{owner.kind} {owner.name}"
@@ -67,7 +67,7 @@ def _owner(definition: SecretDefinition, current: CurrentSecret) -> Owner:
         name = f"none, made by {KIND} {found[0].rpartition('/')[2]}"
     else:
         name = "none"
-    return Owner(name=name, claim=claim(definition, current).name.lower())
+    return Owner(name=name, claim=claim(definition, current, holder).name.lower())
 
 
 def _reported(definition: SecretDefinition) -> Reported | None:

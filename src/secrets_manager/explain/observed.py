@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from secrets_manager.controller import secret
+from secrets_manager.controller.definition import SecretDefinition
 from secrets_manager.controller.secret import CurrentSecret, digest
 from secrets_manager.kube.errors import KubeError
 from secrets_manager.kube.objects import ObjectMeta
@@ -36,12 +37,14 @@ class ObservedSecret(msgspec.Struct, frozen=True, kw_only=True):
 class Secrets(NamedTuple):
     """The Secrets that concern a definition, by name. `errors` has those that can't be read.
 
-    `unlisted` is why those that it had under other names can't be found, if they can't.
+    `unlisted` is why those that it had under other names can't be found, if they can't. `holder` is the definition that
+    has the Secret which it wants.
     """
 
     found: Mapping[str, ObservedSecret]
     errors: Mapping[str, KubeError]
     unlisted: KubeError | None = None
+    holder: SecretDefinition | None = None
 
 
 class _Data(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import msgspec
 from secrets_manager.controller.decision import new_secret
 from secrets_manager.controller.definition import SecretDefinition
 from secrets_manager.controller.desired import Desired
-from secrets_manager.controller.ownership import Claim, claim, not_owned
+from secrets_manager.controller.ownership import not_owned
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.explain.explanation import Action, Change, Explanation, Finding
 from secrets_manager.kube.objects import ObjectKey
@@ -23,19 +23,17 @@ def without_rivals(explained: Iterable[Explained]) -> list[Explanation]:
         secret = ObjectKey(explanation.namespace, explanation.secret)
         creates = explanation.action is Action.CREATE
         maker = makers.setdefault(secret, definition) if creates else definition
-        result.append(explanation if maker.key == definition.key else _after(maker, definition, explanation))
+        result.append(explanation if maker.key == definition.key else _after(maker, explanation))
     return result
 
 
-def _after(maker: SecretDefinition, definition: SecretDefinition, explanation: Explanation) -> Explanation:
+def _after(maker: SecretDefinition, explanation: Explanation) -> Explanation:
     """Explain a definition whose Secret another one has created."""
     target = Desired(name=explanation.secret, type="", data={}, digest=b"")
     made = CurrentSecret(
         metadata=new_secret(maker, target, now="").metadata, type="", immutable=False, keys=(), digest=b""
     )
-    if claim(definition, made) is not Claim.NONE:
-        return explanation
-    problem = not_owned(made)
+    problem = not_owned(made, maker)
     return msgspec.structs.replace(
         explanation,
         action=Action.NONE,

@@ -60,7 +60,7 @@ def _decided(
     if definition.merges_into is not None:
         return _merged(target, observed)
     current = None if observed is None else observed.current
-    decision = decide(definition, target, current, now="")
+    decision = decide(definition, target, current, now="", holder=secrets.holder)
     if isinstance(decision, Problem):
         return refused(decision, target.data)
     owned = [each.current for each in secrets.found.values() if str(definition.key) in definition_of(each.current)]
@@ -114,7 +114,7 @@ def verdict_of_deletion(definition: SecretDefinition, observed: ObservedSecret |
     if (error := secrets.errors.get(name)) is not None:
         finding = _unreadable(f"Secret {name}", redact(error, ()), definition.key.namespace)
         return Verdict(Action.UNKNOWN, problem=finding, notes=notes)
-    if observed is None or decide_deletion(definition, observed.current) is None:
+    if observed is None or decide_deletion(definition, observed.current, secrets.holder) is None:
         return Verdict(Action.NONE, notes=notes)
     return Verdict(Action.DELETE, keys=_compared(observed.values, {}), notes=notes)
 

@@ -325,6 +325,37 @@ async def test_an_adopted_key_that_others_change_is_written_again(autojump_clock
         assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
 
 
+def notes(scene: Scene, reason: str) -> list[str]:
+    listed = scene.user.list(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")
+    return [text(each, "note") for each in listed if text(each, "reason") == reason]
+
+
+async def test_keys_that_are_taken_over_are_reported_once_with_their_managers(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene, user="theirs", password="theirs")
+        scene.user.apply_keys(secret_path("app"), {"host": encoded("theirs")}, by="helm", force=True)
+        scene.write("db", password="canary-1", user="canary-2", host="canary-3")
+        merge(scene, password="db#password", user="db#user", host="db#host")
+        await scene.settled()
+        assert notes(scene, "KeysAdopted") == []
+
+        scene.annotate("ours", adopt="true")
+        await scene.settled()
+        for _ in range(5):
+            await scene.passed(400)  # later than an Event joins the series of the one before
+            scene.edit("app", {"data": {"password": encoded("again"), "user": encoded("again")}})
+        await scene.settled()
+        owned = "and this definition does from now on"
+        assert sorted(notes(scene, "KeysAdopted")) == [
+            f"Secret app: manager administrator owned 'password', 'user', {owned}",
+            f"Secret app: manager helm owned 'host', {owned}",
+        ]
+        await scene.stop()
+        scene.start()
+        await scene.settled()
+        assert len(notes(scene, "KeysAdopted")) == 2
+
+
 @pytest.mark.parametrize("change", ["changed", "removed"])
 async def test_who_rewrites_our_keys_is_reported_and_costs_a_write_a_minute(
     change: str, autojump_clock: MockClock

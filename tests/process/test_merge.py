@@ -130,6 +130,7 @@ def test_kubectl_apply_beside_us_conflicts_on_our_keys_alone(here: World) -> Non
     )
     here.wait_for("app", {"token": "changed", "password": "ours"})
     here.wait_for_reason("ours", "Synced")
+    wait_until(lambda: ("KeysAdopted", "ours") in here.events())
 
 
 def test_nothing_but_keys_is_written(here: World) -> None:

@@ -16,6 +16,7 @@ from secrets_manager.controller.definition import ADOPT, KIND, Reason, SecretDef
 from secrets_manager.controller.desired import Desired
 from secrets_manager.controller.managed_fields import FieldPath
 from secrets_manager.controller.merged_secret import MANAGER_PREFIX, MergedSecret, merger_of
+from secrets_manager.controller.names import listed
 from secrets_manager.controller.problem import Problem
 from secrets_manager.kube.errors import FieldOwner
 
@@ -73,6 +74,18 @@ def keys_not_owned(desired: Desired, owners: Iterable[FieldOwner]) -> Problem:
         f"Secret {desired.name}: key {first.field} is owned by {_who(first.manager)}{more}: remove the key there or "
         f"here, or annotate this definition with {ADOPT}=true to take it over",
     )
+
+
+def taken_keys(name: str, owners: Iterable[FieldOwner]) -> list[str]:
+    """Describe which keys of a Secret were taken over from which managers, one text for each manager."""
+    found = _keys(owners)
+    by_manager = {
+        owner.manager: listed([each.field for each in found if each.manager == owner.manager]) for owner in found
+    }
+    return [
+        f"Secret {name}: {_who(manager)} owned {keys}, and this definition does from now on"
+        for manager, keys in by_manager.items()
+    ]
 
 
 def merge_contention(

@@ -151,6 +151,8 @@ class Reconciler:
         if isinstance(desired_secret, Problem):
             return desired_secret, self._resync()
         result = await self._sync_secret(definition, desired_secret)
+        if not isinstance(result, Problem):
+            self._reporter.keys_taken(definition, desired_secret.name, result.taken)
         match result:
             case Problem() as problem:
                 return problem, RequeueRateLimited()  # the obstacle is not watched

@@ -4,10 +4,12 @@ import logging
 from collections.abc import Collection, Iterable
 
 from secrets_manager.controller.definition import Reason, SecretDefinition
+from secrets_manager.controller.merge_decision import taken_keys
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.rollout_restart import Restarts
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.status import InSync, Outcome
+from secrets_manager.kube.errors import FieldOwner
 from secrets_manager.kube.events import EventRecorder, EventType
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.metrics import ControllerMetrics
@@ -25,6 +27,8 @@ class Reporter:
         """The last reported reason of each definition."""
         self._reported_copies: dict[ObjectKey, set[str]] = {}
         """The uids of the reported copies of each definition."""
+        self._reported_keys: dict[ObjectKey, dict[str, tuple[str, frozenset[str]]]] = {}
+        """From where each definition was last reported to have taken each key: the Secret, and the managers."""
 
     def reasons(self) -> Iterable[tuple[ObjectKey, str]]:
         """Return each definition with its last reported reason."""
@@ -80,6 +84,18 @@ class Reporter:
         if copies:
             self._reported_copies[definition.key] = {copy.metadata.uid for copy in copies}
 
+    def keys_taken(self, definition: SecretDefinition, name: str, owners: tuple[FieldOwner, ...]) -> None:
+        """Report keys of a Secret that were taken over, each once while the same managers take it back."""
+        if not owners:
+            return
+        reported = self._reported_keys.setdefault(definition.key, {})
+        found = {
+            field: (name, frozenset(each.manager for each in owners if each.field == field)) for field, _ in owners
+        }
+        for note in taken_keys(name, [each for each in owners if reported.get(each.field) != found[each.field]]):
+            self._record(definition, "Normal", "KeysAdopted", note)
+        reported |= found
+
     def restarts_attempted(self, definition: SecretDefinition, before: Restarts, after: Restarts) -> None:
         """Report what an attempt to restart workloads has changed: restarts, and failures for a reason that is new."""
         for target in before.owed.keys() - after.owed.keys():
@@ -94,6 +110,7 @@ class Reporter:
         """Forget a deleted definition."""
         self._reasons.pop(key, None)
         self._reported_copies.pop(key, None)
+        self._reported_keys.pop(key, None)
 
     def _record(
         self, definition: SecretDefinition, type_: EventType, reason: str, note: str, *, action: str = "Sync"

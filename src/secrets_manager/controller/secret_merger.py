@@ -53,6 +53,8 @@ class _Result(NamedTuple):
     wait: float | None
     wrote: bool
     warning: str
+    taken: tuple[FieldOwner, ...]
+    """Who owned the keys that were taken over."""
 
 
 class SecretMerger:
@@ -84,8 +86,10 @@ class SecretMerger:
         self._last[definition.key] = result.last._replace(contention=contention)
         copies = await self._secret_writer.delete_stale(definition, desired)
         if contention is not None and result.wait is not None:
-            return Contested(contention, result.wait)
-        return Synced(result.wrote, Claim.OWNED, unchanged, result.warning, result.last.written_at, copies)
+            return Contested(contention, result.wait, result.taken)
+        return Synced(
+            result.wrote, Claim.OWNED, unchanged, result.warning, result.last.written_at, copies, result.taken
+        )
 
     async def release_others(self, definition: SecretDefinition) -> None:
         """Remove keys of the definition from Secrets that it does not merge into any more.
@@ -127,6 +131,7 @@ class SecretMerger:
         definition = now.definition
         current = await self._current(definition, desired.name)
         wrote, warning, attempts = False, "", 0
+        taken: tuple[FieldOwner, ...] = ()
         while True:
             if current is None:
                 return missing(desired)
@@ -136,7 +141,7 @@ class SecretMerger:
             keys = differing_keys(definition, desired, current, now.known)
             state, wait = step(now.state, trigger, keys, trio.current_time())
             if not keys or wait != 0:
-                return _Result(now._replace(state=state), keys, wait, wrote, warning)
+                return _Result(now._replace(state=state), keys, wait, wrote, warning, taken)
             if current.keys.get(merger_of(definition.metadata.name), frozenset()) - desired.data.keys():
                 await self._secret_writer.check_unchanged(definition)
             applied = await self._writer.apply(definition, desired, current)
@@ -149,7 +154,7 @@ class SecretMerger:
                 current = await self._writer.find(definition, current.key)
                 continue
             wrote |= applied.secret.metadata.resource_version != current.metadata.resource_version
-            warning = applied.warning
+            taken, warning = taken + applied.taken, applied.warning
             known = Known(applied.secret.metadata.uid, desired.digest, applied.changed)
             now = now._replace(state=state, known=known, taken=applied.taken, written_at=applied.written_at)
             current, trigger = applied.secret, Trigger.WRITTEN

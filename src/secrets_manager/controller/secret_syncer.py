@@ -20,6 +20,7 @@ from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.rollout_restart import RESTARTS, record, targets_of
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.secret_writer import SecretWriter
+from secrets_manager.kube.errors import FieldOwner
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.store import Store
 
@@ -28,7 +29,7 @@ class Synced(NamedTuple):
     """The Secret is in sync.
 
     `reverted`: a foreign change was reverted. `warning` is from Kubernetes. `written_at` is the time of the last write
-    that the Secret records. `copies` are copies that others made.
+    that the Secret records. `copies` are copies that others made. `taken` are keys that others owned.
     """
 
     wrote: bool
@@ -37,6 +38,7 @@ class Synced(NamedTuple):
     warning: str
     written_at: str
     copies: list[CurrentSecret]
+    taken: tuple[FieldOwner, ...] = ()
 
 
 class Contested(NamedTuple):
@@ -44,6 +46,7 @@ class Contested(NamedTuple):
 
     problem: Problem
     wait: float
+    taken: tuple[FieldOwner, ...] = ()
 
 
 class _Contention(NamedTuple):

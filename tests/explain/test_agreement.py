@@ -13,7 +13,17 @@ from fake_kubernetes.documents import Object, at, mapping, text
 from fake_kubernetes.storage import Key
 from secrets_manager.explain.explanation import Action, Change, Explanation
 from tests.controller.component import NAMESPACE, Scene, definition_path, keys_map, running
-from tests.controller.test_crashes import CALM, RARELY, SCENARIOS, Scenario, nothing, retype, update
+from tests.controller.test_crashes import (
+    CALM,
+    RARELY,
+    SCENARIOS,
+    Scenario,
+    merged_in_sync,
+    nothing,
+    retype,
+    second,
+    update,
+)
 from tests.explain.looking import Onlooker, manifest_of
 from tests.workloads import workload
 
@@ -63,7 +73,28 @@ def adopt_of_none(scene: Scene) -> None:
     adopt_of_another(scene)
 
 
+def drop(scene: Scene) -> None:
+    scene.change("app", dataFrom=[{"path": "secret/data/app", "exclude": ["user"]}])
+
+
+def own_the_same(scene: Scene) -> None:
+    scene.change("app", creationPolicy="Owner")
+
+
+def own_the_same_and_adopt(scene: Scene) -> None:
+    scene.annotate("app", adopt="true")
+    own_the_same(scene)
+
+
+def steal(scene: Scene) -> None:
+    scene.edit("app", {"data": {"password": "c3RvbGVu"}})
+
+
 MORE = {
+    "merge less": Scenario(merged_in_sync, drop),
+    "merge what others have taken": Scenario(merged_in_sync, steal),
+    "own what others have": Scenario(second, own_the_same),
+    "adopt in place of merge": Scenario(second, own_the_same_and_adopt),
     "adopt what another one keeps": Scenario(contested, adopt_of_another),
     "adopt what another one has left": Scenario(contested, adopt_of_none),
     "restart": Scenario(restarting_in_sync, update),
@@ -71,16 +102,20 @@ MORE = {
     "restart for none": Scenario(restarting_in_sync, relabel),
     "restart at first": Scenario(nothing, restarting),
 }
-UNTOLD = {"merge into another", "merge no more", "own in place of merge"}
-"""Where keys leave a Secret of others that the definition does not name any more, which only managedFields show."""
+UNTOLD = {"merge no more"}
+"""Its definition is gone, so there is nothing to explain."""
 ALL = {name: scenario for name, scenario in SCENARIOS.items() if name not in UNTOLD} | MORE
+
+
+Changes = dict[str, tuple[Change, int | None]]
+"""Of a Secret, by key."""
 
 
 class Course(NamedTuple):
     """What is done: requests and changes of keys and fields of Secrets, restarts; or the problem."""
 
     requests: list[str]
-    keys: dict[str, tuple[Change, int | None]]
+    keys: dict[str, Changes]
     fields: set[str]
     restarts: set[str]
     problem: tuple[str, str] | None
@@ -89,13 +124,22 @@ class Course(NamedTuple):
 def foretold(explanation: Explanation) -> Course:
     own = [f"{method} {explanation.secret}" for method in REQUESTS[explanation.action]]
     problem = explanation.problem
-    return Course(
-        [*own, *(f"DELETE {name}" for name in explanation.deletes)],
-        {
+    keys: dict[str, Changes] = {
+        explanation.secret: {
             key.name: (key.change, key.length)
             for key in explanation.keys
             if key.change not in (Change.SAME, Change.UNKNOWN)
-        },
+        }
+    }
+    for release in explanation.releases:
+        keys.setdefault(release.secret, {}).update(dict.fromkeys(release.keys, (Change.REMOVED, None)))
+    return Course(
+        [
+            *own,
+            *(f"DELETE {name}" for name in explanation.deletes),
+            *(f"PATCH {release.secret}" for release in explanation.releases),
+        ],
+        {name: found for name, found in keys.items() if found},
         set(explanation.fields),
         set(explanation.restarts),
         None if problem is None else (problem.reason, problem.message),
@@ -104,16 +148,21 @@ def foretold(explanation: Explanation) -> Course:
 
 async def followed(scene: Scene, secret: str) -> Course:
     """Let the controller act."""
-    before, writes = scene.secret(secret), len(scene.door.writes)
+    all_before, writes = data_of_all(scene), len(scene.door.writes)
+    before = scene.secret(secret)
     scene.start()
     await scene.settled(WITH_RESTARTS)
-    after = scene.secret(secret)
+    after, all_after = scene.secret(secret), data_of_all(scene)
     made = [each for each in scene.door.writes[writes:] if each.kind == "secrets"]
     ready = scene.ready("app") if scene.user.find(definition_path("app")) else None
     problem = None if text(ready, "status") != "False" else (text(ready, "reason"), text(ready, "message"))
     return Course(
         [f"{each.method} {each.change.key.name}" for each in made],
-        changed_keys(mapping(before, "data"), mapping(after, "data")),
+        {
+            name: changes
+            for name in {secret, *all_after}
+            if (changes := changed_keys(all_before.get(name, {}), all_after.get(name, {})))
+        },
         set() if before is None or after is None else changed_fields(before, after),
         {
             f"Deployment {each.change.key.name}"
@@ -124,8 +173,13 @@ async def followed(scene: Scene, secret: str) -> Course:
     )
 
 
-def changed_keys(before: Object, after: Object) -> dict[str, tuple[Change, int | None]]:
-    changes: dict[str, tuple[Change, int | None]] = {}
+def data_of_all(scene: Scene) -> dict[str, Object]:
+    secrets = scene.user.list(f"/api/v1/namespaces/{NAMESPACE}/secrets")
+    return {text(each, "metadata", "name"): mapping(each, "data") for each in secrets}
+
+
+def changed_keys(before: Object, after: Object) -> Changes:
+    changes: Changes = {}
     for name in before.keys() | after.keys():
         if name not in after:
             changes[name] = (Change.REMOVED, None)

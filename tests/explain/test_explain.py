@@ -13,7 +13,7 @@ from secrets_manager.config import ControllerConfig
 from secrets_manager.explain.explanation import Action, Change, Explanation, Key, Owner
 from secrets_manager.explain.text import explained
 from secrets_manager.inputs.lists import PAGE
-from tests.controller.component import Scene, keys_map, running
+from tests.controller.component import Scene, keys_map, running, secret_path
 from tests.controller.test_crashes import CALM, FINALIZER, in_sync
 from tests.doubles import faults as fault
 from tests.explain.looking import Onlooker
@@ -335,6 +335,22 @@ async def test_keys_that_are_merged_into_a_secret_of_others(autojump_clock: Mock
     assert missing.problem is not None
     assert (missing.action, missing.problem.reason) == (Action.NONE, "SecretRejected")
     assert (added.action, added.keys) == (Action.CHANGE, (key("password", Change.ADDED, 8),))
-    assert any("something else owns" in note for note in added.notes)
     assert (same.action, same.keys, same.notes) == (Action.NONE, (key("password", Change.SAME, 8, 8),), ())
     assert deleted.notes == ("the definition is being deleted: its keys leave Secret their",)
+
+
+async def test_keys_that_leave_a_secret_of_others_are_told_with_its_name(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="canary-1", user="canary-user")
+        keys = keys_map(password="app#password", user="app#user")
+        scene.foreign_secret("their", data={"token": "theirs"})
+        scene.define_as_it_is("app", {"name": "their", "creationPolicy": "Merge", "keysMap": keys})
+        await scene.settled(CALM)
+        scene.user.apply_keys(secret_path("their"), {"user": base64.b64encode(b"canary-user").decode()}, by="helm")
+        await scene.stop()
+        scene.change("app", name="own", creationPolicy="Owner")
+        explanation = await explain(Onlooker(scene))
+
+    assert [(each.secret, each.keys) for each in explanation.releases] == [("their", ("password",))]
+    assert explanation.changes
+    assert "Leaves    - password of Secret their, which they were merged into" in explained([explanation])

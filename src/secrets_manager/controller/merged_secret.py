@@ -58,11 +58,6 @@ def field_manager(merger: str) -> str:
     return f"{MANAGER_PREFIX}{merger}"
 
 
-def keys_of(entries: Iterable[ManagedFields], merger: str) -> frozenset[str]:
-    """Return the keys that a merger has in the Secret of these managed fields."""
-    return _keys(entries).get(merger, frozenset())
-
-
 def mergers(secret: MergedSecret) -> Iterable[str]:
     """Return the keys of all definitions that have keys in the Secret, with the names of their field managers."""
     return [str(secret.key._replace(name=merger)) for merger in secret.keys]

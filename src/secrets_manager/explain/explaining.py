@@ -38,6 +38,7 @@ def explain(
         keys=verdict.keys,
         fields=verdict.fields,
         deletes=verdict.deletes,
+        releases=verdict.releases,
         restarts=verdict.restarts,
         identity=identity,
         period=None if spec is None else spec.period or config.reconcile_period,

@@ -43,6 +43,13 @@ class Key(Part, frozen=True, kw_only=True):
     before: int | None = None
 
 
+class Release(Part, frozen=True, kw_only=True):
+    """Keys that would leave a Secret of others, since the definition merges into it no more."""
+
+    secret: str
+    keys: tuple[str, ...]
+
+
 class SourceRead(Part, frozen=True, kw_only=True):
     """A source as it was read, or why it could not be."""
 
@@ -87,6 +94,7 @@ class Explanation(Part, frozen=True, kw_only=True):
         owner: Its owner, if it exists and could be read.
         fields: The other fields of the Secret that would change.
         deletes: Secrets under earlier names that would be deleted.
+        releases: Keys that would leave Secrets of others.
         restarts: The workloads that would be restarted, unless the change undoes a foreign one.
         problem: What the controller would report, or why this is unknown.
         problems: The problem of each key, if the keys have problems.
@@ -102,6 +110,7 @@ class Explanation(Part, frozen=True, kw_only=True):
     keys: tuple[Key, ...] = ()
     fields: tuple[str, ...] = ()
     deletes: tuple[str, ...] = ()
+    releases: tuple[Release, ...] = ()
     restarts: tuple[str, ...] = ()
     identity: str = ""
     period: float | None = None
@@ -115,7 +124,7 @@ class Explanation(Part, frozen=True, kw_only=True):
     @property
     def changes(self) -> bool:
         """Whether a Secret would be written or deleted."""
-        return self.action not in (Action.NONE, Action.UNKNOWN) or bool(self.deletes)
+        return self.action not in (Action.NONE, Action.UNKNOWN) or bool(self.deletes or self.releases)
 
 
 def unknown(key: ObjectKey, reason: str, message: str) -> Explanation:

@@ -10,9 +10,10 @@ import msgspec
 
 from secrets_manager.controller import secret
 from secrets_manager.controller.definition import SecretDefinition
+from secrets_manager.controller.managed_fields import ManagedFields
 from secrets_manager.controller.secret import CurrentSecret, digest
 from secrets_manager.kube.errors import KubeError
-from secrets_manager.kube.objects import ObjectMeta
+from secrets_manager.kube.objects import ObjectMeta, Wire
 from secrets_manager.kube.resources import Resource
 
 
@@ -24,10 +25,11 @@ class ObservedValue(NamedTuple):
 
 
 class ObservedSecret(msgspec.Struct, frozen=True, kw_only=True):
-    """A Secret, as the controller caches it, and each of its values."""
+    """A Secret, as the controller caches it, each of its values, and who manages which fields."""
 
     current: CurrentSecret
     values: dict[str, ObservedValue]
+    managed_fields: tuple[ManagedFields, ...] = ()
 
     @property
     def metadata(self) -> ObjectMeta:
@@ -47,11 +49,16 @@ class Secrets(NamedTuple):
     holder: SecretDefinition | None = None
 
 
-class _Data(msgspec.Struct, frozen=True):
+class _Metadata(Wire, frozen=True):
+    managed_fields: tuple[ManagedFields, ...] = ()
+
+
+class _Object(Wire, frozen=True):
+    metadata: _Metadata = _Metadata()
     data: dict[str, bytes] | None = None
 
 
-_decoder = msgspec.json.Decoder(_Data)
+_decoder = msgspec.json.Decoder(_Object)
 
 
 def observed_value(key: str, value: bytes) -> ObservedValue:
@@ -65,9 +72,11 @@ def decode(raw: bytes | msgspec.Raw) -> ObservedSecret:
     Raises:
         msgspec.MsgspecError: It is not a Secret.
     """
-    data = _decoder.decode(raw).data or {}
+    decoded = _decoder.decode(raw)
     return ObservedSecret(
-        current=secret.decode(raw), values={key: observed_value(key, value) for key, value in data.items()}
+        current=secret.decode(raw),
+        values={key: observed_value(key, value) for key, value in (decoded.data or {}).items()},
+        managed_fields=decoded.metadata.managed_fields,
     )
 
 

@@ -109,6 +109,8 @@ def _length(key: Key) -> str:
 def _others(each: Explanation) -> Iterator[_Row]:
     yield from (_Row("Fields", f"~ {field}") for field in each.fields)
     yield from (_Row("Deletes", f"- Secret {name}, of an earlier spec.name") for name in each.deletes)
+    for release in each.releases:
+        yield _Row("Leaves", f"- {', '.join(release.keys)} of Secret {release.secret}, which they were merged into")
     yield from (_Row("Restarts", target) for target in each.restarts)
 
 

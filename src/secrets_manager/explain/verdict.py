@@ -1,6 +1,6 @@
 """What the controller would do with the Secret of a definition. Pure, and by the controller's own code."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from secrets_manager.controller.decision import (
@@ -13,10 +13,10 @@ from secrets_manager.controller.decision import (
     has_changed,
     other_secrets,
 )
-from secrets_manager.controller.definition import LEGACY_FINALIZER, SecretDefinition
+from secrets_manager.controller.definition import ADOPT, LEGACY_FINALIZER, Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired, Resolved, desired, resolve
 from secrets_manager.controller.documents import Documents
-from secrets_manager.controller.merge_decision import missing
+from secrets_manager.controller.merge_decision import keys_not_owned, missing
 from secrets_manager.controller.metadata import is_orphaned
 from secrets_manager.controller.ownership import definition_of
 from secrets_manager.controller.problem import Problem
@@ -24,7 +24,8 @@ from secrets_manager.controller.redaction import redact
 from secrets_manager.controller.rollout_restart import targets_of
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.spec import Spec
-from secrets_manager.explain.explanation import Action, Change, Finding, Key
+from secrets_manager.explain.explanation import Action, Change, Finding, Key, Release
+from secrets_manager.explain.merging import own_keys, owners_of_others, releases
 from secrets_manager.explain.observed import ObservedSecret, ObservedValue, Secrets, observed_value
 from secrets_manager.kube.errors import Forbidden, KubeError
 
@@ -36,6 +37,7 @@ class Verdict(NamedTuple):
     keys: tuple[Key, ...] = ()
     fields: tuple[str, ...] = ()
     deletes: tuple[str, ...] = ()
+    releases: tuple[Release, ...] = ()
     restarts: tuple[str, ...] = ()
     problem: Finding | None = None
     problems: tuple[Finding, ...] = ()
@@ -50,15 +52,15 @@ def verdict_of_spec(definition: SecretDefinition, spec: Spec, documents: Documen
     if (error := secrets.errors.get(target.name)) is not None:
         finding = _unreadable(f"Secret {target.name}", redact(error, target.values), definition.key.namespace)
         return Verdict(Action.UNKNOWN, keys=_undecided(target.data), problem=finding)
-    observed = secrets.found.get(target.name)
-    return _decided(definition, target, observed, secrets)
+    verdict = _decided(definition, target, secrets.found.get(target.name), secrets)
+    return verdict._replace(releases=tuple(_releases(definition, target, verdict.problem, secrets)))
 
 
 def _decided(
     definition: SecretDefinition, target: Desired, observed: ObservedSecret | None, secrets: Secrets
 ) -> Verdict:
     if definition.merges_into is not None:
-        return _merged(target, observed)
+        return _merged(definition, target, observed)
     current = None if observed is None else observed.current
     decision = decide(definition, target, current, now="", holder=secrets.holder)
     if isinstance(decision, Problem):
@@ -79,15 +81,27 @@ def _decided(
     )
 
 
-def _merged(target: Desired, observed: ObservedSecret | None) -> Verdict:
-    """Explain keys in a Secret of others. Whether others own a key, only the API server knows."""
+def _merged(definition: SecretDefinition, target: Desired, observed: ObservedSecret | None) -> Verdict:
+    """Explain keys in a Secret of others."""
     if observed is None:
         return refused(missing(target), target.data)
-    present = {key: value for key, value in observed.values.items() if key in target.data}
-    keys = _compared(present, target.data)
+    owners = owners_of_others(definition, target, observed)
+    if owners and definition.metadata.annotations.get(ADOPT) != "true":
+        return refused(keys_not_owned(target, owners), target.data)
+    ours = target.data.keys() | own_keys(definition, observed)
+    keys = _compared({key: value for key, value in observed.values.items() if key in ours}, target.data)
     same = all(key.change is Change.SAME for key in keys)
-    note = "a key that something else owns is not written, unless the definition has the annotation adopt"
-    return Verdict(Action.NONE if same else Action.CHANGE, keys=keys, notes=() if same else (note,))
+    return Verdict(Action.NONE if same else Action.CHANGE, keys=keys)
+
+
+def _releases(
+    definition: SecretDefinition, target: Desired, problem: Finding | None, secrets: Secrets
+) -> Iterator[Release]:
+    """Tell which keys leave Secrets that the definition merges into no more: once it has the one that it wants."""
+    if problem is None:
+        yield from releases(definition, secrets, but=target.name)
+    elif definition.merges_into is None and problem.reason == Reason.SECRET_NOT_OWNED:
+        yield from releases(definition, secrets, but="")
 
 
 def _action(decision: Create | Patch | Delete | None) -> Action:

@@ -196,6 +196,19 @@ async def test_another_policy_takes_the_keys_out(autojump_clock: MockClock) -> N
         assert (scene.reason("ours"), scene.values("app")) == ("SecretNotOwned", {"token": "theirs"})
 
 
+async def test_keys_leave_a_secret_that_another_controller_has_by_now(autojump_clock: MockClock) -> None:
+    """Also if the definition adopts: it can't adopt that."""
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        (owner,) = items(scene.secret("app"), "metadata", "ownerReferences")
+        assert isinstance(owner, dict)
+        scene.edit("app", {"metadata": {"ownerReferences": [{**owner, "controller": True}]}})
+        scene.annotate("ours", adopt="true")
+        scene.change("ours", creationPolicy="Owner")
+        await scene.settled()
+        assert (scene.reason("ours"), scene.values("app")) == ("SecretNotOwned", {"token": "theirs"})
+
+
 async def test_a_definition_that_takes_the_whole_secret_over_keeps_the_keys(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         scene.foreign_secret("app", data={"token": "theirs"})

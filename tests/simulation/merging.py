@@ -89,7 +89,7 @@ def left_behind(
 def _governs(definition: Object, place: Key, secret: Object) -> bool:
     """Whether a definition merges into a Secret, or manages the whole of it."""
     same = text(definition, "spec", "name") == place.name
-    return owner(secret) == text(definition, "metadata", "uid") or (same and (merges(definition) or adopts(definition)))
+    return owner(secret) == text(definition, "metadata", "uid") or (same and merges(definition))
 
 
 def _parted(secret: Object, name: str) -> tuple[set[str], set[str]]:

@@ -168,11 +168,16 @@ class Reconciler:
                 return InSync(desired_secret.name, versions, wrote=wrote, warning=warning, written_at=written_at), None
 
     async def _sync_secret(self, definition: SecretDefinition, desired_secret: Desired) -> Synced | Contested | Problem:
-        """Sync by the creation policy. Then remove keys that the definition had in other Secrets."""
+        """Sync by the creation policy. Then remove keys that the definition had in other Secrets.
+
+        They stay until it has the Secret that it wants; without any in its place if that is somebody else's for good.
+        """
         merges = definition.merges_into is not None
         result = await (self._merger if merges else self._syncer).sync(definition, desired_secret)
-        if not isinstance(result, Problem) or (not merges and result.reason is Reason.SECRET_NOT_OWNED):
-            await self._merger.release_others(definition)
+        if not isinstance(result, Problem):
+            await self._merger.release_others(definition, but=desired_secret.name)
+        elif not merges and result.reason is Reason.SECRET_NOT_OWNED:
+            await self._merger.release_others(definition, but="")
         return result
 
     async def _release_keys(self, key: ObjectKey) -> Requeue:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import trio
 
 from secrets_manager.controller.contention import Stable, State, Trigger, step
-from secrets_manager.controller.definition import ADOPT, SecretDefinition
+from secrets_manager.controller.definition import SecretDefinition
 from secrets_manager.controller.desired import Desired
 from secrets_manager.controller.key_writer import KeyWriter
 from secrets_manager.controller.managed_fields import FieldPath
@@ -91,20 +91,14 @@ class SecretMerger:
             result.wrote, Claim.OWNED, unchanged, result.warning, result.last.written_at, copies, result.taken
         )
 
-    async def release_others(self, definition: SecretDefinition) -> None:
-        """Remove keys of the definition from Secrets that it does not merge into any more.
-
-        A Secret that the definition now owns as a whole keeps them: there they are managed otherwise.
+    async def release_others(self, definition: SecretDefinition, *, but: str) -> None:
+        """Remove keys of the definition from Secrets that it does not manage any more: all but the one of this name.
 
         Raises:
             KubeError: A retry may help.
         """
-        target = definition.merges_into
-        others = [
-            secret
-            for secret in self._with_keys_of(merger_key(definition.key))
-            if secret.key != target and not _governs(definition, secret)
-        ]
+        merger = merger_key(definition.key)
+        others = [secret for secret in self._with_keys_of(merger) if secret.metadata.name != but]
         if others:
             await self._secret_writer.check_unchanged(definition)
         for secret in others:
@@ -181,11 +175,3 @@ def _contention(desired: Desired, result: _Result) -> Problem:
         return last.contention
     by_admission = last.known is not None and bool(last.known.changed)
     return merge_contention(desired, result.keys, last.taken, by_admission=by_admission)
-
-
-def _governs(definition: SecretDefinition, secret: MergedSecret) -> bool:
-    """Whether the definition manages the whole Secret, or takes it over."""
-    if secret.owner == definition.metadata.uid:
-        return True
-    adopts = definition.metadata.annotations.get(ADOPT) == "true"
-    return adopts and definition.merges_into is None and definition.spec.name == secret.metadata.name

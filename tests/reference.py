@@ -27,7 +27,7 @@ from secrets_manager.metrics import (
 from tests import chart_values
 from tests.documents import ROOT
 from tests.monitoring.dashboard import dashboard
-from tests.monitoring.rules import prometheus_rule
+from tests.monitoring.rules import prometheus_rule, rules_of_the_chart
 
 HEAD = "| Flag | Environment | Default | Meaning |\n|---|---|---|---|\n"
 EVALUATING = ("render", "plan", "explain", "doctor")
@@ -108,6 +108,8 @@ REFERENCES: Mapping[str, Callable[[], str]] = {
     "docs/crd.md": schema,
     "docs/metrics.md": metrics,
     "deploy/chart/README.md": chart,
+    "deploy/chart/files/dashboard.json": dashboard,
+    "deploy/chart/files/rules.yaml": rules_of_the_chart,
     "deploy/monitoring/dashboard.json": dashboard,
     "deploy/monitoring/prometheus-rule.yaml": prometheus_rule,
 }

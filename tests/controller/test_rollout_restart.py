@@ -183,7 +183,7 @@ def test_workloads_are_found_at_their_paths() -> None:
 
 
 def test_failures_name_the_target_and_the_next_step() -> None:
-    component = "see whether the component deploy/rollout-restart is applied"
+    component = "set rbac.rolloutRestart of the chart, or apply the component deploy/rollout-restart"
     assert failure_of(WEB, NotFound("no such thing", code=404)) == Failure(
         Reason.TARGET_NOT_FOUND,
         "Deployment web does not exist: create it, or remove it from spec.rolloutRestartTargets",

@@ -470,7 +470,9 @@ async def test_a_target_that_may_not_be_restarted_is_reported(autojump_clock: Mo
         assert (scene.reason("app"), restarts(scene)) == ("Synced", 0)
         assert condition(scene, "app") == ("False", "TargetForbidden")
         assert message(scene, "app").startswith("Deployment web can't be restarted: GET ")
-        assert message(scene, "app").endswith(f"{REFUSAL}: see whether the component deploy/rollout-restart is applied")
+        assert message(scene, "app").endswith(
+            f"{REFUSAL}: set rbac.rolloutRestart of the chart, or apply the component deploy/rollout-restart"
+        )
         assert scene.event_series("app")["RolloutRestartFailed"] == 1
         assert 10 <= requests_to_workloads(scene) - asked <= 20
 

@@ -11,6 +11,8 @@ from tests.chart_values import values as values_of_the_chart
 from tests.deploy.chart import CHART, container_of, notes, of_kind, pod_of, rendered
 from tests.deploy.pod_security import violations
 
+SECURED: Object = {"tls": {"enabled": True}, "auth": {"enabled": True}}
+
 
 def names_in(schema: Json, groups: set[str], path: str = "") -> Iterator[str]:
     """The values in a schema, with dots."""
@@ -97,6 +99,9 @@ def test_pods_keep_to_the_standard_restricted_and_leave_the_user_to_openshift() 
         ({}, 'create secret generic secrets-manager-approle \\\n    --from-literal=role_id="$VAULT_ROLE_ID"'),
         ({}, "leaves the CRD, all SecretDefinitions and all Secrets."),
         ({"watchNamespaces": ["shop", "mail"]}, "watches the namespaces shop, mail."),
+        ({"metrics": {"tls": {"enabled": True}}}, "for the name\nsecrets-manager-metrics.secrets-manager.svc."),
+        ({"metrics": SECURED}, "Bind the ClusterRole secrets-manager-metrics-reader to the user of Prometheus, and\n"),
+        ({"metrics": SECURED, "statusPage": {"enabled": False}}, "reader to the user of Prometheus.\n"),
         ({"crds": {"keep": False}}, "deletes the CRD, and with it ALL SecretDefinitions"),
     ],
 )
@@ -109,3 +114,4 @@ def test_notes_leave_out_what_is_not_to_be_done() -> None:
 
     assert "image.repository" not in told
     assert "create secret" not in told
+    assert "metrics" not in told

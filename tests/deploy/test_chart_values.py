@@ -1,19 +1,24 @@
 """The values of the chart, one by one: what each changes, and what is refused."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from helm_python import HelmValuesError
 
 from fake_kubernetes.documents import Json, Object, at, items, mapping, text
+from tests.chart_values import values as values_of_the_chart
 from tests.deploy.chart import container_of, kinds, of_kind, pod_of, rendered
 from tests.deploy.installation import HOME
+from tests.deploy.test_manifests import PROBES
+from tests.monitoring.rules import RUNBOOKS
 
 CRD = "CustomResourceDefinition"
 DIGEST = f"sha256:{'0' * 64}"
 ACCOUNT: Object = {"kind": "ServiceAccount", "name": "sm", "namespace": HOME}
 VAULT = "/var/run/secrets/vault"
+CERTIFICATE = "/var/run/secrets/metrics-tls"
+SECURED: Object = {"tls": {"enabled": True}, "auth": {"enabled": True, "tokenSecret": "own", "tokenKey": "t"}}
 WHOLE: Object = {"name": "extra", "emptyDir": {}}
 
 Found = Callable[[list[Object]], Json]
@@ -46,6 +51,37 @@ def monitor(*path: str) -> Found:
 def scraped(documents: list[Object]) -> Json:
     (endpoint,) = items(of_kind("PodMonitor", documents), "spec", "podMetricsEndpoints")
     return endpoint
+
+
+def rule(*path: str) -> Found:
+    return lambda documents: at(of_kind("PrometheusRule", documents), *path)
+
+
+def dashboard(*path: str) -> Found:
+    return lambda documents: at(of_kind("ConfigMap", documents), *path)
+
+
+def links(documents: list[Object]) -> Json:
+    """Where the alerts' links lead, less the sections."""
+    rules = [
+        one for group in items(of_kind("PrometheusRule", documents), "spec", "groups") for one in items(group, "rules")
+    ]
+    return [*sorted({text(one, "annotations", "runbook_url").partition("#")[0] for one in rules if text(one, "alert")})]
+
+
+def probed(documents: list[Object]) -> Json:
+    return [*sorted({text(container_of(documents), probe, "httpGet", "port") for probe in PROBES})]
+
+
+def ports(documents: list[Object]) -> Json:
+    return {text(each, "name"): at(each, "containerPort") for each in items(container_of(documents), "ports")}
+
+
+def cluster_roles(documents: list[Object]) -> Json:
+    names = (text(each, "metadata", "name") for each in documents if each["kind"] == "ClusterRole")
+    return [
+        *sorted(name.removeprefix("secrets-manager-") for name in names if not name.startswith("secretdefinitions"))
+    ]
 
 
 def variables(documents: list[Object]) -> Json:
@@ -267,6 +303,80 @@ CASES: list[tuple[Object, Found, Json]] = [
             "metricRelabelings": [{"action": "keep"}],
         },
     ),
+    ({}, probed, ["metrics"]),
+    ({}, ports, {"metrics": 8080}),
+    (
+        {"metrics": {"tls": {"enabled": True, "existingSecret": "own"}}},
+        lambda made: [container("args")(made), items(pod("volumes")(made))[-1], probed(made), ports(made)],
+        [
+            [
+                "--enable-leader-election",
+                f"--metrics-tls-cert-file={CERTIFICATE}/tls.crt",
+                f"--metrics-tls-key-file={CERTIFICATE}/tls.key",
+                "--health-probe-addr=:8081",
+            ],
+            {"name": "metrics-tls", "secret": {"secretName": "own"}},
+            ["probes"],
+            {"metrics": 8080, "probes": 8081},
+        ],
+    ),
+    (
+        {"metrics": {"tls": {"enabled": True}}},
+        lambda made: [items(container("volumeMounts")(made))[-1], cluster_roles(made)],
+        [{"name": "metrics-tls", "mountPath": CERTIFICATE, "readOnly": True}, ["secrets-manager"]],
+    ),
+    (
+        {"metrics": {"tls": {"enabled": True, "existingSecret": "own"}, "podMonitor": {"enabled": True}}},
+        lambda made: mapping(scraped(made)),
+        {
+            "port": "metrics",
+            "honorLabels": True,
+            "scheme": "https",
+            "tlsConfig": {
+                "serverName": f"secrets-manager-metrics.{HOME}.svc",
+                "ca": {"secret": {"name": "own", "key": "ca.crt"}},
+            },
+        },
+    ),
+    ({"metrics": SECURED}, lambda made: "--metrics-auth" in items(container("args")(made)), True),
+    ({"metrics": SECURED}, cluster_roles, ["metrics-reader", "reviewer", "secrets-manager", "status-reader"]),
+    ({"metrics": SECURED, "rbac": {"create": False}}, cluster_roles, []),
+    (
+        {"metrics": {**SECURED, "podMonitor": {"enabled": True}}},
+        lambda made: at(scraped(made), "authorization", "credentials"),
+        {"name": "own", "key": "t"},
+    ),
+    ({"statusPage": {"enabled": False}}, container("args"), ["--enable-leader-election", "--status-page=false"]),
+    (
+        {"metrics": {"prometheusRule": {"enabled": True, "namespace": "m", "labels": {"a": "b"}}}},
+        lambda made: [rule("metadata", "namespace")(made), rule("metadata", "labels", "a")(made), links(made)],
+        ["m", "b", [f"{RUNBOOKS}docs/runbooks.md"]],
+    ),
+    (
+        {"metrics": {"prometheusRule": {"enabled": True, "annotations": {"a": "b"}, "runbooks": "https://own/x"}}},
+        lambda made: [rule("metadata", "annotations")(made), links(made)],
+        [{"a": "b"}, ["https://own/x"]],
+    ),
+    (
+        {
+            "metrics": {
+                "dashboard": {"enabled": True, "namespace": "m", "labels": {"grafana_dashboard": None, "a": "b"}}
+            }
+        },
+        lambda made: [
+            dashboard("metadata", "namespace")(made),
+            [name for name in mapping(dashboard("metadata", "labels")(made)) if "/" not in name],
+        ],
+        ["m", ["a"]],
+    ),
+    (
+        {"metrics": {"dashboard": {"enabled": True, "annotations": {"grafana_folder": "b"}}}},
+        lambda made: [
+            dashboard("metadata", "annotations")(made),
+            dashboard("metadata", "labels", "grafana_dashboard")(made),
+        ],
+        [{"grafana_folder": "b"}, "1"],
+    ),
     (
         {"crds": {"keep": False}},
         lambda made: at(of_kind(CRD, made), "metadata", "annotations"),
@@ -303,6 +413,10 @@ REFUSED: list[tuple[Object, str]] = [
     ({"replicaCount": "2"}, "at '/replicaCount'"),
     ({"startupProbe": {"period": 1}}, "additional properties 'period' not allowed"),
     ({"metrics": {"podMonitor": {"relabelings": {}}}}, "at '/metrics/podMonitor/relabelings'"),
+    ({"metrics": {"auth": {"enabled": True}}}, "at '/metrics/tls/enabled'"),
+    ({"metrics": {"tls": {"enabled": True, "existingSecret": ""}}}, "at '/metrics/tls/existingSecret'"),
+    ({"metrics": {"prometheusRule": {"runbooks": "docs/runbooks.md"}}}, "at '/metrics/prometheusRule/runbooks'"),
+    ({"statusPage": False}, "at '/statusPage'"),
 ]
 
 
@@ -327,6 +441,22 @@ def test_switch_leaves_an_aggregated_role_out(user: str) -> None:
     ]
 
     assert left_out == [f"secretdefinitions-{user.lower()}"]
+
+
+def settings(values: Object, path: str = "") -> Iterator[str]:
+    """The names of what is set, with dots: also those of groups."""
+    for name, inner in values.items():
+        yield f"{path}{name}"
+        yield from settings(mapping(inner), f"{path}{name}.")
+
+
+def test_every_value_is_tried() -> None:
+    tried = {
+        name for values in [*(case[0] for case in CASES), *(one for one, _ in SWITCHES)] for name in settings(values)
+    }
+    aggregated = {"rbac.aggregateToView", "rbac.aggregateToEdit"}
+
+    assert {value.name for value in values_of_the_chart()} - tried - aggregated == set()
 
 
 @pytest.mark.parametrize(("values", "told"), REFUSED, ids=json.dumps)

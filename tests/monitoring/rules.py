@@ -1,10 +1,10 @@
-"""deploy/monitoring/rules.yaml, and the PrometheusRule that is made from it."""
+"""deploy/monitoring/rules.yaml, and what is made from it: the PrometheusRule, and the rules in the chart."""
 
 from pathlib import Path
 
 import yaml
 
-from fake_kubernetes.documents import Object, items, text
+from fake_kubernetes.documents import Json, Object, items, mapping, text, without
 from tests.documents import ROOT
 
 RULES = ROOT / "deploy" / "monitoring" / "rules.yaml"
@@ -18,9 +18,9 @@ def rules(file: Path = RULES) -> Object:
     return document
 
 
-def alerts() -> list[Object]:
+def alerts(document: Object | None = None) -> list[Object]:
     """All alerting rules."""
-    found = [rule for group in items(rules(), "groups") for rule in items(group, "rules")]
+    found = [rule for group in items(document or rules(), "groups") for rule in items(group, "rules")]
     return [rule for rule in found if isinstance(rule, dict) and "alert" in rule]
 
 
@@ -31,7 +31,7 @@ def alert_names() -> list[str]:
 
 def prometheus_rule() -> str:
     """deploy/monitoring/prometheus-rule.yaml."""
-    document = {
+    document: Object = {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",
         "metadata": {
@@ -41,7 +41,19 @@ def prometheus_rule() -> str:
         },
         "spec": rules(),
     }
-    made = "# Made by `just reference` from rules.yaml; changes here are lost.\n"
+    return _dumped(document, source="rules.yaml")
+
+
+def rules_of_the_chart() -> str:
+    """deploy/chart/files/rules.yaml: without the links to runbooks, whose beginning is a value of the chart."""
+    whole = rules()
+    for alert in alerts(whole):
+        alert["annotations"] = without(mapping(alert, "annotations"), "runbook_url")
+    return _dumped(whole, source="deploy/monitoring/rules.yaml")
+
+
+def _dumped(document: Json, *, source: str) -> str:
+    made = f"# Made by `just reference` from {source}; changes here are lost.\n"
     return made + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=float("inf"))
 
 

@@ -148,7 +148,7 @@ def failure_of(target: RolloutRestartTarget, error: KubeError) -> Failure:
             step = "create it, or remove it from spec.rolloutRestartTargets"
             return Failure(Reason.TARGET_NOT_FOUND, f"{target} does not exist: {step}")
         case Forbidden():
-            step = "see whether the component deploy/rollout-restart is applied"
+            step = "set rbac.rolloutRestart of the chart, or apply the component deploy/rollout-restart"
             return Failure(Reason.TARGET_FORBIDDEN, f"{target} can't be restarted: {error}: {step}")
         case _:
             return Failure(Reason.FAILED, f"{target} can't be restarted, and is tried again: {error}")

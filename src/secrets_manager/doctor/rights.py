@@ -99,7 +99,7 @@ async def check_restarts(client: KubeClient, definitions: Iterable[SecretDefinit
                     RESTART_RIGHTS,
                     f"namespace {namespace}: definitions name rolloutRestartTargets, but this user may not "
                     f"{_listed(lacking)}",
-                    fix="use the component deploy/rollout-restart, which adds these rights",
+                    fix="set rbac.rolloutRestart of the chart, or apply the component deploy/rollout-restart",
                 )
             )
     if kinds and not findings:

@@ -7,9 +7,12 @@ import helm_python
 import pytest
 
 from fake_kubernetes.documents import Json, Object, at, items, mapping, text, without
+from secrets_manager.doctor.rights import LEASES, REVIEWS, WATCHED
+from secrets_manager.kube.authorization import Right
 from tests.chart_values import values as values_of_the_chart
 from tests.deploy.chart import CHART, container_of, notes, of_kind, pod_of, rendered
 from tests.deploy.pod_security import violations
+from tests.doctor.test_rights import RESTARTING, given
 
 SECURED: Object = {"tls": {"enabled": True}, "auth": {"enabled": True}}
 
@@ -81,6 +84,24 @@ def test_every_selector_of_a_release_finds_its_pods() -> None:
         at(of_kind("PodMonitor", made), "spec", "selector", "matchLabels"),
         at(items(pod_of(made), "topologySpreadConstraints")[0], "labelSelector", "matchLabels"),
     ] == [pods] * 6
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "checked"),
+    [
+        ({}, "secrets-manager", WATCHED),
+        ({"rbac": {"rolloutRestart": True}}, "secrets-manager", (*WATCHED, *RESTARTING)),
+        ({"watchNamespaces": ["shop"]}, "secrets-manager", WATCHED),
+        ({}, "secrets-manager-leader-election", LEASES),
+        ({"metrics": SECURED}, "secrets-manager-reviewer", REVIEWS),
+    ],
+)
+def test_doctor_checks_every_right_that_is_given(values: Object, name: str, checked: tuple[Right, ...]) -> None:
+    (rules,) = (
+        items(each, "rules") for each in rendered(values) if "rules" in each and at(each, "metadata", "name") == name
+    )
+
+    assert set(checked) == given(rules)
 
 
 def test_pods_keep_to_the_standard_restricted_and_leave_the_user_to_openshift() -> None:

@@ -41,6 +41,8 @@ REVIEWS = (
     *_rights("authorization.k8s.io", "subjectaccessreviews", "create"),
 )
 """In the whole cluster, with --metrics-auth."""
+RESTARTS = {kind: _rights("apps", workload.plural, "get", "patch") for kind, workload in WORKLOADS.items()}
+"""For definitions with rolloutRestartTargets of this kind, in their namespaces."""
 
 
 async def check_watched(client: KubeClient, namespace: str) -> Result[None]:
@@ -92,7 +94,7 @@ async def check_restarts(client: KubeClient, definitions: Iterable[SecretDefinit
     }
     findings: list[Finding] = []
     for namespace, pairs in groupby(sorted(kinds), key=lambda pair: pair[0]):
-        wanted = [right for _, kind in pairs for right in _rights("apps", WORKLOADS[kind].plural, "get", "patch")]
+        wanted = [right for _, kind in pairs for right in RESTARTS[kind]]
         if lacking := await _lacking(client, wanted, namespace):
             findings.append(
                 warning(

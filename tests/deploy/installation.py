@@ -32,25 +32,31 @@ APPROLE = "secrets-manager-approle"
 SHOP = "shop"
 """The namespace that deploy/namespaced watches, as an example."""
 
-POD_MONITORS: Object = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "podmonitors.monitoring.coreos.com"},
-    "spec": {
-        "group": "monitoring.coreos.com",
-        "names": {"kind": "PodMonitor", "listKind": "PodMonitorList", "plural": "podmonitors"},
-        "scope": "Namespaced",
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-            }
-        ],
-    },
-}
-"""Stands for the kind that the Prometheus Operator brings."""
+
+def stand_in(kind: str) -> Object:
+    """A CRD for a kind of the Prometheus Operator, which takes any field; .ci/operator-crds makes the real one."""
+    plural = f"{kind.lower()}s"
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.monitoring.coreos.com"},
+        "spec": {
+            "group": "monitoring.coreos.com",
+            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural},
+            "scope": "Namespaced",
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+                }
+            ],
+        },
+    }
+
+
+OPERATOR_KINDS = (stand_in("PodMonitor"), stand_in("PrometheusRule"))
 
 
 def answer(port: int, path: str) -> str:
@@ -107,7 +113,7 @@ class Installation(Place):
     def install(self) -> None:
         """All steps of the README, and the kind that the optional part needs."""
         self.cluster.kubectl("apply", "-f", str(DEPLOY / "crd.yaml"), "-f", str(DEPLOY / "aggregated-roles.yaml"))
-        self.cluster.install(parse(msgspec.json.encode(crd.definition())), POD_MONITORS)
+        self.cluster.install(parse(msgspec.json.encode(crd.definition())), *OPERATOR_KINDS)
         self.apply()
         self.give_credentials()
 

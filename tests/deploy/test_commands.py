@@ -9,7 +9,7 @@ import pytest
 
 from fake_kubernetes.documents import at, items, mapping, text
 from tests.deploy.helm import program
-from tests.deploy.installation import APPROLE, DEPLOY, HOME, POD_MONITORS, SHOP
+from tests.deploy.installation import APPROLE, DEPLOY, HOME, OPERATOR_KINDS, SHOP
 from tests.documents import blocks, commands
 from tests.real.cluster import ControlPlane
 from tests.real.shell import run_shell
@@ -52,7 +52,7 @@ def test_the_documents_install_the_chart_and_leave_definitions_when_they_uninsta
     own_control_plane: ControlPlane, run: Run, tmp_path: Path
 ) -> None:
     own_control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SHOP}})
-    own_control_plane.install(POD_MONITORS)
+    own_control_plane.install(*OPERATOR_KINDS)
     (values,) = blocks("docs/install.md#helm", "yaml")
     (tmp_path / "values.yaml").write_text(values)
     install, uninstall = commands("docs/install.md#helm")

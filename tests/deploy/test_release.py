@@ -9,7 +9,7 @@ import pytest
 from fake_kubernetes.documents import Json, Object
 from tests.deploy.chart import CHART
 from tests.deploy.features import MakesSecrets
-from tests.deploy.installation import APPROLE, DEPLOY, HOME, POD_MONITORS
+from tests.deploy.installation import APPROLE, DEPLOY, HOME, OPERATOR_KINDS
 from tests.deploy.release import Release
 from tests.deploy.test_rights import everything_works
 from tests.real.cluster import ControlPlane
@@ -46,8 +46,13 @@ EVERYTHING: Object = {
     "readinessProbe": {"periodSeconds": 5},
     "podDisruptionBudget": {"minAvailable": "50%"},
     "networkPolicy": {"extraEgress": [{"ports": [{"port": 3128, "protocol": "TCP"}]}]},
+    "statusPage": {"enabled": False},
     "metrics": {
+        "tls": {"enabled": True},
+        "auth": {"enabled": True},
         "service": {"annotations": {"a": "b"}},
+        "prometheusRule": {"enabled": True, "labels": {"a": "b"}, "annotations": {"a": "b"}},
+        "dashboard": {"enabled": True, "annotations": {"a": "b"}},
         "podMonitor": {
             "enabled": True,
             "namespace": "default",
@@ -141,13 +146,15 @@ def test_an_upgrade_that_no_longer_brings_the_crd_leaves_it_with_all_definitions
 def test_the_api_server_takes_a_release_with_all_that_can_be_asked_for(
     own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
-    own_control_plane.install(POD_MONITORS)
+    own_control_plane.install(*OPERATOR_KINDS)
     here = Release(own_control_plane, openbao, tmp_path, way="namespaced")
 
     told = here.upgrade(EVERYTHING)
 
     assert "create secret generic own" in told
     assert here.left("deployments") == ["secrets-manager"]
+    assert "secrets-manager-dashboard" in here.left("configmaps")
+    assert own_control_plane.find(f"/apis/monitoring.coreos.com/v1/namespaces/{HOME}/prometheusrules/secrets-manager")
     assert own_control_plane.find("/apis/monitoring.coreos.com/v1/namespaces/default/podmonitors/secrets-manager")
 
 

@@ -27,6 +27,8 @@ PLURALS = {
     "Event": "events",
     "Lease": "leases",
     "Namespace": "namespaces",
+    "PodMonitor": "podmonitors",
+    "PrometheusRule": "prometheusrules",
     "ResourceQuota": "resourcequotas",
     "Role": "roles",
     "RoleBinding": "rolebindings",

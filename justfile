@@ -68,7 +68,7 @@ check:
     mypy
     basedpyright
     lint-imports
-    shellcheck .ci/* tests/real/controlplane/require
+    shellcheck .ci/* deploy/vault/approle tests/real/controlplane/require
     just --dry-run coverage 2>&1 | shellcheck -
     pytest --quiet tests/test_documents.py
 

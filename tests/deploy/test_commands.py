@@ -1,6 +1,7 @@
 """The commands of the documents that install the controller, run as they stand there against the real API server."""
 
 import base64
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 
 from fake_kubernetes.documents import at, items, mapping, text
 from tests.deploy.helm import program
-from tests.deploy.installation import APPROLE, DEPLOY, HOME, OPERATOR_KINDS, SHOP
+from tests.deploy.installation import APPROLE, DEPLOY, HOME, OPERATOR_KINDS, SHOP, Installation
 from tests.documents import blocks, commands
+from tests.process.running import Namespace
 from tests.real.cluster import ControlPlane
+from tests.real.openbao import BINARY, OpenBao
 from tests.real.shell import run_shell
 
 Run = Callable[[str], str]
@@ -19,18 +22,17 @@ DEPLOYMENT = f"/apis/apps/v1/namespaces/{HOME}/deployments/secrets-manager"
 DEFINITION = f"/apis/secrets-manager.tuenti.io/v1alpha1/namespaces/{SHOP}/secretdefinitions/db"
 
 
+def shell(cluster: ControlPlane, folder: Path, **variables: str) -> Run:
+    """Runs commands beside deploy/, with Helm and a login to the cluster."""
+    program(folder)
+    of_all = {"PATH": str(folder), "KUBECONFIG": str(cluster.kubeconfig), "HOME": str(folder)}
+    (folder / "deploy").symlink_to(DEPLOY)
+    return partial(run_shell, environment={**of_all, **variables}, folder=folder)
+
+
 @pytest.fixture
 def run(own_control_plane: ControlPlane, tmp_path: Path) -> Run:
-    program(tmp_path)
-    environment = {
-        "PATH": str(tmp_path),
-        "KUBECONFIG": str(own_control_plane.kubeconfig),
-        "HOME": str(tmp_path),
-        "VAULT_ROLE_ID": "the-role",
-        "VAULT_SECRET_ID": "the-secret",
-    }
-    (tmp_path / "deploy").symlink_to(DEPLOY)
-    return partial(run_shell, environment=environment, folder=tmp_path)
+    return shell(own_control_plane, tmp_path, VAULT_ROLE_ID="the-role", VAULT_SECRET_ID="the-secret")
 
 
 def given_credentials(cluster: ControlPlane) -> dict[str, str]:
@@ -38,14 +40,43 @@ def given_credentials(cluster: ControlPlane) -> dict[str, str]:
     return {name: base64.b64decode(str(value)).decode() for name, value in data.items()}
 
 
-def test_the_readme_installs_the_controller_with_its_credentials(own_control_plane: ControlPlane, run: Run) -> None:
-    for command in commands("README.md#install"):
+def one_by_one(found: list[str]) -> list[str]:
+    """The commands in blocks, each with all of its lines."""
+    command = r"^[^\n]*<<'END'$.*?^END$|^(?:[^\n]*\\\n)*[^\n]+$"
+    return [each for block in found for each in re.findall(command, block, re.DOTALL | re.MULTILINE)]
+
+
+def test_five_commands_of_the_readme_lead_to_a_secret(
+    own_control_plane: ControlPlane, openbao_alone: OpenBao, tmp_path: Path
+) -> None:
+    openbao_alone.request("DELETE", "sys/auth/approle")  # as in a new one
+    (tmp_path / "vault").symlink_to(BINARY)
+    vault = {"BAO_ADDR": openbao_alone.url, "VAULT_ADDR": openbao_alone.url, "BAO_TOKEN": openbao_alone.root_token}
+    run = shell(own_control_plane, tmp_path, **vault)
+    image, *others = one_by_one(blocks("README.md#install", "sh"))
+    install, login, *last = one_by_one(commands("README.md#install"))
+    assert others == [install, login, *last]
+    assert len([image, *others]) == 5
+
+    for command in (install, login, *last):
         run(command)
 
     (container,) = items(own_control_plane.get(DEPLOYMENT), "spec", "template", "spec", "containers")
-    assert text(container, "image") == "images.example.com/secrets-manager:dev"
-    assert {"name": "VAULT_ADDR", "value": "https://vault.example.com:8200"} in items(container, "env")
-    assert given_credentials(own_control_plane) == {"role_id": "the-role", "secret_id": "the-secret"}
+    assert text(container, "image") == image.split()[-1]
+    here = Installation(own_control_plane, openbao_alone, tmp_path, way="cluster-wide")
+    database = Namespace(own_control_plane, "default")
+    with here.replica(tmp_path / "replica") as replica:
+        replica.start()
+        database.wait_for("database", {"username": "shop", "password": "hunter2"})
+        database.wait_for_reason("database", "Synced")
+        assert replica.terminate() == 0
+
+    policy = text(openbao_alone.request("GET", "sys/policies/acl/secrets-manager"), "data", "policy")
+    assert 'path "secret/detailed-metadata/shop/*" { capabilities = ["list"] }' in policy
+    before = given_credentials(own_control_plane)
+    run(login)
+    assert given_credentials(own_control_plane)["role_id"] == before["role_id"]
+    assert given_credentials(own_control_plane)["secret_id"] != before["secret_id"]
 
 
 def test_the_documents_install_the_chart_and_leave_definitions_when_they_uninstall_it(

@@ -111,6 +111,35 @@ async def in_sync(scene: Scene, *names: str, targets: tuple[Json, ...] = (WEB,))
 UP_TO_DATE = ("True", "UpToDate")
 
 
+def attempts(scene: Scene) -> tuple[float | None, float | None]:
+    """How many attempts are counted: those that restarted a workload, and those that failed."""
+    name = "secrets_manager_rollout_restarts_total"
+    restarted, failed = (scene.registry.get_sample_value(name, {"result": each}) for each in ("restarted", "failed"))
+    return restarted, failed
+
+
+async def test_attempts_are_counted_by_their_result(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        deploy(scene, WEB, API)
+        await in_sync(scene, "app", targets=(WEB, API))
+        assert attempts(scene) == (0, 0), "so that the first one is seen as an increase"
+        scene.faults.next(fault.answer(500, reason="InternalError"), when=of_workloads, times=2)
+        rotate(scene, "app")
+        await scene.settled()
+        assert (restarts(scene), restarts(scene, API), attempts(scene)) == (1, 1, (2, 2))
+
+        scene.faults.next(fault.lose_reply(), when=lambda request: fault.is_write(request) and of_workloads(request))
+        rotate(scene, "app", value="hunter-3")
+        await scene.settled()
+        assert (restarts(scene), restarts(scene, API)) == (2, 2)
+        assert attempts(scene) == (3, 3), "what had been done already is no restart"
+
+        scene.faults.next(fault.lose_request(ValueError("odd")), when=of_workloads)
+        rotate(scene, "app", value="hunter-4")
+        await scene.settled()
+        assert attempts(scene) == (5, 4), "what is unexpected counts, too"
+
+
 @pytest.mark.parametrize("kind", PLURALS)
 async def test_a_workload_is_restarted_when_the_data_changes(kind: str, autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:

@@ -107,7 +107,7 @@ class Controller:
             delay=config.rollout_restart_delay,
             random=random,
             changed=self._restarts_changed,
-            unexpected_error=metrics.unexpected_error,
+            metrics=metrics,
         )
         writer = SecretWriter(
             client, secrets=self.watches.secrets, definitions=self.watches.definitions, metrics=metrics, now=now

@@ -23,6 +23,7 @@ from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.errors import Conflict, KubeError, retry_after
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.store import Store
+from secrets_manager.metrics import ControllerMetrics
 from secrets_manager.timer import Timer
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class RolloutRestarter:
         delay: Seconds between the first change and the restart.
         random: For backoff.
         changed: Called when an attempt has changed what a definition owes.
-        unexpected_error: Called for each unexpected exception.
+        metrics: Count attempts, and unexpected exceptions.
     """
 
     def __init__(
@@ -67,14 +68,14 @@ class RolloutRestarter:
         delay: float,
         random: Random,
         changed: RestartsHandler,
-        unexpected_error: Callable[[], None],
+        metrics: ControllerMetrics,
     ) -> None:
         self._client = client
         self._secrets = secrets
         self._delay = delay
         self._random = random
         self._changed = changed
-        self._unexpected_error = unexpected_error
+        self._metrics = metrics
         self._restarts: dict[ObjectKey, Restarts] = {}
         """What each definition owes."""
         self._owing = defaultdict[_Workload, dict[ObjectKey, None]](dict)
@@ -126,13 +127,15 @@ class RolloutRestarter:
         try:
             await self._restart(workload, {each.secret: each.revision for each in owing.values()})
         except KubeError as error:
+            self._metrics.restart_attempted(succeeded=False)
             failure = failure_of(workload.target, error)
             level = logging.DEBUG if isinstance(error, Conflict) else logging.WARNING
             log.log(level, "restart failed, retrying", extra={"fields": workload.fields | {"error": str(error)}})
             if self._try_again(workload, error, soon=failure.reason is Reason.FAILED):
                 self._change(workload, owing, lambda restarts: restarts.failed(workload.target, failure))
         except Exception as error:  # it fails this workload only
-            self._unexpected_error()
+            self._metrics.restart_attempted(succeeded=False)
+            self._metrics.unexpected_error()
             log.exception("unexpected error, retrying", extra={"fields": workload.fields})
             self._try_again(workload, error, soon=True)
         else:
@@ -153,6 +156,7 @@ class RolloutRestarter:
         patch = restart(await self._client.get(resource, key), revisions, exists=exists)
         if patch is not None:
             await self._client.patch(resource, key, patch)
+            self._metrics.restart_attempted(succeeded=True)
             log.info("workload restarted", extra={"fields": workload.fields})
 
     def _try_again(self, workload: _Workload, error: Exception, *, soon: bool) -> bool:

@@ -9,6 +9,8 @@ from secrets_manager.metrics.definitions import DefinitionMetrics
 from secrets_manager.metrics.secrets import SecretMetrics
 from secrets_manager.metrics.workqueue import QueueMetrics
 
+RESTARTED, FAILED = "restarted", "failed"
+
 
 class ControllerMetrics:
     """Metrics of the controller, its work queue, its definitions and, `per_object`, its Secrets."""
@@ -41,6 +43,15 @@ class ControllerMetrics:
             "stack trace is in the log",
             registry=registry,
         )
+        self._rollout_restarts = Counter(
+            "secrets_manager_rollout_restarts_total",
+            "Total number of attempts to restart a workload of rolloutRestartTargets, by result: restarted, or failed, "
+            "which is tried again",
+            ("result",),
+            registry=registry,
+        )
+        for result in (RESTARTED, FAILED):  # from 0 on, so that `increase` sees the first one
+            self._rollout_restarts.labels(result)
         self._events_dropped = Counter(
             "secrets_manager_events_dropped_total",
             "Total number of Events that were not sent, as they were too old, too many, or refused",
@@ -72,6 +83,10 @@ class ControllerMetrics:
     def change_written(self, lag: float) -> None:
         """Record the write of a Secret whose source has changed `lag` seconds ago."""
         self._change_lags.observe(lag)
+
+    def restart_attempted(self, *, succeeded: bool) -> None:
+        """Record an attempt to restart a workload."""
+        self._rollout_restarts.labels(RESTARTED if succeeded else FAILED).inc()
 
     def events_dropped(self, count: int) -> None:
         """Record dropped Events."""

@@ -56,13 +56,13 @@ async def _demo(console: Console, folder: Path, keep: bool, context: str) -> Non
         ):
             await show.start(cancel_on_signal, show.cancel_scope)
             with console.status("starting the controller"):
-                await show.start(partial(run_controller, kube, home, bao.url, approle, folder=folder))
+                page: str = await show.start(partial(run_controller, kube, home, bao.url, approle, folder=folder))
             console.print(f"OpenBao, {context or 'a Kubernetes API in memory'} and the controller are up")
             play = Play(console, client, bao, home)
             await play.run()
             if keep:
                 await play.define()
-                _tell_how_to_go_on(console, kube, bao, home)
+                _tell_how_to_go_on(console, kube, bao, home, page)
                 await trio.sleep_forever()
             show.cancel_scope.cancel("the play is over")
         stage.cancel_scope.cancel("the demo is over")
@@ -73,10 +73,11 @@ async def _cluster_in_memory(stage: trio.Nursery, folder: Path) -> KubeConfig:
     return access_in_memory(await stage.start(serve_cluster, cluster), folder)
 
 
-def _tell_how_to_go_on(console: Console, kube: KubeConfig, bao: OpenBao, namespace: str) -> None:
+def _tell_how_to_go_on(console: Console, kube: KubeConfig, bao: OpenBao, namespace: str, page: str) -> None:
     access = f"export KUBECONFIG={kube.kubeconfig}" if kube.kubeconfig else f"kubectl config use-context {kube.context}"
     console.print(
-        f"\nStill up, until Ctrl-C. In another terminal:\n"
+        f"\nStill up, until Ctrl-C. The status page is at {page}\n"
+        f"In another terminal:\n"
         f"  {access}\n"
         f"  export VAULT_ADDR={bao.url} VAULT_TOKEN={bao.token}\n"
         f"  kubectl get secretdefinitions,secrets -o wide --namespace {namespace}\n"

@@ -31,27 +31,27 @@ def access_in_memory(url: str, folder: Path) -> KubeConfig:
     return KubeConfig(kubeconfig=str(file))
 
 
-async def run_controller(  # noqa: ASYNC128 - run_program, to which it is passed, calls started()
+async def run_controller(
     kube: KubeConfig,
     namespace: str,
     vault_url: str,
     approle: AppRole,
     *,
     folder: Path,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run the program itself until cancelled; started once it is ready.
+    """Run the program itself until cancelled; started, with the URL of its status page, once it is ready.
 
     Raises: StartError, in a group, where it does not come up.
     """
-    port = free_port()
+    address = f"127.0.0.1:{free_port()}"
     command = [
         *(sys.executable, "-m", "secrets_manager"),
         f"-kubeconfig={kube.kubeconfig}",
         f"-kube-context={kube.context}",
         f"-watch-namespaces={namespace}",
         f"-reconcile-period={PERIOD}",
-        f"-metrics-addr=127.0.0.1:{port}",
+        f"-metrics-addr={address}",
     ]
     environment = {
         **os.environ,
@@ -59,9 +59,11 @@ async def run_controller(  # noqa: ASYNC128 - run_program, to which it is passed
         "VAULT_ROLE_ID": approle.role_id,
         "VAULT_SECRET_ID": approle.secret_id,
     }
-    ready = partial(_answers, f"http://127.0.0.1:{port}/readyz")
+    ready = partial(_answers, f"http://{address}/readyz")
     log = folder / "secrets-manager.log"
-    await run_program(command, environment=environment, log=log, ready=ready, task_status=task_status)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(partial(run_program, command, environment=environment, log=log, ready=ready))
+        task_status.started(f"http://{address}/")
 
 
 async def _answers(url: str) -> bool:

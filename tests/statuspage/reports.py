@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
+
 from secrets_manager.controller.standing import State
 from secrets_manager.statuspage.report import (
     Backend,
@@ -85,6 +87,11 @@ def report(
         paging=paging or Paging(number=1, size=100, pages=1, matching=len(rows)),
         definitions=rows,
     )
+
+
+def troubled() -> Report:
+    """With a backend that is down, a namespace that is not watched, and no row."""
+    return report(replica=msgspec.structs.replace(STANDBY, role="leader"), backend=DOWN)
 
 
 def varied() -> Report:

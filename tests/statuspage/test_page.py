@@ -16,7 +16,7 @@ from secrets_manager.statuspage.routes import CONTENT_SECURITY_POLICY
 from secrets_manager.statuspage.style import STYLE
 from tests.statuspage.reports import DOWN, STANDBY, report, row, varied
 
-VOID = {"meta", "input", "br", "link"}
+VOID = {"meta", "input", "br", "link", "wbr"}
 
 
 class Page(HTMLParser):
@@ -57,6 +57,12 @@ def test_the_elements_nest() -> None:
 
 
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>&amp;{}"
+
+
+def test_a_long_path_breaks_after_a_slash() -> None:
+    html = render(report(row(sources=(SourceShown(path="secret/data/shop/db", version=1),))), Query())
+
+    assert "<code>secret/<wbr>data/<wbr>shop/<wbr>db</code>" in html
 
 
 def test_every_text_is_escaped() -> None:

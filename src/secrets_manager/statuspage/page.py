@@ -166,8 +166,13 @@ def _why(row: Row) -> str:
 
 
 def _sources(sources: tuple[SourceShown, ...]) -> str:
-    items = "".join(f"<li><code>{_text(each.path)}</code>{_version(each.version)}</li>" for each in sources)
+    items = "".join(f"<li><code>{_path(each.path)}</code>{_version(each.version)}</li>" for each in sources)
     return f'<ul class="sources">{items}</ul>' if items else ""
+
+
+def _path(path: str) -> str:
+    """Return a path that may break after each slash, before it breaks within a word."""
+    return _text(path).replace("/", "/<wbr>")
 
 
 def _version(version: int | str | None) -> str:

@@ -1,4 +1,4 @@
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from secrets_manager.config import AzureConfig, Config, VaultConfig
 from secrets_manager.metrics import (
@@ -10,6 +10,7 @@ from secrets_manager.metrics import (
     Definitions,
     KubeMetrics,
     QueueMetrics,
+    Registry,
     SecretMetrics,
     VaultMetrics,
     register_process_metrics,
@@ -73,6 +74,29 @@ def test_a_secret_is_labelled_by_its_own_name_and_errors_start_at_0() -> None:
     metrics.synced(ONE, ok=True)
     assert samples(registry) == {READ_ERRORS: 1, SYNC_ERRORS: 2, LAST_SYNC: 1}
     assert samples(registry, "one") == {}
+
+
+def test_a_snapshot_shows_one_moment() -> None:
+    registry = Registry()
+    controller = ControllerMetrics(registry)
+    vault = VaultMetrics(registry, CONFIG)
+    reasons = {ONE: "SourceNotFound"}
+    controller.definitions.follow(Definitions(STATES, reasons.items, dict))
+    controller.secrets.wants(ONE, "db")
+    controller.secrets.synced(ONE, ok=False)
+    vault.read_error("secret/data/db", "not-found")
+    before = generate_latest(registry)
+
+    snapshot = registry.snapshot()
+    reasons[ONE] = "Synced"
+    controller.secrets.synced(ONE, ok=True)
+    controller.secrets.wants(OTHER, "other")
+    controller.reconciled(1.0)
+    vault.read_error("secret/data/db", "not-found")
+    vault.read_error("secret/data/other", "not-found")
+
+    assert generate_latest(snapshot) == before
+    assert generate_latest(registry) != before
 
 
 def test_a_secret_that_two_definitions_want_went_as_well_as_the_worse_of_them() -> None:

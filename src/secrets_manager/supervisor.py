@@ -30,7 +30,6 @@ from hashlib import sha256
 from importlib.metadata import version
 
 import trio
-from prometheus_client import CollectorRegistry
 
 from secrets_manager.access.gate import TokenGate
 from secrets_manager.access.reviews import KubeReviewer
@@ -49,6 +48,7 @@ from secrets_manager.metrics import (
     BackendMetricsFactory,
     ControllerMetrics,
     KubeMetrics,
+    Registry,
     register_process_metrics,
 )
 from secrets_manager.net.serving import ServingCertificate
@@ -75,7 +75,7 @@ async def run(config: Config) -> None:
         LeadershipLost: The lease was lost.
         ExceptionGroup: Of these, or of an unexpected error.
     """
-    registry = CollectorRegistry()
+    registry = Registry()
     register_process_metrics(registry, version=version("secrets-manager"))
     me, rng = identity(), random.Random()  # noqa: S311 - for jitter, not for secrets
     cluster = await find_cluster(config.kube)

@@ -1,15 +1,20 @@
+import threading
+from collections.abc import Iterator
+
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+import trio
+from prometheus_client import Counter, Metric
 from prometheus_client.openmetrics import parser as openmetrics
 
-from secrets_manager.metrics import ControllerMetrics, KubeMetrics, register_process_metrics
+from secrets_manager.metrics import ControllerMetrics, KubeMetrics, Registry, register_process_metrics
+from secrets_manager.server.message import Response, immediate
 from secrets_manager.server.metrics import metrics
-from secrets_manager.server.site import Site
+from secrets_manager.server.site import Route, Site
 from tests.server.serving import serving
 
 
-def apples() -> CollectorRegistry:
-    registry = CollectorRegistry()
+def apples() -> Registry:
+    registry = Registry()
     Counter("apples", "How many.", registry=registry).inc(3)
     return registry
 
@@ -53,9 +58,9 @@ async def test_metrics_come_as_text_where_nothing_is_asked_for() -> None:
     assert 'secrets_manager_build_info{version="2.0.0"} 1.0' in response.text.splitlines()
 
 
-def whole() -> CollectorRegistry:
+def whole() -> Registry:
     """With a sample of each sort of family."""
-    registry = CollectorRegistry()
+    registry = Registry()
     register_process_metrics(registry, version="2.0.0")
     KubeMetrics(registry, url="https://kube").request("GET", "200")
     controller = ControllerMetrics(registry)
@@ -63,6 +68,45 @@ def whole() -> CollectorRegistry:
     controller.secrets.synced(("shop", "db"), ok=True)
     controller.reconciled(0.5)
     return registry
+
+
+class Slow:
+    """A collector that renders when it is let."""
+
+    def __init__(self) -> None:
+        self.begun, self.let = threading.Event(), threading.Event()
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        return self._families()
+
+    def _families(self) -> Iterator[Metric]:
+        self.begun.set()
+        assert self.let.wait(60)
+        yield from ()
+
+
+async def test_others_are_served_while_metrics_are_rendered_and_these_are_of_one_moment() -> None:
+    registry, slow = Registry(), Slow()
+    registry.register(slow)
+    apples = Counter("apples", "How many.", registry=registry)
+    healthy = Route(immediate(lambda _: Response(200, b"ok")))
+    async with serving(Site({**metrics(registry), "/healthz": healthy})) as client, trio.open_nursery() as nursery:
+        texts: list[str] = []
+
+        async def scrape() -> None:
+            texts.append((await client.get("/metrics")).text)
+
+        nursery.start_soon(scrape)
+        assert await trio.to_thread.run_sync(slow.begun.wait, 60)
+        assert (await client.get("/healthz")).text == "ok"
+        apples.inc()
+        nursery.start_soon(scrape)
+        slow.let.set()
+
+    assert ["apples_total 0.0" in texts[0], "apples_total 1.0" in texts[1]] == [True, True]
 
 
 async def test_a_request_that_makes_no_sense_ends_nothing_else() -> None:

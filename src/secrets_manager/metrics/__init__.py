@@ -14,6 +14,7 @@ removed with it. docs/metrics.md is made from the HELP texts.
     vault        Vault
     azure        Key Vault
     factory      creates the group of the secret store in use
+    registry     all of them, at one moment
 """
 
 from prometheus_client import disable_created_metrics
@@ -25,6 +26,7 @@ from secrets_manager.metrics.definitions import DefinitionMetrics, Definitions
 from secrets_manager.metrics.factory import BackendMetricsFactory
 from secrets_manager.metrics.kube import KubeMetrics
 from secrets_manager.metrics.process import register_process_metrics
+from secrets_manager.metrics.registry import Registry
 from secrets_manager.metrics.secrets import SecretMetrics
 from secrets_manager.metrics.vault import VaultMetrics
 from secrets_manager.metrics.workqueue import QueueMetrics
@@ -38,6 +40,7 @@ __all__ = [
     "Definitions",
     "KubeMetrics",
     "QueueMetrics",
+    "Registry",
     "SecretMetrics",
     "VaultMetrics",
     "register_process_metrics",

@@ -2,10 +2,10 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import GaugeHistogramMetricFamily, GaugeMetricFamily
 
 from secrets_manager.metrics import buckets
@@ -33,7 +33,7 @@ class Definitions(NamedTuple):
 
 
 class DefinitionMetrics:
-    """A collector. The time that it takes is held from all other tasks: it must stay in the order of 10 ms."""
+    """A collector."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._definitions = Definitions({}, tuple, dict)
@@ -73,14 +73,13 @@ class DefinitionMetrics:
             ),
         )
 
-    def collect(
-        self,
-    ) -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeHistogramMetricFamily, GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """Return the metric families."""
+        return self._families(dict(self._definitions.reasons()), self._definitions.ages())
+
+    def _families(self, reasons: Mapping[Key, str], by_reason: Mapping[str, Sequence[float]]) -> Iterator[Metric]:
         families = counts, not_ready, ages, oldest = self.describe()
         states = self._definitions.states
-        reasons = dict(self._definitions.reasons())
-        by_reason = self._definitions.ages()
         found = Counter(reasons.values())
         for reason, state in states.items():
             counts.add_metric((state, reason), found[reason])
@@ -95,4 +94,4 @@ class DefinitionMetrics:
             within = [(str(bound), bisect_right(seconds, bound)) for bound in buckets.AGES]
             ages.add_metric((reason,), [*within, ("+Inf", len(seconds))], gsum_value=sum(seconds))
             oldest.add_metric((reason,), seconds[-1])
-        return families
+        yield from families

@@ -1,6 +1,10 @@
 """A counter of a secret store's failed reads. If it has series of each path, they are removed with it."""
 
-from prometheus_client import CollectorRegistry, Counter
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily
 
 
 class ReadErrors:
@@ -9,19 +13,34 @@ class ReadErrors:
     def __init__(
         self, name: str, documentation: str, labels: tuple[str, ...], registry: CollectorRegistry, *, per_path: bool
     ) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._labels = (*labels, "path", "error")
         self._per_path = per_path
-        self._counter = Counter(name, documentation, (*labels, "path", "error"), registry=registry)
-        self._series: dict[str, set[tuple[str, ...]]] = {}
+        self._counts: dict[str, Counter[tuple[str, ...]]] = {}
+        """The series of each path."""
+        registry.register(self)
 
     def count(self, labels: tuple[str, ...], path: str, error: str) -> None:
         """Record a failed read."""
         if not self._per_path:
             path = ""
-        series = (*labels, path, error)
-        self._series.setdefault(path, set()).add(series)
-        self._counter.labels(*series).inc()
+        self._counts.setdefault(path, Counter())[(*labels, path, error)] += 1
 
     def forget(self, path: str) -> None:
         """Remove all series of a path."""
-        for series in self._series.pop(path, ()):
-            self._counter.remove(*series)
+        self._counts.pop(path, None)
+
+    def describe(self) -> tuple[CounterMetricFamily]:
+        """Return the metric family without samples."""
+        return (CounterMetricFamily(self._name, self._documentation, labels=self._labels),)
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Return the metric family."""
+        return self._families([series for counts in self._counts.values() for series in counts.items()])
+
+    def _families(self, counts: list[tuple[tuple[str, ...], int]]) -> Iterator[CounterMetricFamily]:
+        (family,) = self.describe()
+        for series, count in counts:
+            family.add_metric(series, count)
+        yield family

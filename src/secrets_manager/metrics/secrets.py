@@ -1,6 +1,8 @@
 """Metrics of each Secret, as in the Go original. The label name has the name of the Secret."""
 
-from prometheus_client import CollectorRegistry
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 Key = tuple[str, str]
@@ -10,13 +12,34 @@ Key = tuple[str, str]
 class _Secret:
     """The state of one Secret's series."""
 
-    __slots__ = ("definitions", "read_errors", "sync_errors")  # there may be ten thousand
+    __slots__ = ("_definitions", "is_synced", "read_errors", "sync_errors")  # there may be ten thousand
 
     def __init__(self) -> None:
-        self.definitions: dict[Key, bool | None] = {}
+        self._definitions: dict[Key, bool | None] = {}
         """The definitions of the Secret, each with whether its last reconcile succeeded; None before the first."""
+        self.is_synced: bool | None = None
+        """Whether it succeeded for all that were reconciled; None if none was."""
         self.sync_errors = 0
         self.read_errors = 0
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is a definition."""
+        return bool(self._definitions)
+
+    def set(self, definition: Key, *, ok: bool | None) -> None:
+        """Set the result of a definition."""
+        self._definitions[definition] = ok
+        self._judge()
+
+    def remove(self, definition: Key) -> None:
+        """Remove a definition."""
+        del self._definitions[definition]
+        self._judge()
+
+    def _judge(self) -> None:
+        results = [ok for ok in self._definitions.values() if ok is not None]
+        self.is_synced = all(results) if results else None
 
 
 class SecretMetrics:
@@ -39,12 +62,12 @@ class SecretMetrics:
             return
         self.forget(definition)
         self._names[definition] = name
-        self._secrets.setdefault((definition[0], name), _Secret()).definitions[definition] = None
+        self._secrets.setdefault((definition[0], name), _Secret()).set(definition, ok=None)
 
     def synced(self, definition: Key, *, ok: bool) -> None:
         """Record the end of a reconcile. The definition may have been deleted meanwhile."""
         if secret := self._secret_of(definition):
-            secret.definitions[definition] = ok
+            secret.set(definition, ok=ok)
             secret.sync_errors += not ok
 
     def read_error(self, definition: Key) -> None:
@@ -58,8 +81,8 @@ class SecretMetrics:
         if name is None:
             return
         key = (definition[0], name)
-        del self._secrets[key].definitions[definition]
-        if not self._secrets[key].definitions:
+        self._secrets[key].remove(definition)
+        if not self._secrets[key].is_wanted:
             del self._secrets[key]
 
     def describe(self) -> tuple[CounterMetricFamily, CounterMetricFamily, GaugeMetricFamily]:
@@ -83,18 +106,30 @@ class SecretMetrics:
             ),
         )
 
-    def collect(self) -> tuple[CounterMetricFamily, CounterMetricFamily, GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """Return the metric families. Sync errors start at 0, so that `increase` sees the first one."""
-        families = read_errors, sync_errors, last_sync = self.describe()
-        for (namespace, name), secret in self._secrets.items():
+        secrets = self._secrets.values()
+        return self._families(
+            [*self._secrets],
+            [secret.read_errors for secret in secrets],
+            [secret.sync_errors for secret in secrets],
+            [secret.is_synced for secret in secrets],
+        )
+
+    def _families(
+        self, keys: list[Key], read_errors: list[int], sync_errors: list[int], synced: list[bool | None]
+    ) -> Iterator[Metric]:
+        families = reads, syncs, last_sync = self.describe()
+        for (namespace, name), failed_reads, failed_syncs, is_synced in zip(
+            keys, read_errors, sync_errors, synced, strict=True
+        ):
             labels = (name, namespace)
-            results = [ok for ok in secret.definitions.values() if ok is not None]
-            sync_errors.add_metric(labels, secret.sync_errors)
-            if secret.read_errors:
-                read_errors.add_metric(labels, secret.read_errors)
-            if results:
-                last_sync.add_metric(labels, all(results))
-        return families
+            syncs.add_metric(labels, failed_syncs)
+            if failed_reads:
+                reads.add_metric(labels, failed_reads)
+            if is_synced is not None:
+                last_sync.add_metric(labels, is_synced)
+        yield from families
 
     def _secret_of(self, definition: Key) -> _Secret | None:
         name = self._names.get(definition)

@@ -1,4 +1,7 @@
-from contextlib import suppress
+import gc
+import weakref
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -172,3 +175,25 @@ def test_request_is_its_head_and_its_body() -> None:
     assert encoded(request, b"body", proxy_headers=[(b"Proxy-Authorization", b"Basic x")]) == (
         b"POST http://x/a?b=%20 " + head + b"Proxy-Authorization: Basic x\r\n\r\nbody"
     )
+
+
+@contextmanager
+def no_garbage_collection() -> Generator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("chunks", [[], [SIZED], [CHUNKED[:60], CHUNKED[60:]], [UNTIL_THE_END, b""], [SIZED, b"more"]])
+def test_response_at_its_beginning_or_end_is_no_work_for_the_garbage_collector(chunks: list[bytes]) -> None:
+    parser = ResponseParser()
+    for chunk in chunks:
+        parser.feed(chunk)
+    gone = weakref.ref(parser)
+
+    with no_garbage_collection():
+        del parser
+
+        assert gone() is None

@@ -41,7 +41,7 @@ from tests.real.openbao import OpenBao
 
 FLOOR = "floor"
 """In place of a command: a bare client (benchmarks/floor.py)."""
-PATIENCE = 600.0
+TIMEOUT = 600.0
 SETTLES_WITHIN, QUIET = 120.0, 15.0
 """Seconds in which Kubernetes must be asked nothing any more, and for which nothing is asked then."""
 READY_WITHIN = 120.0
@@ -52,7 +52,7 @@ Figures: TypeAlias = dict[str, float]
 
 
 class Load(argparse.Namespace):
-    """What the program is given to do, and how long it is looked at."""
+    """What the program is given to do, and how long it is observed."""
 
     definitions: int
     keys: int
@@ -184,7 +184,7 @@ def floor(load: Load, cluster: ControlPlane, bao: OpenBao) -> Figures:
 def first_sync(load: Load, stand: Stand, began: float) -> Figures:
     """Until all Secrets are written, and until all definitions say so. Raises: TimeoutError."""
     written, ready = stand.written, stand.ready
-    if not written.wait(lambda: len(written) == load.definitions, seconds=PATIENCE):
+    if not written.wait(lambda: len(written) == load.definitions, seconds=TIMEOUT):
         raise TimeoutError(f"{len(written)} Secrets were written, and no more")
     used, resident, last = stand.program.cpu, stand.program.resident, written.last_new_at
     show(f"first sync   {last - began:.2f} s, CPU {used:.2f} s, RSS {resident:.0f} MB")
@@ -243,7 +243,7 @@ def lag(load: Load, stand: Stand, sample: int) -> float:
     seen = written.times(name)
     stand.bao.write_kv(load.path(number), load.values(f"change-{sample}"))
     began = time.monotonic()
-    if not written.wait(lambda: written.times(name) > seen, seconds=PATIENCE):
+    if not written.wait(lambda: written.times(name) > seen, seconds=TIMEOUT):
         raise TimeoutError(f"the change of {name} did not arrive")
     return time.monotonic() - began
 
@@ -257,10 +257,10 @@ def summarize(figures: dict[str, list[Figures]]) -> None:
     show(f"\n{'median (least to most)':36}" + "".join(f"{f'({number + 1})':>28}" for number in range(len(figures))))
     for name in names:
         columns = [[each[name] for each in rounds if name in each] for rounds in figures.values()]
-        show(f"{name:36}" + "".join(f"{spread(column):>28}" for column in columns))
+        show(f"{name:36}" + "".join(f"{summary(column):>28}" for column in columns))
 
 
-def spread(values: list[float]) -> str:
+def summary(values: list[float]) -> str:
     """Of the rounds that have this figure."""
     if not values:
         return "none"
@@ -276,8 +276,8 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--definitions", type=int, default=1000)
     made.add_argument("--keys", type=int, default=4, help="of each Secret, all of one path")
-    made.add_argument("--folders", type=int, default=1, help="over which the paths are spread")
-    made.add_argument("--namespaces", type=int, default=1, help="over which the definitions are spread")
+    made.add_argument("--folders", type=int, default=1, help="across which the paths are distributed")
+    made.add_argument("--namespaces", type=int, default=1, help="across which the definitions are distributed")
     made.add_argument("--named", action="store_true", help="watch each namespace by itself, not all by one watch")
     made.add_argument("--period", type=float, default=5.0, help="seconds between two polls of a path")
     made.add_argument("--rest", type=float, default=20.0, help="seconds of rest that are measured")

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.take_over --rounds 20
 
-At random times, with client-go's durations unless told otherwise. It ends with an error as soon as two have written at
+At random times, with client-go's durations unless flags are given. It ends with an error as soon as two have written at
 once, or a stopped process has written one thing more after it was followed.
 """
 

@@ -37,9 +37,9 @@ class Seen:
             return self._news.wait_for(until, timeout=seconds)
 
     def _watch(self) -> None:
-        query, patience = {"watch": "1"}, httpx.Timeout(10, read=None)
+        query, timeout = {"watch": "1"}, httpx.Timeout(10, read=None)
         # The server's end ends it.
-        with suppress(httpx.HTTPError), self._client.stream("GET", self._path, params=query, timeout=patience) as lines:
+        with suppress(httpx.HTTPError), self._client.stream("GET", self._path, params=query, timeout=timeout) as lines:
             for line in lines.iter_lines():
                 shown = mapping(parse(line.encode()), "object")
                 if self._so(shown):

@@ -3,12 +3,12 @@
     .venv/bin/python -m benchmarks.soak --minutes 120
     .venv/bin/python -m benchmarks.soak --minutes 240 --seed 7 --log soak.log "secrets-manager --reconcile-period=10s"
 
-Between the real OpenBao and the real API server the program looks after 200 to 350 definitions. They are made, changed,
+Between the real OpenBao and the real API server the program maintains 200 to 350 definitions. They are made, changed,
 renamed and deleted; secrets are rotated one by one and forty at once, deleted and undeleted; Secrets are edited and
 deleted by hand. Meanwhile Vault is sealed, slow, silent, cut off and limited, and the API server restarts. After the
 first minute, every ten minutes, and in the end all that stops: what definitions and Vault say must then be so in the
-cluster, and the figures of the process are taken. Before each rest there is one more fault, after which nobody asks
-for anything.
+cluster, and the figures of the process are taken. Before each rest there is one more fault, after which
+nothing is changed.
 
 It prints a line a minute, and in the end the figures of the first rest beside those of the last. It ends with exit code
 1 where something is not as it must be, or where a figure has grown beyond its bound. A seed repeats what users do and
@@ -116,7 +116,7 @@ class Soak:
         self._wait_until(time.monotonic() + IDLE)
         figures = measured(self._stand, self._options.watch)
         found = found or discrepancies(self._stand.model, self._stand.cluster)
-        show(f"rest: {f'{len(found)} faults' if found else 'all in sync'} after {took:.0f} s; {told(figures)}")
+        show(f"rest: {f'{len(found)} faults' if found else 'all in sync'} after {took:.0f} s; {summary(figures)}")
         minute = (time.monotonic() - self._began) / 60
         for sentence in found[:SHOWN]:
             show(f"    {sentence}")
@@ -124,10 +124,10 @@ class Soak:
             self.complaints.append(f"at the rest of minute {minute:.0f}, {len(found)} things are not so: {found[0]}")
         return figures
 
-    def _stand_still(self, look: Callable[[], list[str]]) -> list[str]:
+    def _stand_still(self, find: Callable[[], list[str]]) -> list[str]:
         """What is still not so when all should have settled."""
         given_up = time.monotonic() + SETTLES_WITHIN
-        while (found := look()) and time.monotonic() < given_up:
+        while (found := find()) and time.monotonic() < given_up:
             self._wait_until(time.monotonic() + 2)
         return found
 
@@ -153,7 +153,7 @@ def phases(whole: float, every: float) -> list[float]:
     return [FIRST_CHURN, *[left / times - REST] * times]
 
 
-def told(figures: dict[str, float]) -> str:
+def summary(figures: dict[str, float]) -> str:
     return "; ".join(f"{name} {value:.3g}" for name, value in figures.items())
 
 

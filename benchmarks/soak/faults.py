@@ -83,7 +83,7 @@ class Faults:
 
     @contextmanager
     def _restarted(self) -> Generator[Reach]:
-        """With the controllers, so that the garbage collector begins anew, too.
+        """With the controllers, so that the garbage collector starts again, too.
 
         One that goes on and has to list again takes an object that was made again under its old name for the same one,
         and leaves what the first one owned.

@@ -10,8 +10,8 @@ from benchmarks.soak.model import Model
 from tests.real.cluster import ControlPlane
 from tests.real.openbao import OpenBao
 
-LOOKS = 3
-"""At the queue: an item may just be worked on."""
+SAMPLES = 3
+"""Samples of the queue's depth: an item may just be worked on."""
 
 
 class Bound(NamedTuple):
@@ -53,7 +53,7 @@ class Stand(NamedTuple):
 
 
 def measured(stand: Stand, seconds: float) -> dict[str, float]:
-    """All figures, of a rest that has begun a while ago. They are looked at for so long."""
+    """All figures, of a rest that has begun a while ago. They are measured for so long."""
     others, before = _others(stand.program.metrics()), stand.usage()
     time.sleep(seconds)
     after = stand.usage()
@@ -69,7 +69,7 @@ def measured(stand: Stand, seconds: float) -> dict[str, float]:
         "series of the process": general,
         "series a live definition or path": living / things,
         "series of what is gone": gone,
-        "items in the queue": min(_depth(stand.program.metrics()) for _ in range(LOOKS)),
+        "items in the queue": min(_depth(stand.program.metrics()) for _ in range(SAMPLES)),
         "other requests to OpenBao/s": (_others(metrics) - others) / (after.at - before.at),
         **rates,
     }
@@ -98,7 +98,7 @@ def _depth(metrics: list[Metric]) -> float:
 
 
 def _others(metrics: list[Metric]) -> float:
-    """Logins, looks at the token and the like, as the program itself counts them."""
+    """Logins, lookups of the token and the like, as the program itself counts them."""
     name = "secrets_manager_vault_request_duration_seconds_count"
     return sum(
         sample.value

@@ -50,14 +50,14 @@ def _in_secrets(secrets: list[Object], definition: Definition, expected: Expecte
     names = [text(secret, "metadata", "name") for secret in secrets]
     if expected.values is None:
         if definition.has_secret and not secrets:
-            yield "its Secret is gone, though nobody has deleted it"
+            yield "its Secret is gone, though no client deleted it"
         return
     if names != [definition.secret]:
         yield f"its Secrets are {names}, not only {definition.secret}"
         return
     data = mapping(secrets[0], "data")
     values = {key: base64.b64decode(str(value)).decode() for key, value in data.items()}
-    # All values are made up here, so they may be told.
+    # All values are made up here, so they may be printed.
     if values != expected.values:
         yield f"Secret {definition.secret} holds {values}, not {expected.values}"
 

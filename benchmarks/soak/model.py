@@ -65,7 +65,7 @@ class Definition(msgspec.Struct):
     secret: str
     keys: dict[str, Place]
     has_secret: bool = False
-    """It was in sync at the last rest, and nobody has deleted its Secret since."""
+    """It was in sync at the last rest, and its Secret was not deleted since."""
 
     @property
     def spec(self) -> Object:

@@ -1,6 +1,6 @@
 """Several real processes that want one lease, each by a way of its own to the API server, and what may befall them.
 
-They are kept busy: values in the store change all the time, so whoever leads has something to write all the time.
+They are kept busy: values in the store change all the time, so the leader has something to write all the time.
 """
 
 import time
@@ -18,7 +18,7 @@ from tests.real.openbao import OpenBao
 
 NAMES = ("one", "two", "three")
 DEFINITIONS = 5
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 class Replica:
@@ -61,7 +61,7 @@ class Replicas:
 
     @property
     def leader(self) -> Replica:
-        """Whoever wrote last."""
+        """The replica that wrote last."""
         name = self.writes[-1].client
         return next(replica for replica in self.replicas if replica.link.client == name)
 
@@ -72,13 +72,13 @@ class Replicas:
 
     def busy_until(self, so: Callable[[], bool]) -> None:
         """Change values until it is so. Raises: TimeoutError."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not so():
             self._changes += 1
             self.here.write(f"app-{self._changes % DEFINITIONS}", value=f"value-{self._changes}")
             time.sleep(POLL)
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not so within {PATIENCE} s")
+                raise TimeoutError(f"not so within {TIMEOUT} s")
 
     def busy_for(self, seconds: float) -> None:
         end = time.monotonic() + seconds

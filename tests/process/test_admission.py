@@ -74,9 +74,9 @@ def test_a_webhook_that_prints_the_object_tells_no_value_by_us(
                 "400 Bad Request (the server's message is withheld: it may quote a value)"
             )
         wait_until(lambda: ("SyncFailed", "pin") in here.events())
-        told = str(here.cluster.list(f"/apis/events.k8s.io/v1/namespaces/{here.namespace}/events"))
-        told += here.program.output.read_text()
-        assert [each for each in ("canary-7d1f", "Y2FuYXJ5LTdkMWY", "MQ==") if each in told] == []
+        published = str(here.cluster.list(f"/apis/events.k8s.io/v1/namespaces/{here.namespace}/events"))
+        published += here.program.output.read_text()
+        assert [each for each in ("canary-7d1f", "Y2FuYXJ5LTdkMWY", "MQ==") if each in published] == []
 
 
 def test_what_the_api_server_warns_of_is_told_in_the_condition(
@@ -109,11 +109,11 @@ def test_a_policy_that_changes_each_write_is_told_and_costs_two(
         here.program.started()
         here.wait_for_reason("app", "SecretContended")
         assert f"an admission webhook or policy changes {field} in each write" in here.message("app")
-        told = here.version(here.path_of_definition("app"))
+        observed = here.version(here.path_of_definition("app"))
 
         time.sleep(15)
         assert writes(control_plane) - before == 2
-        assert here.version(here.path_of_definition("app")) == told
+        assert here.version(here.path_of_definition("app")) == observed
 
         here.write("app", k="second")
         wait_until(lambda: (here.values("app") or {}).get("k") == "second")
@@ -173,7 +173,7 @@ def served_version(cluster: ControlPlane, plural: str) -> str:
 
 
 def writes(cluster: ControlPlane) -> int:
-    """How often Secrets were written since the API server started, by anybody."""
+    """How often Secrets were written since the API server started, by any client."""
     verbs = ("POST", "PUT", "PATCH")
     return sum(cluster.counted("apiserver_request_total", verb=verb, resource="secrets") for verb in verbs)
 

@@ -59,9 +59,9 @@ def foreign(here: World) -> str:
 
 
 def forbidden(here: World) -> str:
-    here.define("broken", {"k": "secret/data/of-somebody-else#k"})
+    here.define("broken", {"k": "secret/data/of-another-team#k"})
     return (
-        "key k: path 'secret/data/of-somebody-else' is forbidden by Vault's policies: "
+        "key k: path 'secret/data/of-another-team' is forbidden by Vault's policies: "
         "allow reading it to the controller's role"
     )
 

@@ -11,7 +11,7 @@ from tests.real.openbao import OpenBao
 
 
 def notes(here: World) -> list[str]:
-    """What Events told of Secrets that are left alone."""
+    """List the notes of the Events about Secrets that are left alone."""
     listed = here.cluster.list(f"/apis/events.k8s.io/v1/namespaces/{here.namespace}/events")
     return [text(each, "note") for each in listed if text(each, "reason") == "SecretLeftAlone"]
 

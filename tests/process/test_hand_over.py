@@ -118,7 +118,7 @@ def test_back_to_the_original_and_forward_again_nothing_is_lost(left: Left) -> N
 
 
 def test_metrics_of_each_secret_go_on_under_the_same_names_and_labels(left: Left) -> None:
-    def told() -> set[str]:
+    def scraped() -> set[str]:
         lines = left.program.answer("/metrics").replace(left.here.namespace, "shop").splitlines()
         return {line.removesuffix(".0") for line in lines}
 
@@ -129,9 +129,9 @@ def test_metrics_of_each_secret_go_on_under_the_same_names_and_labels(left: Left
 
     left.program.started()
 
-    wait_until(lambda: statuses <= told())
-    assert len([line for line in told() if line.startswith("secrets_manager_controller_last_sync_status{")]) == 3
-    (count,) = (line.removeprefix(f"{series}}} ") for line in told() if line.startswith(series))
+    wait_until(lambda: statuses <= scraped())
+    assert len([line for line in scraped() if line.startswith("secrets_manager_controller_last_sync_status{")]) == 3
+    (count,) = (line.removeprefix(f"{series}}} ") for line in scraped() if line.startswith(series))
     assert int(count) >= 1
 
 

@@ -111,7 +111,7 @@ def test_a_server_that_sheds_our_load_is_given_time_and_gets_all_of_it(
                 wait_until(lambda: shed(own_control_plane) > before, seconds=LONGEST_RETRY_AFTER + 3)
                 time.sleep(3)
                 more, took = shed(own_control_plane) - before, time.monotonic() - began
-                assert more <= (took + 1) * 16  # what was held begins anew once a second at most
+                assert more <= (took + 1) * 16  # what was held starts again once a second at most
                 assert here.values("app") == {"k": "first"}
 
             here.write("app", k="second")
@@ -188,9 +188,9 @@ def test_a_namespace_without_a_role_or_without_existence_is_named_and_picked_up_
         with another(here, tmp_path, kubeconfig=file, namespaces=f"{here.namespace},{late}") as program:
             here.wait_for("app", {"k": "first"})
             refusal = f"can't watch secrets in {late}: GET /api/v1/namespaces/{late}/secrets: 403 Forbidden"
-            ready, told = program.answer("/readyz").splitlines()
+            ready, warning = program.answer("/readyz").splitlines()
             assert ready == "ok"
-            assert told.startswith(refusal)
+            assert warning.startswith(refusal)
             assert f'secrets_manager_watch_up{{kind="Secret",namespace="{late}"}} 0.0' in program.answer("/metrics")
             assert f"/api/v1/namespaces/{late}/secrets" in program.output.read_text()
 

@@ -71,9 +71,9 @@ async def test_requests_are_made_as_whom_the_kubeconfig_says(control_plane: Cont
         {"as": "jane", "as-uid": "7", "as-groups": ["team", "more"], "as-user-extra": extra},
     )
     async with open_client(await find_cluster(KubeConfig(kubeconfig=str(file)), environ={})) as client:
-        told = (await client.create(REVIEWS, "", ASKED)).status.user_info
-        assert (told.username, told.uid, told.extra) == ("jane", "7", {"example.com/scope": ("x", "y")})
-        assert {"team", "more"} <= set(told.groups)
+        user = (await client.create(REVIEWS, "", ASKED)).status.user_info
+        assert (user.username, user.uid, user.extra) == ("jane", "7", {"example.com/scope": ("x", "y")})
+        assert {"team", "more"} <= set(user.groups)
         with pytest.raises(Forbidden, match='User "jane" cannot watch'):
             await watch(client)
 

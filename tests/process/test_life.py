@@ -1,4 +1,4 @@
-"""The life of the process: it is quiet at rest, stops in order, and tells no secret to anybody."""
+"""The life of the process: it is quiet at rest, stops in order, and publishes no secret."""
 
 import re
 import socket
@@ -120,10 +120,10 @@ def test_sigterm_ends_it_within_two_seconds_workers_first(
         assert messages[-3:] == ["stopping", "workers stopped", "server stopped"]
 
 
-def test_metrics_tell_which_version_runs_whether_it_leads_and_what_it_asks_kubernetes_for(
+def test_metrics_show_the_version_the_leader_and_the_requests_to_kubernetes(
     control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
-    def told(metric: str) -> bool:
+    def shows(metric: str) -> bool:
         return f"\n{metric}" in here.program.answer("/metrics")
 
     host = urlsplit(control_plane.url).netloc
@@ -132,13 +132,13 @@ def test_metrics_tell_which_version_runs_whether_it_leads_and_what_it_asks_kuber
         here.program.started()
         here.wait_for_reason("app", "Synced")
 
-        assert told(f'secrets_manager_build_info{{version="{version("secrets-manager")}"}} 1.0')
-        assert told('leader_election_master_status{name="5ac9a181.secrets-manager.tuenti.io"} 1.0')
-        assert told(f'rest_client_requests_total{{code="201",host="{host}",method="POST"}}')
-        assert told("process_open_fds")
+        assert shows(f'secrets_manager_build_info{{version="{version("secrets-manager")}"}} 1.0')
+        assert shows('leader_election_master_status{name="5ac9a181.secrets-manager.tuenti.io"} 1.0')
+        assert shows(f'rest_client_requests_total{{code="201",host="{host}",method="POST"}}')
+        assert shows("process_open_fds")
 
 
-def test_a_log_that_nobody_reads_stops_nothing_and_is_whole_when_it_is_read(
+def test_an_unread_log_stops_nothing_and_is_whole_when_it_is_read(
     control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
     with world(control_plane, openbao, tmp_path) as here, full_pipe(here.program.output) as log:
@@ -193,19 +193,19 @@ def test_no_output_tells_a_value_a_token_or_a_secret_id(
         here.wait_for("good", {"k": CANARY})
         wait_until(lambda: ("SecretReverted", "good") in here.events())
 
-        told = [
+        published = [
             here.program.answer("/metrics"),
             here.program.answer("/readyz"),
             here.program.answer("/healthz"),
             *(str(document) for document in everything_but_secrets(here)),
         ]
         here.program.terminate()
-        told.append(here.program.output.read_text())
+        published.append(here.program.output.read_text())
 
         for canary in (CANARY, "8177001", here.credentials.secret_id, here.credentials.role_id):
-            assert [text for text in told if canary in text] == []
+            assert [text for text in published if canary in text] == []
         token = re.compile(r"\b(s|b|hvs|hvb)\.[A-Za-z0-9_-]{20,}")
-        assert [found[0] for text in told if (found := token.search(text))] == []
+        assert [found[0] for text in published if (found := token.search(text))] == []
 
 
 def everything_but_secrets(here: World) -> list[Object]:

@@ -170,7 +170,7 @@ def test_a_deleted_definition_takes_its_secret_along(here: World) -> None:
     here.wait_for("app", None)
 
 
-def test_a_definition_that_is_deleted_while_nobody_looks_takes_its_secret_along(here: World) -> None:
+def test_a_definition_that_is_deleted_during_an_outage_takes_its_secret_along(here: World) -> None:
     path = here.write("app", password="first")
     here.define("app", {"pw": f"{path}#password"})
     here.program.started()

@@ -39,7 +39,7 @@ def merge(here: World, name: str, keys: dict[str, str], *, into: str = "app") ->
 
 
 def theirs(here: World, **values: str) -> None:
-    """Apply a Secret of somebody else's by kubectl."""
+    """Apply a Secret of another client by kubectl."""
     apply(here, values, manager="helm")
 
 
@@ -63,7 +63,7 @@ def rewriting(here: World) -> Generator[list[str]]:
     def run() -> None:
         with here.cluster.client_for(here.cluster.admin_token) as client:
             while not stop.wait(1.0):
-                value = f"turn-{len(values)}"
+                value = f"theirs-{len(values)}"
                 data = {"token": base64.b64encode(value.encode()).decode()}
                 client.patch(
                     here.path_of_secret("app"),
@@ -82,7 +82,7 @@ def rewriting(here: World) -> Generator[list[str]]:
         thread.join()
 
 
-def test_two_writers_lose_no_key_and_nobody_writes_at_rest(here: World, seen: list[Passed]) -> None:
+def test_two_writers_lose_no_key_and_neither_writes_at_rest(here: World, seen: list[Passed]) -> None:
     theirs(here, token="theirs", other="theirs")
     place = here.write("app", k="ours-1") + "#k"
     merge(here, "ours", {"password": place})
@@ -93,8 +93,8 @@ def test_two_writers_lose_no_key_and_nobody_writes_at_rest(here: World, seen: li
     with rewriting(here) as values:
         here.write("app", k="ours-2")
         wait_until(lambda: (here.values("app") or {}).get("password") == "ours-2")
-        before, turns = writes(seen), len(values)
-        wait_until(lambda: len(values) >= turns + 5)
+        before, rewrites = writes(seen), len(values)
+        wait_until(lambda: len(values) >= rewrites + 5)
         assert writes(seen) == before
         here.write("app", k="ours-3")
         wait_until(lambda: (here.values("app") or {}).get("password") == "ours-3")

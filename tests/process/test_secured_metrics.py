@@ -96,7 +96,7 @@ def program(control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path) -> It
 def test_who_may_get_what(program: Secured) -> None:
     prometheus = program.reader("prometheus", "secrets-manager-metrics-reader")
     person = program.reader("person", "secrets-manager-status-reader")
-    nobody = program.here.cluster.service_account_token(program.here.namespace, "nobody", rules=[])
+    without_rights = program.here.cluster.service_account_token(program.here.namespace, "without-rights", rules=[])
     expired = f"{prometheus[:-8]}{prometheus[:8]}"
 
     assert {path: program.status(path, prometheus) for path in ("/metrics", "/", "/status.json")} == {
@@ -105,14 +105,14 @@ def test_who_may_get_what(program: Secured) -> None:
     assert {path: program.status(path, person) for path in ("/metrics", "/", "/status.json")} == {
         "/metrics": 403, "/": 200, "/status.json": 200,
     }  # fmt: skip
-    assert program.status("/metrics", nobody) == 403
+    assert program.status("/metrics", without_rights) == 403
     assert [program.status("/metrics", token) for token in ("", "bad", expired)] == [401, 401, 401]
     assert program.status("/metrics", prometheus, method="HEAD") == 200
     assert program.status("/metrics", prometheus, method="POST") == 405
     assert [program.status(path, prometheus) for path in ("//metrics", "/metrics/", "/%6detrics")] == [404, 404, 404]
 
-    told = program.here.program.output.read_text()
-    assert not any(token in told for token in (prometheus, person, nobody, expired))
+    log = program.here.program.output.read_text()
+    assert not any(token in log for token in (prometheus, person, without_rights, expired))
 
 
 def test_the_probes_have_an_address_of_their_own(program: Secured) -> None:

@@ -85,8 +85,8 @@ def test_it_logs_in_by_its_service_account_and_by_another_jwt_once_the_first_is_
             "key k: the Kubernetes login was refused: check vault.kubernetes-role and vault.kubernetes-path, "
             "and the ServiceAccounts that the role is bound to"
         )
-        told = here.program.output.read_text() + message
-        assert [jwt for jwt in (first, pods.jwt) if jwt in told or jwt.rpartition(".")[2] in told] == []
+        published = here.program.output.read_text() + message
+        assert [jwt for jwt in (first, pods.jwt) if jwt in published or jwt.rpartition(".")[2] in published] == []
 
 
 def test_it_starts_before_its_jwt_is_there(

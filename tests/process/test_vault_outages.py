@@ -100,7 +100,7 @@ def on(road: Road) -> Callable[[Stand], AbstractContextManager[None]]:
 
 
 class Outage(NamedTuple):
-    """How it is made, and how it is told: in metrics by the name of an error, in conditions by words."""
+    """How it is made, and how it is reported: in metrics by the name of an error, in conditions by words."""
 
     happens: Callable[[Stand], AbstractContextManager[None]]
     error: str

@@ -1,4 +1,4 @@
-"""A real OpenBao that limits, is sealed or slow: sync goes on, and nobody learns what is not theirs."""
+"""A real OpenBao that limits, is sealed or slow: sync goes on, and no message shows what is of another definition."""
 
 import re
 from collections.abc import Generator, Iterator
@@ -131,9 +131,9 @@ def test_one_namespace_is_not_told_the_paths_of_another(
         with limited(bao, 0.001):
             wait_until(lambda: {ours.reason(f"own-{number}") for number in range(3)} == {UNAVAILABLE}, seconds=LONG)
             wait_until(lambda: not is_up(here), seconds=LONG)
-            told = [ours.message(f"own-{number}") for number in range(3)]
-        assert [message for message in told if "limits the rate of requests" not in message] == []
-        assert [message for message in told if "canary" in message] == []
+            messages = [ours.message(f"own-{number}") for number in range(3)]
+        assert [message for message in messages if "limits the rate of requests" not in message] == []
+        assert [message for message in messages if "canary" in message] == []
 
 
 def test_many_folders_of_a_slow_one_keep_no_item_of_the_queue_busy(

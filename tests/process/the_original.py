@@ -58,7 +58,7 @@ OLD: Object = {
 
 
 RECORDED: Object = parse(Path(__file__).with_name("original_objects.json").read_bytes())
-"""What the running program left, without what the API server adds, and what its /metrics told."""
+"""What the running program left, without what the API server adds, and what its /metrics showed."""
 PROGRAM = os.environ.get("SECRETS_MANAGER_ORIGINAL", "")
 """The program itself, where it is at hand: it then does what else is done as recorded."""
 

@@ -88,7 +88,7 @@ class FollowsVault(MakesSecrets):
         self.define()
 
 
-class ReadsWhenToldTo(MakesSecrets):
+class ForcesSync(MakesSecrets):
     """Not before: a definition may be read so seldom that this test would be over."""
 
     def act(self) -> None:
@@ -96,8 +96,8 @@ class ReadsWhenToldTo(MakesSecrets):
         wait_until(self.synced)
         self.define(refreshInterval="1h")
         assert not self.synced()
-        told: Object = {"secrets-manager.tuenti.io/force-sync": str(self.values)}
-        self.patch_definition({"metadata": {"annotations": told}})
+        annotations: Object = {"secrets-manager.tuenti.io/force-sync": str(self.values)}
+        self.patch_definition({"metadata": {"annotations": annotations}})
 
 
 class UndoesEdits(MakesSecrets):

@@ -90,12 +90,12 @@ class Replica(Container):
         )  # fmt: skip
 
     @property
-    def told(self) -> str:
+    def log(self) -> str:
         return self.output.read_text()
 
     @property
     def leads(self) -> bool:
-        return '"successfully acquired lease"' in self.told
+        return '"successfully acquired lease"' in self.log
 
     def answer(self, path: str) -> str:
         return answer(self.port, path)

@@ -28,5 +28,5 @@ def status(document: Object) -> str:
     if None not in (generation, observed) and generation != observed:
         return "InProgress"
     conditions = [(text(each, "type"), text(each, "status")) for each in items(document, "status", "conditions")]
-    told = [each for kinds in (ABNORMAL, READY) for each in conditions if each in kinds]
-    return (ABNORMAL | READY)[told[0]] if told else "Current"
+    known = [each for kinds in (ABNORMAL, READY) for each in conditions if each in kinds]
+    return (ABNORMAL | READY)[known[0]] if known else "Current"

@@ -1,7 +1,7 @@
 """What the Pod Security Standard `restricted` asks of a pod, as far as a manifest can tell.
 
 The admission plugin that enforces it came after the API server of the tests. Whatever is not allowed by name counts as
-a violation, so that a field that is new here is looked at by somebody.
+a violation, so that a field that is new here is reviewed.
 
 https://kubernetes.io/docs/concepts/security/pod-security-standards/
 """

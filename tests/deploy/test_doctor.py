@@ -108,7 +108,7 @@ def spec_of(manifest: Object) -> Object:
 
 
 @pytest.mark.parametrize(
-    ("taken", "state", "told"),
+    ("taken", "state", "finding"),
     [
         pytest.param(
             lambda manifest: mapping(spec_of(manifest), "properties").pop("refreshInterval"),
@@ -121,14 +121,14 @@ def spec_of(manifest: Object) -> Object:
     ],
 )  # fmt: skip
 def test_what_an_older_crd_lacks_is_named(
-    namespaced: Installation, tmp_path: Path, taken: Callable[[Object], None], state: State, told: str
+    namespaced: Installation, tmp_path: Path, taken: Callable[[Object], None], state: State, finding: str
 ) -> None:
-    looked = partial(doctor, namespaced, tmp_path, "--skip-login")
+    report = partial(doctor, namespaced, tmp_path, "--skip-login")
     with crd_less(namespaced, taken):
         # The API server publishes a changed schema a moment later.
-        wait_until(lambda: told in looked().of(state).get("crd", ""), seconds=TAKEN_WITHIN)
+        wait_until(lambda: finding in report().of(state).get("crd", ""), seconds=TAKEN_WITHIN)
 
-    wait_until(lambda: "crd" in looked().of(State.OK), seconds=TAKEN_WITHIN)
+    wait_until(lambda: "crd" in report().of(State.OK), seconds=TAKEN_WITHIN)
 
 
 def test_a_right_that_is_taken_away_is_named(namespaced: Installation, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The Dockerfile, as far as can be told without building it: by a linter, and by what must stand in it."""
+"""The Dockerfile, as far as it can be checked without building it: by a linter, and by what must stand in it."""
 
 import json
 import re

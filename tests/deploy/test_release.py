@@ -149,9 +149,9 @@ def test_the_api_server_takes_a_release_with_all_that_can_be_asked_for(
     own_control_plane.install(*OPERATOR_KINDS)
     here = Release(own_control_plane, openbao, tmp_path, way="namespaced")
 
-    told = here.upgrade(EVERYTHING)
+    notes = here.upgrade(EVERYTHING)
 
-    assert "create secret generic own" in told
+    assert "create secret generic own" in notes
     assert here.left("deployments") == ["secrets-manager"]
     assert "secrets-manager-dashboard" in here.left("configmaps")
     assert own_control_plane.find(f"/apis/monitoring.coreos.com/v1/namespaces/{HOME}/prometheusrules/secrets-manager")

@@ -14,9 +14,9 @@ from tests.deploy.features import (
     CountsEvents,
     Feature,
     FollowsVault,
+    ForcesSync,
     MakesSecrets,
     MergesIntoSecretsOfOthers,
-    ReadsWhenToldTo,
     RecordsEvents,
     RemovesTheSecretOfTheFormerName,
     RestartsDaemonSets,
@@ -59,7 +59,7 @@ FEATURES: list[type[Feature]] = [
     *dict.fromkeys(need for _, _, need in NEEDS),
     AdoptsSecretsOfOthers,
     MergesIntoSecretsOfOthers,
-    ReadsWhenToldTo,
+    ForcesSync,
 ]
 
 ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces"
@@ -103,7 +103,7 @@ def without(here: Installation, resource: str, verb: str) -> Generator[None]:
 
 def refused(replica: Replica, resource: str, verb: str) -> bool:
     """Whether it has said which right it lacks."""
-    return f'cannot {verb} resource \\"{resource}\\"' in replica.told
+    return f'cannot {verb} resource \\"{resource}\\"' in replica.log
 
 
 def counted_as_synced(replica: Replica) -> set[str]:
@@ -193,6 +193,6 @@ def everything_works(here: Installation, folder: Path) -> None:
 
         wait_until(lambda: {asked.secret for asked in features} <= counted_as_synced(replica))
         assert replica.answer("/readyz").startswith("ok")
-        assert "is forbidden" not in replica.told
-        assert here.credentials.secret_id not in replica.told
+        assert "is forbidden" not in replica.log
+        assert here.credentials.secret_id not in replica.log
         assert replica.terminate() == 0

@@ -150,10 +150,10 @@ def late(seconds: float) -> Fault:
     """Let the server act at once and answer after so many seconds, or never if the client waits less."""
 
     async def fault(request: httpx.Request, send: Send) -> httpx.Response:
-        patience = read_timeout(request)
+        limit = read_timeout(request)
         response = await send(request)
-        await trio.sleep(min(seconds, patience))
-        if seconds > patience:
+        await trio.sleep(min(seconds, limit))
+        if seconds > limit:
             await response.aclose()
             raise httpx.ReadTimeout("no answer in time", request=request)
         return response
@@ -263,7 +263,7 @@ def silent_after(seconds: float) -> Fault:
 
     async def fault(request: httpx.Request, send: Send) -> httpx.Response:
         response = await send(request)
-        stream = SilentStream(response, since=trio.current_time() + seconds, patience=read_timeout(request))
+        stream = SilentStream(response, since=trio.current_time() + seconds, limit=read_timeout(request))
         return httpx.Response(response.status_code, stream=stream)
 
     return fault
@@ -272,18 +272,18 @@ def silent_after(seconds: float) -> Fault:
 class SilentStream(httpx.AsyncByteStream):
     """Another body, as far as it came before a moment. No generator, so that a reader may leave it at any place."""
 
-    def __init__(self, response: httpx.Response, *, since: float, patience: float) -> None:
+    def __init__(self, response: httpx.Response, *, since: float, limit: float) -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self._response = response
         self._chunks = aiter(response.stream)
         self._since = since
-        self._patience = patience
+        self._limit = limit
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        given_up_at = trio.current_time() + self._patience
+        given_up_at = trio.current_time() + self._limit
         with trio.move_on_at(self._since):
             return await anext(self._chunks)
         await trio.sleep_until(given_up_at)

@@ -206,8 +206,8 @@ def failure(status: int, code: str, *, inner: str = "", headers: Mapping[str, st
     error: Object = {"code": code, "message": "canary-message of the server"}
     if inner:
         error["innererror"] = {"code": inner}
-    told = {"Content-Type": "application/json", **(headers or {})}
-    return Response(status, msgspec.json.encode({"error": error}), told)
+    headers_sent = {"Content-Type": "application/json", **(headers or {})}
+    return Response(status, msgspec.json.encode({"error": error}), headers_sent)
 
 
 def _refused(words: str) -> Response:

@@ -115,7 +115,7 @@ class WatchStream(httpx.AsyncByteStream):
                 raise StopAsyncIteration
 
     async def _more(self) -> bool:
-        """Wait for news or a bookmark; False when the server's own time is up.
+        """Wait for an event or a bookmark; False when the server's own time is up.
 
         Raises: httpx.ReadTimeout when the reader's is.
         """

@@ -39,9 +39,7 @@ async def test_a_silent_watch_runs_into_the_read_timeout(api: Api, autojump_cloc
     assert trio.current_time() - start == 30
 
 
-async def test_each_event_renews_the_readers_patience(
-    api: Api, nursery: trio.Nursery, autojump_clock: MockClock
-) -> None:
+async def test_each_event_restarts_the_read_timeout(api: Api, nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     async def write_at_20_seconds() -> None:
         await trio.sleep(20)
         await api.post(api.secrets, secret())
@@ -89,10 +87,10 @@ async def test_compaction_expires_watches_from_before(api: Api, cluster: Cluster
     cluster.compact()
     async with api.watch(api.secrets, resourceVersion=start) as events:
         assert events.code == 200
-        told = await events.next()
+        event = await events.next()
         with pytest.raises(trio.EndOfChannel):
             await events.next()
-    assert (told["type"], at(told, "object", "code"), at(told, "object", "reason")) == ("ERROR", 410, "Expired")
+    assert (event["type"], at(event, "object", "code"), at(event, "object", "reason")) == ("ERROR", 410, "Expired")
 
 
 async def test_a_watch_that_is_up_to_date_survives_compaction(api: Api, cluster: Cluster) -> None:

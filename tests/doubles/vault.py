@@ -39,7 +39,7 @@ class Request(NamedTuple):
     path: str
     token: str = ""
     params: Mapping[str, str] = {}
-    body: Object = {}  # noqa: RUF012 - a default that nobody changes
+    body: Object = {}  # noqa: RUF012 - a default that is never changed
 
 
 class Response(NamedTuple):
@@ -154,7 +154,7 @@ class VaultState:
         return Credentials(role_id, secret_id)
 
     def reader(self, *paths: str, default_policy: bool = True) -> Credentials:
-        """A role that may read these paths and look after its token, and nothing else."""
+        """A role that may read these paths and maintain its token, and nothing else."""
         name = self.fresh("reader")
         self.policy(name, *paths, *(() if default_policy else DEFAULT_POLICY))
         return self.approle(name, policies=(name,), default_policy=default_policy)

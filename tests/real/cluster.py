@@ -1,7 +1,7 @@
 """A real Kubernetes control plane without nodes: etcd, kube-apiserver, and the controllers that clean up.
 
 It starts in a few seconds, keeps its data in memory where the machine has a place for that, and is thrown away at the
-end. RBAC is on. The garbage collector learns of new kinds only every 30 s, so `install` starts it anew.
+end. RBAC is on. The garbage collector learns of new kinds only every 30 s, so `install` restarts it.
 """
 
 import os

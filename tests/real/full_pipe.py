@@ -1,4 +1,4 @@
-"""A pipe that is full, and that nobody reads until the test does."""
+"""A pipe that is full, and is not read until the test does."""
 
 import os
 from collections.abc import Generator

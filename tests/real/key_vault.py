@@ -1,6 +1,6 @@
 """A real emulator of Key Vault, lowkey-vault, over TLS with a certificate of its own; it needs Java.
 
-One serves a whole test run. Tests keep apart by names of their own, and whoever wants to kill it takes
+One serves a whole test run. Tests keep apart by names of their own, and a test that kills it takes
 `key_vault_alone`. Its jar is looked for in $LOWKEY_VAULT_JAR, else in ~/.cache/envtest; where there is none, or no
 Java, tests that ask for it are skipped and the run's last lines say so.
 """
@@ -93,8 +93,8 @@ class KeyVaultEmulator:
 
 def jar() -> Path | None:
     """The emulator, where it and Java are there."""
-    told = os.environ.get("LOWKEY_VAULT_JAR")
-    found = [Path(told)] if told else sorted((Path.home() / ".cache" / "envtest").glob("lowkey-vault*.jar"))
+    configured = os.environ.get("LOWKEY_VAULT_JAR")
+    found = [Path(configured)] if configured else sorted((Path.home() / ".cache" / "envtest").glob("lowkey-vault*.jar"))
     return found[-1] if found and found[-1].exists() and shutil.which("java") else None
 
 

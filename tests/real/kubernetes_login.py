@@ -8,7 +8,7 @@ REVIEW: list[Json] = [{"apiGroups": ["authentication.k8s.io"], "resources": ["to
 
 
 class KubernetesLogin:
-    """One mount with one role, which nobody is bound to yet."""
+    """One mount with one role, which no ServiceAccount is bound to yet."""
 
     def __init__(self, cluster: ControlPlane, bao: OpenBao) -> None:
         self.mount, self._role = bao.fresh("kubernetes"), bao.fresh("role")

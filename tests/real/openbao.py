@@ -1,6 +1,6 @@
 """A real OpenBao in development mode: everything in memory, unsealed, with `secret/` as KV version 2.
 
-One server serves a whole test run. Tests keep apart by names of their own (`openbao.fresh("app")`), and whoever needs
+One server serves a whole test run. Tests keep apart by names of their own (`openbao.fresh("app")`), and one that needs
 a server for himself, to kill or to pause, takes `openbao_alone`.
 """
 
@@ -143,7 +143,7 @@ class OpenBao:
         return Credentials(role_id, text(self.request("POST", f"{role}/secret-id"), "data", "secret_id"))
 
     def reader(self, *paths: str, default_policy: bool = True) -> Credentials:
-        """A role that may read these paths and look after its token, and nothing else."""
+        """A role that may read these paths and maintain its token, and nothing else."""
         name = self.fresh("reader")
         self.policy(name, *paths, more="" if default_policy else SELF_RULES)
         return self.approle(name, policies=(name,), default_policy=default_policy)

@@ -48,5 +48,5 @@ def running_openbao_cluster(folder: Path) -> Generator[OpenBaoCluster]:
 
 
 def _voters(leader: StoredOpenBao) -> int:
-    told = leader.request("GET", "sys/storage/raft/configuration")
-    return sum(at(server, "voter") is True for server in items(told, "data", "config", "servers"))
+    configuration = leader.request("GET", "sys/storage/raft/configuration")
+    return sum(at(server, "voter") is True for server in items(configuration, "data", "config", "servers"))

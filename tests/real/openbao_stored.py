@@ -39,9 +39,9 @@ class StoredOpenBao(OpenBao):
     def initialized(cls, url: str, *, program: Program, folder: Path) -> Self:
         shares = msgspec.json.encode({"secret_shares": 1, "secret_threshold": 1})
         reply = httpx.put(f"{url}/v1/sys/init", content=shares, timeout=READY_WITHIN, trust_env=False)
-        told = parse(reply.raise_for_status().content)
-        (key,) = items(told, "keys_base64")
-        return cls(url, token=text(told, "root_token"), key=str(key), program=program, folder=folder)
+        answer = parse(reply.raise_for_status().content)
+        (key,) = items(answer, "keys_base64")
+        return cls(url, token=text(answer, "root_token"), key=str(key), program=program, folder=folder)
 
     def serves(self) -> bool:
         """Whether it leads. One that does not yet, answers reads and no writes."""

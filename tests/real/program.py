@@ -1,4 +1,4 @@
-"""One server program of a test run: started with a deadline, never left behind, its log told when it fails."""
+"""One server program of a test run: started with a deadline, never left behind, its log shown when it fails."""
 
 import shutil
 import signal

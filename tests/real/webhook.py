@@ -67,7 +67,7 @@ def validating_webhook(cluster: ControlPlane, namespace: str, url: str, bundle: 
 
 @contextmanager
 def registered(cluster: ControlPlane, kind: str, version: str, name: str, content: Object) -> Generator[str]:
-    """Something of admission registration, until somebody deletes it, at the end of the block at the latest."""
+    """Something of admission registration, until it is deleted, at the end of the block at the latest."""
     plural = f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
     path = f"/apis/{REGISTRATION}/{version}/{plural.lower()}"
     document: Object = {"apiVersion": f"{REGISTRATION}/{version}", "kind": kind, "metadata": {"name": name}}

@@ -111,7 +111,7 @@ class Candidate:
             self._arena.workers.remove(self.name)
 
     async def kill(self) -> None:
-        """End it as SIGKILL does: nothing more of it reaches anybody."""
+        """End it as SIGKILL does: no more of its requests reach a server."""
         self.killed = True
         self.faults.heal()
         self.faults.always(OFFLINE)

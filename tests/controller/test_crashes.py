@@ -79,7 +79,7 @@ def disown(scene: Scene) -> None:
 
 
 def merging(scene: Scene, name: str = "app") -> None:
-    """Somebody else's Secret, and a definition that merges into it."""
+    """A Secret of another client, and a definition that merges into it."""
     scene.foreign_secret(name, data={"token": "theirs"}, labels={"theirs": "yes"})
     scene.write("app", password="hunter-1", user="user-1")
     spec: Object = {"name": name, "creationPolicy": "Merge", "dataFrom": [{"path": "secret/data/app"}]}

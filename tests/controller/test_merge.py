@@ -26,7 +26,7 @@ def encoded(value: str) -> str:
 
 
 def theirs(scene: Scene, name: str = "app", **values: str) -> None:
-    """Make a Secret of somebody else's, with labels, an annotation and an owner."""
+    """Make a Secret of another client, with labels, an annotation and an owner."""
     owner: Object = {"apiVersion": "v1", "kind": "Secret", "name": "any", "uid": "any"}
     scene.user.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "any", "namespace": NAMESPACE}})
     owner["uid"] = text(scene.secret("any"), "metadata", "uid")
@@ -747,7 +747,7 @@ def unseen(scene: Scene) -> None:
     scene.faults.always(fault.silent_after(0), when=lambda request: is_metadata(request) and fault.is_watch(request))
 
 
-async def test_the_first_list_of_metadata_wakes_nobody_whose_secret_is_known(autojump_clock: MockClock) -> None:
+async def test_the_first_list_of_metadata_wakes_no_definition_whose_secret_is_known(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         theirs(scene)
         scene.write("db", password="canary-1")

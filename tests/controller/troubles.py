@@ -24,13 +24,13 @@ READ_TIMEOUT, KUBE_TIMEOUT = 5.0, 10.0
 PROBE = 15.0
 """Seconds between two probes of a store that is down, at most."""
 LOGIN = 15.0
-"""Between two attempts at a login, or at a question about the token, at most."""
+"""Seconds between two attempts at a login, or two lookups of the token, at most."""
 QUEUE = 60.0
 """The longest backoff of the queue."""
 WATCH = 30.0
 """The longest backoff of a watch."""
-ASKED_FOR = 20
-"""Seconds of patience that a server asks for."""
+RETRY_AFTER = 20
+"""The Retry-After, in seconds."""
 
 
 class VaultTrouble(NamedTuple):
@@ -87,7 +87,7 @@ VAULT: dict[str, VaultTrouble] = {
     "403 of a path": VaultTrouble(one(vault.forbids())),
     "404 of a path": VaultTrouble(one(vault.answers(404))),
     "429 of a path": VaultTrouble(one(vault.limits())),
-    "429 of a path, asking for patience": VaultTrouble(one(vault.limits(retry_after=ASKED_FOR))),
+    "429 of a path, with Retry-After": VaultTrouble(one(vault.limits(retry_after=RETRY_AFTER))),
     "500 of a path": VaultTrouble(one(vault.answers(500, "1 error occurred"))),
     "502 of a path": VaultTrouble(one(vault.answers(502))),
     "503 of a path": VaultTrouble(one(vault.answers(503))),
@@ -95,7 +95,7 @@ VAULT: dict[str, VaultTrouble] = {
     "a path is malformed": VaultTrouble(one(vault.says(b'{"data": {"data": []}}'))),
     "a path is too large": VaultTrouble(one(vault.says(vault.TOO_LARGE))),
     "429": VaultTrouble(every(vault.limits()), PROBE),
-    "429, asking for patience": VaultTrouble(every(vault.limits(retry_after=ASKED_FOR)), ASKED_FOR),
+    "429, with Retry-After": VaultTrouble(every(vault.limits(retry_after=RETRY_AFTER)), RETRY_AFTER),
     "502": VaultTrouble(every(vault.answers(502)), PROBE),
     "all time out": VaultTrouble(every(vault.late(60)), PROBE + READ_TIMEOUT),
     "all are malformed": VaultTrouble(every(vault.says(b"<html>"))),

@@ -152,8 +152,8 @@ async def test_paths_are_asked_for_in_batches_and_of_many_faults_a_few_are_named
 
     findings = await stack.examine()
 
-    told = [each.message for each in findings if each.check == "vault-paths"]
-    assert (len(told), told[-1]) == (11, "and 240 more like these")
+    messages = [each.message for each in findings if each.check == "vault-paths"]
+    assert (len(messages), messages[-1]) == (11, "and 240 more like these")
     assert stack.vault.count("POST", "sys/capabilities-self") == 4, "three for 251 paths, one for 2 folders"
 
 
@@ -216,14 +216,14 @@ async def test_no_secret_is_shown(
 def test_the_table_is_aligned_and_has_the_fix_below() -> None:
     findings = [
         ok("crd", "it is installed"),
-        Finding("vault-login", State.FAILURE, "refused\nhere", "write it anew"),
+        Finding("vault-login", State.FAILURE, "refused\nhere", "write it again"),
     ]
 
     assert table(findings) == (
         "STATE    CHECK        MESSAGE\n"
         "ok       crd          it is installed\n"
         "failure  vault-login  refused\\nhere\n"
-        "                      Fix: write it anew\n"
+        "                      Fix: write it again\n"
         "\n"
         "1 ok, 0 warning, 1 failure, 0 skipped\n"
     )

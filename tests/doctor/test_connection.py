@@ -1,4 +1,4 @@
-"""What is wrong between here and Vault is told apart, with real sockets: DNS, connection, TLS and proxy."""
+"""Faults between the client and Vault are distinguished, with real sockets: DNS, connection, TLS and proxy."""
 
 import ssl
 from collections.abc import AsyncGenerator, Iterator

@@ -27,11 +27,11 @@ def log_in_with(stack: Stack, credentials: Credentials) -> None:
 
 
 def wrong_role_id(stack: Stack) -> None:
-    stack.configure(role_id="canary-role-of-nobody")
+    stack.configure(role_id="canary-role-unknown")
 
 
 def wrong_secret_id(stack: Stack) -> None:
-    stack.configure(secret_id="canary-secret-of-nobody")
+    stack.configure(secret_id="canary-secret-unknown")
 
 
 def missing_secret_id_file(stack: Stack) -> None:
@@ -166,7 +166,7 @@ def no_restart_right(stack: Stack) -> None:
     stack.define("web", "secret/data/shop/web", rolloutRestartTargets=[{"kind": "Deployment", "name": "web"}])
 
 
-def nobody_led(stack: Stack) -> None:
+def no_replica_led(stack: Stack) -> None:
     stack.user.delete(f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/{LEASE}")
 
 
@@ -280,7 +280,7 @@ PLANTED = [
     Planted(no_lease_right, "lease-rights", F, "may not get leases", "secrets-manager-leader-election"),
     Planted(no_review_right, "review-rights", F, "may not create tokenreviews", "secrets-manager-reviewer"),
     Planted(no_restart_right, "restart-rights", W, "shop: definitions name rolloutRestartTargets", "rollout-restart"),
-    Planted(nobody_led, "leader", F, "no replica has ever led", "pods"),
+    Planted(no_replica_led, "leader", F, "no replica has ever led", "pods"),
     Planted(lease_expired, "leader", F, "pod-1_abc renewed Lease", "pods"),
     Planted(lease_released, "leader", F, "was released", "pods"),
     Planted(path_not_allowed, "allowed-paths", W, "shop/db: key password: path secret/data/shop/db is not allowed",

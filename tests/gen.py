@@ -4,7 +4,7 @@
     secret = synced_secret(definition, {"pw": "hunter2"}, labels={"team": "shop"})
     documents = {Source("secret/data/db"): document({"password": "hunter2"}, version=3)}
 
-Everything lives in one namespace unless told otherwise, and has a uid that follows from its name.
+Everything lives in one namespace unless stated otherwise, and has a uid that follows from its name.
 """
 
 from collections.abc import Mapping
@@ -101,7 +101,7 @@ def current_secret(
     owners: tuple[OwnerReference, ...] = (),
     deletion_timestamp: str | None = None,
 ) -> CurrentSecret:
-    """A Secret that somebody made: no mark or owner of ours unless given."""
+    """A Secret that another client made: without our label or owner unless given."""
     values = _bytes(data or {})
     return CurrentSecret(
         metadata=ObjectMeta(
@@ -159,7 +159,7 @@ def stored(secret: Secret, *, immutable: bool = False) -> CurrentSecret:
 def owner(
     name: str = "web", *, kind: str = "Deployment", api_version: str = "apps/v1", controller: bool = False
 ) -> OwnerReference:
-    """Somebody else who owns a Secret."""
+    """Another object that owns a Secret."""
     return OwnerReference(
         api_version=api_version, kind=kind, name=name, uid=f"uid-of-{kind}-{name}", controller=controller
     )

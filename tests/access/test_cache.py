@@ -74,8 +74,8 @@ async def test_they_share_its_failure_which_is_not_kept(autojump_clock: MockCloc
 async def test_a_request_that_goes_away_leaves_its_review_to_the_next(autojump_clock: MockClock) -> None:
     cache, oracle, answers = ReviewCache[str, bool](), Oracle(answer=True), list[bool]()
 
-    async def ask(patience: float) -> None:
-        with trio.move_on_after(patience):
+    async def ask(seconds: float) -> None:
+        with trio.move_on_after(seconds):
             answers.append(await cache.get("a", oracle))
 
     async with trio.open_nursery() as nursery:

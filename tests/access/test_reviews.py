@@ -29,7 +29,7 @@ async def reviewer(faults: Faults) -> AsyncIterator[KubeReviewer]:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (fault.answer(500, message=f"about {TOKEN}"), f"{POST}: 500"),
         (fault.answer(400, reason="BadRequest", message=f"about {TOKEN}"), f"{POST}: 400 BadRequest"),
@@ -41,15 +41,15 @@ async def reviewer(faults: Faults) -> AsyncIterator[KubeReviewer]:
     ],
     ids=["500", "400", "403", "no connection"],
 )
-async def test_a_failure_is_told_without_the_servers_words(
-    faults: Faults, reviewer: KubeReviewer, spoil: Fault, told: str
+async def test_a_failure_is_reported_without_the_servers_words(
+    faults: Faults, reviewer: KubeReviewer, spoil: Fault, message: str
 ) -> None:
     faults.next(spoil)
 
     with pytest.raises(ReviewFailed) as raised:
         await reviewer.authenticate(TOKEN)
 
-    assert str(raised.value).startswith(told)
+    assert str(raised.value).startswith(message)
     assert TOKEN not in str(raised.value)
     assert raised.value.__cause__ is None
 

@@ -71,19 +71,19 @@ async def test_a_user_has_the_rights_that_it_has(api: Api, scraper: Scraper) -> 
     allowed = await api.post(ACCESS_REVIEWS, access_review("/metrics", user=scraper.username, groups=scraper.groups))
     elsewhere = await api.post(ACCESS_REVIEWS, access_review("/status.json", user=scraper.username))
     otherwise = await api.post(ACCESS_REVIEWS, access_review("/metrics", user=scraper.username, verb="delete"))
-    nobody = await api.post(ACCESS_REVIEWS, access_review("/metrics", user="nobody"))
+    other_user = await api.post(ACCESS_REVIEWS, access_review("/metrics", user="someone"))
 
     assert (allowed.code, allowed.at("status", "allowed")) == (201, True)
-    for denied in (elsewhere, otherwise, nobody):
+    for denied in (elsewhere, otherwise, other_user):
         assert (denied.code, denied.at("status", "allowed")) == (201, False)
 
 
 async def test_a_review_names_a_user_and_what_it_is_about(api: Api) -> None:
-    nobody = await api.post(ACCESS_REVIEWS, access_review("/metrics", user=""))
+    no_user = await api.post(ACCESS_REVIEWS, access_review("/metrics", user=""))
     empty: Object = {"spec": {"user": "a"}}
     nothing = await api.post(ACCESS_REVIEWS, access_review("/", user="a") | empty)
 
-    assert (nobody.outcome, nothing.outcome) == ((422, "Invalid"), (422, "Invalid"))
+    assert (no_user.outcome, nothing.outcome) == ((422, "Invalid"), (422, "Invalid"))
 
 
 @pytest.mark.parametrize("path", [TOKEN_REVIEWS, ACCESS_REVIEWS])
@@ -104,7 +104,7 @@ async def test_the_reviewer_understands_the_answers(chosen: Cluster | ControlPla
         assert user.username == scraper.username
         assert await reviewer.authorize(user, "/metrics")
         assert not await reviewer.authorize(user, "/")
-        assert not await reviewer.authorize(User(username="nobody"), "/metrics")
+        assert not await reviewer.authorize(User(username="someone"), "/metrics")
         assert await reviewer.authenticate("bad") is None
         with pytest.raises(ReviewFailed, match="422 Invalid"):
             await reviewer.authorize(User(), "/metrics")

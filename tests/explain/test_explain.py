@@ -291,7 +291,7 @@ async def test_workloads_that_could_not_be_restarted_are_told(autojump_clock: Mo
     assert note.startswith("workloads wait for a restart: TargetNotFound: Deployment web does not exist: ")
 
 
-async def test_a_definition_that_nobody_has_reported_on_says_so(autojump_clock: MockClock) -> None:
+async def test_a_definition_without_a_status_says_so(autojump_clock: MockClock) -> None:
     async with running(alive=False) as scene:
         scene.write("app", password="hunter-1")
         scene.define("app", password="app#password")

@@ -175,7 +175,7 @@ def test_no_replica_leads_and_then_there_is_none(control_plane: ControlPlane, op
 
 
 def held_lease(namespace: str) -> dict[str, Json]:
-    """A Lease that somebody holds for an hour, and does not renew."""
+    """A Lease that another client holds for an hour, and does not renew."""
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
     return {
         "apiVersion": "coordination.k8s.io/v1",

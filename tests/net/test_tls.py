@@ -154,7 +154,7 @@ def test_key_of_another_certificate_is_refused_by_name(authority: Authority) -> 
     assert str(caught.value) == f"{certificate} with {key} can't be used (KEY_VALUES_MISMATCH)"
 
 
-def test_key_with_a_password_is_refused_and_nobody_is_asked_for_it(authority: Authority, tmp_path: Path) -> None:
+def test_key_with_a_password_is_refused_without_a_prompt(authority: Authority, tmp_path: Path) -> None:
     certificate, key = authority.issue("one")
     encrypted = tmp_path / "encrypted.key"
     command = ["openssl", "pkey", "-in", str(key), "-aes256", "-passout", "pass:x", "-out", str(encrypted)]
@@ -164,7 +164,7 @@ def test_key_with_a_password_is_refused_and_nobody_is_asked_for_it(authority: Au
         client_context(cert_file=str(certificate), key_file=str(encrypted))
 
 
-def test_empty_folder_trusts_nobody(tmp_path: Path) -> None:
+def test_empty_folder_trusts_no_certificate(tmp_path: Path) -> None:
     with pytest.raises(UnusableFile) as caught:
         client_context(ca_folder=str(tmp_path))
 

@@ -17,7 +17,7 @@ from secrets_manager.net.transport import KEEPALIVE_EXPIRY, Transport
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-PATIENCE = 60.0
+DEADLINE = 60.0
 """Seconds, on a real clock: more than anything here takes on a busy machine."""
 
 
@@ -58,7 +58,7 @@ class Peer:
         """Wait until so many connections are open."""
         while self.open != connections:
             self._changed = trio.Event()
-            with trio.fail_after(PATIENCE):
+            with trio.fail_after(DEADLINE):
                 await self._changed.wait()
 
 
@@ -96,11 +96,11 @@ async def answer_endlessly(stream: trio.abc.Stream) -> None:
 
 @asynccontextmanager
 async def client_of(
-    peer: Peer, *, tls: ssl.SSLContext | None = None, patience: float | None = None, max_body: int = 1000
+    peer: Peer, *, tls: ssl.SSLContext | None = None, read_timeout: float | None = None, max_body: int = 1000
 ) -> AsyncGenerator[HttpClient]:
     transport = Transport(tls=tls or client_context(verify=False))
     async with aclosing(
-        HttpClient(transport, base_url=peer.url, timeout=patience, deadline=PATIENCE, max_body=max_body)
+        HttpClient(transport, base_url=peer.url, timeout=read_timeout, deadline=DEADLINE, max_body=max_body)
     ) as client:
         yield client
 
@@ -186,7 +186,7 @@ async def test_connection_to_one_server_serves_no_request_to_another() -> None:
 
 
 async def test_timeout_is_of_each_wait_for_bytes() -> None:
-    async with running(answer_never) as peer, client_of(peer, patience=0.1) as client:
+    async with running(answer_never) as peer, client_of(peer, read_timeout=0.1) as client:
         with pytest.raises(TimedOut, match=r"nothing came for 0\.1 s"):
             await client.request("GET", "/")
 
@@ -195,7 +195,7 @@ async def test_server_that_takes_no_data_is_a_timeout() -> None:
     async def take_nothing(stream: trio.abc.Stream) -> None:
         await trio.sleep_forever()
 
-    async with running(take_nothing) as peer, client_of(peer, patience=0.1) as client:
+    async with running(take_nothing) as peer, client_of(peer, read_timeout=0.1) as client:
         with pytest.raises(TimedOut, match="takes no data"):
             await client.request("POST", "/", content=b"x" * 50_000_000)
 
@@ -230,7 +230,7 @@ async def test_connection_that_breaks_off_is_told_from_one_that_does_not_come_ab
 
 async def test_stream_left_in_its_middle_closes_its_connection() -> None:
     async with running(answer_endlessly) as peer, client_of(peer) as client:
-        async with client.stream("GET", "/", silence=PATIENCE) as response:
+        async with client.stream("GET", "/", silence=DEADLINE) as response:
             assert await anext(response.chunks)
         await peer.reaches(0)
 
@@ -238,7 +238,7 @@ async def test_stream_left_in_its_middle_closes_its_connection() -> None:
 async def test_stream_that_was_read_to_its_end_leaves_its_connection_to_the_next_request() -> None:
     async with running(answer_ok) as peer, client_of(peer) as client:
         for _ in range(2):
-            async with client.stream("GET", "/", silence=PATIENCE) as response:
+            async with client.stream("GET", "/", silence=DEADLINE) as response:
                 assert b"".join([chunk async for chunk in response.chunks]) == b"{}"
 
         assert peer.opened == 1

@@ -109,7 +109,7 @@ class WatchedBackend(ScriptedBackend):
         assert self.reader is not None
         limiter = self.reader._limiter
         bound = limiter.total_tokens
-        granted = max(bound, limiter.borrowed_tokens)  # a turn that was granted stays, though the bound sinks meanwhile
+        granted = max(bound, limiter.borrowed_tokens)  # a slot that was granted stays, though the bound sinks meanwhile
         if self.under_way + self.listings_under_way + 1 > granted or not 1 <= bound <= POLICY.concurrency:
             self.wrong.append(f"a {what} is one too many: {self.under_way} and {self.listings_under_way} of {bound}")
         if self.reader.error is None:
@@ -235,14 +235,14 @@ class World:
     async def check(self) -> None:
         await wait_all_tasks_blocked()
         now = trio.current_time()
-        patience = 0.1 + 12 * self._slowness
-        """For turns: six reads one after the other, and listings between them."""
+        longest_wait = 0.1 + 12 * self._slowness
+        """Long enough for six reads one after the other, and listings between them."""
         assert self.backend.wrong == []
-        self._check_store(now, patience)
+        self._check_store(now, longest_wait)
         for source, entry in self._sources._table.entries.items():
-            self._check_source(source, entry, now, patience)
+            self._check_source(source, entry, now, longest_wait)
         for place, folder in self._sources._lister._folders.items():
-            self._check_folder(place, folder, now, patience)
+            self._check_folder(place, folder, now, longest_wait)
 
     def check_received(self) -> None:
         """All users have what is there."""
@@ -252,22 +252,22 @@ class World:
         }
         assert {one: self.received.get(one) for one in self.uses} == expected
 
-    def _check_store(self, now: float, patience: float) -> None:
+    def _check_store(self, now: float, longest_wait: float) -> None:
         """While it is down a probe is pending or under way."""
         health = self._sources._reader._health
         if isinstance(health, Down) and self._sources._table:
-            assert now <= health.probe_at + patience
+            assert now <= health.probe_at + longest_wait
         self._probing_since = min(self._probing_since, now) if isinstance(health, Probing) else inf
-        assert now <= self._probing_since + patience, "the probe has ended"
+        assert now <= self._probing_since + longest_wait, "the probe has ended"
 
-    def _check_source(self, source: Source, entry: Entry, now: float, patience: float) -> None:
+    def _check_source(self, source: Source, entry: Entry, now: float, longest_wait: float) -> None:
         """It has one wake-up or one read under way, and it is read in time."""
         state, period = entry.state, min(entry.users.values())
         if state.phase is Phase.READING:
             assert state.due == inf
-            assert now <= state.read_at + patience, "the read has ended"
+            assert now <= state.read_at + longest_wait, "the read has ended"
         elif source in self._sources._queued:
-            assert state.due <= now <= state.due + patience
+            assert state.due <= now <= state.due + longest_wait
         else:
             assert now < time_of(self._sources._table.timer, source) <= state.due < inf
         seen = self._seen.get(source)
@@ -276,7 +276,7 @@ class World:
         self._seen[source] = Seen(entry, period, attended)
         often = min(period, self.policy.max_failing_period) if state.phase is Phase.FAILING else period
         rest = self.longest_period if state.confirmed else 0.0
-        assert now <= attended + 2 * often + rest + patience
+        assert now <= attended + 2 * often + rest + longest_wait
 
     def _confirmed_at(self, source: Source, entry: Entry, state: SourceState) -> float:
         if not state.confirmed or state.phase is Phase.READING:
@@ -284,17 +284,17 @@ class World:
         folder = next(each for each in self._sources._lister._folders.values() if source in each.members).state
         return folder.listed_at if folder.covered_until > -inf else -inf
 
-    def _check_folder(self, place: Folder, folder: _ListedFolder, now: float, patience: float) -> None:
+    def _check_folder(self, place: Folder, folder: _ListedFolder, now: float, longest_wait: float) -> None:
         """With two sources or more it has one wake-up or one listing under way."""
         state = folder.state
         if state.listing:
             assert state.due == inf
-            assert now <= self._listing_since.setdefault(place, now) + patience, "the listing has ended"
+            assert now <= self._listing_since.setdefault(place, now) + longest_wait, "the listing has ended"
             return
         self._listing_since.pop(place, None)
         if len(folder.members) > 1:
             timer = time_of(self._sources._lister._timer, place)
-            assert now < timer <= state.due < inf or state.due <= now <= state.due + patience
+            assert now < timer <= state.due < inf or state.due <= now <= state.due + longest_wait
 
 
 def describe(result: Content) -> str:

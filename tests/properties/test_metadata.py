@@ -27,13 +27,13 @@ def on_secret(labels: dict[str, str], annotations: dict[str, str]) -> ObjectMeta
     return ObjectMeta(labels=labels, annotations=annotations)
 
 
-@given(foreign=marks, wishes=st.lists(st.tuples(marks, marks), min_size=1, max_size=3))
+@given(foreign=marks, wanted=st.lists(st.tuples(marks, marks), min_size=1, max_size=3))
 def test_once_applied_no_difference_is_left(
-    foreign: dict[str, str], wishes: list[tuple[dict[str, str], dict[str, str]]]
+    foreign: dict[str, str], wanted: list[tuple[dict[str, str], dict[str, str]]]
 ) -> None:
     current = on_secret(foreign, foreign)
 
-    for labels, annotations in wishes:
+    for labels, annotations in wanted:
         desired = desired_metadata(secret_definition(labels=labels, annotations=annotations))
         current = applied(current, metadata_diff(current, desired))
 

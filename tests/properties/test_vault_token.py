@@ -60,5 +60,5 @@ def test_token_never_dies_and_requests_stay_few(setting: Setting) -> None:
     gaps, requests = trio.run(main, clock=MockClock(autojump_threshold=0))
 
     assert gaps == 0
-    looks = 200 / min(setting.polling_period, setting.life / 9)
-    assert requests <= 3 * looks + 5
+    checks = 200 / min(setting.polling_period, setting.life / 9)
+    assert requests <= 3 * checks + 5

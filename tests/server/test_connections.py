@@ -1,4 +1,4 @@
-"""What a bad client can do to the server: nothing to anybody else, and not for long."""
+"""A bad client does not affect other clients, and its connection is closed after a bounded time."""
 
 import os
 import socket

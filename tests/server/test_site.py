@@ -17,7 +17,7 @@ def saying(response: Response) -> Handler:
 
 
 class Doorman:
-    """A gate that lets nobody through, and notes who asked."""
+    """A gate that denies every request, and records it."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

@@ -24,7 +24,7 @@ class Wanted(NamedTuple):
     reasons: set[str]
     """Reasons why the Secret can't be built; empty where it can."""
     covered: bool
-    """Whether listings may hide the reasons: a path that turns forbidden is not read before it changes."""
+    """Whether listings may hide the reasons: a path that becomes forbidden is not read before it changes."""
 
 
 def wanted_by(definition: Object, namespace: str, vault: Vault, settings: Settings) -> Wanted:

@@ -1,4 +1,4 @@
-"""A report as it could be, to look at."""
+"""Examples of reports of the status page."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -104,7 +104,7 @@ async def test_the_browser_refuses_nothing_of_the_page_under_its_policy(url: str
     assert console == []
 
 
-@pytest.mark.skipif("PAGE_SHOTS" not in os.environ, reason="nobody asks for pictures")
+@pytest.mark.skipif("PAGE_SHOTS" not in os.environ, reason="PAGE_SHOTS is not set")
 async def test_pictures(url: str, tmp_path: Path) -> None:
     for page, width, (name, scheme) in product(("", "troubled"), (PHONE, DESKTOP), (("light", LIGHT), ("dark", DARK))):
         file = tmp_path / f"{page or 'page'}-{width}-{name}.png"

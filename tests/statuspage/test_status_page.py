@@ -243,22 +243,22 @@ async def test_many_definitions_come_in_pages_and_hold_nothing_up(autojump_clock
         scene.leads = False
         scene.start()
         await scene.passed(30)
-        turns = 0
+        checkpoints = 0
 
-        async def count_turns() -> None:
-            nonlocal turns
+        async def count_checkpoints() -> None:
+            nonlocal checkpoints
             while True:
                 await trio.lowlevel.checkpoint()
-                turns += 1
+                checkpoints += 1
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(count_turns)
+            nursery.start_soon(count_checkpoints)
             report = await scene.report("page=2")
             nursery.cancel_scope.cancel()
 
         assert (report.paging.matching, report.paging.pages, len(report.definitions)) == (many, 6, 100)
         assert report.definitions[0].name == "d0100"
-        assert turns >= many / PIECE + 100 / ROWS - 1
+        assert checkpoints >= many / PIECE + 100 / ROWS - 1
 
 
 def test_the_example_in_the_documents_has_every_field() -> None:

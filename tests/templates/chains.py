@@ -14,7 +14,7 @@ Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 PASSWORD = "canary-password"
 LONG_AGO = dt.datetime(2001, 1, 1, tzinfo=dt.UTC)
-"""When all of them expired: nobody looks at that."""
+"""When all of them expired, which is never checked."""
 
 
 class Made(NamedTuple):

@@ -29,7 +29,7 @@ async def serve(
 
 @asynccontextmanager
 async def client_of(
-    *pieces: bytes, endless: bytes = b"", every: float = 0.0, patience: float = 60.0
+    *pieces: bytes, endless: bytes = b"", every: float = 0.0, read_timeout: float = 60.0
 ) -> AsyncGenerator[VaultClient]:
     """A client of a server that answers to each connection with these pieces, and then with the same one for ever."""
 
@@ -49,7 +49,7 @@ async def client_of(
     async with trio.open_nursery() as nursery:
         listener = await nursery.start(serve, answer)
         url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
-        async with open_vault_client(VaultConfig(url=url, timeout=patience)) as client:
+        async with open_vault_client(VaultConfig(url=url, timeout=read_timeout)) as client:
             yield client
         nursery.cancel_scope.cancel()
 
@@ -107,7 +107,7 @@ async def test_what_is_too_long_is_left_in_the_middle(head: bytes) -> None:
     ids=["in the head", "in the body", "before the status"],
 )
 async def test_what_drips_is_given_up(pieces: tuple[bytes, ...], endless: bytes) -> None:
-    async with client_of(*pieces, endless=endless, every=0.05, patience=0.3) as client:
+    async with client_of(*pieces, endless=endless, every=0.05, read_timeout=0.3) as client:
         with trio.fail_after(60):
             kind = await failure(client)
 

@@ -77,7 +77,7 @@ class TestOutage:
         assert "invalid role or secret ID" in texts.pop()
         assert token.secret in vault.tokens.alive()
 
-    async def test_vault_that_asks_for_patience_gets_it(self, vault: VaultState, autojump_clock: MockClock) -> None:
+    async def test_a_login_waits_for_the_retry_after(self, vault: VaultState, autojump_clock: MockClock) -> None:
         def throttle(request: Request) -> Response:
             return Response(429, b'{"errors":["rate limit quota exceeded"]}', {"Retry-After": "12"})
 

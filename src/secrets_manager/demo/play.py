@@ -21,7 +21,7 @@ from secrets_manager.kube.resources import Resource
 PATH = "demo/database"
 FIRST = {"username": "app", "password": "correct-horse"}
 SECOND = {"username": "app", "password": "battery-staple"}
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds. A cluster's garbage collector may need half a minute to learn of a kind that is new to it."""
 POLL = 0.01
 PAUSE = 1.2
@@ -109,11 +109,11 @@ class Play:
         await self._client.delete(SECRET_DEFINITIONS, self._key, uid=definition.metadata.uid)
 
     async def _wait_for(self, expected: Mapping[str, str] | None) -> None:
-        with trio.move_on_after(PATIENCE):
+        with trio.move_on_after(TIMEOUT):
             while _texts(await self._read()) != expected:  # noqa: ASYNC110 - the cluster's state has no event
                 await trio.sleep(POLL)
             return
-        raise StartError(f"Secret {self._key} was not as expected within {PATIENCE:g} s")
+        raise StartError(f"Secret {self._key} was not as expected within {TIMEOUT:g} s")
 
     async def _read(self) -> ShownSecret | None:
         try:

@@ -276,7 +276,7 @@ def test_requests_to_kubernetes_are_named_as_in_client_go() -> None:
     assert registry.get_sample_value("rest_client_requests_total", labels) == 1
 
 
-def test_who_works_is_asked_when_it_is_wanted() -> None:
+def test_the_leader_election_metric_is_computed_at_each_scrape() -> None:
     registry = CollectorRegistry()
     works = [False]
     KubeMetrics(registry, url="").election("lease", leads=lambda: works[-1])

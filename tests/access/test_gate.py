@@ -158,7 +158,7 @@ async def test_a_flood_of_bad_tokens_is_bounded_and_keeps_no_good_one_out(
     assert len(asked) <= UNKNOWN_BURST + UNKNOWN_RATE * trio.current_time()
 
 
-async def test_too_many_unknown_tokens_are_told_when_to_come_again(
+async def test_too_many_unknown_tokens_get_a_retry_after(
     api: ApiServer, gate: TokenGate, autojump_clock: MockClock
 ) -> None:
     answers = list[int]()
@@ -200,7 +200,7 @@ async def test_an_api_server_that_is_down_is_asked_once_a_second(
     assert len(api.authentications) <= trio.current_time() / RETRY_INTERVAL + 1
 
 
-async def test_it_is_left_alone_for_as_long_as_it_asks_for(
+async def test_the_retry_after_of_the_api_server_is_honoured(
     api: ApiServer, gate: TokenGate, autojump_clock: MockClock
 ) -> None:
     api.failure = ReviewFailed("throttled", retry_after=9)
@@ -213,7 +213,7 @@ async def test_it_is_left_alone_for_as_long_as_it_asks_for(
     assert len(api.authentications) == 1
 
 
-async def test_trouble_is_logged_once_and_so_is_its_end(
+async def test_an_outage_is_logged_once_and_so_is_its_end(
     api: ApiServer, gate: TokenGate, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

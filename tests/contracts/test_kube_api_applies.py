@@ -48,7 +48,7 @@ def trees(answer: Answer) -> list[tuple[str, str, str, Json]]:
     ]
 
 
-async def test_who_creates_owns_all_that_is_there(api: Api) -> None:
+async def test_the_creator_owns_all_fields(api: Api) -> None:
     document = secret(data={"x": A, "tls.crt": B}, immutable=True, labels={"team": "a"})
     owner: Object = {"apiVersion": "v1", "kind": "Secret", "name": "other", "uid": OTHER_UID}
     document = with_metadata(document, annotations={"note": "b"}, finalizers=["example.org/a"], ownerReferences=[owner])
@@ -71,7 +71,7 @@ async def test_without_a_manager_it_is_the_program_that_writes(api: Api) -> None
     assert trees(made) == [("python-httpx", "Update", "v1", {"f:type": {}})]
 
 
-async def test_who_changes_a_field_takes_it(api: Api) -> None:
+async def test_a_manager_that_changes_a_field_owns_it(api: Api) -> None:
     await create(api, {"x": A, "y": A})
     assert keys(await patch(api, {"data": {"x": B, "y": A}})) == {"kubectl Update": {"f:y"}, "patcher Update": {"f:x"}}
     replaced = await api.call(
@@ -272,7 +272,7 @@ async def test_where_owners_are_stripped_the_next_apply_names_one_for_all_that_i
     assert keys(applied) == {"ours Apply": {"f:z"}, "before-first-apply Update": {"f:x", "f:y"}}
 
 
-async def test_times_tell_when_a_manager_last_changed_a_value(api: Api) -> None:
+async def test_times_show_when_a_manager_last_changed_a_value(api: Api) -> None:
     await create(api, {"x": A})
     shared = await apply(api, {"x": A})
     assert text(shared.managers[0], "time") == ""

@@ -41,7 +41,7 @@ def shown(findings: list[Finding]) -> list[tuple[State, str]]:
     return [(each.state, each.message) for each in findings]
 
 
-async def test_health_says_who_serves(vault: Vault) -> None:
+async def test_health_names_the_server(vault: Vault) -> None:
     answer = await probe(VaultConfig(url=vault.url), transport=transport_to(vault))
 
     assert answer.health is not None
@@ -50,9 +50,7 @@ async def test_health_says_who_serves(vault: Vault) -> None:
 
 
 @pytest.mark.parametrize("default_policy", [True, False], ids=["by capabilities", "by reading"])
-async def test_the_paths_that_may_be_read_and_the_folders_that_may_be_listed_are_told(
-    vault: Vault, *, default_policy: bool
-) -> None:
+async def test_the_readable_paths_and_the_listable_folders_are_reported(vault: Vault, *, default_policy: bool) -> None:
     here = vault.fresh("app")
     name = vault.fresh("policy")
     vault.policy(name, f"secret/data/{here}/*", f"secret/detailed-metadata/{here}/ok/*")
@@ -103,7 +101,7 @@ async def test_a_batch_token_has_nothing_to_revoke(vault: Vault) -> None:
     assert revoked.findings == []
 
 
-async def test_a_max_ttl_that_is_near_is_told(vault: Vault) -> None:
+async def test_a_max_ttl_that_is_near_is_reported(vault: Vault) -> None:
     granted = await login(vault, vault.approle(vault.fresh(), token_ttl=300, token_max_ttl=600))
 
     async with client_of(vault) as client:

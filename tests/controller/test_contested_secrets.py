@@ -217,7 +217,7 @@ async def test_edits_by_hand_are_undone_at_once_twice_and_again_after_a_while(au
             await scene.passed(300)
 
 
-async def test_who_works_against_us_is_asked_again_where_that_could_not_be_found_out(
+async def test_the_competing_manager_is_looked_up_again_after_a_failed_lookup(
     autojump_clock: MockClock,
 ) -> None:
     async with running(config=RARELY) as scene:

@@ -108,7 +108,7 @@ def test_a_key_that_is_lost_is_no_error_whatever_its_value() -> None:
     assert resolve(whole(of_db(), DataFrom(path="secret/data/api")), documents) == {"a": b"api"}
 
 
-def test_an_empty_document_is_no_wish_to_empty_the_secret() -> None:
+def test_an_empty_document_does_not_empty_the_secret() -> None:
     assert problem_of(of_db(), {}) == Problem(
         Reason.SOURCE_INVALID, "dataFrom[0]: secret/data/db is empty: write its keys, or remove it from dataFrom"
     )

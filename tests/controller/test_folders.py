@@ -388,7 +388,7 @@ async def test_second_source_of_a_folder_makes_it_worth_a_listing(autojump_clock
     assert [listing.folder for listing in backend.listings] == [FOLDER]
 
 
-async def test_folder_is_left_in_peace_when_its_last_user_goes(autojump_clock: MockClock) -> None:
+async def test_folder_is_not_listed_once_its_last_user_is_gone(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     sources = await in_use(backend)
 

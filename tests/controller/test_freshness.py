@@ -74,7 +74,7 @@ async def test_new_definition_counts_from_when_it_became_known(autojump_clock: M
     assert ages(freshness) == {"app": [7.0]}
 
 
-async def test_standby_tells_nothing_and_a_new_leader_counts_from_its_first_moment(autojump_clock: MockClock) -> None:
+async def test_standby_reports_no_age_and_a_new_leader_counts_from_its_first_moment(autojump_clock: MockClock) -> None:
     freshness = Freshness(lambda _: ())
     freshness.call_for(APP)
     await trio.sleep(100)

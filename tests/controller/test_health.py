@@ -109,7 +109,7 @@ def test_next_outage_begins_with_a_short_pause_again() -> None:
     assert health.probe_at(failed(health.answered(state), A, B, C, now=50.0)) == 51.0
 
 
-def test_probe_without_a_result_leaves_the_turn_to_the_next_read() -> None:
+def test_probe_without_a_result_lets_the_next_read_be_the_probe() -> None:
     after = health.probe_ended(Probing(Down(SEALED, 10.0, probes=3)), now=12.0)
 
     assert after == Down(SEALED, 12.0, probes=3)
@@ -122,7 +122,7 @@ def test_probe_without_a_result_changes_nothing_once_another_read_has_completed(
 
 
 @pytest.mark.parametrize(("retry_after", "pause"), [(30.0, 30.0), (0.5, 1.0), (None, 1.0)])
-def test_store_gets_the_rest_that_it_asks_for(retry_after: float | None, pause: float) -> None:
+def test_the_retry_after_of_the_store_is_honoured(retry_after: float | None, pause: float) -> None:
     error = Unavailable("overloaded", retry_after=retry_after)
 
     assert health.probe_at(failed(Up(), A, B, C, error=error)) == pause

@@ -206,7 +206,7 @@ async def test_a_secret_that_is_being_deleted_is_made_again_once_it_is_gone(auto
         assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-2"}, "Synced")
 
 
-async def test_a_namespace_that_is_being_deleted_is_no_place_to_write_to_and_is_left_in_peace(
+async def test_nothing_is_written_to_a_namespace_that_is_being_deleted(
     autojump_clock: MockClock,
 ) -> None:
     namespace: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}

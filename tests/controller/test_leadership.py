@@ -359,7 +359,7 @@ async def test_a_process_that_is_stopped_between_two_steps_of_a_batch_does_not_t
         assert "failed to renew lease" in one.lost
 
 
-async def test_trouble_that_passes_before_the_deadline_disturbs_no_one(autojump_clock: MockClock) -> None:
+async def test_an_outage_that_ends_before_the_deadline_is_harmless(autojump_clock: MockClock) -> None:
     async with arena() as here:
         one = here.enter("one")
         await here.until_at_work(one)

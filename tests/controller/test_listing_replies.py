@@ -43,7 +43,7 @@ def without_zones(state: VaultState, request: Request) -> Response | None:
     return reply._replace(body=msgspec.json.encode(document))
 
 
-async def test_change_that_a_listing_shows_is_read_also_where_a_read_came_between_its_turn_and_its_start(
+async def test_change_that_a_listing_shows_is_read_also_where_a_read_came_between_its_slot_and_its_start(
     autojump_clock: MockClock,
 ) -> None:
     """Two slow reads are in the way of both, so they start together; the listing arrives later, after the change."""

@@ -370,7 +370,7 @@ async def test_keys_that_are_taken_over_are_reported_once_with_their_managers(au
 
 
 @pytest.mark.parametrize("change", ["changed", "removed"])
-async def test_who_rewrites_our_keys_is_reported_and_costs_a_write_a_minute(
+async def test_a_manager_that_rewrites_our_keys_is_reported_and_costs_a_write_a_minute(
     change: str, autojump_clock: MockClock
 ) -> None:
     async with running(config=RARELY) as scene:
@@ -393,7 +393,7 @@ async def test_who_rewrites_our_keys_is_reported_and_costs_a_write_a_minute(
         assert (scene.reason("ours"), (scene.values("app") or {})["password"]) == ("Synced", "canary-1")
 
 
-async def test_who_writes_other_keys_causes_no_request(autojump_clock: MockClock) -> None:
+async def test_a_manager_that_writes_other_keys_causes_no_request(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         await merged(scene)
         before = (requests(scene), reconciles(scene))

@@ -84,7 +84,7 @@ def test_where_nothing_can_be_applied() -> None:
         ),
     ],
 )
-def test_who_owns_a_key_is_named(owners: tuple[FieldOwner, ...], said: str) -> None:
+def test_the_owner_of_a_key_is_named(owners: tuple[FieldOwner, ...], said: str) -> None:
     problem = keys_not_owned(WANTED, owners)
     assert problem.reason == "SecretNotOwned"
     assert said in problem.message
@@ -99,7 +99,7 @@ def test_who_owns_a_key_is_named(owners: tuple[FieldOwner, ...], said: str) -> N
         ("a", (), True, "an admission webhook or policy changes data.a in each write: "),
     ],
 )
-def test_who_changes_a_key_again_and_again_is_named(
+def test_a_manager_that_changes_a_key_again_and_again_is_named(
     keys: str, owners: tuple[FieldOwner, ...], *, by_admission: bool, said: str
 ) -> None:
     problem = merge_contention(WANTED, {("data", key) for key in keys}, owners, by_admission=by_admission)

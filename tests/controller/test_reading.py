@@ -316,7 +316,7 @@ def test_listing_that_began_while_a_read_was_interrupted_says_nothing_of_the_nex
     assert (after.due, after.contradicted) == (135.0, False)
 
 
-def test_read_that_waited_for_its_turn_is_newer_than_a_listing_that_began_meanwhile() -> None:
+def test_read_that_waited_for_a_slot_is_newer_than_a_listing_that_began_meanwhile() -> None:
     waited, _ = course((16.0, Listed("another", 16.0)), (17.0, Started()), state=READING)
     assert (waited.phase, waited.due, waited.read_at) == (Phase.READING, inf, 17.0)
 

@@ -106,12 +106,12 @@ LONG_VALUE = b"abcdefghijklmnopqrstuvwxyz"
         pytest.param("denied: Y2FuYXJ5LTdkMWZ4x", b"canary-7d1fx", id="base64 with a letter too many"),
     ],
 )
-def test_part_or_form_that_tells_a_value_counts_as_the_value(words: str, value: bytes) -> None:
+def test_a_part_or_form_that_reveals_a_value_counts_as_the_value(words: str, value: bytes) -> None:
     assert withheld(words, value)
 
 
 @pytest.mark.parametrize("words", ["denied: you canar", "denied: something else\u2026"])
-def test_beginning_of_a_value_tells_it_only_where_the_words_are_cut(words: str) -> None:
+def test_the_beginning_of_a_value_reveals_it_only_where_the_words_are_cut(words: str) -> None:
     assert not withheld(words, CANARY)
 
 

@@ -80,11 +80,11 @@ def owed(*targets: RolloutRestartTarget, revision: str = "r1", failure: Failure 
         ),
     ],
 )
-def test_what_is_owed(wants: SecretDefinition, text: str, before: Restarts | None, after: Restarts) -> None:
+def test_pending_restarts(wants: SecretDefinition, text: str, before: Restarts | None, after: Restarts) -> None:
     assert expected(wants, recorded(text), before) == after
 
 
-def test_without_targets_nothing_is_owed_nor_recorded() -> None:
+def test_without_targets_nothing_is_pending_or_recorded() -> None:
     assert expected(definition(), recorded("r1;Deployment/web"), owed(WEB)) is None
     assert record((), random.Random(0)) == ""
 

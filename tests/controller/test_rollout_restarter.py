@@ -284,7 +284,7 @@ async def test_a_change_while_the_program_is_away_is_a_restart(autojump_clock: M
         assert restarts(scene) == 1
 
 
-async def test_a_restart_that_is_owed_does_not_wait_for_the_backend(autojump_clock: MockClock) -> None:
+async def test_a_pending_restart_does_not_wait_for_the_backend(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         deploy(scene, WEB)
         await in_sync(scene, "app")
@@ -317,7 +317,7 @@ async def test_a_target_that_is_added_later_is_not_restarted_for_what_was_before
         assert (restarts(scene), restarts(scene, API)) == (2, 1)
 
 
-async def test_a_target_that_is_removed_before_its_turn_is_not_restarted(autojump_clock: MockClock) -> None:
+async def test_a_target_that_is_removed_before_its_restart_is_not_restarted(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         deploy(scene, WEB, API)
         await in_sync(scene, "app", targets=(WEB, API))
@@ -356,7 +356,7 @@ async def test_the_definition_may_be_deleted_before_the_restart(autojump_clock: 
         assert (restarts(scene), requests_to_workloads(scene)) == (0, 0)
 
 
-async def test_a_definition_that_is_made_again_owes_what_the_one_before_it_did(autojump_clock: MockClock) -> None:
+async def test_a_recreated_definition_has_the_pending_restarts_of_its_predecessor(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         deploy(scene, WEB)
         scene.write("app", password="hunter-1")
@@ -419,7 +419,7 @@ async def test_a_replacement_with_other_data_is_a_change_and_one_with_the_same_i
         assert (text(scene.secret("app"), "type"), restarts(scene)) == ("example.org/other", 1)
 
 
-async def test_a_restart_that_is_owed_survives_a_replacement(autojump_clock: MockClock) -> None:
+async def test_a_pending_restart_survives_a_replacement(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         deploy(scene, WEB)
         await in_sync(scene, "app")

@@ -81,7 +81,7 @@ async def test_definition_of_many_slow_paths_gets_its_secret_and_others_go_on(
         assert scene.values("small-0") == {"pw": "hunter-2"}
 
 
-async def test_polls_that_wait_for_their_turn_are_not_made_once_a_listing_has_come(autojump_clock: MockClock) -> None:
+async def test_polls_that_wait_for_a_slot_are_not_made_once_a_listing_has_come(autojump_clock: MockClock) -> None:
     async with running(config=ControllerConfig(backend_concurrency=1)) as scene:
         for number in range(20):
             scene.write(f"shop/{number}", password="hunter-1")

@@ -49,7 +49,9 @@ async def test_source_is_read_once_for_all_who_ask_at_one_moment(autojump_clock:
     assert len(got) == len(keys)
 
 
-async def test_read_that_waits_long_for_its_turn_serves_who_asked_before_it_began(autojump_clock: MockClock) -> None:
+async def test_read_that_waits_long_for_a_slot_serves_the_requests_from_before_it_began(
+    autojump_clock: MockClock,
+) -> None:
     backend = ScriptedBackend(takes=2 * MAX_CACHE_TTL)
     sources = idle(backend, concurrency=1)
     for number, source in enumerate((TLS, DB, DB)):

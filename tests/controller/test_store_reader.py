@@ -90,7 +90,7 @@ async def test_no_more_requests_are_under_way_than_the_bound_and_listings_are_am
     assert len([read for read in backend.reads if read.at == 0.0]) == 2
 
 
-async def test_store_in_trouble_gets_fewer_requests_at_a_time(autojump_clock: MockClock) -> None:
+async def test_an_overloaded_store_gets_fewer_requests_at_a_time(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     subject = reader(backend, concurrency=8)
     backend.put(A, Unavailable("overloaded"))
@@ -121,7 +121,7 @@ async def test_bound_comes_back_to_its_most_by_whatever_is_answered(by: str, aut
     assert backend.metrics.concurrency == 8
 
 
-async def test_request_that_waits_for_its_turn_may_be_cancelled(autojump_clock: MockClock) -> None:
+async def test_request_that_waits_for_a_slot_may_be_cancelled(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend(takes=10.0)
     subject = reader(backend, concurrency=1)
 
@@ -154,7 +154,7 @@ async def test_while_the_store_is_down_every_read_ends_at_once_with_the_known_er
     assert (str(subject.error), backend.metrics.up) == ("Vault is sealed", False)
 
 
-async def test_that_waits_for_no_turn_while_the_probe_hangs(autojump_clock: MockClock) -> None:
+async def test_the_error_of_the_outage_waits_for_no_slot_while_the_probe_hangs(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     subject = await down(backend, concurrency=1)
     backend.takes = 60.0
@@ -168,7 +168,7 @@ async def test_that_waits_for_no_turn_while_the_probe_hangs(autojump_clock: Mock
         assert [read.source for read in backend.reads] == [A]
 
 
-async def test_read_that_waited_for_its_turn_when_the_store_went_down_is_not_made(autojump_clock: MockClock) -> None:
+async def test_read_that_waited_for_a_slot_when_the_store_went_down_is_not_made(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend(takes=1.0)
     subject = reader(backend, concurrency=3)
     backend.down = SEALED
@@ -228,7 +228,7 @@ async def test_probes_that_fail_come_ever_more_seldom(autojump_clock: MockClock)
     assert backend.times(A) == [1.0, 3.0, 7.0, 15.0, 23.0, 31.0]
 
 
-async def test_probe_that_was_cancelled_leaves_its_turn_to_the_next_read(autojump_clock: MockClock) -> None:
+async def test_the_next_read_replaces_a_cancelled_probe(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     subject = await down(backend)
     await trio.sleep(1.0)
@@ -324,7 +324,7 @@ async def test_probe_of_an_outage_that_is_over_says_nothing_of_the_next_one(auto
         assert backend.reads == []
 
 
-async def test_store_gets_the_rest_that_it_asks_for(autojump_clock: MockClock) -> None:
+async def test_the_retry_after_of_the_store_is_honoured(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     subject = await down(backend, error=Unavailable("overloaded", retry_after=30.0))
 

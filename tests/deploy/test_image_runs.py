@@ -129,7 +129,7 @@ def test_it_has_neither_pip_nor_the_demo_nor_the_package_kubernetes(image: Image
     assert image.run("demo").returncode == 2
 
 
-def test_a_kubeconfig_with_a_login_plugin_is_told_what_is_missing(image: Image, tmp_path: Path) -> None:
+def test_a_kubeconfig_with_a_login_plugin_is_an_error_that_names_what_is_missing(image: Image, tmp_path: Path) -> None:
     plugin: dict[str, object] = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "login"}}
     file = write(tmp_path / "config", user=plugin)
 

@@ -144,7 +144,7 @@ def test_neither_way_brings_the_crd_since_deleting_it_deletes_every_secret() -> 
     assert "ClusterRole" not in {str(document["kind"]) for document in built("namespaced")}
 
 
-def test_pods_run_as_the_user_of_the_image_which_the_kubelet_can_tell_from_root_by_its_number() -> None:
+def test_pods_run_as_the_numeric_user_of_the_image_so_that_the_kubelet_can_verify_that_it_is_not_root() -> None:
     (user,) = re.findall(r"^USER (.+)$", (DEPLOY.parent / "Dockerfile").read_text(), re.MULTILINE)
 
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user)

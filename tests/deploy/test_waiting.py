@@ -119,7 +119,7 @@ def reasons(here: World, name: str) -> set[str]:
     return set(here.kubectl("events", f"--for=secretdefinition/{name}", "--output=jsonpath={.items[*].reason}").split())
 
 
-def test_kubectl_and_kstatus_agree_on_what_the_program_tells(
+def test_kubectl_and_kstatus_agree_on_the_conditions(
     control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
     with world(control_plane, openbao, tmp_path) as here:

@@ -174,7 +174,7 @@ async def test_a_server_that_fails_is_not_taken_for_a_policy(path: str, check: s
     assert "Vault failed to answer (500)" in found[check].message
 
 
-async def test_hashicorp_vault_is_not_told_to_list(autojump_clock: MockClock) -> None:
+async def test_hashicorp_vault_gets_no_advice_about_listing(autojump_clock: MockClock) -> None:
     stack = Stack()
     stack.allow("secret/data/shop/*")
     for facts in ({"version": "1.21.0"}, {"version": "2.0.0", "enterprise": False}):

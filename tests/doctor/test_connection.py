@@ -72,7 +72,7 @@ async def test_a_trusted_server_is_reached(authority: Authority) -> None:
     assert (finding.state, finding.message) == (State.OK, f"Vault at {url} answers")
 
 
-async def test_a_wrong_authority_is_told(authority: Authority, tmp_path: Path) -> None:
+async def test_a_wrong_authority_is_reported(authority: Authority, tmp_path: Path) -> None:
     other = Authority(tmp_path, name="other")
     async with vault_with(*authority.issue("vault", alternative="IP:127.0.0.1")) as url:
         finding = await found(VaultConfig(url=url, ca_cert=str(other.certificate)))
@@ -81,7 +81,7 @@ async def test_a_wrong_authority_is_told(authority: Authority, tmp_path: Path) -
     assert "--vault.ca-cert" in finding.fix
 
 
-async def test_a_wrong_host_name_is_told(authority: Authority) -> None:
+async def test_a_wrong_host_name_is_reported(authority: Authority) -> None:
     async with vault_with(*authority.issue("vault", alternative="IP:127.0.0.2")) as url:
         finding = await found(VaultConfig(url=url, ca_cert=str(authority.certificate)))
 
@@ -89,7 +89,7 @@ async def test_a_wrong_host_name_is_told(authority: Authority) -> None:
     assert "--vault.tls-server-name" in finding.fix
 
 
-async def test_a_server_without_tls_is_told() -> None:
+async def test_a_server_without_tls_is_reported() -> None:
     async def serve(stream: trio.SocketStream) -> None:
         await stream.receive_some(65536)
         await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -103,7 +103,7 @@ async def test_a_server_without_tls_is_told() -> None:
     assert "does it speak http there?" in finding.fix
 
 
-async def test_a_refused_connection_is_told() -> None:
+async def test_a_refused_connection_is_reported() -> None:
     url = f"https://127.0.0.1:{free_port()}"
 
     finding = await found(VaultConfig(url=url))
@@ -112,7 +112,7 @@ async def test_a_refused_connection_is_told() -> None:
     assert "host and port" in finding.fix
 
 
-async def test_a_proxy_that_refuses_is_told_without_its_password(proxy: HttpProxy) -> None:
+async def test_a_proxy_that_refuses_is_reported_without_its_password(proxy: HttpProxy) -> None:
     proxy.answers["*"] = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
 
     finding = await found(VaultConfig(url="https://vault.test:8200"))
@@ -123,7 +123,7 @@ async def test_a_proxy_that_refuses_is_told_without_its_password(proxy: HttpProx
     assert "NO_PROXY" in finding.fix
 
 
-async def test_a_proxy_that_can_not_be_reached_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_proxy_that_can_not_be_reached_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:{PASSWORD}@127.0.0.1:{free_port()}")
     monkeypatch.delenv("NO_PROXY", raising=False)
 

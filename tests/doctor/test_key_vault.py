@@ -45,7 +45,7 @@ def forbids(*, listings: bool) -> Fault:
     return fault
 
 
-async def test_a_missing_right_to_get_is_told(key_vault_double: KeyVaultState) -> None:
+async def test_a_missing_right_to_get_is_reported(key_vault_double: KeyVaultState) -> None:
     key_vault_double.fault = forbids(listings=False)
 
     found = await examine(key_vault_double, secret_definition("db", keys={"pw": "db#pw"}))
@@ -55,7 +55,7 @@ async def test_a_missing_right_to_get_is_told(key_vault_double: KeyVaultState) -
     assert found["key-vault-list"].state is State.OK
 
 
-async def test_a_missing_right_to_list_is_told(key_vault_double: KeyVaultState) -> None:
+async def test_a_missing_right_to_list_is_reported(key_vault_double: KeyVaultState) -> None:
     key_vault_double.fault = forbids(listings=True)
 
     found = await examine(key_vault_double)
@@ -71,7 +71,7 @@ async def test_without_a_login_nothing_else_is_checked(key_vault_double: KeyVaul
     assert (found["key-vault-get"].state, found["key-vault-list"].state) == (State.FAILURE, State.SKIPPED)
 
 
-async def test_a_name_that_is_none_is_told() -> None:
+async def test_an_invalid_name_is_reported() -> None:
     checkup = Checkup(lambda _: None)
 
     await key_vault.examine(checkup, Config(backend="azure-kv", azure=AzureConfig(url="x")), ())
@@ -79,7 +79,7 @@ async def test_a_name_that_is_none_is_told() -> None:
     assert [each.state for each in checkup.findings] == [State.FAILURE, State.SKIPPED]
 
 
-async def test_secrets_that_are_not_allowed_are_told(key_vault_double: KeyVaultState) -> None:
+async def test_secrets_that_are_not_allowed_are_reported(key_vault_double: KeyVaultState) -> None:
     found = await examine(
         key_vault_double, secret_definition("db", keys={"pw": "db#pw"}), allowed_paths=("{namespace}-*",)
     )

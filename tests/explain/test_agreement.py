@@ -208,7 +208,7 @@ async def given(scene: Scene, scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("scenario", ALL.values(), ids=ALL)
-async def test_explain_tells_what_the_controller_then_does(scenario: Scenario, autojump_clock: MockClock) -> None:
+async def test_explain_predicts_what_the_controller_does(scenario: Scenario, autojump_clock: MockClock) -> None:
     async with running(alive=False, config=RARELY) as scene:
         await given(scene, scenario)
         scenario.happens(scene)
@@ -219,7 +219,7 @@ async def test_explain_tells_what_the_controller_then_does(scenario: Scenario, a
 
 
 @pytest.mark.parametrize("scenario", ALL.values(), ids=ALL)
-async def test_explain_has_nothing_to_tell_once_the_controller_has_acted(
+async def test_explain_predicts_nothing_once_the_controller_has_acted(
     scenario: Scenario, autojump_clock: MockClock
 ) -> None:
     async with running(alive=False, config=RARELY) as scene:
@@ -238,7 +238,7 @@ APPLIED = {name: scenario for name, scenario in ALL.items() if name != "delete"}
 
 
 @pytest.mark.parametrize("scenario", APPLIED.values(), ids=APPLIED)
-async def test_plan_tells_what_the_controller_does_once_the_definition_is_applied(
+async def test_plan_predicts_what_the_controller_does_once_the_definition_is_applied(
     scenario: Scenario, autojump_clock: MockClock
 ) -> None:
     async with running(alive=False, config=RARELY) as scene:

@@ -68,7 +68,7 @@ async def test_a_definition_in_sync_is_described_from_its_sources_to_its_status(
     assert (explanation.problem, explanation.notes) == (None, ())
 
 
-async def test_keys_are_told_by_name_and_length(autojump_clock: MockClock) -> None:
+async def test_keys_are_shown_by_name_and_length(autojump_clock: MockClock) -> None:
     async with synced() as (scene, onlooker):
         scene.write("app", password="longer-than-before", token="new")
         scene.define("more", secret="app2", token="app#token")
@@ -94,7 +94,7 @@ async def test_the_interval_of_the_definition_wins_and_its_setting_is_named(auto
     assert not explanation.reported.current
 
 
-async def test_each_key_that_does_not_resolve_is_told_and_the_others_too(autojump_clock: MockClock) -> None:
+async def test_each_unresolved_key_is_reported_and_the_others_are_shown(autojump_clock: MockClock) -> None:
     async with synced() as (scene, onlooker):
         scene.change("app", keysMap={"a": {"path": "secret/data/app", "key": "a"}, "b": {"path": "x", "key": "b"}})
         explanation = await explain(onlooker)
@@ -110,7 +110,7 @@ async def test_each_key_that_does_not_resolve_is_told_and_the_others_too(autojum
     ]
 
 
-async def test_a_store_that_is_down_keeps_nothing_else_from_being_told(autojump_clock: MockClock) -> None:
+async def test_a_store_that_is_down_hides_nothing_else(autojump_clock: MockClock) -> None:
     async with synced() as (scene, onlooker):
         with scene.vault.sealed():
             explanation = await explain(onlooker)
@@ -122,7 +122,7 @@ async def test_a_store_that_is_down_keeps_nothing_else_from_being_told(autojump_
     assert explanation.reported is not None
 
 
-async def test_secrets_that_may_not_be_read_are_told_with_the_right_that_is_missing(autojump_clock: MockClock) -> None:
+async def test_secrets_that_may_not_be_read_are_reported_with_the_missing_right(autojump_clock: MockClock) -> None:
     async with synced() as (_, onlooker):
         onlooker.transport.always(fault.answer(403, reason="Forbidden", message="no"), when=of_secrets)
         explanation = await explain(onlooker)
@@ -138,7 +138,7 @@ async def test_secrets_that_may_not_be_read_are_told_with_the_right_that_is_miss
     assert explanation.sources[0].version == 1
 
 
-async def test_without_the_right_to_list_the_secret_is_compared_and_what_is_not_known_is_told(
+async def test_without_the_right_to_list_the_secret_is_compared_and_what_is_unknown_is_named(
     autojump_clock: MockClock,
 ) -> None:
     async with synced() as (scene, onlooker):
@@ -176,7 +176,7 @@ async def test_a_definition_that_does_not_exist_is_a_problem_of_its_own(autojump
     assert explained([missing]).startswith("shop/nope: can't be explained\n  Problem   DefinitionNotFound: there is no")
 
 
-async def test_definitions_that_may_not_be_read_are_told_with_the_right_that_is_missing(
+async def test_definitions_that_may_not_be_read_are_reported_with_the_missing_right(
     autojump_clock: MockClock,
 ) -> None:
     async with synced() as (_, onlooker):
@@ -188,7 +188,7 @@ async def test_definitions_that_may_not_be_read_are_told_with_the_right_that_is_
     assert explanation.problem.message.endswith(": let this user get secretdefinitions in namespace shop")
 
 
-async def test_a_copy_that_others_made_is_told(autojump_clock: MockClock) -> None:
+async def test_a_copy_that_others_made_is_reported(autojump_clock: MockClock) -> None:
     async with synced() as (scene, onlooker):
         secret = scene.secret("app")
         assert secret is not None
@@ -256,7 +256,7 @@ async def test_whether_a_secret_goes_with_its_definition_is_unknown_without_the_
     [ControllerConfig(watch_namespaces=("other",)), ControllerConfig(exclude_namespaces=frozenset({"shop"}))],
     ids=["not watched", "excluded"],
 )
-async def test_a_namespace_that_the_flags_leave_alone_is_told(
+async def test_a_namespace_that_the_flags_leave_alone_is_reported(
     config: ControllerConfig, autojump_clock: MockClock
 ) -> None:
     async with synced() as (scene, _):
@@ -274,7 +274,7 @@ async def test_paths_that_are_not_allowed_are_not_read(autojump_clock: MockClock
     assert explanation.sources == ()
 
 
-async def test_workloads_that_could_not_be_restarted_are_told(autojump_clock: MockClock) -> None:
+async def test_workloads_that_could_not_be_restarted_are_reported(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="hunter-1")
         targets: Json = [{"kind": "Deployment", "name": "web"}]

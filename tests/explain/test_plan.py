@@ -35,7 +35,7 @@ async def test_definitions_without_a_namespace_get_that_of_the_context(autojump_
 
 
 @pytest.mark.parametrize("policy", ["Owner", "Orphan"])
-async def test_of_two_definitions_that_would_create_one_secret_the_second_is_told_what_the_controller_tells_it(
+async def test_of_two_definitions_that_would_create_one_secret_the_second_gets_the_controllers_problem(
     policy: str, autojump_clock: MockClock
 ) -> None:
     manifests = [manifest("one", "same", creationPolicy=policy), manifest("two", "same", creationPolicy=policy)]

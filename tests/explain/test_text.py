@@ -101,7 +101,7 @@ def test_json_has_every_field_of_the_explanation() -> None:
     assert '"length": null' in encoded([explanation])
 
 
-def test_no_text_of_others_can_look_like_a_line_of_ours() -> None:
+def test_no_text_from_outside_can_imitate_a_line_of_the_output() -> None:
     definition = example()
     (ready,) = definition.status.conditions
     forged = msgspec.structs.replace(ready, message="fine\n  Problem   \x1b[31mnone")

@@ -23,7 +23,7 @@ def server() -> Faults:
     return Faults(KubeTransport(Cluster(crds=(CRD,))))
 
 
-async def test_version_and_resources_are_told(server: Faults) -> None:
+async def test_version_and_resources_are_discovered(server: Faults) -> None:
     async with open_client(DOUBLE, transport=server) as client:
         assert await server_version(client) == ("v1.34.0", "")
         assert await resources(client, API_VERSION) == {"secretdefinitions", "secretdefinitions/status"}
@@ -43,7 +43,7 @@ async def test_the_schema_is_that_of_the_kind(server: Faults) -> None:
 
 
 @pytest.mark.parametrize("body", [b"{}", b"no JSON", b"\xff"])
-async def test_what_is_no_answer_is_malformed(server: Faults, body: bytes) -> None:
+async def test_another_response_is_malformed(server: Faults, body: bytes) -> None:
     server.always(rubbish(body))
 
     async with open_client(DOUBLE, transport=server) as client:

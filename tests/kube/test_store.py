@@ -12,7 +12,7 @@ def store() -> Store[Thing]:
     return Store(indices={"colour": lambda obj: obj.colour.split()})
 
 
-def test_what_is_applied_is_there_and_told_as_a_change(store: Store[Thing]) -> None:
+def test_what_is_applied_is_stored_and_notified_as_a_change(store: Store[Thing]) -> None:
     first, second = thing("a", version=1), thing("a", version=2)
 
     assert store.apply(first) == Change(None, first)
@@ -22,7 +22,7 @@ def test_what_is_applied_is_there_and_told_as_a_change(store: Store[Thing]) -> N
 
 
 @pytest.mark.parametrize("version", [9, 10])
-def test_what_is_not_newer_is_no_news(store: Store[Thing], version: int) -> None:
+def test_an_object_that_is_not_newer_causes_no_notification(store: Store[Thing], version: int) -> None:
     known = thing("a", version=10, colour="red")
     store.apply(known)
 

@@ -76,7 +76,7 @@ async def test_what_can_not_be_used_changes_nothing_until_it_can(
     assert "changed certificates can't be used" in caplog.text
 
 
-async def test_without_files_there_is_nothing_to_look_at() -> None:
+async def test_without_files_there_is_nothing_to_check() -> None:
     certificates = Certificates(CertificateFiles())
     await certificates.load()
 

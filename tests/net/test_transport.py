@@ -215,7 +215,7 @@ async def test_response_past_the_limit_is_refused_and_its_connection_closed() ->
         await peer.reaches(0)
 
 
-async def test_connection_that_breaks_off_is_told_from_one_that_does_not_come_about() -> None:
+async def test_a_connection_that_breaks_is_distinguished_from_one_that_is_refused() -> None:
     async def break_off(stream: trio.abc.Stream) -> None:
         await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{")
         await stream.aclose()
@@ -336,7 +336,7 @@ async def test_request_is_one_record_of_tls(certificate: Path) -> None:
     assert [(one[:6], one[-8:]) for one in peer.received] == [(b"POST /", b"\r\n\r\nbody")]
 
 
-async def test_certificate_that_is_not_trusted_is_told_in_the_words_of_tls(certificate: Path) -> None:
+async def test_an_untrusted_certificate_is_reported_in_the_words_of_tls(certificate: Path) -> None:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
     async with running(answer_ok, tls=server) as peer, client_of(peer, tls=client_context()) as client:

@@ -27,7 +27,7 @@ ADDS_A_KEY = '[JSONPatch{op: "add", path: "/data/more", value: "eA=="}]'
 SETS_MANAGED_BY = '[JSONPatch{op: "add", path: "/metadata/labels/app.kubernetes.io~1managed-by", value: "policy"}]'
 
 
-def test_a_webhook_that_can_not_be_called_is_told_of_all_that_it_holds_up(
+def test_a_webhook_that_can_not_be_called_is_reported_for_each_secret_that_it_blocks(
     control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
     with world(control_plane, openbao, tmp_path) as here:
@@ -54,7 +54,7 @@ def test_a_webhook_that_can_not_be_called_is_told_of_all_that_it_holds_up(
             here.wait_for_reason(name, "Synced")
 
 
-def test_a_webhook_that_prints_the_object_tells_no_value_by_us(
+def test_a_webhook_that_prints_the_object_leaks_no_value_through_the_controller(
     control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
     def quote(secret: Object) -> str:
@@ -79,7 +79,7 @@ def test_a_webhook_that_prints_the_object_tells_no_value_by_us(
         assert [each for each in ("canary-7d1f", "Y2FuYXJ5LTdkMWY", "MQ==") if each in published] == []
 
 
-def test_what_the_api_server_warns_of_is_told_in_the_condition(
+def test_a_warning_of_the_api_server_is_in_the_condition(
     control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
     with world(control_plane, openbao, tmp_path) as here:
@@ -98,7 +98,7 @@ def test_what_the_api_server_warns_of_is_told_in_the_condition(
     [(ADDS_A_KEY, "data.more"), (SETS_MANAGED_BY, f"metadata.labels[{MANAGED_BY}]")],
     ids=["adds a key", "sets managed-by"],
 )
-def test_a_policy_that_changes_each_write_is_told_and_costs_two(
+def test_a_policy_that_changes_each_write_is_reported_and_costs_two_writes(
     mutation: str, field: str, control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
     version = served_version(control_plane, "mutatingadmissionpolicies")

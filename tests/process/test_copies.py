@@ -24,7 +24,7 @@ def copy(here: World, name: str, new_name: str) -> None:
     here.cluster.kubectl("apply", "-f", "-", stdin=renamed)
 
 
-def test_a_copy_made_with_kubectl_is_left_alone_and_told_once(
+def test_a_copy_made_with_kubectl_is_left_alone_and_reported_once(
     control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
     with world(control_plane, openbao, tmp_path) as here:

@@ -91,7 +91,7 @@ def test_change_is_found_by_listing_long_before_the_next_read(
         here.wait_for("app", {**dict.fromkeys(names, "first"), names[0]: "second"})
 
 
-def test_path_that_is_no_name_is_told_and_asks_for_nothing(here: Shop) -> None:
+def test_an_invalid_path_is_reported_without_a_request(here: Shop) -> None:
     here.define("app", {"pw": "../keys/app#any"})
 
     here.program.started()

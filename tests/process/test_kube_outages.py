@@ -159,7 +159,7 @@ def nominal(shares: int) -> Object:
     return {"limitResponse": {"type": "Reject"}, "nominalConcurrencyShares": shares, "borrowingLimitPercent": 0}
 
 
-def test_a_namespace_that_is_deleted_and_made_anew_is_worked_for_again(
+def test_a_namespace_that_is_deleted_and_created_again_is_synced_again(
     control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
     with world(control_plane, openbao, tmp_path) as here:

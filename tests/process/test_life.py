@@ -174,7 +174,7 @@ def test_a_port_that_is_taken_is_one_line_and_exit_code_1(
             )
 
 
-def test_no_output_tells_a_value_a_token_or_a_secret_id(
+def test_no_output_contains_a_value_a_token_or_a_secret_id(
     control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
     with world(control_plane, openbao, tmp_path, "-enable-debug-log") as here:

@@ -147,7 +147,7 @@ def test_a_new_name_brings_the_new_secret_before_the_old_one_goes(here: World) -
     assert here.changes_of_secrets(since=since) == [("ADDED", "renamed"), ("DELETED", "app")]
 
 
-def test_a_new_type_makes_the_secret_anew(here: World) -> None:
+def test_a_new_type_replaces_the_secret(here: World) -> None:
     path = here.write("app", password="first", username="shop")
     here.define("app", {"password": f"{path}#password", "username": f"{path}#username"})
     here.program.started()

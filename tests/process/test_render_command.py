@@ -70,7 +70,9 @@ def test_path_is_read_once_and_the_token_is_given_back(openbao: OpenBao) -> None
     assert openbao.count("POST", "auth/token/revoke-self") == revoked + 1
 
 
-def test_what_does_not_resolve_is_told_without_any_value_and_ends_with_1(openbao: OpenBao, tmp_path: Path) -> None:
+def test_an_unresolved_key_is_reported_without_any_value_and_the_exit_code_is_1(
+    openbao: OpenBao, tmp_path: Path
+) -> None:
     home = f"secret/data/{openbao.fresh()}"
     openbao.write_kv(f"{home}/db", {"username": SECRET})
     (tmp_path / "good.yaml").write_text(definition(home, "username", name="good"))

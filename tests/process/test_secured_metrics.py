@@ -93,7 +93,7 @@ def program(control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path) -> It
         yield made
 
 
-def test_who_may_get_what(program: Secured) -> None:
+def test_authorization_of_each_path(program: Secured) -> None:
     prometheus = program.reader("prometheus", "secrets-manager-metrics-reader")
     person = program.reader("person", "secrets-manager-status-reader")
     without_rights = program.here.cluster.service_account_token(program.here.namespace, "without-rights", rules=[])

@@ -31,7 +31,7 @@ REFUSED = (
 )
 
 
-def test_each_refused_path_is_told_and_no_request_leaves(
+def test_each_refused_path_is_reported_without_a_request(
     control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
     with world(control_plane, openbao, tmp_path) as here:

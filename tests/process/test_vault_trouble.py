@@ -105,7 +105,7 @@ def test_reads_that_are_forced_while_it_is_sealed_stop_no_sync(
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_backend_up_tells_an_outage_of_few_sources(
+def test_backend_up_shows_an_outage_of_few_sources(
     count: int, control_plane: ControlPlane, bao: StoredOpenBao, tmp_path: Path
 ) -> None:
     with world(control_plane, bao, tmp_path) as here:
@@ -116,7 +116,7 @@ def test_backend_up_tells_an_outage_of_few_sources(
         wait_until(lambda: is_up(here), seconds=LONG)
 
 
-def test_one_namespace_is_not_told_the_paths_of_another(
+def test_no_message_shows_the_paths_of_another_namespace(
     control_plane: ControlPlane, bao: StoredOpenBao, tmp_path: Path
 ) -> None:
     ours, other = (Namespace(control_plane, control_plane.namespace()) for _ in range(2))

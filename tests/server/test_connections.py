@@ -115,7 +115,7 @@ def has_ended(stream: trio.SocketStream) -> bool:
             return False
 
 
-async def test_what_is_no_http_ends_nothing_else() -> None:
+async def test_bytes_that_are_no_http_end_their_connection_alone() -> None:
     async with listening(SITE) as address:
         for noise in (b"\x16\x03\x01\x00", b"\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\xff" * 100 + b"\r\n\r\n"):
             async with connected(address, noise) as stream:

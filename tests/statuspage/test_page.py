@@ -113,7 +113,7 @@ def test_the_policy_allows_the_style_sheet_of_the_page_and_no_script() -> None:
     assert "script-src" not in CONTENT_SECURITY_POLICY
 
 
-def test_states_are_told_in_words() -> None:
+def test_states_are_shown_in_words() -> None:
     texts = page(varied()).texts
 
     assert {"✕ Failing", "… Pending", "✓ In sync"} <= set(texts)

@@ -93,7 +93,7 @@ async def test_an_outage_ends_what_was_in_sync_and_shows_at_the_top(autojump_clo
         assert seconds_since((await scene.row("app")).last_in_sync) <= 10
 
 
-async def test_the_token_is_told_by_its_time_alone(autojump_clock: MockClock) -> None:
+async def test_only_the_expiry_of_the_token_is_shown(autojump_clock: MockClock) -> None:
     async with running() as scene:
         await scene.passed(10)
         token = (await scene.report()).backend.token

@@ -151,7 +151,7 @@ def test_authorities_alone_are_authorities() -> None:
     assert take(second.pem + first.pem, "authorities") == [second.pem + first.pem]
 
 
-def test_issuer_of_the_same_name_is_told_by_its_key() -> None:
+def test_an_issuer_of_the_same_name_is_distinguished_by_its_key() -> None:
     root = make("root")
     old, new = make("authority", root), make("authority", root)
     leaf = make("leaf", new)

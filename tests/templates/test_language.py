@@ -94,7 +94,7 @@ def test_language(template: str, text: str) -> None:
         ("{{ db.a ? }}", "'?' is no part of an expression"),
     ],
 )
-def test_what_is_no_template_is_told_with_its_line_and_how_to_mend_it(template: str, message: str) -> None:
+def test_an_invalid_template_is_reported_with_its_line_and_a_remedy(template: str, message: str) -> None:
     with pytest.raises(TemplateInvalid, match=r"^line \d+: ") as failure:
         parse(template)
 

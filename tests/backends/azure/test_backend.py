@@ -85,7 +85,7 @@ async def test_path_is_judged_before_anything_is_asked(vault: KeyVaultState) -> 
     assert vault.requests == []
 
 
-async def test_nothing_is_asked_of_a_vault_that_wants_to_be_left_alone(vault: KeyVaultState) -> None:
+async def test_no_request_is_sent_before_the_retry_after_of_a_vault(vault: KeyVaultState) -> None:
     vault.set("db", "canary")
     metrics = RecordedMetrics()
 

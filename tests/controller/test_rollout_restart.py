@@ -11,8 +11,8 @@ from secrets_manager.controller.rollout_restart import (
     RESTARTS,
     Failure,
     Reason,
+    RestartCondition,
     Restarts,
-    Verdict,
     expected,
     failure_of,
     record,
@@ -42,41 +42,47 @@ def recorded(text: str) -> CurrentSecret:
     return synced_secret(definition(), annotations={RESTARTS: text})
 
 
-def owed(*targets: RolloutRestartTarget, revision: str = "r1", failure: Failure | None = None) -> Restarts:
-    return Restarts(uid="uid-of-db", secret="db", revision=revision, owed=dict.fromkeys(targets, failure))
+def pending(*targets: RolloutRestartTarget, revision: str = "r1", failure: Failure | None = None) -> Restarts:
+    return Restarts(uid="uid-of-db", secret="db", revision=revision, pending=dict.fromkeys(targets, failure))
 
 
 @pytest.mark.parametrize(
     ("wants", "text", "before", "after"),
     [
-        pytest.param(definition(WEB), "", None, owed(revision=""), id="never changed"),
-        pytest.param(definition(WEB), "r1;Deployment/web", None, owed(WEB), id="changed"),
-        pytest.param(definition(WEB, restarted_for="r1"), "r1;Deployment/web", None, owed(), id="done before"),
-        pytest.param(definition(WEB), "r1;Deployment/web", owed(), owed(), id="done by this process"),
-        pytest.param(definition(WEB, DB), "r1;Deployment/web", None, owed(WEB), id="target added since"),
-        pytest.param(definition(WEB, DB), "r1;Deployment/web", owed(), owed(), id="target added after it"),
-        pytest.param(definition(DB), "r1;Deployment/web,StatefulSet/db", owed(WEB, DB), owed(DB), id="target removed"),
-        pytest.param(definition(WEB), "", owed(WEB), owed(WEB), id="record removed by others"),
-        pytest.param(definition(WEB), "r1;Job/web,;,web,/", None, owed(), id="record of others"),
+        pytest.param(definition(WEB), "", None, pending(revision=""), id="never changed"),
+        pytest.param(definition(WEB), "r1;Deployment/web", None, pending(WEB), id="changed"),
+        pytest.param(definition(WEB, restarted_for="r1"), "r1;Deployment/web", None, pending(), id="done before"),
+        pytest.param(definition(WEB), "r1;Deployment/web", pending(), pending(), id="done by this process"),
+        pytest.param(definition(WEB, DB), "r1;Deployment/web", None, pending(WEB), id="target added since"),
+        pytest.param(definition(WEB, DB), "r1;Deployment/web", pending(), pending(), id="target added after it"),
         pytest.param(
-            definition(WEB, restarted_for="r1"), "r2;Deployment/web", owed(), owed(WEB, revision="r2"), id="again"
+            definition(DB), "r1;Deployment/web,StatefulSet/db", pending(WEB, DB), pending(DB), id="target removed"
+        ),
+        pytest.param(definition(WEB), "", pending(WEB), pending(WEB), id="record removed by others"),
+        pytest.param(definition(WEB), "r1;Job/web,;,web,/", None, pending(), id="record of others"),
+        pytest.param(
+            definition(WEB, restarted_for="r1"), "r2;Deployment/web", pending(), pending(WEB, revision="r2"), id="again"
         ),
         pytest.param(
             definition(WEB),
             "r2;Deployment/web",
-            owed(WEB, failure=GONE),
-            owed(WEB, revision="r2", failure=GONE),
+            pending(WEB, failure=GONE),
+            pending(WEB, revision="r2", failure=GONE),
             id="changed while it fails",
         ),
         pytest.param(
             definition(WEB),
             "r1;Deployment/web",
-            msgspec.structs.replace(owed(), uid="its-predecessor"),
-            owed(WEB),
+            msgspec.structs.replace(pending(), uid="its-predecessor"),
+            pending(WEB),
             id="definition made again",
         ),
         pytest.param(
-            definition(WEB), "", msgspec.structs.replace(owed(WEB), secret="former"), owed(revision=""), id="renamed"
+            definition(WEB),
+            "",
+            msgspec.structs.replace(pending(WEB), secret="former"),
+            pending(revision=""),
+            id="renamed",
         ),
     ],
 )
@@ -85,13 +91,13 @@ def test_pending_restarts(wants: SecretDefinition, text: str, before: Restarts |
 
 
 def test_without_targets_nothing_is_pending_or_recorded() -> None:
-    assert expected(definition(), recorded("r1;Deployment/web"), owed(WEB)) is None
+    assert expected(definition(), recorded("r1;Deployment/web"), pending(WEB)) is None
     assert record((), random.Random(0)) == ""
 
 
 @pytest.mark.parametrize("secret", [None, current_secret("db", annotations={RESTARTS: "r1;Deployment/web"})])
 def test_record_on_a_secret_that_is_not_ours_says_nothing(secret: CurrentSecret | None) -> None:
-    assert expected(definition(WEB), secret, None) == owed(revision="")
+    assert expected(definition(WEB), secret, None) == pending(revision="")
 
 
 def test_record_has_each_target_once_and_a_revision_of_its_own() -> None:
@@ -103,25 +109,25 @@ def test_record_has_each_target_once_and_a_revision_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("restarts", "verdict"),
+    ("restarts", "condition"),
     [
-        (owed(), Verdict("True", Reason.UP_TO_DATE, "No workload has to be restarted for Secret db")),
+        (pending(), RestartCondition("True", Reason.UP_TO_DATE, "No workload has to be restarted for Secret db")),
         (
-            owed(WEB, DB),
-            Verdict(
+            pending(WEB, DB),
+            RestartCondition(
                 "Unknown", Reason.PENDING, "Secret db has changed: to be restarted: Deployment web, StatefulSet db"
             ),
         ),
-        (owed(WEB, DB).failed(WEB, GONE), Verdict("False", Reason.TARGET_NOT_FOUND, GONE.message)),
+        (pending(WEB, DB).failed(WEB, GONE), RestartCondition("False", Reason.TARGET_NOT_FOUND, GONE.message)),
         (
-            owed(WEB, DB, failure=GONE),
-            Verdict("False", Reason.TARGET_NOT_FOUND, f"{GONE.message} (and 1 more of its targets)"),
+            pending(WEB, DB, failure=GONE),
+            RestartCondition("False", Reason.TARGET_NOT_FOUND, f"{GONE.message} (and 1 more of its targets)"),
         ),
-        (owed(WEB, failure=GONE).restarted(WEB), owed().verdict),
+        (pending(WEB, failure=GONE).restarted(WEB), pending().condition),
     ],
 )
-def test_what_the_condition_says(restarts: Restarts, verdict: Verdict) -> None:
-    assert restarts.verdict == verdict
+def test_condition_of_the_restarts(restarts: Restarts, condition: RestartCondition) -> None:
+    assert restarts.condition == condition
 
 
 def workload(annotations: dict[str, str] | None = None) -> Workload:

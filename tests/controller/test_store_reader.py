@@ -154,7 +154,7 @@ async def test_while_the_store_is_down_every_read_ends_at_once_with_the_known_er
     assert (str(subject.error), backend.metrics.up) == ("Vault is sealed", False)
 
 
-async def test_the_error_of_the_outage_waits_for_no_slot_while_the_probe_hangs(autojump_clock: MockClock) -> None:
+async def test_reads_fail_at_once_while_the_probe_hangs(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     subject = await down(backend, concurrency=1)
     backend.takes = 60.0

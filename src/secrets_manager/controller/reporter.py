@@ -98,11 +98,11 @@ class Reporter:
 
     def restarts_attempted(self, definition: SecretDefinition, before: Restarts, after: Restarts) -> None:
         """Report what an attempt to restart workloads has changed: restarts, and failures for a reason that is new."""
-        for target in before.owed.keys() - after.owed.keys():
+        for target in before.pending.keys() - after.pending.keys():
             note = f"{target} is restarted, since Secret {after.secret} has changed"
             self._record(definition, "Normal", "RolloutRestarted", note, action="Restart")
-        for target, failure in after.owed.items():
-            earlier = before.owed.get(target)
+        for target, failure in after.pending.items():
+            earlier = before.pending.get(target)
             if failure is not None and (earlier is None or earlier.reason != failure.reason):
                 self._record(definition, "Warning", "RolloutRestartFailed", failure.message, action="Restart")
 

@@ -6,9 +6,9 @@
     the workload's template   the revision of each Secret that it was restarted for
     the definition's status   the revision that all targets were restarted for: no request is needed for it
 
-So a process that dies between any two requests leaves behind what is owed, and no target is restarted twice, nor for a
-change of before it became one. A revision is random: it tells nothing of the data. Data that is written again after a
-foreign change keeps its revision.
+So a process that dies between any two requests leaves the pending restarts behind, and no target is restarted twice,
+nor for a change from before it became one. A revision is random: it reveals nothing of the data. Data that is written
+again after a foreign change keeps its revision.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -48,8 +48,8 @@ class Failure(NamedTuple):
     message: str
 
 
-class Verdict(NamedTuple):
-    """What the condition of a definition says."""
+class RestartCondition(NamedTuple):
+    """The condition RolloutRestart of a definition."""
 
     status: str
     reason: Reason
@@ -57,35 +57,37 @@ class Verdict(NamedTuple):
 
 
 class Restarts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a definition owes its targets for a revision of its Secret; the revision is empty if there is none.
+    """The restarts of a definition's targets for a revision of its Secret; the revision is empty if there is none.
 
-    `owed` has the targets that are not restarted yet, with the failure of the last attempt.
+    `pending` has the targets that are not restarted yet, with the failure of the last attempt.
     """
 
     uid: str
     secret: str
     revision: str = ""
-    owed: Mapping[RolloutRestartTarget, Failure | None] = {}
+    pending: Mapping[RolloutRestartTarget, Failure | None] = {}
 
     def restarted(self, target: RolloutRestartTarget) -> "Restarts":
-        """Return what is owed after the restart of a target."""
-        return _replaced(self, {each: failure for each, failure in self.owed.items() if each != target})
+        """Return the restarts after that of a target."""
+        return _replaced(self, {each: failure for each, failure in self.pending.items() if each != target})
 
     def failed(self, target: RolloutRestartTarget, failure: Failure) -> "Restarts":
-        """Return what is owed after a failed attempt."""
-        return _replaced(self, {**self.owed, target: failure})
+        """Return the restarts after a failed attempt."""
+        return _replaced(self, {**self.pending, target: failure})
 
     @property
-    def verdict(self) -> Verdict:
-        """What the condition says."""
-        failures = [failure for failure in self.owed.values() if failure is not None]
+    def condition(self) -> RestartCondition:
+        """The condition that shows this."""
+        failures = [failure for failure in self.pending.values() if failure is not None]
         if failures:
             others = f" (and {len(failures) - 1} more of its targets)" if len(failures) > 1 else ""
-            return Verdict("False", failures[0].reason, f"{failures[0].message}{others}")
-        if self.owed:
-            waiting = ", ".join(map(str, self.owed))
-            return Verdict("Unknown", Reason.PENDING, f"Secret {self.secret} has changed: to be restarted: {waiting}")
-        return Verdict("True", Reason.UP_TO_DATE, f"No workload has to be restarted for Secret {self.secret}")
+            return RestartCondition("False", failures[0].reason, f"{failures[0].message}{others}")
+        if self.pending:
+            waiting = ", ".join(map(str, self.pending))
+            return RestartCondition(
+                "Unknown", Reason.PENDING, f"Secret {self.secret} has changed: to be restarted: {waiting}"
+            )
+        return RestartCondition("True", Reason.UP_TO_DATE, f"No workload has to be restarted for Secret {self.secret}")
 
 
 def targets_of(definition: SecretDefinition) -> tuple[RolloutRestartTarget, ...]:
@@ -100,12 +102,12 @@ def record(targets: Iterable[RolloutRestartTarget], random: Random) -> str:
 
 
 def expected(definition: SecretDefinition, secret: CurrentSecret | None, before: Restarts | None) -> Restarts | None:
-    """Return what a definition owes its targets; None if it has none.
+    """Return the restarts of a definition's targets; None if it has no targets.
 
     Args:
         definition: The definition, with its status.
         secret: The Secret of the name that it wants, if there is one.
-        before: What it owed before, as far as this process knows.
+        before: The restarts as this process knew them before.
     """
     targets = targets_of(definition)
     if not targets:
@@ -115,9 +117,11 @@ def expected(definition: SecretDefinition, secret: CurrentSecret | None, before:
         before = Restarts(uid=uid, secret=name)
     revision, recorded = _recorded(definition, secret)
     if revision in ("", before.revision):
-        return _replaced(before, {target: failure for target, failure in before.owed.items() if target in targets})
-    owed = [] if revision == definition.status.restarted_for else [each for each in targets if each in recorded]
-    return Restarts(uid=uid, secret=name, revision=revision, owed={each: before.owed.get(each) for each in owed})
+        return _replaced(before, {target: failure for target, failure in before.pending.items() if target in targets})
+    pending = [] if revision == definition.status.restarted_for else [each for each in targets if each in recorded]
+    return Restarts(
+        uid=uid, secret=name, revision=revision, pending={each: before.pending.get(each) for each in pending}
+    )
 
 
 def restart(
@@ -154,8 +158,8 @@ def failure_of(target: RolloutRestartTarget, error: KubeError) -> Failure:
             return Failure(Reason.FAILED, f"{target} can't be restarted, and is tried again: {error}")
 
 
-def _replaced(restarts: Restarts, owed: Mapping[RolloutRestartTarget, Failure | None]) -> Restarts:
-    return msgspec.structs.replace(restarts, owed=owed)
+def _replaced(restarts: Restarts, pending: Mapping[RolloutRestartTarget, Failure | None]) -> Restarts:
+    return msgspec.structs.replace(restarts, pending=pending)
 
 
 def _recorded(definition: SecretDefinition, secret: CurrentSecret | None) -> tuple[str, set[RolloutRestartTarget]]:

@@ -56,7 +56,7 @@ class SyncState(msgspec.Struct, frozen=True, kw_only=True):
     at: str
     """The time of the outcome, or of the last restart after it."""
     restarts: Restarts | None = None
-    """What the definition owes its rolloutRestartTargets; None if it has none."""
+    """The restarts of the definition's targets; None if it has no targets."""
     synced: InSync | None = None
     """The last InSync: what the Secret was made from."""
     synced_at: str = ""
@@ -136,13 +136,13 @@ def _restart_conditions(state: SyncState) -> tuple[Condition, ...]:
     """Return what has become of the restarts, for definitions that have targets."""
     if state.restarts is None:
         return ()
-    verdict = state.restarts.verdict
-    return (_condition(ROLLOUT_RESTART, verdict.status, verdict.reason, verdict.message, state.generation),)
+    condition = state.restarts.condition
+    return (_condition(ROLLOUT_RESTART, condition.status, condition.reason, condition.message, state.generation),)
 
 
 def _restarted_for(status: Status, restarts: Restarts | None) -> str:
     """Return the last revision that all targets were restarted for."""
-    done = restarts is not None and not restarts.owed and restarts.revision
+    done = restarts is not None and not restarts.pending and restarts.revision
     return done or status.restarted_for
 
 

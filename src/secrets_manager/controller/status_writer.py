@@ -35,7 +35,7 @@ class StatusWriter:
         self._warned_of_old_crd = False
 
     def record(self, definition: SecretDefinition, outcome: Outcome, restarts: Restarts | None = None) -> None:
-        """Record the outcome of a reconcile, and what the definition owes its rolloutRestartTargets."""
+        """Record the outcome of a reconcile, and the restarts of the definition's targets."""
         before = self._states.get(definition.key)
         self._states[definition.key] = next_state(definition, outcome, restarts, before=before, now=self._now())
 
@@ -45,7 +45,7 @@ class StatusWriter:
         return {} if state is None or state.synced is None else state.synced.versions
 
     def record_restarts(self, key: ObjectKey, restarts: Restarts) -> None:
-        """Record what a definition owes its rolloutRestartTargets after an attempt."""
+        """Record the restarts of a definition's targets after an attempt."""
         state = self._states.get(key)
         if state is not None:
             self._states[key] = msgspec.structs.replace(state, restarts=restarts, at=self._now())

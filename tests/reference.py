@@ -86,7 +86,7 @@ def metrics() -> str:
     )
     return (
         f"{MADE}# Metrics\n\n"
-        "What `/metrics` may serve, of the backend in use. [Operations](operations.md#metrics) tells more.\n\n"
+        "What `/metrics` may serve, of the backend in use. See also [Operations](operations.md#metrics).\n\n"
         f"| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n{rows}"
     )
 

@@ -1,4 +1,4 @@
-"""TokenReview and SubjectAccessReview: questions that are answered and not stored.
+"""TokenReview and SubjectAccessReview: requests that are answered and not stored.
 
 Nothing else is authenticated or authorized here: `identities` and `rights` are what a test says that they are.
 """

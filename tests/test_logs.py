@@ -10,8 +10,9 @@ import pytest
 
 from secrets_manager import logs
 from secrets_manager.config import LogConfig
-from secrets_manager.linewriter import CAPACITY
 from secrets_manager.logs import ROOT_LOGGER, ConsoleFormatter, JsonFormatter, NonBlockingHandler, configure, one_line
+
+CAPACITY = 10_000
 
 AT = 1_767_225_600.25
 """2026-01-01, a quarter of a second past midnight."""

@@ -6,8 +6,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from secrets_manager.access.cache import ACCEPTED_TTL, MAX_ENTRIES, REFUSED_TTL, ReviewCache
+from secrets_manager.access.cache import ReviewCache
 from secrets_manager.access.reviews import ReviewFailed
+
+ACCEPTED_TTL = 60.0
+MAX_ENTRIES = 1_000
+REFUSED_TTL = 10.0
 
 Review = Callable[[], Awaitable[bool]]
 

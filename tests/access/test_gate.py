@@ -7,10 +7,15 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from secrets_manager.access.cache import ACCEPTED_TTL, REFUSED_TTL
-from secrets_manager.access.gate import RETRY_INTERVAL, UNKNOWN_BURST, UNKNOWN_RATE, TokenGate
+from secrets_manager.access.gate import TokenGate
 from secrets_manager.access.reviews import ReviewFailed, User
 from secrets_manager.server.message import Request
+
+ACCEPTED_TTL = 60.0
+REFUSED_TTL = 10.0
+RETRY_INTERVAL = 1.0
+UNKNOWN_BURST = 20
+UNKNOWN_RATE = 5.0
 
 PROMETHEUS, STRANGER = "canary-token-of-prometheus", "canary-token-of-a-stranger"
 

@@ -7,11 +7,13 @@ import trio
 from trio.testing import MockClock
 
 from fake_kubernetes.cluster import Cluster
-from secrets_manager.access.reviews import TIMEOUT, KubeReviewer, ReviewFailed, User
+from secrets_manager.access.reviews import KubeReviewer, ReviewFailed, User
 from secrets_manager.kube.client import open_client
 from tests.doubles import faults as fault
 from tests.doubles.faults import Fault, Faults
 from tests.doubles.kube_transport import DOUBLE, KubeTransport
+
+TIMEOUT = 5.0
 
 TOKEN = "canary-token"
 POST = "POST /apis/authentication.k8s.io/v1/tokenreviews"

@@ -21,9 +21,10 @@ from secrets_manager.backends import (
 )
 from secrets_manager.backends.vault.client import open_vault_client
 from secrets_manager.backends.vault.health import get_health
-from secrets_manager.backends.vault.listing import PAGE_SIZE
 from tests.contracts.vault import UNUSED_CREDENTIALS, Vault, backend_of, client_of, config_for
 from tests.real.openbao import running_openbao
+
+PAGE_SIZE = 1_500
 
 
 async def read(vault: Vault, source: Source | str, *, engine: str = "kv2", allowed: str = "") -> Document:

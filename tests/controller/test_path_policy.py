@@ -1,12 +1,14 @@
 import pytest
 
 from secrets_manager.backends.base import SourceMalformed
-from secrets_manager.backends.vault.path import MAX_LENGTH, parse_path
+from secrets_manager.backends.vault.path import parse_path
 from secrets_manager.controller.definition import Reason
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.spec import DataSource
 from tests.gen import secret_definition, spec
+
+MAX_LENGTH = 2_048
 
 REFUSED = (
     "secret/data/shop/../other/db",

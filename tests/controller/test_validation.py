@@ -3,9 +3,11 @@ import pytest
 from secrets_manager.controller.definition import Reason
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.spec import InvalidSpec, Spec
-from secrets_manager.controller.validation import MAX_SECRET_BYTES, validate_data, validate_spec
+from secrets_manager.controller.validation import validate_data, validate_spec
 from tests.controller.specs import BAD, FAULTS_OF_SEVERAL, GOOD, KEY_RULE, LATE, PLACE, SEVERAL
 from tests.gen import spec
+
+MAX_SECRET_BYTES = 1024 * 1024
 
 CANARY = "canary-7d1f"
 

@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 from fake_kubernetes.documents import Json, Object, items, text
-from secrets_manager.access.gate import UNKNOWN_BURST, UNKNOWN_RATE
 from tests.deploy.installation import DEPLOY
 from tests.kube.certificates import Authority
 from tests.process.running import World, world
@@ -21,6 +20,9 @@ from tests.real.cluster import ControlPlane, bearer
 from tests.real.kube_api import wait_until
 from tests.real.openbao import OpenBao
 from tests.real.program import free_port
+
+UNKNOWN_BURST = 20
+UNKNOWN_RATE = 5.0
 
 pytestmark = pytest.mark.real
 

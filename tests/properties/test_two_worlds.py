@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from secrets_manager.controller.contention import REWRITE_INTERVAL
 from tests.controller.troubles import KUBE, KUBE_TIMEOUT, LOGIN, PROBE, QUEUE, VAULT
 from tests.controller.two_worlds import BEGINNING, PERIOD, SHOP, TENANT, Name, TwoWorlds, two_worlds
+
+REWRITE_INTERVAL = 60.0
 
 EXAMPLES = int(os.environ.get("TWO_WORLDS_EXAMPLES", "10"))
 QUIET = 65.0

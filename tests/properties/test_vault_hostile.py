@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from secrets_manager.backends import BackendError, Document, Folder, Source, Unavailable
 from secrets_manager.backends.vault.backend import open_vault
-from secrets_manager.backends.vault.node import MAX_RETRY_AFTER
 from secrets_manager.config import VaultConfig
 from tests.backends.vault.recorded import RecordedMetrics
 from tests.properties.test_vault_responses import CANARY, bodies, damaged, documents, rubbish
+
+MAX_RETRY_AFTER = 60.0
 
 LOGIN = b'{"auth":{"client_token":"s.token","lease_duration":3600,"renewable":true,"policies":["p"]}}'
 PATH = "secret/data/app"

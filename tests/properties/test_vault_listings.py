@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 from fake_kubernetes.documents import Json, Object
 from secrets_manager.backends import Folder, NotListable, Unavailable
 from secrets_manager.backends.vault.backend import open_vault
-from secrets_manager.backends.vault.listing import MAX_SECRETS, PAGE_SIZE, parse_page
+from secrets_manager.backends.vault.listing import parse_page
 from secrets_manager.backends.vault.path import parse_path
 from secrets_manager.backends.vault.responses import OK, Response
 from secrets_manager.config import VaultConfig
 from tests.backends.vault.recorded import RecordedMetrics
 from tests.properties.test_vault_hostile import LOGIN, answers
 from tests.properties.test_vault_responses import documents, rubbish
+
+PAGE_SIZE = 1_500
+MAX_SECRETS = 100_000
 
 FOLDER = "secret/data/x"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -14,17 +14,16 @@ from trio.testing import MockClock
 
 from secrets_manager.net.looks import CHECK_INTERVAL
 from secrets_manager.net.serving import ServingCertificate
-from secrets_manager.server.connections import (
-    HANDSHAKE_TIMEOUT,
-    HEAD_TIMEOUT,
-    MAX_CONNECTIONS,
-    MAX_HEAD,
-    SEND_TIMEOUT,
-)
 from secrets_manager.server.message import Response, immediate
 from secrets_manager.server.site import Route, Site
 from tests.kube.certificates import Authority
 from tests.server.serving import listening, serving
+
+HANDSHAKE_TIMEOUT = 5.0
+HEAD_TIMEOUT = 5.0
+MAX_CONNECTIONS = 32
+MAX_HEAD = 16 * 1024
+SEND_TIMEOUT = 30.0
 
 LARGE = b"x" * 32 * 1024 * 1024
 """More than the buffers of a connection hold."""

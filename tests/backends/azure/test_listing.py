@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from fake_kubernetes.documents import Json, Object
-from secrets_manager.backends.azure.client import MAX_PAGES, MAX_SECRETS
 from secrets_manager.backends.base import (
     Folder,
     NotListable,
@@ -16,6 +15,9 @@ from secrets_manager.backends.base import (
 )
 from tests.backends.azure.harness import RecordedMetrics, answering, backend_of
 from tests.doubles.key_vault import KeyVaultState, Response, failure
+
+MAX_PAGES = 400
+MAX_SECRETS = 5_000
 
 DB = Source("db")
 NO_VERSION = "0" * 32

@@ -21,7 +21,6 @@ from secrets_manager.backends.base import (
 )
 from secrets_manager.backends.factory import open_backend
 from secrets_manager.backends.vault.backend import open_vault
-from secrets_manager.backends.vault.path import MAX_LENGTH
 from secrets_manager.backends.vault.responses import Sealed
 from secrets_manager.config import Config, VaultConfig
 from secrets_manager.errors import UsageError
@@ -29,6 +28,8 @@ from secrets_manager.metrics import BackendMetricsFactory
 from tests.backends.vault.harness import backend_of
 from tests.backends.vault.recorded import RecordedMetrics
 from tests.doubles.vault import Request, Response, VaultState
+
+MAX_LENGTH = 2_048
 
 PATH = "secret/data/app"
 

@@ -9,8 +9,9 @@ import trio
 
 from secrets_manager.backends.base import BackendError, SourceTooLarge, TimedOut, Unreachable
 from secrets_manager.backends.vault.client import VaultClient, open_vault_client
-from secrets_manager.backends.vault.node import MAX_BODY
 from secrets_manager.config import VaultConfig
+
+MAX_BODY = 8 * 1024 * 1024
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 MIB = b"x" * 1024**2

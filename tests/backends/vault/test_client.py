@@ -10,10 +10,12 @@ from trio.testing import MockClock
 
 from secrets_manager.backends.base import BackendError, SourceTooLarge, TimedOut, TlsFailed, Unavailable, Unreachable
 from secrets_manager.backends.vault.client import VaultClient, open_vault_client
-from secrets_manager.backends.vault.node import MAX_BODY, MAX_RETRY_AFTER
 from secrets_manager.config import VaultConfig
 from secrets_manager.errors import UsageError
 from tests.real.program import free_port
+
+MAX_BODY = 8 * 1024 * 1024
+MAX_RETRY_AFTER = 60.0
 
 Answer = Callable[[httpx.Request], httpx.Response]
 

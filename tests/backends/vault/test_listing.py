@@ -7,9 +7,11 @@ import pytest
 from fake_kubernetes.documents import Json, Object
 from secrets_manager.backends.base import BackendError, Folder, NotListable, Place, Unavailable
 from secrets_manager.backends.vault.engine import Engine, KvV1, KvV2
-from secrets_manager.backends.vault.listing import PAGE_SIZE, Page, listing_query, listing_url, parse_page
+from secrets_manager.backends.vault.listing import Page, listing_query, listing_url, parse_page
 from secrets_manager.backends.vault.path import parse_path
 from secrets_manager.backends.vault.responses import Response
+
+PAGE_SIZE = 1_500
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FOLDER = parse_path("secret/data/shop")

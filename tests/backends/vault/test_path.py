@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secrets_manager.backends.base import SourceMalformed
-from secrets_manager.backends.vault.path import MAX_LENGTH, parse_path
+from secrets_manager.backends.vault.path import parse_path
+
+MAX_LENGTH = 2_048
 
 
 @pytest.mark.parametrize(

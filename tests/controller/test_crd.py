@@ -1,9 +1,14 @@
+import re
+from datetime import datetime
+
 import msgspec
 import pytest
 import yaml
 
-from fake_kubernetes.documents import Json, Object, at, items, mapping, parse
+from fake_kubernetes.documents import Json, Object, at, items, mapping, parse, text
+from fake_kubernetes.kinds import defined_by
 from fake_kubernetes.schemas import causes, fitted
+from fake_kubernetes.tables import table
 from secrets_manager.controller.crd import definition, manifest
 from secrets_manager.controller.definition import Condition, SourceStatus, Status
 from secrets_manager.controller.spec import (
@@ -14,6 +19,7 @@ from secrets_manager.controller.spec import (
     SecretMetadata,
     Spec,
 )
+from tests.documents import blocks
 from tests.gen import NOW, spec
 
 
@@ -54,10 +60,8 @@ def test_yaml_says_what_the_object_says() -> None:
     assert loaded() == definition()
 
 
-def test_yaml_says_that_it_is_generated() -> None:
-    assert manifest().splitlines()[0] == (
-        "# Made by `secrets-manager crd` from the program's own types; changes here are lost."
-    )
+def test_the_first_line_names_the_command_that_makes_it() -> None:
+    assert "`secrets-manager crd`" in manifest().splitlines()[0]
 
 
 def test_names_are_those_of_the_original_and_a_category() -> None:
@@ -88,17 +92,23 @@ def test_one_version_is_served_and_stored_with_a_status_of_its_own() -> None:
     }
 
 
-def test_kubectl_get_shows_the_state_at_a_glance() -> None:
-    assert [
-        (at(column, "name"), at(column, "jsonPath")) for column in items(version(), "additionalPrinterColumns")
-    ] == [
-        ("Secret", ".spec.name"),
-        ("Ready", '.status.conditions[?(@.type=="Ready")].status'),
-        ("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
-        ("Last sync", ".status.lastSyncTime"),
-        ("Age", ".metadata.creationTimestamp"),
-        ("Message", '.status.conditions[?(@.type=="Ready")].message'),
-    ]
+def test_kubectl_get_shows_what_the_readme_shows() -> None:
+    (kind,) = defined_by(loaded())
+    now = datetime.fromisoformat("2026-01-02T12:00:06Z")
+    ready: Object = {"type": "Ready", "status": "True", "reason": "Synced", "message": "Secret database is in sync"}
+    in_sync = definition_with(
+        {"name": "database"},
+        metadata={"name": "shop-database", "creationTimestamp": "2026-01-02T12:00:00Z"},
+        status={"conditions": [ready], "lastSyncTime": "2026-01-02T12:00:01Z"},
+    )
+
+    shown = table(kind, [in_sync], now=now)
+
+    heads = [(text(head, "name").upper(), at(head, "priority")) for head in items(shown, "columnDefinitions")]
+    (row,) = items(shown, "rows")
+    printed = [re.split(r" {2,}", line) for line in blocks("README.md#a-definition", "")[0].splitlines()]
+    assert printed == [[name for name, priority in heads if priority == 0], items(row, "cells")[:-1]]
+    assert (heads[-1], items(row, "cells")[-1]) == (("MESSAGE", 1), "Secret database is in sync")
 
 
 def test_every_part_of_the_schema_is_structural() -> None:

@@ -1,6 +1,6 @@
-"""Who may get what is served: the API server authenticates a token, and authorizes its user.
+"""Authentication and authorization of clients: the API server reviews their tokens and rights.
 
-    gate     what a request gets: 401, 403, 429, 503, or what it asked for
+    gate     lets a request pass, or refuses it: 401, 403, 429, 503
     cache    reviews, shared and kept for a short time
     reviews  TokenReview and SubjectAccessReview
 

@@ -15,9 +15,9 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 MAX_ENTRIES = 1_000
-"""Of each sort."""
+"""Accepted keys, and as many refused ones."""
 ACCEPTED_TTL = 60.0
-"""Seconds for which a token or a right counts after it is gone."""
+"""Seconds for which an accepted token or right is cached: one that is revoked counts so long at most."""
 REFUSED_TTL = 10.0
 
 

@@ -3,10 +3,10 @@
     401  no token, or one that is not valid
     403  the user may not `get` this path
     429  too many unknown tokens at the moment
-    503  the API server did not say
+    503  the API server did not answer
 
 A token is kept nowhere: caches have its keyed hash. Reviews of unknown tokens are bounded in rate, so bad tokens can't
-load the API server through this door; tokens that were accepted before don't count. If the API server is down, what is
+load the API server; tokens that were accepted before don't count. If the API server is down, what is
 cached counts until it expires, and then all requests are refused: an attacker who separates the controller from the
 API server must not extend the life of a token. For a second after a failure no review is tried.
 """
@@ -38,10 +38,10 @@ UNAUTHORIZED = Response(
 
 
 class Reviewer(Protocol):
-    """Knows tokens and rights."""
+    """Authenticates tokens, and authorizes their users."""
 
     async def authenticate(self, token: str) -> User | None:
-        """Return whom the token belongs to; None if it is not valid. Raises: ReviewFailed."""
+        """Return the user of the token; None if it is not valid. Raises: ReviewFailed."""
         ...
 
     async def authorize(self, user: User, path: str) -> bool:
@@ -54,7 +54,7 @@ class TooManyUnknown(ReviewFailed):
 
 
 class TokenGate:
-    """Lets through whose token the reviewer accepts. `key` is a secret of this process, for the hashes."""
+    """Checks the token of each request. `key` is a secret of this process, for the hashes."""
 
     def __init__(self, reviewer: Reviewer, *, key: bytes) -> None:
         self._reviewer = reviewer
@@ -80,9 +80,9 @@ class TokenGate:
                 return UNAUTHORIZED
             allowed = await self._rights.get((digest, request.path), partial(self._authorize, user, request.path))
         except TooManyUnknown:
-            return _later(429, "too many unknown tokens", RETRY_INTERVAL)
+            return _retry_later(429, "too many unknown tokens", RETRY_INTERVAL)
         except ReviewFailed as error:
-            return _later(503, "the API server can't check the token now: see the log", error.retry_after)
+            return _retry_later(503, "the API server can't check the token now: see the log", error.retry_after)
         return None if allowed else _forbidden(request.path)
 
     async def _authenticate(self, token: str, digest: bytes) -> User | None:
@@ -106,7 +106,7 @@ class TokenGate:
         return allowed
 
     def _check_pause(self) -> None:
-        """Raises: ReviewFailed. The last review has failed just now."""
+        """Send no review within a second after a failed one. Raises: ReviewFailed."""
         if self._failure is not None and trio.current_time() < self._retry_at:
             raise self._failure.copy()
 
@@ -136,7 +136,7 @@ def _forbidden(path: str) -> Response:
     return Response(403, f"the token's user has no right to get the non-resource URL {path}\n".encode())
 
 
-def _later(status: int, why: str, seconds: float) -> Response:
+def _retry_later(status: int, why: str, seconds: float) -> Response:
     return Response(status, f"{why}\n".encode(), headers=((b"retry-after", str(ceil(_bounded(seconds))).encode()),))
 
 

@@ -18,7 +18,7 @@ TIMEOUT = 5.0
 
 
 class ReviewFailed(SecretsManagerError):
-    """The API server did not say. `retry_after` is in seconds."""
+    """The API server gave no answer. `retry_after` is in seconds."""
 
     def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
         super().__init__(message)
@@ -30,7 +30,7 @@ class ReviewFailed(SecretsManagerError):
 
 
 class User(Wire, frozen=True):
-    """Whom a token belongs to."""
+    """The user of a token."""
 
     username: str = ""
     uid: str = ""
@@ -70,16 +70,16 @@ ACCESS_REVIEWS = Resource(
 
 
 class KubeReviewer:
-    """Asks the API server."""
+    """Reviews by the API server."""
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
 
     async def authenticate(self, token: str) -> User | None:
-        """Return whom the token belongs to; None if it is not valid.
+        """Return the user of the token; None if it is not valid.
 
         Raises:
-            ReviewFailed: the API server did not say.
+            ReviewFailed: The API server gave no answer.
         """
         body = {"apiVersion": TOKEN_REVIEWS.api_version, "kind": TOKEN_REVIEWS.kind, "spec": {"token": token}}
         with _translating("tokenreviews"):
@@ -90,7 +90,7 @@ class KubeReviewer:
         """Whether the user may `get` this non-resource URL.
 
         Raises:
-            ReviewFailed: the API server did not say.
+            ReviewFailed: The API server gave no answer.
         """
         spec = {
             "user": user.username,
@@ -114,7 +114,7 @@ def _translating(kind: str) -> Generator[None]:
     except Forbidden as error:
         raise ReviewFailed(f"{error.summary}: see whether the component deploy/secured-metrics is applied") from None
     except KubeError as error:
-        said = error.summary if isinstance(error, ApiError) else str(error)
-        raise ReviewFailed(said, retry_after=retry_after(error)) from None
+        message = error.summary if isinstance(error, ApiError) else str(error)
+        raise ReviewFailed(message, retry_after=retry_after(error)) from None
     if scope.cancelled_caught:
         raise ReviewFailed(f"POST {kind}: no response within {TIMEOUT:g} s")

@@ -4,7 +4,7 @@ hypercorn bounds the head of a request (16 KiB) and the time until it is complet
 connections, nor how long a client may take to receive a response. Here the oldest connection gives way to a new one
 beyond a maximum, so that idle ones keep out neither Prometheus nor the kubelet.
 
-The context of TLS is asked for at each connection, so that a changed certificate counts from the next one on.
+The TLS context is fetched for each connection, so that a changed certificate is used from the next one on.
 """
 
 import logging
@@ -77,12 +77,12 @@ class Connections:
         """From the oldest to the newest."""
 
     async def serve(self, accepted: trio.SocketStream) -> None:
-        """Serve a connection until its end. Whatever goes wrong, it ends nothing else."""
+        """Serve a connection until its end. No error of it reaches another connection."""
         stream = BoundedStream(accepted)
         self._open[stream] = None
         try:
             if len(self._open) > MAX_CONNECTIONS:
-                await trio.aclose_forcefully(self._open_oldest())
+                await trio.aclose_forcefully(self._pop_oldest())
             secured = self._secured(stream)
             await TCPServer(
                 self._app,
@@ -99,7 +99,7 @@ class Connections:
             self._open.pop(stream, None)
             await trio.aclose_forcefully(stream)
 
-    def _open_oldest(self) -> BoundedStream:
+    def _pop_oldest(self) -> BoundedStream:
         oldest = next(iter(self._open))
         del self._open[oldest]
         return oldest

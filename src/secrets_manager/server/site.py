@@ -1,7 +1,7 @@
 """What is served at an address: handlers by exact path, for GET and HEAD.
 
 A path is looked up as it was sent, undecoded: `//metrics`, `/metrics/` and `/%6detrics` are other paths, and nothing
-is served there. The gate is asked about the path of the route that was found: what is authorized is what is served.
+is served there. The gate checks the path of the route that was found: what is authorized is what is served.
 """
 
 import logging
@@ -19,14 +19,14 @@ _COMMON_HEADERS: tuple[Header, ...] = ((b"x-content-type-options", b"nosniff"), 
 
 
 class Route(NamedTuple):
-    """A handler, and whether the gate is asked before it."""
+    """A handler, and whether the gate checks its requests."""
 
     handle: Handler
     guarded: bool = True
 
 
 class Gate(Protocol):
-    """Decides who may get what."""
+    """Authorizes requests."""
 
     async def check(self, request: Request) -> Response | None:
         """Return None if the request may pass, else the refusal."""
@@ -34,7 +34,7 @@ class Gate(Protocol):
 
 
 class Site:
-    """The routes of one address. Without a gate all may get everything."""
+    """The routes of one address. Without a gate no request is checked."""
 
     def __init__(self, routes: Mapping[str, Route], *, gate: Gate | None = None) -> None:
         self._routes = routes

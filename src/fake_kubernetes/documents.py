@@ -1,4 +1,4 @@
-"""JSON documents as the Kubernetes API speaks them, and safe ways to look into what a client sent.
+"""JSON documents as the Kubernetes API speaks them, and safe ways to read what a client sent.
 
 Any field may be missing or of another type than expected. The readers here answer with an empty value then; what
 must not pass is said by validation, not by a crash at the place that reads. Documents are never changed in place:

@@ -1,4 +1,4 @@
-"""Objects with their history: every write is one revision, every earlier revision can be looked at until compaction.
+"""Objects with their history: every write is one revision, every earlier revision can be read until compaction.
 
 As in etcd, one counter serves all kinds. Snapshots are made by walking the history backwards, so a list continued
 page by page, a stale read and a watch all come from the same record.

@@ -22,7 +22,7 @@ UNITS = "|".join(_NANOSECONDS)
 _PART = rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)({UNITS})"
 _PARTS = re.compile(_PART)
 PATTERN = rf"([+-]?)(0|(?:{_PART})+)"
-"""What a duration looks like, for engines of regular expressions that know as little as RE2."""
+"""The pattern of a duration, for engines of regular expressions with no more than RE2 has."""
 _DURATION = re.compile(PATTERN)
 
 

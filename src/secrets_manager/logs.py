@@ -1,6 +1,6 @@
 """Log format and handlers: JSON lines, or text on a terminal.
 
-Messages are constant, data is in fields. A record is one line of bounded length: nothing in a field can look like a
+Messages are constant, data is in fields. A record is one line of bounded length: nothing in a field can imitate a
 record of its own, or control a terminal. If the stream is closed or full, lines are dropped (linewriter.py), as logging
 must never block the program.
 

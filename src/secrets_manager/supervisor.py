@@ -154,7 +154,7 @@ async def load_certificate(config: ServerConfig) -> ServingCertificate | None:
 
 
 def new_gate(config: ServerConfig, client: KubeClient) -> TokenGate | None:
-    """Return the gate in front of the metrics and the status page, if the configuration asks for one."""
+    """Return the gate in front of the metrics and the status page, if it is configured."""
     return TokenGate(KubeReviewer(client.with_own_throttle()), key=secrets.token_bytes(64)) if config.auth else None
 
 

@@ -125,7 +125,7 @@ class Unavailable(BackendError):
         return cls(text, store=text, retry_after=retry_after)
 
     def for_others(self) -> Self:
-        """Return the failure as those may see it who did not make the request."""
+        """Return the failure as other requests may see it, without the details of this one."""
         return type(self).of_store(self.store or UNKNOWN_PROBLEM, retry_after=self.retry_after)
 
     def copy(self) -> Self:

@@ -195,7 +195,7 @@ def _split(argument: str, flags: Mapping[str, Flag], *, after: str) -> tuple[Fla
 
 
 def _unknown(name: str, flags: Mapping[str, Flag]) -> str:
-    """Quote only what looks like a flag: `--flag:value` and `--flag value` in one argument may contain a secret."""
+    """Quote only what may be a flag: `--flag:value` and `--flag value` in one argument may contain a secret."""
     like_a_flag = _NAME.match(name)
     assert like_a_flag
     dashes, bare = like_a_flag.groups()

@@ -11,7 +11,7 @@ from secrets_manager.controller.status import InSync, SyncState
 
 
 class State(StrEnum):
-    """In the order in which people want to see them."""
+    """In the order of the status page."""
 
     FAILING = "Failing"
     PENDING = "Pending"

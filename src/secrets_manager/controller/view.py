@@ -1,4 +1,4 @@
-"""What the controller knows, for others to look at. It changes nothing, and holds no value of a secret."""
+"""A read-only view of what the controller knows. It holds no value of a secret."""
 
 from typing import NamedTuple
 

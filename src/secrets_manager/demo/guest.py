@@ -1,4 +1,4 @@
-"""The demo as a guest in a cluster: what it needs there, it brings, and what it brought, it takes away."""
+"""The demo in a cluster of the user: create what it needs there, and delete it at the end."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress

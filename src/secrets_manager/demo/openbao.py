@@ -23,7 +23,7 @@ path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self" { capabilities = ["update"] }
 path "auth/token/revoke-self" { capabilities = ["update"] }
 """
-"""By which a token looks after itself: what is needed of Vault's policy `default`, for a role without it."""
+"""The rules by which a token may maintain itself: what is needed of Vault's policy `default`, for a role without it."""
 POLICY = f'path "secret/data/*" {{ capabilities = ["read"] }}{SELF_RULES}'
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from secrets_manager.net.tls import UnusableFile
 
 CHECK_INTERVAL = 10.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 
 class Look(NamedTuple):

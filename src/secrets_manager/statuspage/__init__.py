@@ -6,5 +6,5 @@ page       the report as HTML
 style      the page's style sheet
 selection  which definitions are shown, and in which order
 report     the report: what the JSON holds
-query      what was asked for
+query      the filters and the page of a request
 """

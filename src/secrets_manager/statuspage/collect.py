@@ -1,6 +1,6 @@
 """Collect a report of what the controller knows.
 
-Ten thousand definitions take some ten milliseconds, so they are looked at in pieces, with a checkpoint after each:
+Ten thousand definitions take some ten milliseconds, so they are collected in pieces, with a checkpoint after each:
 no reconcile waits longer than for one piece. One report is collected at a time.
 """
 

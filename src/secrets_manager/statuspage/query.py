@@ -1,4 +1,4 @@
-"""What was asked for: filters and a page, from the query of the URL. What makes no sense counts as not given."""
+"""The filters and the page of a request, from the query of its URL. An invalid parameter counts as not given."""
 
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode

@@ -10,7 +10,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Replica(Shown, frozen=True):
-    """The process that was asked."""
+    """The process that made the report."""
 
     identity: str
     version: str

@@ -23,7 +23,7 @@ class Selection:
         """By namespace and name, in a form that sorts."""
 
     def is_in_namespace(self, definition: SecretDefinition) -> bool:
-        """Whether the definition is in the namespace that was asked for: those of others need not be added."""
+        """Whether the definition is in the requested namespace: those of others need not be added."""
         return self._query.namespace in ("", definition.metadata.namespace)
 
     def add(self, definition: SecretDefinition, standing: Standing) -> None:
@@ -39,7 +39,7 @@ class Selection:
         return Counts(failing=failing, pending=pending, in_sync=in_sync)
 
     def page(self) -> tuple[Paging, list[SecretDefinition]]:
-        """Return the page that was asked for, or the last one if there are fewer.
+        """Return the requested page, or the last one if there are fewer.
 
         Only the states that are on it are sorted.
         """

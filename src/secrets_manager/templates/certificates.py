@@ -2,7 +2,7 @@
 
 The leaf is the certificate of the private key; where there is no key, the one that has issued none of the others. The
 chain goes on from it by the names of issuers, and by key identifiers where they are given, up to the first that is
-self-signed; what is not on it are authorities. No signature and no date is looked at.
+self-signed; what is not on it are authorities. No signature and no date is examined.
 """
 
 import re

@@ -19,7 +19,7 @@ class Health(msgspec.Struct, frozen=True):
 
     @property
     def is_hashicorp(self) -> bool:
-        """Whether this is HashiCorp Vault, not OpenBao, whose versions begin with 2 and who has no other editions."""
+        """Whether this is HashiCorp Vault, not OpenBao, whose versions begin with 2 and which has no other editions."""
         return self.enterprise is not None or self.version.startswith(("0.", "1."))
 
 

@@ -1,4 +1,4 @@
-"""One request to Vault without a login, by which to tell what is wrong between here and there."""
+"""One request to Vault without a login, to find faults of the connection."""
 
 from typing import NamedTuple
 

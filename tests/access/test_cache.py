@@ -1,4 +1,4 @@
-"""What is asked of the API server, and how often."""
+"""How often the API server reviews, and for how long its answers are cached."""
 
 from collections.abc import Awaitable, Callable
 
@@ -21,10 +21,10 @@ class Oracle:
 
     def __init__(self, answer: bool | ReviewFailed) -> None:  # noqa: FBT001 - it is the answer
         self.answer = answer
-        self.asked = 0
+        self.calls = 0
 
     async def __call__(self) -> bool:
-        self.asked += 1
+        self.calls += 1
         await trio.sleep(1)
         if isinstance(self.answer, ReviewFailed):
             raise self.answer
@@ -37,10 +37,10 @@ async def test_an_answer_is_kept_for_a_short_time_and_a_refusal_for_a_shorter_on
         assert await cache.get("a", oracle) is answer
         await trio.sleep(ttl - 0.1)
         assert await cache.get("a", oracle) is answer
-        assert oracle.asked == 1
+        assert oracle.calls == 1
         await trio.sleep(0.2)
         assert await cache.get("a", oracle) is answer
-        assert oracle.asked == 2
+        assert oracle.calls == 2
 
 
 async def test_concurrent_requests_share_one_review(autojump_clock: MockClock) -> None:
@@ -54,7 +54,7 @@ async def test_concurrent_requests_share_one_review(autojump_clock: MockClock) -
             nursery.start_soon(ask)
 
     assert answers == [True] * 50
-    assert oracle.asked == 1
+    assert oracle.calls == 1
 
 
 async def test_they_share_its_failure_which_is_not_kept(autojump_clock: MockClock) -> None:
@@ -69,7 +69,7 @@ async def test_they_share_its_failure_which_is_not_kept(autojump_clock: MockCloc
         for _ in range(5):
             nursery.start_soon(ask)
     assert failures == ["down 7"] * 5
-    assert oracle.asked == 1
+    assert oracle.calls == 1
 
     oracle.answer = True
     assert await cache.get("a", oracle) is True
@@ -89,7 +89,7 @@ async def test_a_request_that_goes_away_leaves_its_review_to_the_next(autojump_c
         nursery.start_soon(ask, 60)
 
     assert answers == [True, True]
-    assert oracle.asked == 2
+    assert oracle.calls == 2
 
 
 async def test_an_answer_that_changes_replaces_the_other(autojump_clock: MockClock) -> None:
@@ -116,4 +116,4 @@ async def test_a_flood_of_refusals_displaces_no_accepted_key_and_is_bounded(auto
 
     assert len(cache) == MAX_ENTRIES + 1
     assert await cache.get("good", good) is True
-    assert good.asked == 1
+    assert good.calls == 1

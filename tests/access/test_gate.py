@@ -1,4 +1,4 @@
-"""Who passes the gate, and what the API server is asked for it."""
+"""Which requests pass the gate, and which reviews they cost."""
 
 import gc
 import logging
@@ -159,8 +159,8 @@ async def test_a_flood_of_bad_tokens_is_bounded_and_keeps_no_good_one_out(
         assert await status(gate, bearing(PROMETHEUS)) == 200
 
     assert answers == {429}, "each of the others is still under way"
-    asked = [token for token in api.authentications if token.startswith("bad")]
-    assert len(asked) <= UNKNOWN_BURST + UNKNOWN_RATE * trio.current_time()
+    reviewed = [token for token in api.authentications if token.startswith("bad")]
+    assert len(reviewed) <= UNKNOWN_BURST + UNKNOWN_RATE * trio.current_time()
 
 
 async def test_too_many_unknown_tokens_get_a_retry_after(

@@ -134,12 +134,12 @@ async def test_what_is_left_of_a_secret_id_is_looked_up_without_a_use(
     async with client_of(vault) as client:
         facts = await token.check(client, granted, login_is_free=False)
         assert facts.value is not None
-        look = partial(
+        probe = partial(
             secret_id.check, client, granted, StaticCredential(secret), mount="approle", role=facts.value.role,
             now=now(vault) + timedelta(seconds=1),
         )  # fmt: skip
-        await look()
-        found = await look()
+        await probe()
+        found = await probe()
 
     (finding,) = found.findings
     assert finding.state is state

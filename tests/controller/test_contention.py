@@ -87,12 +87,12 @@ DUE = Contended(NOW - REWRITE_INTERVAL)
             id="contended: nothing new is lacking",
         ),
         pytest.param(
-            SOON, Trigger.RESYNCED, DATA, Step(SOON, 0.5), id="contended: a foreign change just before its turn"
+            SOON, Trigger.RESYNCED, DATA, Step(SOON, 0.5), id="contended: a foreign change just before its time"
         ),
         pytest.param(
-            SOON, Trigger.RESYNCED, NONE, Step(SOON, 0.5), id="contended: as written until just before its turn"
+            SOON, Trigger.RESYNCED, NONE, Step(SOON, 0.5), id="contended: as written until just before its time"
         ),
-        pytest.param(DUE, Trigger.RESYNCED, DATA, Step(DUE, 0), id="contended: its turn"),
+        pytest.param(DUE, Trigger.RESYNCED, DATA, Step(DUE, 0), id="contended: its time"),
         pytest.param(
             DUE, Trigger.WRITTEN, DATA, Step(Contended(NOW), REWRITE_INTERVAL), id="contended: the reply differs"
         ),
@@ -138,9 +138,9 @@ def test_foreign_changes_alone_cost_a_few_writes_in_a_while(changes: list[tuple[
 @given(pause=pauses, fields=fields_of_some, admission=st.booleans(), number=st.integers(1, 40))
 def test_what_is_wanted_newly_is_written_at_once(pause: float, fields: Fields, admission: bool, number: int) -> None:  # noqa: FBT001 - drawn
     course = Course()
-    for turn in range(number):
+    for count in range(number):
         before = len(course.writes)
-        course.observe(Trigger.DESIRED_CHANGED, fields, turn * pause, admission=admission)
+        course.observe(Trigger.DESIRED_CHANGED, fields, count * pause, admission=admission)
         assert before < len(course.writes) <= before + 2
 
 

@@ -237,7 +237,7 @@ async def test_secrets_come_before_statuses(autojump_clock: MockClock) -> None:
 
         kinds = [write.kind.partition(".")[0] for write in scene.door.writes if write.kind != "events"]
         assert kinds.count("secrets") == kinds.count("secretdefinitions") == 100
-        assert kinds[:80].count("secrets") >= 78  # statuses have their share of the turns all the same
+        assert kinds[:80].count("secrets") >= 78  # statuses have their share all the same
 
 
 async def test_no_change_waits_for_the_statuses_of_others(autojump_clock: MockClock) -> None:

@@ -2,7 +2,7 @@
 
 A replica is the container of the Deployment as the API server has it: its arguments, its variables from ConfigMaps
 and Secrets, the Secrets that it mounts, and the token of its ServiceAccount. There is no kubelet here, so that is
-looked up by hand.
+read by hand.
 """
 
 import base64

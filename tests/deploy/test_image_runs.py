@@ -68,21 +68,21 @@ def image(base: Image) -> Image:
 def test_it_keeps_secrets_in_sync_in_a_pod_and_ends_when_it_is_asked_to(
     image: Image, namespaced: Installation, tmp_path: Path, user: str
 ) -> None:
-    asked = MakesSecrets(namespaced)
-    asked.act()
+    feature = MakesSecrets(namespaced)
+    feature.act()
     with Running(image, namespaced, tmp_path, user=user) as running:
         running.started()
 
-        wait_until(asked.seen, seconds=READY)
+        wait_until(feature.seen, seconds=READY)
         assert running.terminate() == 0
 
 
 def test_nothing_is_compiled_at_the_start(image: Image, namespaced: Installation, tmp_path: Path) -> None:
-    asked = MakesSecrets(namespaced)
-    asked.act()
+    feature = MakesSecrets(namespaced)
+    feature.act()
     with Running(image, namespaced, tmp_path, user=images.USER, PYTHONVERBOSE="1") as running:
         running.started()
-        wait_until(asked.seen, seconds=READY)
+        wait_until(feature.seen, seconds=READY)
         assert running.terminate() == 0
 
     output = running.output.read_text()

@@ -34,9 +34,9 @@ def test_all_replicas_are_ready_one_leads_and_another_takes_over_at_once(
         assert first.terminate() == 0
 
         second.wait_until(lambda: second.leads, seconds=5)  # without a wait for the end of the lease, which takes 15
-        asked = MakesSecrets(namespaced)
-        asked.act()
-        wait_until(asked.seen)
+        feature = MakesSecrets(namespaced)
+        feature.act()
+        wait_until(feature.seen)
         assert second.terminate() == 0
 
 
@@ -57,30 +57,30 @@ def test_the_probes_are_answered(namespaced: Installation, tmp_path: Path) -> No
 def test_replica_that_starts_before_its_credentials_are_there_takes_them_without_a_restart(
     namespaced: Installation, tmp_path: Path
 ) -> None:
-    asked = MakesSecrets(namespaced)
-    asked.act()
+    feature = MakesSecrets(namespaced)
+    feature.act()
     with namespaced.without_credentials():
         replica = namespaced.replica(tmp_path)
     with replica:
         replica.start()
-        wait_until(lambda: namespaced.reason(asked.name) == "BackendUnavailable", seconds=READY)
+        wait_until(lambda: namespaced.reason(feature.name) == "BackendUnavailable", seconds=READY)
         assert ready(replica)
 
         replica.mount(namespaced.pod().mounted)
 
-        wait_until(asked.seen, seconds=READY)
+        wait_until(feature.seen, seconds=READY)
         assert replica.terminate() == 0
 
 
 def test_it_logs_in_to_vault_as_its_own_service_account(namespaced: Installation, tmp_path: Path) -> None:
     login = KubernetesLogin(namespaced.cluster, namespaced.bao)
     login.allow(f"{namespaced.home}/*", account="secrets-manager", namespace=HOME)
-    asked = MakesSecrets(namespaced)
-    asked.act()
+    feature = MakesSecrets(namespaced)
+    feature.act()
     with namespaced.without_credentials(), namespaced.replica(tmp_path, *login.flags) as replica:
         replica.start()
 
-        wait_until(asked.seen, seconds=READY)
+        wait_until(feature.seen, seconds=READY)
         assert replica.terminate() == 0
 
 
@@ -124,22 +124,22 @@ def test_the_roles_of_the_cluster_work_with_definitions(namespaced: Installation
 def test_deleted_it_leaves_definitions_and_secrets_and_made_again_it_goes_on(
     cluster_wide: Installation, tmp_path: Path
 ) -> None:
-    asked = MakesSecrets(cluster_wide)
-    asked.act()
+    feature = MakesSecrets(cluster_wide)
+    feature.act()
     with cluster_wide.replica(tmp_path / "before") as replica:
         replica.start()
-        wait_until(asked.seen)
+        wait_until(feature.seen)
         replica.terminate()
 
     cluster_wide.uninstall()
 
     assert cluster_wide.cluster.find(f"/api/v1/namespaces/{HOME}") is None
-    assert asked.seen()
+    assert feature.seen()
     cluster_wide.install()
-    asked.act()
+    feature.act()
     with cluster_wide.replica(tmp_path / "after") as replica:
         replica.start()
-        wait_until(asked.seen)
+        wait_until(feature.seen)
         replica.terminate()
 
 

@@ -75,13 +75,13 @@ def released(cluster: ControlPlane, bao: OpenBao, folder: Path, *, way: str = "c
 
 def synced(here: Release, folder: Path) -> MakesSecrets:
     """A definition whose Secret a replica of the release has made."""
-    asked = MakesSecrets(here)
-    asked.act()
+    feature = MakesSecrets(here)
+    feature.act()
     with here.replica(folder) as replica:
         replica.start()
-        wait_until(asked.seen, seconds=READY)
+        wait_until(feature.seen, seconds=READY)
         assert replica.terminate() == 0
-    return asked
+    return feature
 
 
 @pytest.mark.parametrize("way", ["cluster-wide", "namespaced"])
@@ -116,18 +116,18 @@ def test_uninstalled_it_leaves_definitions_and_secrets_and_installed_again_it_go
     own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
     here = released(own_control_plane, openbao, tmp_path)
-    asked = synced(here, tmp_path / "before")
+    feature = synced(here, tmp_path / "before")
 
     here.uninstall()
 
     assert here.left("deployments,serviceaccounts,services,networkpolicies,poddisruptionbudgets,roles") == []
-    assert here.left("secretdefinitions,secrets") == [asked.name, APPROLE, asked.name]
-    assert asked.seen()
+    assert here.left("secretdefinitions,secrets") == [feature.name, APPROLE, feature.name]
+    assert feature.seen()
     here.upgrade()
     with here.replica(tmp_path / "after") as replica:
         replica.start()
-        asked.act()
-        wait_until(asked.seen, seconds=READY)
+        feature.act()
+        wait_until(feature.seen, seconds=READY)
         assert replica.terminate() == 0
 
 
@@ -135,12 +135,12 @@ def test_an_upgrade_that_no_longer_brings_the_crd_leaves_it_with_all_definitions
     own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
     here = released(own_control_plane, openbao, tmp_path)
-    asked = synced(here, tmp_path / "replica")
+    feature = synced(here, tmp_path / "replica")
 
     here.upgrade({"crds": {"enabled": False}})
 
-    assert here.left("secretdefinitions,deployments") == [asked.name, "secrets-manager"]
-    assert asked.seen()
+    assert here.left("secretdefinitions,deployments") == [feature.name, "secrets-manager"]
+    assert feature.seen()
 
 
 def test_the_api_server_takes_a_release_with_all_that_can_be_asked_for(
@@ -168,10 +168,10 @@ def test_beside_a_crd_that_kubectl_has_applied_a_release_leaves_it_to_kubectl(
 
     here.upgrade({"crds": {"enabled": False}, "rbac": {"aggregateToView": False, "aggregateToEdit": False}})
     here.give_credentials()
-    asked = synced(here, tmp_path / "replica")
+    feature = synced(here, tmp_path / "replica")
     here.uninstall()
 
-    assert here.left("secretdefinitions") == [asked.name]
+    assert here.left("secretdefinitions") == [feature.name]
 
 
 def test_a_misspelt_value_is_refused_before_anything_is_made(

@@ -362,7 +362,7 @@ class VaultState:
 
 
 class VaultTransport(httpx.AsyncBaseTransport):
-    """Leads to the double where httpx would open a connection. Each request takes a turn of Trio's loop."""
+    """Leads to the double where httpx would open a connection. Each request takes a checkpoint."""
 
     def __init__(self, state: VaultState) -> None:
         self._state = state

@@ -136,17 +136,17 @@ async def test_item_that_cannot_be_decoded_is_named_and_costs_only_itself() -> N
 
 async def test_long_list_lets_others_have_their_turn(autojump_clock: trio.testing.MockClock) -> None:
     server = Server(ok({"metadata": {"resourceVersion": "9"}, "items": [WIRED] * 500}))
-    turns = 0
-    turns_at_item: list[int] = []
+    checkpoints = 0
+    checkpoints_at_item: list[int] = []
 
     async def other() -> None:
-        nonlocal turns
+        nonlocal checkpoints
         while True:
             await trio.lowlevel.checkpoint()
-            turns += 1
+            checkpoints += 1
 
     def decode(raw: bytes | msgspec.Raw) -> Thing:
-        turns_at_item.append(turns)
+        checkpoints_at_item.append(checkpoints)
         return THINGS.decode(raw)
 
     async with client_of(server) as client, trio.open_nursery() as nursery:
@@ -154,7 +154,7 @@ async def test_long_list_lets_others_have_their_turn(autojump_clock: trio.testin
         await client.list_page(THINGS._replace(decode=decode))
         nursery.cancel_scope.cancel()
 
-    assert turns_at_item[-1] - turns_at_item[0] >= 5
+    assert checkpoints_at_item[-1] - checkpoints_at_item[0] >= 5
 
 
 WRITE = {"fieldManager": "secrets-manager"}

@@ -331,13 +331,13 @@ async def test_a_watch_that_the_server_does_not_end_is_ended_when_its_time_is_ov
 
 
 async def test_lines_that_lie_ready_do_not_keep_others_from_their_turn(autojump_clock: MockClock) -> None:
-    turns = 0
+    checkpoints = 0
 
     async def count_turns() -> None:
-        nonlocal turns
+        nonlocal checkpoints
         while True:
             await trio.lowlevel.checkpoint()
-            turns += 1
+            checkpoints += 1
 
     stream = event("ADDED", A) * 1_000 + event("DELETED", A)
     client, sink = ScriptedClient(lists=[page([], "9")], watches=[[stream, FOREVER]]), Recorder()
@@ -347,7 +347,7 @@ async def test_lines_that_lie_ready_do_not_keep_others_from_their_turn(autojump_
         await sink.first_deletion.wait()
         nursery.cancel_scope.cancel()
 
-    assert turns >= 900
+    assert checkpoints >= 900
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:

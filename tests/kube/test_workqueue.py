@@ -268,12 +268,12 @@ async def test_a_taker_woken_and_cancelled_at_one_moment_loses_no_key(queue: Wor
 
 
 async def test_a_busy_taker_lets_others_have_a_turn(queue: WorkQueue[str]) -> None:
-    turns: list[str] = []
+    order: list[str] = []
 
     async def take_two(name: str) -> None:
         for _ in range(2):
             async with queue.get():
-                turns.append(name)
+                order.append(name)
 
     for key in "abcd":
         queue.add(key)
@@ -281,7 +281,7 @@ async def test_a_busy_taker_lets_others_have_a_turn(queue: WorkQueue[str]) -> No
         nursery.start_soon(take_two, "x")
         nursery.start_soon(take_two, "y")
 
-    assert {turns[0], turns[1]} == {"x", "y"}
+    assert {order[0], order[1]} == {"x", "y"}
 
 
 async def test_delayed_keys_come_at_their_time(

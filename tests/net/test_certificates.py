@@ -18,15 +18,15 @@ def authority(tmp_path: Path) -> Authority:
 
 
 async def looked_again(certificates: Certificates, clock: MockClock) -> None:
-    """The files were looked at once more."""
+    """The files were checked once more."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(certificates.keep_fresh)
         await trio.testing.wait_all_tasks_blocked()
         clock.jump(CHECK_INTERVAL)
-        looks = certificates.checks
-        while True:  # it looks in a thread, which sets no event
+        before = certificates.checks
+        while True:  # the check runs in a thread, which sets no event
             await trio.lowlevel.checkpoint()
-            if certificates.checks > looks:
+            if certificates.checks > before:
                 break
         nursery.cancel_scope.cancel()
 

@@ -1,4 +1,4 @@
-"""Secrets that look like a definition's in a real cluster: people copy them, and the garbage collector misses some."""
+"""Secrets that resemble a definition's in a real cluster: people copy them, and the garbage collector misses some."""
 
 import time
 from pathlib import Path

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.real
 SHOWN = [
     "OpenBao, a Kubernetes API in memory and the controller are up",
     "✓ a SecretDefinition becomes a Secret _ s",
-    "✓ a change in Vault arrives (asked for each second here) _ s",
+    "✓ a change in Vault arrives (polled each second here) _ s",
     "✓ a manual edit of the Secret is reverted _ s",
     "✓ the definition is deleted, and its Secret goes with it _ s",
 ]

@@ -69,7 +69,7 @@ def test_prune_by_an_applyset_leaves_the_secret(here: World, tmp_path: Path, mon
     folder = tmp_path / "manifests"
     folder.mkdir()
     (folder / "definition.json").write_bytes(msgspec.json.encode(definition))
-    # Another Secret in the set has kubectl look through all Secrets for those to prune.
+    # Another Secret in the set has kubectl list all Secrets for those to prune.
     (folder / "secret.json").write_text('{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "beside"}}')
     apply = ("apply", "--prune", "--applyset=shop", f"--filename={folder}")
     here.program.started()

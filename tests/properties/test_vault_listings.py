@@ -197,10 +197,10 @@ async def test_however_pages_follow_each_other_no_name_is_asked_after_twice(page
     """Each page is full, and ends with one of these."""
     after: list[str] = []
 
-    def turn(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         after.append(request.url.params.get("after", ""))
         return page([*["db"] * (PAGE_SIZE - 1), pages.pop()] if pages else [])
 
-    await markers_of(Lister(turn))
+    await markers_of(Lister(respond))
 
     assert after == sorted(set(after))

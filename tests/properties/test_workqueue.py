@@ -156,7 +156,7 @@ def test_each_priority_keeps_its_order_and_gets_its_share(adds: list[tuple[int, 
         assert [key for key in taken if priority_of[key] is priority] == added
         longest = MAX_PASSES**priority + (
             1 if priority is Priority.BACKGROUND else 0
-        )  # routine's turn may come just before it
+        )  # a routine item may come just before it
         for number, place in enumerate(
             (place for place, key in enumerate(taken) if priority_of[key] is priority), start=1
         ):

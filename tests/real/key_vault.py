@@ -1,7 +1,7 @@
 """A real emulator of Key Vault, lowkey-vault, over TLS with a certificate of its own; it needs Java.
 
 One serves a whole test run. Tests keep apart by names of their own, and a test that kills it takes
-`key_vault_alone`. Its jar is looked for in $LOWKEY_VAULT_JAR, else in ~/.cache/envtest; where there is none, or no
+`key_vault_alone`. Its jar is found in $LOWKEY_VAULT_JAR, else in ~/.cache/envtest; where there is none, or no
 Java, tests that ask for it are skipped and the run's last lines say so.
 """
 

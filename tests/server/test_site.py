@@ -16,24 +16,24 @@ def saying(response: Response) -> Handler:
     return immediate(lambda _: response)
 
 
-class Doorman:
+class DenyingGate:
     """A gate that denies every request, and records it."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.checked: list[str] = []
 
     async def check(self, request: Request) -> Response | None:
-        self.asked.append(request.path)
+        self.checked.append(request.path)
         await trio.lowlevel.checkpoint()
         return Response(403, b"closed\n")
 
 
-def site(gate: Doorman | None = None) -> Site:
+def site(gate: DenyingGate | None = None) -> Site:
     routes = {"/metrics": Route(saying(HELLO)), "/healthz": Route(saying(Response(200, b"ok\n")), guarded=False)}
     return Site(routes, gate=gate)
 
 
-async def test_any_other_path_says_what_there_is() -> None:
+async def test_another_path_is_404_with_a_list_of_paths() -> None:
     assert await site().respond("GET", "/elsewhere") == Response(404, b"try /metrics or /healthz\n")
 
 
@@ -45,14 +45,14 @@ async def test_only_get_and_head_are_allowed(method: str) -> None:
     assert response.headers == ((b"allow", b"GET, HEAD"),)
 
 
-async def test_the_gate_is_asked_before_what_is_guarded_and_nothing_else() -> None:
-    doorman = Doorman()
+async def test_the_gate_checks_guarded_routes_alone() -> None:
+    gate = DenyingGate()
 
-    assert (await site(doorman).respond("GET", "/metrics")).status == 403
-    assert (await site(doorman).respond("HEAD", "/metrics")).status == 403
-    assert (await site(doorman).respond("GET", "/healthz")).status == 200
-    assert (await site(doorman).respond("GET", "/elsewhere")).status == 404
-    assert doorman.asked == ["/metrics", "/metrics"]
+    assert (await site(gate).respond("GET", "/metrics")).status == 403
+    assert (await site(gate).respond("HEAD", "/metrics")).status == 403
+    assert (await site(gate).respond("GET", "/healthz")).status == 200
+    assert (await site(gate).respond("GET", "/elsewhere")).status == 404
+    assert gate.checked == ["/metrics", "/metrics"]
 
 
 @pytest.mark.parametrize(
@@ -75,15 +75,15 @@ async def test_the_gate_is_asked_before_what_is_guarded_and_nothing_else() -> No
 )
 async def test_another_spelling_of_a_path_is_another_path(target: str) -> None:
     """On the wire, since clients straighten paths."""
-    doorman = Doorman()
-    async with listening(site(doorman)) as (host, port):
+    gate = DenyingGate()
+    async with listening(site(gate)) as (host, port):
         stream = await trio.open_tcp_stream(host, port)
         async with stream:
             await stream.send_all(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
             reply = await stream.receive_some()
 
     assert reply.split()[1] == b"404"
-    assert doorman.asked == []
+    assert gate.checked == []
 
 
 async def test_a_query_is_no_part_of_the_path() -> None:
@@ -93,11 +93,11 @@ async def test_a_query_is_no_part_of_the_path() -> None:
 
 async def test_head_has_the_headers_of_get_and_no_body() -> None:
     async with serving(site()) as client:
-        got, asked = await client.get("/metrics"), await client.head("/metrics")
+        got, head = await client.get("/metrics"), await client.head("/metrics")
 
-    assert asked.status_code == 200
-    assert asked.content == b""
-    assert asked.headers["content-length"] == got.headers["content-length"] == "6"
+    assert head.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-length"] == got.headers["content-length"] == "6"
 
 
 async def test_responses_are_not_stored_and_not_guessed_at_and_do_not_name_the_server() -> None:

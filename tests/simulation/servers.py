@@ -84,7 +84,7 @@ class Kubernetes:
         return Answer(reply.status, [(b"Content-Type", reply.content_type.encode())], reply.body)
 
     def create_crd(self) -> None:
-        """Create the CRD, and have garbage collection look again at what it could not judge without that kind.
+        """Create the CRD, and have garbage collection judge again what it could not judge without that kind.
 
         Kubernetes' own collector retries such objects.
         """

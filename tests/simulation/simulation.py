@@ -230,7 +230,7 @@ class Simulation:
         """Return whether a request is about a foreign Secret: such are not watched, so the program polls them.
 
         Before it makes a Secret again, it reads the definition again. It tries again to merge keys that it may not,
-        and looks for workloads that do not exist.
+        and requests workloads that do not exist.
         """
         if f"/{DEPLOYMENTS.split('.')[0]}/" in call.path:
             namespace, _, name = call.path.rpartition("/namespaces/")[2].split("/")

@@ -280,7 +280,7 @@ class Spec(Wire, frozen=True):
     refresh_interval: Annotated[
         str,
         Meta(
-            description="How often the backend is asked for changes, such as 1m30s; without it, at the "
+            description="How often the backend is polled for changes, such as 1m30s; without it, at the "
             "controller's reconcile-period. Of several objects with one path the shortest counts.",
             extra_json_schema=rules.validations(rules.INTERVAL, rules.MIN_INTERVAL),
         ),

@@ -63,7 +63,7 @@ class Play:
         """Play all acts. Raises: StartError where one does not end as it should."""
         acts = (
             Act("a SecretDefinition becomes a Secret", self._define, FIRST),
-            Act("a change in Vault arrives (asked for each second here)", self._change_in_vault, SECOND),
+            Act("a change in Vault arrives (polled each second here)", self._change_in_vault, SECOND),
             Act("a manual edit of the Secret is reverted", self._edit_by_hand, SECOND),
             Act("the definition is deleted, and its Secret goes with it", self._delete, None),
         )

@@ -21,7 +21,7 @@ async def check(client: VaultClient, config: VaultConfig, *, allowed: bool) -> R
     """Log in once. A wrapping token is looked up in place of that. Return the token.
 
     Raises:
-        BackendError: Vault did not say.
+        BackendError: The request failed.
         UsageError: the configuration can't work.
     """
     auth = create_auth_method(config)

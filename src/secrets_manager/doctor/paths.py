@@ -42,7 +42,7 @@ async def check_reads(client: VaultClient, token: Token, sources: Mapping[Source
     """Check that the token may read each path.
 
     Raises:
-        BackendError: Vault did not say.
+        BackendError: The request failed.
     """
     users = {str(parse_path(source.path)): key for source, key in sources.items()}
     allowed = await _allowed(client, token, "read", {path: (parse_path(path).url, {}) for path in users})
@@ -64,7 +64,7 @@ async def check_listings(
     """Check that the token may list the versions in each folder.
 
     Raises:
-        BackendError: Vault did not say.
+        BackendError: The request failed.
     """
     if health.is_hashicorp:
         return Result([skipped(LISTING, "HashiCorp Vault can't list versions: each path is read once per period")])

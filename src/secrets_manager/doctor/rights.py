@@ -49,7 +49,7 @@ async def check_watched(client: KubeClient, namespace: str) -> Result[None]:
     """Check the rights in a watched namespace; in all of them for an empty one.
 
     Raises:
-        KubeError: the API server did not say.
+        KubeError: The request failed.
     """
     lacking = await _lacking(client, WATCHED, namespace)
     where = f"namespace {namespace}" if namespace else "all namespaces"
@@ -61,7 +61,7 @@ async def check_lease(client: KubeClient, namespace: str) -> Result[None]:
     """Check the rights to the Lease.
 
     Raises:
-        KubeError: the API server did not say.
+        KubeError: The request failed.
     """
     lacking = await _lacking(client, LEASES, namespace)
     role = "the Role secrets-manager-leader-election and its binding"
@@ -72,7 +72,7 @@ async def check_reviews(client: KubeClient) -> Result[None]:
     """Check the rights to review the tokens of those who ask for metrics.
 
     Raises:
-        KubeError: the API server did not say.
+        KubeError: The request failed.
     """
     lacking = await _lacking(client, REVIEWS, "")
     role = "the ClusterRole secrets-manager-reviewer and its binding"
@@ -83,7 +83,7 @@ async def check_restarts(client: KubeClient, definitions: Iterable[SecretDefinit
     """Check the rights to restart the workloads that definitions name: nothing is found where they name none.
 
     Raises:
-        KubeError: the API server did not say.
+        KubeError: The request failed.
     """
     kinds = {
         (definition.key.namespace, target.kind)
@@ -125,7 +125,7 @@ async def _lacking(client: KubeClient, rights: Sequence[Right], namespace: str) 
     """Return the rights that this client lacks, in order.
 
     Raises:
-        KubeError: the API server did not say.
+        KubeError: The request failed.
     """
     allowed: set[Right] = set()
     errors: list[KubeError] = []

@@ -45,7 +45,7 @@ async def check(client: KubeClient) -> Result[bool]:
     """Return whether the CRD is there. Check that it has the subresource status, and all fields and rules.
 
     Raises:
-        KubeError: the API server did not say.
+        KubeError: The request failed.
     """
     plural = SECRET_DEFINITIONS.plural
     try:

@@ -39,7 +39,7 @@ async def check(
     """Look up the secret_id of a role. `now` is Vault's time.
 
     Raises:
-        BackendError: Vault did not say.
+        BackendError: The request failed.
     """
     unknown = skipped(CHECK, "how long it lasts is not known: the policy does not allow to look it up")
     if not role:

@@ -54,7 +54,7 @@ async def check(client: VaultClient, token: Token, *, login_is_free: bool) -> Re
     """Look the token up, and renew it. `login_is_free`: a login spends nothing.
 
     Raises:
-        BackendError: Vault did not say.
+        BackendError: The request failed.
     """
     lookup = await _send(client, "GET", LOOKUP_SELF, token)
     renewal = await _send(client, "POST", RENEW_SELF, token, {"increment": HORIZON})
@@ -72,7 +72,7 @@ async def revoke(client: VaultClient, token: Token) -> Result[None]:
     """Revoke the token of the login. One that can't be revoked, a batch token, expires.
 
     Raises:
-        BackendError: Vault did not say.
+        BackendError: The request failed.
     """
     return Result(_refused(REVOKE_SELF, await _send(client, "POST", REVOKE_SELF, token)))
 

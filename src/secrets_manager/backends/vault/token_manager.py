@@ -259,7 +259,7 @@ class TokenManager:
         """Return whether the token is valid. Update its TTL.
 
         Raises:
-            Unavailable: Vault did not say.
+            Unavailable: The request failed.
         """
         sent_at = trio.current_time()
         response = await self._send("GET", LOOKUP_SELF, token)

@@ -17,7 +17,7 @@ from tests.simulation.generator import generate
 from tests.simulation.nemesis import EndWatches, RevokeTokens
 from tests.simulation.pausing import REPLICA, Freezer
 from tests.simulation.plan import Event, FaultWindow, Plan, ScheduledAction, Settings
-from tests.simulation.planted import planted
+from tests.simulation.planted import PLANTED, planted
 from tests.simulation.properties import Property
 from tests.simulation.shrinking import shrunk
 from tests.simulation.simulation import simulate
@@ -157,6 +157,12 @@ def test_a_planted_fault_is_found_and_its_plan_shrunk() -> None:
         kept = shrunk(len(whole.events), lambda kept: simulate(whole.only(kept)).broken is Property.CONVERGENCE)
     assert [whole.events[number] for number in kept] == [ROTATE, INHERIT]
     assert simulate(whole).failure == ""
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_each_fault_can_still_be_planted(fault: str) -> None:
+    with planted(fault):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ Trio shuffles the tasks that may run next: two private names make that follow fr
 order of a set follows from the hashes of what is in it. That of a text is fixed by PYTHONHASHSEED (runner.py), but that
 of None is its address before Python 3.12, and so is that of a class, which a struct's begins with.
 
-A run has no I/O: so Trio's loop hardly polls the system, and MockClock is reduced to a number that jumps to the
-next deadline, without the real clock below it and the statistics that it gathers for each jump.
+A run has no I/O: so Trio's loop hardly polls the system, and MockClock is reduced to a number, without the real clock
+below it. It jumps to the next deadline when Trio asks how long to sleep, which saves a turn of the loop for each jump.
 """
 
 from collections.abc import Generator, MutableSequence
@@ -36,7 +36,6 @@ def deterministic(seed: int) -> Generator[None]:
         patch.object(_io_epoll.EpollIOManager, "get_events", _events),
         patch.object(MockClock, "current_time", _current_time),
         patch.object(MockClock, "deadline_to_sleep_time", _sleep_time),
-        patch.object(MockClock, "_autojump", _jump),
         patch.object(Source, "__hash__", _hash_of_source),
         patch.object(Folder, "__hash__", _hash_of_folder),
     ):
@@ -59,13 +58,10 @@ def _current_time(clock: MockClock) -> float:
 
 
 def _sleep_time(clock: MockClock, deadline: float) -> float:
-    return inf if deadline > clock._virtual_base else 0.0
-
-
-def _jump(clock: MockClock) -> None:
-    deadline = _run.GLOBAL_RUN_CONTEXT.runner.deadlines.next_deadline()
-    if clock._virtual_base < deadline < inf:
+    """Jump to the deadline: no task can run now. Not where Trio still has to wake itself up."""
+    if clock._virtual_base < deadline < inf and not _run.GLOBAL_RUN_CONTEXT.runner.entry_queue.size():
         clock._virtual_base = deadline
+    return inf if deadline > clock._virtual_base else 0.0
 
 
 def _hash_of_source(source: Source) -> int:

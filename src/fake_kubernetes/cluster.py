@@ -83,7 +83,9 @@ class Cluster:
         """False holds garbage collection and namespace deletion back until `clean_up` is called."""
         self._now = now
         self._serial = itertools.count(1)
+        self._crds: list[Object] | None = None
         self._kinds: tuple[Kind, ...] = BUILT_IN
+        self._known: KnownKinds = {}
         self._watches: list[Watch] = []
         self._reads = Reads(self.storage, now=now, bookmark_every=bookmark_every)
         self._writes = Writes(self.storage, now=self._timestamp, identify=self._identify)
@@ -191,18 +193,15 @@ class Cluster:
     def _learn_kinds(self) -> None:
         """Follow the CRDs: serve what they define, and end the watches of kinds that are gone."""
         crds = [crd for _, crd in sorted(self.storage.objects(DEFINITION.resource).items())]
-        kinds = (*BUILT_IN, *(kind for crd in crds for kind in defined_by(crd)))
-        if kinds == self._kinds:
+        if crds == self._crds:
             return
-        self._kinds = kinds
-        resources = {kind.resource for kind in kinds}
+        self._crds = crds
+        self._kinds = (*BUILT_IN, *(kind for crd in crds for kind in defined_by(crd)))
+        self._known = {(kind.api_version, kind.kind): kind for kind in self._kinds}
+        resources = {kind.resource for kind in self._kinds}
         for watch in self._watches:
             if watch.selection.resource not in resources:
                 watch.end()
-
-    @property
-    def _known(self) -> KnownKinds:
-        return {(kind.api_version, kind.kind): kind for kind in self._kinds}
 
     def _timestamp(self) -> str:
         return timestamp(self._now())

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from fake_kubernetes.documents import Json, Object, at, mapping, text
+from fake_kubernetes.documents import Json, Object, at, mapping
 from fake_kubernetes.refusals import Cause, required, wrong
 
 TYPES: dict[str, tuple[type, ...]] = {
@@ -39,8 +39,8 @@ def fitted(schema: Object, value: Json, *, path: str = "", unknown: list[str]) -
     if not isinstance(value, dict):
         return value
     properties = mapping(schema, "properties")
-    others = at(schema, "additionalProperties")
-    keeps_all = bool(at(schema, "x-kubernetes-preserve-unknown-fields")) or others is True
+    others = schema.get("additionalProperties")
+    keeps_all = bool(schema.get("x-kubernetes-preserve-unknown-fields")) or others is True
     kept: Object = {}
     for name, field in value.items():
         inner = f"{path}.{name}" if path else name
@@ -60,10 +60,10 @@ def fitted(schema: Object, value: Json, *, path: str = "", unknown: list[str]) -
 
 def causes(schema: Object, value: Json, *, path: str = "") -> Iterator[Cause]:
     """Say what the schema has against the value, field by field."""
-    if value is None and at(schema, "nullable"):
+    if value is None and schema.get("nullable"):
         return
-    expected = text(schema, "type")
-    if not is_a(expected, value) and not (at(schema, "x-kubernetes-int-or-string") and isinstance(value, str | int)):
+    expected = str(schema.get("type", ""))
+    if not is_a(expected, value) and not (schema.get("x-kubernetes-int-or-string") and isinstance(value, str | int)):
         found = type_name(value)
         yield wrong(path, f'"{found}"', f'{path} in body must be of type {expected}: "{found}"')
         return
@@ -77,7 +77,7 @@ def causes(schema: Object, value: Json, *, path: str = "") -> Iterator[Cause]:
 
 def object_causes(schema: Object, value: Object, *, path: str) -> Iterator[Cause]:
     properties = mapping(schema, "properties")
-    needed = at(schema, "required")
+    needed = schema.get("required")
     for name in needed if isinstance(needed, list) else []:
         if isinstance(name, str) and name not in value:
             yield required(f"{path}.{name}" if path else name)
@@ -87,13 +87,13 @@ def object_causes(schema: Object, value: Object, *, path: str) -> Iterator[Cause
 
 
 def scalar_causes(schema: Object, value: Json, *, path: str) -> Iterator[Cause]:
-    allowed = at(schema, "enum")
+    allowed = schema.get("enum")
     if isinstance(allowed, list) and value not in allowed:
         supported = ", ".join(json.dumps(each) for each in allowed)
         message = f"Unsupported value: {json.dumps(value)}: supported values: {supported}"
         yield Cause(path, "FieldValueNotSupported", message)
-    pattern = text(schema, "pattern")
-    if pattern and isinstance(value, str) and not re.search(pattern, value):
+    pattern = schema.get("pattern")
+    if isinstance(pattern, str) and isinstance(value, str) and not re.search(pattern, value):
         yield wrong(path, json.dumps(value), f"{path} in body should match '{pattern}'")
     for keyword, limit in schema.items():
         if keyword not in LIMITS:

@@ -39,7 +39,8 @@ class Kubernetes:
         self.cluster = Cluster(now=virtual_time, crds=(CRD,))
         self.cluster.cleans_up = not collected_every
         self._coordination = Cluster(now=virtual_time)
-        """Leases have a storage of their own, so that they wake no watch."""
+        """Leases have a storage of their own, so that they wake no watch, and nothing to collect."""
+        self._coordination.cleans_up = False
         self.user = User(self.cluster)
         self._collected_every = collected_every
         self._writer = USERS

@@ -1,8 +1,8 @@
 """Restart workloads after the data of their Secrets has changed.
 
-rollout_restart.py decides what is owed; this is the I/O around it. A restart waits for some seconds from the first
-change on, so that Secrets that change together cause one: a read, and a patch with the resourceVersion that was read.
-One task does it, beside the workers. At rest nothing is asked.
+rollout_restart.py decides which restarts are pending; this is the I/O around it. A restart waits for some seconds from
+the first change on, so that Secrets that change together cause one: a read, and a patch with the resourceVersion that
+was read. One task does it, beside the workers. At rest no request is sent.
 """
 
 import logging
@@ -35,7 +35,7 @@ RETRY_PERIOD = 60.0
 """Seconds within which a target that is not there, or may not be restarted, is tried again."""
 
 RestartsHandler = Callable[[ObjectKey, Restarts, Restarts], None]
-"""Called with a definition, and what it owes before and after an attempt."""
+"""Called with a definition, and its restarts before and after an attempt."""
 
 
 class _Workload(NamedTuple):
@@ -44,7 +44,7 @@ class _Workload(NamedTuple):
 
     @property
     def fields(self) -> dict[str, str]:
-        """What a log line says of it."""
+        """The fields of its log lines."""
         return {"namespace": self.namespace, "kind": self.target.kind, "name": self.target.name}
 
 
@@ -56,8 +56,8 @@ class RolloutRestarter:
         secrets: The Secrets, with what is recorded on them.
         delay: Seconds between the first change and the restart.
         random: For backoff.
-        changed: Called when an attempt has changed what a definition owes.
-        metrics: Count attempts, and unexpected exceptions.
+        changed: Called when an attempt has changed the restarts of a definition.
+        metrics: Counts attempts, and unexpected exceptions.
     """
 
     def __init__(
@@ -77,22 +77,22 @@ class RolloutRestarter:
         self._changed = changed
         self._metrics = metrics
         self._restarts: dict[ObjectKey, Restarts] = {}
-        """What each definition owes."""
-        self._owing = defaultdict[_Workload, dict[ObjectKey, None]](dict)
-        """The definitions that owe a restart to a workload."""
+        """The restarts of each definition."""
+        self._pending = defaultdict[_Workload, dict[ObjectKey, None]](dict)
+        """The definitions with a pending restart of a workload."""
         self._failures = Counter[_Workload]()
         self._timer = Timer[_Workload]()
 
     def __repr__(self) -> str:
-        return f"<RolloutRestarter {len(self._owing)} workloads to restart>"
+        return f"<RolloutRestarter {len(self._pending)} workloads to restart>"
 
     def expect(self, definition: SecretDefinition) -> Restarts | None:
-        """Return what a definition owes its targets, and restart them after the delay; None if it has no targets."""
+        """Return the restarts of a definition's targets, and start them after the delay; None if it has no targets."""
         key = definition.key
         secret = self._secrets.get(ObjectKey(key.namespace, definition.spec.name))
         restarts = expected(definition, secret, self._restarts.get(key))
         self._set(key, restarts)
-        for target in restarts.owed if restarts is not None else ():
+        for target in restarts.pending if restarts is not None else ():
             self._timer.set(_Workload(key.namespace, target), trio.current_time() + self._delay)
         return restarts
 
@@ -104,35 +104,35 @@ class RolloutRestarter:
         """Restart workloads when they are due, until cancelled."""
         while True:
             for workload in await self._timer.due():
-                if workload in self._owing:
+                if workload in self._pending:
                     await self._try_restart(workload)
                 else:
                     del self._failures[workload]
 
     def _set(self, key: ObjectKey, restarts: Restarts | None) -> None:
-        """Set what a definition owes."""
+        """Set the restarts of a definition."""
         before = self._restarts.pop(key, None)
-        for workload in (_Workload(key.namespace, target) for target in (before.owed if before is not None else ())):
-            self._owing[workload].pop(key, None)
-            if not self._owing[workload]:
-                del self._owing[workload]
+        for workload in (_Workload(key.namespace, target) for target in (before.pending if before is not None else ())):
+            self._pending[workload].pop(key, None)
+            if not self._pending[workload]:
+                del self._pending[workload]
         if restarts is not None:
             self._restarts[key] = restarts
-            for target in restarts.owed:
-                self._owing[_Workload(key.namespace, target)][key] = None
+            for target in restarts.pending:
+                self._pending[_Workload(key.namespace, target)][key] = None
 
     async def _try_restart(self, workload: _Workload) -> None:
         """Restart a workload for all Secrets at once, or try again later."""
-        owing = {key: self._restarts[key] for key in self._owing[workload]}
+        attempt = {key: self._restarts[key] for key in self._pending[workload]}
         try:
-            await self._restart(workload, {each.secret: each.revision for each in owing.values()})
+            await self._restart(workload, {each.secret: each.revision for each in attempt.values()})
         except KubeError as error:
             self._metrics.restart_attempted(succeeded=False)
             failure = failure_of(workload.target, error)
             level = logging.DEBUG if isinstance(error, Conflict) else logging.WARNING
             log.log(level, "restart failed, retrying", extra={"fields": workload.fields | {"error": str(error)}})
             if self._try_again(workload, error, soon=failure.reason is Reason.FAILED):
-                self._change(workload, owing, lambda restarts: restarts.failed(workload.target, failure))
+                self._change(workload, attempt, lambda restarts: restarts.failed(workload.target, failure))
         except Exception as error:  # it fails this workload only
             self._metrics.restart_attempted(succeeded=False)
             self._metrics.unexpected_error()
@@ -140,7 +140,7 @@ class RolloutRestarter:
             self._try_again(workload, error, soon=True)
         else:
             del self._failures[workload]
-            self._change(workload, owing, lambda restarts: restarts.restarted(workload.target))
+            self._change(workload, attempt, lambda restarts: restarts.restarted(workload.target))
 
     async def _restart(self, workload: _Workload, revisions: dict[str, str]) -> None:
         """Restart a workload, unless it was restarted for these revisions before.
@@ -168,12 +168,12 @@ class RolloutRestarter:
         return not soon or failures >= FAILURES_BEFORE_REPORT
 
     def _change(
-        self, workload: _Workload, owing: dict[ObjectKey, Restarts], change: Callable[[Restarts], Restarts]
+        self, workload: _Workload, attempt: dict[ObjectKey, Restarts], change: Callable[[Restarts], Restarts]
     ) -> None:
-        """Change what definitions owe for the revisions of an attempt, and report it."""
-        for key, attempted in owing.items():
+        """Change the restarts of definitions for the revisions of an attempt, and report it."""
+        for key, attempted in attempt.items():
             before = self._restarts.get(key)
-            if before is None or before.revision != attempted.revision or workload.target not in before.owed:
+            if before is None or before.revision != attempted.revision or workload.target not in before.pending:
                 continue  # it has changed during the attempt
             after = change(before)
             if after != before:

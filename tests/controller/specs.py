@@ -108,9 +108,14 @@ GOOD = [
     replace(spec(), creation_policy="Owner", immutable=True),
     replace(spec(), creation_policy="Orphan", rollout_restart_targets=(WEB,)),
     templated("{{ db.password }}", db="secret/data/db"),
+    spec(keys={**{f"key-{number}": DataSource(template="x") for number in range(64)}, "pw": PLACE}),
 ]
 
 BAD = [
+    (
+        spec(keys={f"key-{number}": DataSource(template="x") for number in range(65)}),
+        "spec.keysMap: at most 64 keys may be templates: make several definitions of it",
+    ),
     (spec(""), f"spec.name '' can't be the name of a Secret: {NAME_RULE}"),
     (spec("Db"), f"spec.name 'Db' can't be the name of a Secret: {NAME_RULE}"),
     (spec("db_1"), f"spec.name 'db_1' can't be the name of a Secret: {NAME_RULE}"),

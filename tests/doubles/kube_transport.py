@@ -15,6 +15,7 @@ from fake_kubernetes.requests import Reply, Request
 from fake_kubernetes.watches import Watch
 from secrets_manager.kube import credentials as kube
 from secrets_manager.net.tls import Tls, client_context
+from secrets_manager.templates import certificates, language
 from tests.real.kube_api import KubeApi, Query
 
 AS_OF = "as_of"
@@ -27,6 +28,9 @@ ADMINISTRATOR = "administrator"
 """The field manager of a test's own writes."""
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+
+PRELOADED = (language, certificates)
+"""What templates import in a thread when it is first needed. Virtual time would go on for hours meanwhile."""
 
 
 def virtual_time() -> datetime:

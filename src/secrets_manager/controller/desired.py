@@ -4,21 +4,26 @@
 """
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
 
 from secrets_manager.backends import BackendError, Document
-from secrets_manager.controller import encoding, secret, templated
+from secrets_manager.controller import encoding, secret
 from secrets_manager.controller.data_from import chosen_keys
 from secrets_manager.controller.definition import Reason
 from secrets_manager.controller.documents import Documents, json_fields, value_at
 from secrets_manager.controller.problem import Problem, read_problem, summarize
 from secrets_manager.controller.spec import DataFrom, DataSource, Spec
+from secrets_manager.controller.templated import Texts, has_templates
 from secrets_manager.controller.validation import validate_data
 
 Resolved = Mapping[str, bytes | Problem]
 """The value or the problem of each key, and the problem of each entry of `dataFrom` that has one: `dataFrom[0]`."""
+
+
+NO_TEXTS: Texts = MappingProxyType({})
 
 
 class Desired(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +47,11 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
         return f"Desired({self.name!r}, type={self.type!r}, keys={sorted(self.data)})"
 
 
-def resolve(spec: Spec, documents: Documents) -> Resolved:
-    """Return the value or the problem of each key. A key that later ones replace is not resolved."""
+def resolve(spec: Spec, documents: Documents, texts: Texts = NO_TEXTS) -> Resolved:
+    """Return the value or the problem of each key. A key that later ones replace is not resolved.
+
+    `texts` are those of its templates.
+    """
     resolved: dict[str, bytes | Problem] = {}
     taken: dict[str, _Found] = {}
     for number, entry in enumerate(spec.data_from):
@@ -54,14 +62,14 @@ def resolve(spec: Spec, documents: Documents) -> Resolved:
             taken |= keys
     for key in sorted(taken.keys() | spec.keys_map.keys()):
         data_source = spec.keys_map.get(key)
-        found = taken[key] if data_source is None else _found(key, data_source, spec, documents)
+        found = taken[key] if data_source is None else _found(key, data_source, documents, texts)
         resolved[key] = found.decode()
     return resolved
 
 
-def desired(spec: Spec, documents: Documents) -> Desired | Problem:
+def desired(spec: Spec, documents: Documents, texts: Texts = NO_TEXTS) -> Desired | Problem:
     """Return the desired Secret, or a problem if any key has one."""
-    return combine(spec, resolve(spec, documents), inputs=_inputs(spec, documents))
+    return combine(spec, resolve(spec, documents, texts), inputs=_inputs(spec, documents))
 
 
 def combine(spec: Spec, resolved: Resolved, *, inputs: frozenset[bytes] = frozenset()) -> Desired | Problem:
@@ -85,7 +93,7 @@ def combine(spec: Spec, resolved: Resolved, *, inputs: frozenset[bytes] = frozen
 
 def _inputs(spec: Spec, documents: Documents) -> frozenset[bytes]:
     """Return the values of the sources of templates."""
-    if all(each.template is None for each in spec.keys_map.values()):
+    if not has_templates(spec):
         return frozenset()
     found = (documents[named.source] for named in spec.sources.values())
     texts = (text for document in found if isinstance(document, Document) for text in document.values.values())
@@ -132,12 +140,11 @@ def _keys_of_document(entry: DataFrom, spec: Spec, documents: Documents, *, wher
     return found
 
 
-def _found(key: str, data_source: DataSource, spec: Spec, documents: Documents) -> _Found:
+def _found(key: str, data_source: DataSource, documents: Documents, texts: Texts) -> _Found:
     """Find the text of a key of `keysMap`."""
     where = f"key {key}"
     if data_source.template is not None:
-        text = templated.render(data_source.template, spec, documents, where=where)
-        return _Found(text, data_source.encoding, f"{where}: template")
+        return _Found(texts[key], data_source.encoding, f"{where}: template")
     source = data_source.source
     assert source is not None, "validated"
     document = documents[source]

@@ -36,6 +36,7 @@ from secrets_manager.controller.secret_writer import TooManyConflicts
 from secrets_manager.controller.sources import Sources
 from secrets_manager.controller.status import InSync, Outcome
 from secrets_manager.controller.status_writer import StatusWriter
+from secrets_manager.controller.templating import read_templates, render_templates
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.errors import Conflict, KubeError, retry_after
 from secrets_manager.kube.objects import ObjectKey
@@ -146,8 +147,11 @@ class Reconciler:
         spec = self._policy.admit(definition)
         if isinstance(spec, Problem):
             return spec, self._resync()
+        templates = await read_templates(spec)
+        if isinstance(templates, Problem):
+            return templates, self._resync()
         documents = await self._sources.read(definition.key, spec.read_sources)
-        desired_secret = desired(spec, documents)
+        desired_secret = desired(spec, documents, await render_templates(templates, spec, documents))
         if isinstance(desired_secret, Problem):
             return desired_secret, self._resync()
         result = await self._sync_secret(definition, desired_secret)

@@ -108,6 +108,12 @@ TEMPLATE_ALONE = Rule(
 TEMPLATE_LENGTH = Rule(
     f"self.size() <= {MAX_TEMPLATE}", f"template is too long: write at most {MAX_TEMPLATE} characters"
 )
+MAX_TEMPLATES = 64
+"""Keys that are templates. Each may take some milliseconds."""
+TEMPLATES = Rule(
+    f"self.filter(key, has(self[key].template)).size() <= {MAX_TEMPLATES}",
+    f"spec.keysMap: at most {MAX_TEMPLATES} keys may be templates: make several definitions of it",
+)
 SECRET_TYPE = Rule(
     f"self == '' || (self.size() <= {MAX_NAME} && {_matches('self', TYPE_PATTERN)})",
     "spec.type {} can't be the type of a Secret: use Opaque or kubernetes.io/tls",

@@ -226,7 +226,7 @@ class Spec(Wire, frozen=True):
         ],
         Meta(
             description="Keys of the Secret, each with the place where its value is read, or with a template.",
-            extra_json_schema=rules.validations(rules.KEY_NAMES),
+            extra_json_schema=rules.validations(rules.KEY_NAMES, rules.TEMPLATES),
         ),
     ] = msgspec.field(default_factory=dict)
     data_from: Annotated[

@@ -1,14 +1,28 @@
-"""Parse and render the templates of keys. Pure."""
+"""Read the templates of a definition, and render them with its documents. Pure.
 
+Each may take some milliseconds, so both go template by template: the caller decides what runs between two of them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from secrets_manager.backends import BackendError
+from secrets_manager.controller import rules
 from secrets_manager.controller.definition import Reason
 from secrets_manager.controller.documents import Documents, value_at
+from secrets_manager.controller.names import shown
 from secrets_manager.controller.problem import Problem, read_problem
 from secrets_manager.controller.spec import Spec
 from secrets_manager.errors import SecretsManagerError
-from secrets_manager.templates import RenderFailed, Template, TemplateInvalid, parse
+from secrets_manager.templates import MAX_TEXT, RenderFailed, Template, TemplateInvalid, parse
+
+Templates = Mapping[str, Template]
+"""The templates of a definition, by the keys of its Secret."""
+Texts = Mapping[str, str | Problem]
+"""What the templates make, by the same keys."""
+
+MAX_TEXTS = 2 * MAX_TEXT
+"""Characters of all texts of a definition. A Secret holds half of that, which they may be in base64."""
 
 _parse = lru_cache(maxsize=1024)(parse)
 
@@ -21,17 +35,51 @@ class _Missing(SecretsManagerError):
         self.problem = problem
 
 
-def parsed(template: str) -> Template | str:
-    """Return the template, or what is wrong with it."""
+def has_templates(spec: Spec) -> bool:
+    return any(source.template is not None for source in spec.keys_map.values())
+
+
+def parsed(spec: Spec) -> Iterator[tuple[str, Template | str]]:
+    """Yield each key that is a template, with what was read, or what is wrong with it."""
+    for key in sorted(spec.keys_map):
+        text = spec.keys_map[key].template
+        if text is not None:
+            yield key, _parsed(text, spec)
+
+
+def _parsed(text: str, spec: Spec) -> Template | str:
     try:
-        return _parse(template)
+        template = _parse(text)
     except TemplateInvalid as error:
-        return str(error)
+        return f"template: {error}"
+    unknown = sorted(template.source_names - spec.sources.keys())
+    return "; ".join(rules.KNOWN_SOURCE.fault(shown(name)) for name in unknown) or template
 
 
-def render(template: str, spec: Spec, documents: Documents, *, where: str) -> str | Problem:
-    """Return the text of a template, or the problem that there is none. `where` is its key, for messages."""
+def templates(found: Iterable[tuple[str, Template | str]]) -> Templates | Problem:
+    """Return the templates that were parsed, or a problem with all their faults."""
+    read = dict(found)
+    faults = "; ".join(f"key {key}: {fault}" for key, fault in read.items() if isinstance(fault, str))
+    if faults:
+        return Problem(Reason.DEFINITION_INVALID, faults)
+    return {key: template for key, template in read.items() if isinstance(template, Template)}
 
+
+def rendered(found: Templates, spec: Spec, documents: Documents) -> Iterator[tuple[str, str | Problem]]:
+    """Yield each key with the text of its template, or the problem that there is none."""
+    room = MAX_TEXTS
+    for key, template in found.items():
+        where = f"key {key}"
+        if room < 0:
+            why = f"{where}: the templates before it make more than a Secret holds: split it into several"
+            yield key, Problem(Reason.SECRET_REJECTED, why)
+            continue
+        text = _rendered(template, spec, documents, where=where)
+        room -= len(text) if isinstance(text, str) else 0
+        yield key, text
+
+
+def _rendered(template: Template, spec: Spec, documents: Documents, *, where: str) -> str | Problem:
     def lookup(name: str, key: str) -> str:
         source = spec.sources[name].source
         document = documents[source]
@@ -44,7 +92,7 @@ def render(template: str, spec: Spec, documents: Documents, *, where: str) -> st
         return found
 
     try:
-        return _parse(template).render(lookup)
+        return template.render(lookup)
     except _Missing as missing:
         return missing.problem
     except RenderFailed as error:

@@ -30,7 +30,6 @@ from secrets_manager.controller.spec import (
     SecretMetadata,
     Spec,
 )
-from secrets_manager.controller.templated import parsed
 from secrets_manager.errors import InvalidValue
 from secrets_manager.templates import MAX_TEMPLATE
 
@@ -43,7 +42,7 @@ _JSON_KEYS = {
 
 
 def validate_spec(spec: Spec | InvalidSpec) -> Spec | Problem:
-    """Return the spec, or a problem with all its faults that can be found without reading sources."""
+    """Return the spec, or a problem with all its faults that can be found without reading its templates and sources."""
     if isinstance(spec, InvalidSpec):
         return Problem(Reason.DEFINITION_INVALID, spec.message)
     faults = "; ".join(_faults(spec))
@@ -78,7 +77,9 @@ def _faults(spec: Spec) -> Iterator[str]:
         yield rules.KEY_NAMES.fault(listed(bad_keys))
     for key in sorted(spec.keys_map):
         name = key if is_key(key) else shown(key)
-        yield from (f"key {name}: {fault}" for fault in _faults_of_key(spec.keys_map[key], spec))
+        yield from (f"key {name}: {fault}" for fault in _faults_of_key(spec.keys_map[key]))
+    if sum(each.template is not None for each in spec.keys_map.values()) > rules.MAX_TEMPLATES:
+        yield rules.TEMPLATES.fault()
     for number, entry in enumerate(spec.data_from):
         yield from (f"dataFrom[{number}]: {fault}" for fault in _faults_of_document(entry, spec))
     yield from _faults_of_sources(spec)
@@ -90,7 +91,7 @@ def _faults(spec: Spec) -> Iterator[str]:
     yield from _faults_of_interval(spec)
 
 
-def _faults_of_key(source: DataSource, spec: Spec) -> Iterator[str]:
+def _faults_of_key(source: DataSource) -> Iterator[str]:
     if (source.path is None) == (source.template is None):
         yield rules.PATH_OR_TEMPLATE.fault()
     if source.path is not None:
@@ -102,24 +103,13 @@ def _faults_of_key(source: DataSource, spec: Spec) -> Iterator[str]:
     if source.template is not None:
         if source.key is not None or source.version is not None or source.property:
             yield rules.TEMPLATE_ALONE.fault()
-        yield from _faults_of_template(source.template, spec)
+        if len(source.template) > MAX_TEMPLATE:
+            yield rules.TEMPLATE_LENGTH.fault()
 
 
 def _faults_of_path(path: str) -> Iterator[str]:
     if not path:
         yield rules.PATH.fault()
-
-
-def _faults_of_template(text: str, spec: Spec) -> Iterator[str]:
-    if len(text) > MAX_TEMPLATE:
-        yield rules.TEMPLATE_LENGTH.fault()
-        return
-    template = parsed(text)
-    if isinstance(template, str):
-        yield f"template: {template}"
-        return
-    for name in sorted(template.source_names - spec.sources.keys()):
-        yield rules.KNOWN_SOURCE.fault(shown(name))
 
 
 def _faults_of_document(entry: DataFrom, spec: Spec) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from secrets_manager.controller import templated
 from secrets_manager.controller.decision import (
     Create,
     Delete,
@@ -45,8 +46,12 @@ class Verdict(NamedTuple):
 
 
 def verdict_of_spec(definition: SecretDefinition, spec: Spec, documents: Documents, secrets: Secrets) -> Verdict:
-    resolved = resolve(spec, documents)
-    target = desired(spec, documents)
+    templates = templated.templates(templated.parsed(spec))
+    if isinstance(templates, Problem):
+        return refused(templates)
+    texts = dict(templated.rendered(templates, spec, documents))
+    resolved = resolve(spec, documents, texts)
+    target = desired(spec, documents, texts)
     if isinstance(target, Problem):
         return refused(target, resolved)
     if (error := secrets.errors.get(target.name)) is not None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 import yaml
 
+from secrets_manager.controller import templated
 from secrets_manager.controller.definition import Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired, Resolved, combine, resolve
 from secrets_manager.controller.documents import Documents
@@ -46,7 +47,10 @@ def evaluate(found: FoundDefinition, documents: Documents, policy: PathPolicy) -
     spec = policy.admit(found.definition)
     if isinstance(spec, Problem):
         return Result(subject, {}, spec)
-    keys = resolve(spec, documents)
+    templates = templated.templates(templated.parsed(spec))
+    if isinstance(templates, Problem):
+        return Result(subject, {}, templates)
+    keys = resolve(spec, documents, dict(templated.rendered(templates, spec, documents)))
     target = combine(spec, keys)
     return Result(subject, keys, target if isinstance(target, Problem) else _secret(found.definition, target))
 

@@ -6,12 +6,14 @@ python-liquid reads a template; what it has read is translated to the few nodes 
 evaluated. So a tag or a filter that is not named here can't run, and what runs is bounded: there is no loop, and each
 step pays from a budget (`bounds.py`) before it works. The same template makes the same text of the same values.
 
-Pure: no I/O, no clock, no randomness.
+Pure: no I/O, no clock, no randomness. But two modules import much when they are first needed: `language` python-liquid,
+and `certificates` cryptography. Who can't wait imports `PARSER` before parsing, and a template's `modules` before
+rendering.
 """
 
-from secrets_manager.templates.bounds import MAX_TEMPLATE
+from secrets_manager.templates.bounds import MAX_TEMPLATE, MAX_TEXT
 from secrets_manager.templates.errors import RenderFailed, TemplateInvalid
 from secrets_manager.templates.rendering import Lookup
-from secrets_manager.templates.template import Template, parse
+from secrets_manager.templates.template import PARSER, Template, parse
 
-__all__ = ["MAX_TEMPLATE", "Lookup", "RenderFailed", "Template", "TemplateInvalid", "parse"]
+__all__ = ["MAX_TEMPLATE", "MAX_TEXT", "PARSER", "Lookup", "RenderFailed", "Template", "TemplateInvalid", "parse"]

@@ -91,11 +91,11 @@ def _items(value: Value) -> tuple[str, ...]:
 
 FILTERS = {
     "append": _text_and_text(text_filters.append),
-    "authorities": Filter(_authorities, 0, 1, cost=32),
+    "authorities": Filter(_authorities, 0, 1, cost=32, module="certificates"),
     "base64_decode": _text(data_filters.base64_decode, cost=6),
     "base64_encode": _text(data_filters.base64_encode, cost=6),
     "capitalize": _text(str.capitalize, cost=16),
-    "certificates": Filter(_certificates, 0, 1, cost=32),
+    "certificates": Filter(_certificates, 0, 1, cost=32, module="certificates"),
     "default": Filter(_default, 1, 1),
     "downcase": _text(str.lower, cost=16),
     "first": Filter(lambda _, values: text_filters.first(_items(values[0]))),
@@ -106,7 +106,7 @@ FILTERS = {
     "last": Filter(lambda _, values: text_filters.last(_items(values[0]))),
     "lstrip": _text(str.lstrip, cost=2),
     "prepend": _text_and_text(text_filters.prepend),
-    "private_key": Filter(_private_key, 0, 1, cost=32),
+    "private_key": Filter(_private_key, 0, 1, cost=32, module="certificates"),
     "remove": Filter(_replace, 1, 1),
     "replace": Filter(_replace, 1, 2),
     "rstrip": _text(str.rstrip, cost=2),

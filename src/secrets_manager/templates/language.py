@@ -82,10 +82,11 @@ _OPERATORS: dict[type[Expression], Operator] = {
 
 
 class Read(msgspec.Struct, frozen=True):
-    """A template as nodes, and the sources that they name."""
+    """A template as nodes, the sources that they name, and the modules that their filters import."""
 
     body: Body
     sources: frozenset[str]
+    modules: frozenset[str]
 
 
 def read(text: str) -> Read:
@@ -139,6 +140,7 @@ class _Translation:
     def __init__(self, text: str) -> None:
         self._text = text
         self._sources: dict[str, int] = {}
+        self._modules: set[str] = set()
         self._used: dict[str, int] = {}
         self._assigned: dict[str, int] = {}
         self._at = 0
@@ -149,7 +151,7 @@ class _Translation:
             self._check_names()
         except Refused as why:
             raise TemplateInvalid(located(self._text, self._at, why)) from None
-        return Read(body, frozenset(self._sources))
+        return Read(body, frozenset(self._sources), frozenset(self._modules))
 
     def _check_names(self) -> None:
         for name, at in self._used.items():
@@ -217,6 +219,8 @@ class _Translation:
             raise Refused(f"filter {call.name}: arguments have no names here")
         if not known.least <= len(call.args) <= known.most:
             raise Refused(f"filter {call.name} takes {_count(known.least, known.most)}, not {len(call.args)}")
+        if known.module:
+            self._modules.add(known.module)
         return Call(call.name, known, tuple(self._primary(each.value) for each in call.args))
 
     def _condition(self, expression: Expression) -> Condition:

@@ -30,12 +30,16 @@ Primary = Literal | Variable | Key
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """What a filter does. It gets its value and `least` to `most` arguments, and pays `cost` for each character."""
+    """What a filter does. It gets its value and `least` to `most` arguments, and pays `cost` for each character.
+
+    `module` is the module of this package that it imports when it is first applied.
+    """
 
     apply: Callable[[Budget, tuple[Value, ...]], Value]
     least: int = 0
     most: int = 0
     cost: int = 1
+    module: str = ""
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from contextlib import suppress
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
 from secrets_manager.templates import der
-from secrets_manager.templates.bounds import BAG, Budget
+from secrets_manager.templates.bounds import BAG, KEY, Budget
 from secrets_manager.templates.certificate import Certificate
 from secrets_manager.templates.der import CONTEXT_0, INTEGER, OCTETS, OID, SEQUENCE, Element
 from secrets_manager.templates.errors import Refused
@@ -66,6 +66,7 @@ class Contents:
         encryption = Encryption(der.take(content, OID, SEQUENCE)[1])
         for secret in self._password.secrets:
             encryption.pay(self._budget)
+            self._budget.pay(KEY)  # the one of ours
             with suppress(ValueError):
                 loaded = pkcs12.load_pkcs12(_behind_stand_in(encrypted, secret), self._password.text.encode())
                 found = [loaded.cert, *loaded.additional_certs]

@@ -1,0 +1,50 @@
+"""Read and render templates in the event loop, which no definition may hold for long.
+
+A template takes ten milliseconds at most (`templates/bounds.py`); between two of them other tasks have their turn. The
+first needs Liquid, and the first that takes certificates apart cryptography: they take a fifth of a second to import,
+so a thread does that. A program without templates spares both, which are 16 MB.
+"""
+
+from collections.abc import Iterable
+from importlib import import_module
+from typing import TypeVar
+
+import trio
+
+from secrets_manager import templates as package
+from secrets_manager.controller.documents import Documents
+from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.spec import Spec
+from secrets_manager.controller.templated import Templates, Texts, has_templates, parsed, rendered, templates
+
+T = TypeVar("T")
+
+
+async def read_templates(spec: Spec) -> Templates | Problem:
+    """Return the templates of a definition, or a problem with all their faults."""
+    if not has_templates(spec):
+        return {}
+    await _imported(package.PARSER)
+    return templates(await _in_turns(parsed(spec)))
+
+
+async def render_templates(found: Templates, spec: Spec, documents: Documents) -> Texts:
+    """Return the text, or the problem, of each template."""
+    for module in frozenset[str]().union(*(each.modules for each in found.values())):
+        await _imported(module)
+    return dict(await _in_turns(rendered(found, spec, documents)))
+
+
+async def _in_turns(items: Iterable[T]) -> list[T]:
+    """Return the items. After each that is made, other tasks have their turn."""
+    made: list[T] = []
+    for item in items:
+        made.append(item)
+        await trio.lowlevel.checkpoint()
+    return made
+
+
+async def _imported(module: str) -> None:
+    """Import a module of the package in a thread, unless that was done."""
+    if not hasattr(package, module):  # where Python puts it once it is loaded to its end
+        await trio.to_thread.run_sync(import_module, f"{package.__name__}.{module}")

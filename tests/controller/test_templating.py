@@ -1,0 +1,114 @@
+import subprocess
+import sys
+
+import pytest
+import trio
+
+from secrets_manager.backends import Document, Source
+from secrets_manager.controller.definition import Reason
+from secrets_manager.controller.desired import desired
+from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.spec import DataSource, NamedSource, Spec
+from secrets_manager.controller.templated import MAX_TEXTS
+from secrets_manager.controller.templating import read_templates, render_templates
+from tests.gen import spec
+
+DB = Source("secret/data/db")
+NAMED = {"db": NamedSource(path=DB.path)}
+
+
+def made(*templates: str) -> Spec:
+    keys = {f"key-{number:02}": DataSource(template=text) for number, text in enumerate(templates)}
+    return Spec(name="db", keys_map=keys, sources=NAMED)
+
+
+async def texts(wanted: Spec, **values: str) -> dict[str, str | Problem]:
+    templates = await read_templates(wanted)
+    assert not isinstance(templates, Problem)
+    return dict(await render_templates(templates, wanted, {DB: Document(values={**values}, marker="1")}))
+
+
+async def test_templates_become_values() -> None:
+    wanted = made("{{ db.user }}", "{{ db.user | upcase }}")
+    found = await texts(wanted, user="shop")
+
+    assert found == {"key-00": "shop", "key-01": "SHOP"}
+    document = Document(values={"user": "shop"}, marker="1")
+    assert not isinstance(target := desired(wanted, {DB: document}, found), Problem)
+    assert target.data == {"key-00": b"shop", "key-01": b"SHOP"}
+
+
+async def test_all_faults_of_templates_are_reported_at_once() -> None:
+    assert await read_templates(made("{{ db.user", "{{ db.user }}", "{{ api.user }}{{ other.user }}")) == Problem(
+        Reason.DEFINITION_INVALID,
+        "key key-00: template: line 1: {{ is never closed: add }}, or write it in raw; "
+        "key key-02: source 'api' is not in spec.sources: add it there, or correct the name; "
+        "source 'other' is not in spec.sources: add it there, or correct the name",
+    )
+
+
+async def test_others_have_a_turn_between_two_templates() -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    wanted = made(*("{{ db.user }}" for _ in range(20)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        templates = await read_templates(wanted)
+        assert not isinstance(templates, Problem)
+        before = turns
+        await render_templates(templates, wanted, {DB: Document(values={"user": "x"}, marker="1")})
+        nursery.cancel_scope.cancel()
+
+    assert before > 15
+    assert turns - before > 15
+
+
+async def test_texts_of_a_definition_are_bounded_together() -> None:
+    half = "x" * (MAX_TEXTS // 2 - 1)
+    found = await texts(made(*["{{ db.half }}."] * 4), half=half)
+
+    assert [isinstance(each, str) for each in found.values()] == [True, True, True, False]
+    why = "key key-03: the templates before it make more than a Secret holds: split it into several"
+    assert found["key-03"] == Problem(Reason.SECRET_REJECTED, why)
+
+
+async def test_a_definition_without_templates_has_nothing_to_read() -> None:
+    assert await read_templates(spec()) == {}
+
+
+PROGRAM = """
+import sys, threading, trio
+from secrets_manager.backends import Document, Source
+from secrets_manager.controller.spec import DataSource, NamedSource, Spec
+from secrets_manager.controller.templating import read_templates, render_templates
+
+imports = {}
+
+def watch(event, details):
+    if event == "import" and details[0] in ("liquid", "cryptography"):
+        imports.setdefault(details[0], threading.current_thread() is threading.main_thread())
+
+async def main():
+    for template in (None, "{{ db.user }}", "{{ db.user | certificates }}"):
+        source = DataSource(path="db", key="user") if template is None else DataSource(template=template)
+        spec = Spec(name="db", keys_map={"key": source}, sources={"db": NamedSource(path="db")})
+        templates = await read_templates(spec)
+        await render_templates(templates, spec, {Source("db"): Document(values={"user": ""}, marker="1")})
+        print(imports)
+
+sys.addaudithook(watch)
+trio.run(main)
+"""
+
+
+@pytest.mark.real
+def test_libraries_are_imported_when_they_are_needed_and_in_a_thread() -> None:
+    found = subprocess.run([sys.executable, "-c", PROGRAM], check=True, capture_output=True, text=True)
+
+    assert found.stdout.splitlines() == ["{}", "{'liquid': False}", "{'liquid': False, 'cryptography': False}"]

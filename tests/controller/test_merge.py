@@ -558,6 +558,36 @@ async def test_keys_of_a_definition_that_went_meanwhile_are_removed(name: str, a
         assert scene.values("app") == {"token": "theirs", "user": "canary-user"}
 
 
+async def test_keys_of_the_last_definition_that_merged_stay_until_another_one_merges(autojump_clock: MockClock) -> None:
+    """They go with no controller up, and without a definition that merges no metadata is watched."""
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        await scene.stop()
+        scene.delete("ours")
+        assert scene.user.find(definition_path("ours")) is None
+        scene.start()
+        await scene.settled()
+        assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+
+        merge(scene, "second", into="any", password="db#password")
+        await scene.settled()
+        assert scene.values("app") == {"token": "theirs"}
+
+
+@pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
+async def test_a_namespace_can_be_deleted(autojump_clock: MockClock, *, up: bool) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        if not up:
+            await scene.stop()
+        scene.user.delete(f"/api/v1/namespaces/{NAMESPACE}")
+        await scene.settled()
+        assert scene.user.find(f"/api/v1/namespaces/{NAMESPACE}") is None
+        before = requests(scene)
+        await scene.passed(600)
+        assert requests(scene) == before
+
+
 @pytest.mark.parametrize("name", ["ours", "o" * 200])
 @pytest.mark.parametrize("change", [{"name": "new"}, {"name": "new", "creationPolicy": "Owner"}])
 async def test_keys_of_a_definition_that_moved_meanwhile_are_removed(
@@ -694,17 +724,6 @@ async def test_stripped_owners_are_no_reason_to_lose_keys(autojump_clock: MockCl
             {"token": "theirs", "password": "canary-1"},
         )
         assert f"{OURS}ours" in managers(scene)
-
-
-async def test_a_namespace_can_be_deleted(autojump_clock: MockClock) -> None:
-    async with running(config=RARELY) as scene:
-        await merged(scene)
-        scene.user.delete(f"/api/v1/namespaces/{NAMESPACE}")
-        await scene.settled()
-        assert scene.user.find(f"/api/v1/namespaces/{NAMESPACE}") is None
-        before = requests(scene)
-        await scene.passed(600)
-        assert requests(scene) == before
 
 
 async def test_values_of_others_are_never_read(autojump_clock: MockClock) -> None:

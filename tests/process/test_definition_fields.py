@@ -4,11 +4,11 @@ import base64
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from fake_kubernetes.documents import Json, Object, at, items, mapping, text
+from fake_kubernetes.documents import Json, Object, at, items, mapping, parse, text
 from tests.process.running import World, world
-from tests.process.the_original import OLD
 from tests.real.cluster import ControlPlane
 from tests.real.kube_api import wait_until
 from tests.real.openbao import OpenBao
@@ -129,14 +129,80 @@ def test_base64url_is_decoded(here: World) -> None:
     here.wait_for("app", {"k": "~~?>"})
 
 
-def test_the_crd_of_the_original_drops_what_it_does_not_know_and_the_keys_are_synced(
-    own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
-) -> None:
-    with world(own_control_plane, openbao, tmp_path) as here:
-        own_control_plane.apply(OLD)
-        path = here.write("db", k="1", more="2")
-        here.program.started()
-        wait_until(
-            lambda: "dataFrom" not in mapping(here.define("app", {"k": f"{path}#k"}, dataFrom=[{"path": path}]), "spec")
-        )
+def test_of_two_orphans_that_adopt_one_secret_the_second_gets_it_once_the_first_wants_it_no_more(here: World) -> None:
+    spec: Object = {"name": "app", "creationPolicy": "Orphan", "dataFrom": [{"path": here.write("db", k="1")}]}
+    adopt: Object = {"metadata": {"annotations": {"secrets-manager.tuenti.io/adopt": "true"}}}
+    for name in ("app", "second"):
+        here.define_as_it_is(name, spec)
+        here.cluster.patch(here.path_of_definition(name), adopt)
         here.wait_for("app", {"k": "1"})
+    here.wait_for_reason("second", "SecretNotOwned")
+    assert "is owned by SecretDefinition app: choose another spec.name" in here.message("second")
+    since, first = here.version(here.path_of_secret()), uid(here)
+
+    here.write("db", k="2")
+    here.wait_for("app", {"k": "2"})
+    here.wait_for_reason("second", "SecretNotOwned")
+    assert here.changes_of_secrets(since=since) == [("MODIFIED", "app")]
+
+    here.cluster.delete(here.path_of_definition("app"))
+    here.cluster.patch(here.path_of_definition("second"), {"metadata": {"annotations": {"now": "1"}}})
+    here.wait_for_reason("second", "Synced")
+    assert (here.values("app"), uid(here)) == ({"k": "2"}, first)
+
+
+def test_a_policy_that_changes_takes_the_owner_away_and_gives_it_back(here: World) -> None:
+    def wait_for_owners(*kinds: str) -> None:
+        wait_until(
+            lambda: (
+                [text(each, "kind") for each in items(here.secret("app"), "metadata", "ownerReferences")] == [*kinds]
+            )
+        )
+
+    here.define_as_it_is("app", {"name": "app", "dataFrom": [{"path": here.write("db", k="1")}]})
+    here.wait_for("app", {"k": "1"})
+    wait_for_owners("SecretDefinition")
+    for policy in ("Owner", None):
+        change(here, creationPolicy="Orphan")
+        wait_for_owners()
+        change(here, creationPolicy=policy)
+        wait_for_owners("SecretDefinition")
+
+    change(here, creationPolicy="Merge")
+    here.wait_for_reason("app", "SecretNotOwned")
+    assert "was made by this definition" in here.message("app")
+    assert here.values("app") == {"k": "1"}
+
+
+FAILING: dict[str, tuple[Object, str, str]] = {
+    "nowhere": ({"dataFrom": [{"path": "HOME/none"}]}, "SourceNotFound", "path 'HOME/none' does not exist"),
+    "no-name": ({"dataFrom": [{"path": "HOME/db", "include": ["no*"]}]}, "SourceInvalid", "HOME/db"),
+    "unmade": (
+        {"sources": {"db": {"path": "HOME/db"}}, "keysMap": {"k": {"template": "{{ db.k | base64_decode }}"}}},
+        "SourceInvalid",
+        "key k: template: line 1",
+    ),
+    "garbled": (
+        {"keysMap": {"k": {"path": "HOME/db", "key": "k", "encoding": "base64url"}}},
+        "SourceInvalid",
+        "base64url",
+    ),
+    "vacant": ({"creationPolicy": "Merge", "dataFrom": [{"path": "HOME/db"}]}, "SecretRejected", "does not exist"),
+}
+"""What names something that is not there, the reason, and a part of the message."""
+
+
+def test_what_names_something_that_fails_says_so_and_changes_nothing(here: World) -> None:
+    path = here.write("db", k="not base64!")
+    for name, (spec, _, _) in FAILING.items():
+        located = parse(msgspec.json.encode(spec).replace(b"HOME", here.home.encode()))
+        here.define_as_it_is(name, {"name": name, "dataFrom": [{"path": path}]})
+        here.wait_for(name, {"k": "not base64!"})
+        if name == "vacant":
+            located["name"] = "none"
+        here.cluster.patch(here.path_of_definition(name), {"spec": {"dataFrom": None, **located}})
+    for name, (_, reason, message) in FAILING.items():
+        here.wait_for_reason(name, reason)
+        assert message.replace("HOME", here.home) in here.message(name)
+        assert here.values(name) == {"k": "not base64!"}
+    assert here.secret("none") is None

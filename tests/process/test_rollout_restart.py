@@ -13,7 +13,7 @@ from tests.real.openbao import OpenBao
 from tests.workloads import workload
 
 NAMES = tuple(f"app-{each}" for each in range(10))
-TARGETS: Json = [{"kind": "Deployment", "name": "web"}]
+TARGETS: list[Json] = [{"kind": "Deployment", "name": "web"}]
 DELAY = "-rollout-restart-delay=3s"
 
 
@@ -83,4 +83,27 @@ def test_without_the_component_a_restart_is_refused_and_with_it_done(
         control_plane.patch(role, {"rules": [*rules(), rule_of_the_component()]})
         here.write("app", pw="third")
         wait_until(lambda: condition(here, "app") == ("True", "UpToDate"))
+        assert number(deployment(here), "metadata", "generation") == 2
+
+
+def test_a_target_that_is_not_there_is_told_and_the_others_are_restarted(
+    control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    with world(control_plane, openbao, tmp_path, DELAY) as here:
+        deploy(here)
+        here.program.started()
+        gone: Json = {"kind": "StatefulSet", "name": "gone"}
+        here.define("app", {"pw": here.write("app", pw="first") + "#pw"}, rolloutRestartTargets=[*TARGETS, gone])
+        here.wait_for("app", {"pw": "first"})
+        here.write("app", pw="second")
+        wait_until(lambda: condition(here, "app") == ("False", "TargetNotFound"))
+        assert (here.values("app"), here.reason("app")) == ({"pw": "second"}, "Synced")
+        assert number(deployment(here), "metadata", "generation") == 2
+
+        here.cluster.patch(here.path_of_definition("app"), {"spec": {"rolloutRestartTargets": TARGETS}})
+        wait_until(lambda: condition(here, "app") == ("True", "UpToDate"))
+        here.cluster.patch(here.path_of_definition("app"), {"spec": {"rolloutRestartTargets": None}})
+        wait_until(lambda: condition(here, "app") == ("", ""))
+        here.write("app", pw="third")
+        here.wait_for("app", {"pw": "third"})
         assert number(deployment(here), "metadata", "generation") == 2

@@ -1,20 +1,25 @@
 """The chart on a real API server, by Helm: installed, upgraded, rolled back, uninstalled and installed again."""
 
 import shutil
+import ssl
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
 from fake_kubernetes.documents import Json, Object
 from tests.deploy.chart import CHART
 from tests.deploy.features import MakesSecrets
-from tests.deploy.installation import APPROLE, DEPLOY, HOME, OPERATOR_KINDS
+from tests.deploy.installation import APPROLE, DEPLOY, HOME, OPERATOR_KINDS, answer
 from tests.deploy.release import Release
 from tests.deploy.test_rights import everything_works
-from tests.real.cluster import ControlPlane
+from tests.documents import blocks
+from tests.kube.certificates import Authority
+from tests.real.cluster import ControlPlane, bearer
 from tests.real.kube_api import wait_until
 from tests.real.openbao import OpenBao
+from tests.real.program import free_port
 
 READY = 20.0
 NAMED: Json = [{"name": "own"}]
@@ -156,6 +161,36 @@ def test_the_api_server_takes_a_release_with_all_that_can_be_asked_for(
     assert "secrets-manager-dashboard" in here.left("configmaps")
     assert own_control_plane.find(f"/apis/monitoring.coreos.com/v1/namespaces/{HOME}/prometheusrules/secrets-manager")
     assert own_control_plane.find("/apis/monitoring.coreos.com/v1/namespaces/default/podmonitors/secrets-manager")
+
+
+def test_metrics_are_served_by_tls_to_those_whom_the_documents_let_read(
+    own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
+) -> None:
+    here = released(own_control_plane, openbao, tmp_path)
+    here.upgrade({"metrics": {"tls": {"enabled": True}, "auth": {"enabled": True}}})
+    certificate, key = Authority(tmp_path).issue("server", alternative="IP:127.0.0.1")
+    files = {"tls.crt": certificate, "tls.key": key, "ca.crt": tmp_path / "authority.crt"}
+    named = [f"--from-file={name}={file}" for name, file in files.items()]
+    own_control_plane.kubectl("--namespace", HOME, "create", "secret", "generic", "secrets-manager-metrics-tls", *named)
+    (reader,) = blocks("docs/security.md#securing-the-endpoint", "yaml")
+    own_control_plane.kubectl("apply", "-f", "-", stdin=reader)
+    token = own_control_plane.token_of(HOME, "secrets-manager-metrics-reader")
+    trust = ssl.create_default_context(cafile=files["ca.crt"])
+    probes = free_port()
+
+    with here.replica(tmp_path / "replica", f"-health-probe-addr=127.0.0.1:{probes}") as replica:
+
+        def status(path: str, **headers: str) -> int:
+            return httpx.get(
+                f"https://127.0.0.1:{replica.port}{path}", headers=headers, verify=trust, trust_env=False
+            ).status_code
+
+        replica.start()
+        replica.wait_until(lambda: answer(probes, "/readyz").startswith("ok"), seconds=READY)
+
+        assert (status("/metrics"), status("/metrics", **bearer(token))) == (401, 200)
+        assert status("/status.json", **bearer(token)) == 403
+        assert replica.terminate() == 0
 
 
 def test_beside_a_crd_that_kubectl_has_applied_a_release_leaves_it_to_kubectl(

@@ -62,11 +62,13 @@ def dashboard(*path: str) -> Found:
 
 
 def links(documents: list[Object]) -> Json:
-    """Where the alerts' links lead, less the sections."""
-    rules = [
-        one for group in items(of_kind("PrometheusRule", documents), "spec", "groups") for one in items(group, "rules")
-    ]
-    return [*sorted({text(one, "annotations", "runbook_url").partition("#")[0] for one in rules if text(one, "alert")})]
+    """Where the alerts' links lead, less the section of each."""
+    groups = items(of_kind("PrometheusRule", documents), "spec", "groups")
+    alerts = [each for group in groups for each in items(group, "rules") if text(each, "alert")]
+    found = {
+        text(each, "annotations", "runbook_url").removesuffix(f"#{text(each, 'alert').lower()}") for each in alerts
+    }
+    return [*sorted(found)]
 
 
 def probed(documents: list[Object]) -> Json:
@@ -350,7 +352,7 @@ CASES: list[tuple[Object, Found, Json]] = [
     (
         {"metrics": {"prometheusRule": {"enabled": True, "namespace": "m", "labels": {"a": "b"}}}},
         lambda made: [rule("metadata", "namespace")(made), rule("metadata", "labels", "a")(made), links(made)],
-        ["m", "b", [f"{RUNBOOKS}docs/runbooks.md"]],
+        ["m", "b", [RUNBOOKS]],
     ),
     (
         {"metrics": {"prometheusRule": {"enabled": True, "annotations": {"a": "b"}, "runbooks": "https://own/x"}}},

@@ -5,11 +5,12 @@ from pathlib import Path
 import yaml
 
 from fake_kubernetes.documents import Json, Object, items, mapping, text, without
+from tests import chart_values
 from tests.documents import ROOT
 
 RULES = ROOT / "deploy" / "monitoring" / "rules.yaml"
-RUNBOOKS = "https://github.com/tuenti/secrets-manager/blob/main/"
-"""Before the paths of documents in annotations."""
+(RUNBOOKS,) = (str(one.default) for one in chart_values.values() if one.name == "metrics.prometheusRule.runbooks")
+"""Where the links to runbooks lead, as the chart has it; each has the section of its alert as well."""
 
 
 def rules(file: Path = RULES) -> Object:

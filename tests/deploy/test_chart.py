@@ -113,7 +113,7 @@ def test_pods_keep_to_the_standard_restricted_and_leave_the_user_to_openshift() 
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "step"),
     [
         ({}, "watches all namespaces."),
         ({}, "set image.repository to where you keep it"),
@@ -126,13 +126,13 @@ def test_pods_keep_to_the_standard_restricted_and_leave_the_user_to_openshift() 
         ({"crds": {"keep": False}}, "deletes the CRD, and with it ALL SecretDefinitions"),
     ],
 )
-def test_notes_tell_the_next_steps(values: Object, told: str) -> None:
-    assert told in notes(values)
+def test_notes_give_the_next_steps(values: Object, step: str) -> None:
+    assert step in notes(values)
 
 
 def test_notes_leave_out_what_is_not_to_be_done() -> None:
-    told = notes({"image": {"repository": "r/sm"}, "vault": {"authMethod": "kubernetes", "kubernetesRole": "r"}})
+    printed = notes({"image": {"repository": "r/sm"}, "vault": {"authMethod": "kubernetes", "kubernetesRole": "r"}})
 
-    assert "image.repository" not in told
-    assert "create secret" not in told
-    assert "metrics" not in told
+    assert "image.repository" not in printed
+    assert "create secret" not in printed
+    assert "metrics" not in printed

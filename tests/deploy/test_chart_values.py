@@ -461,9 +461,9 @@ def test_every_value_is_tried() -> None:
     assert {value.name for value in values_of_the_chart()} - tried - aggregated == set()
 
 
-@pytest.mark.parametrize(("values", "told"), REFUSED, ids=json.dumps)
-def test_a_value_that_can_not_be_is_refused_with_its_place(values: Object, told: str) -> None:
+@pytest.mark.parametrize(("values", "place"), REFUSED, ids=json.dumps)
+def test_a_value_that_can_not_be_is_refused_with_its_place(values: Object, place: str) -> None:
     with pytest.raises(HelmValuesError) as caught:
         rendered(values)
 
-    assert told in str(caught.value)
+    assert place in str(caught.value)

@@ -231,7 +231,7 @@ PLANTED: Mapping[str, Plant] = {
     "a foreign Secret is taken over": _replaced(decision, "claim", _claims_all),
     "a Secret is taken from its definition": _replaced(secret_writer, "holder", _held_by_none),
     "a definition is not read again before a deletion": _replaced(SecretWriter, "check_unchanged", _nothing_async),
-    "a late reply counts as news": _replaced(store, "is_older", _never_older),
+    "a late reply replaces a newer object": _replaced(store, "is_older", _never_older),
     "a fight has no pace": _replaced(secret_syncer, "step", _always_writes),
     "the finalizer of the original stays": _replaced(Reconciler, "_remove_finalizer", _not_released),
     "wall clocks are trusted": _replaced(LeaderElector, "_can_acquire", _trusts_wall_clocks),

@@ -174,7 +174,7 @@ class Reconciler:
     async def _sync_secret(self, definition: SecretDefinition, desired_secret: Desired) -> Synced | Contested | Problem:
         """Sync by the creation policy. Then remove keys that the definition had in other Secrets.
 
-        They stay until it has the Secret that it wants; without any in its place if that is somebody else's for good.
+        They stay until it has the Secret that it wants; without any in its place if that belongs to others for good.
         """
         merges = definition.merges_into is not None
         result = await (self._merger if merges else self._syncer).sync(definition, desired_secret)

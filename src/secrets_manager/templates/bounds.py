@@ -59,7 +59,7 @@ class Budget:
 def search_cost(text: str, sought: str) -> int:
     """Return the units for looking for a text in another.
 
-    CPython compares anew at each place where the texts are short, by these very limits.
+    CPython compares again at each place where the texts are short, by these very limits.
     """
     length, of_sought = len(text), len(sought)
     is_quadratic = length < 2500 or (length < 30_000 and of_sought < 100)  # noqa: PLR2004 - see above

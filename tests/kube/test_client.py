@@ -26,11 +26,13 @@ from secrets_manager.kube.errors import (
     Unreachable,
     WatchTimedOut,
 )
-from secrets_manager.kube.objects import MAX_OBJECT_BYTES, ObjectKey
+from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.page import Page
 from secrets_manager.net.client import Authorization
 from secrets_manager.net.tls import Tls, client_context
 from tests.kube.things import THINGS, Thing, thing
+
+MAX_OBJECT_BYTES = 16 * 1024 * 1024
 
 KEY = ObjectKey("ns", "a")
 COLLECTION = "/apis/example.com/v1/namespaces/ns/things"

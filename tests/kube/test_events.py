@@ -9,10 +9,12 @@ import trio
 from trio.testing import MockClock
 
 from secrets_manager.kube.errors import KubeError, Unreachable
-from secrets_manager.kube.events import CACHE_SIZE, EventRecorder
+from secrets_manager.kube.events import EventRecorder
 from secrets_manager.kube.objects import KubeObject, ObjectKey, ObjectReference
 from secrets_manager.kube.resources import Resource
 from secrets_manager.kube.tokenbucket import TokenBucket
+
+CACHE_SIZE = 1_024
 
 T = TypeVar("T", bound=KubeObject)
 

@@ -1,8 +1,10 @@
 import pytest
 
 from secrets_manager.kube.objects import ObjectKey
-from secrets_manager.kube.store import MAX_TOMBSTONES, Change, Store, is_older
+from secrets_manager.kube.store import Change, Store, is_older
 from tests.kube.things import Thing, thing
+
+MAX_TOMBSTONES = 1_000
 
 A = ObjectKey("ns", "a")
 

@@ -2,7 +2,11 @@ import math
 
 import pytest
 
-from secrets_manager.kube.throttle import MAX_RETRY_AFTER, PACE_DURATION, PACE_INTERVAL, Throttle
+from secrets_manager.kube.throttle import Throttle
+
+MAX_RETRY_AFTER = 32.0
+PACE_DURATION = 1.0
+PACE_INTERVAL = 0.02
 
 
 def test_calls_go_as_they_come_where_nothing_is_shed() -> None:

@@ -6,9 +6,11 @@ from prometheus_client import CollectorRegistry
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from secrets_manager.backoff import Backoff
-from secrets_manager.kube.workqueue import MAX_PASSES, Item, Priority, WorkQueue
+from secrets_manager.kube.workqueue import Item, Priority, WorkQueue
 from secrets_manager.metrics import QueueMetrics
 from secrets_manager.schedule import Schedule
+
+MAX_PASSES = 9
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secrets_manager.net.connection import encoded
-from secrets_manager.net.response import MAX_FRAMING, Headers, ResponseParser
+from secrets_manager.net.response import Headers, ResponseParser
+
+MAX_FRAMING = 100 * 1024
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 SIZED = HEAD + b"Content-Length: 11\r\nX-Name: a b\r\n\r\nhello world"

@@ -13,7 +13,9 @@ import trio.testing
 from secrets_manager.net.client import HttpClient, Response
 from secrets_manager.net.errors import CertificateNotTrusted, ConnectFailed, ConnectionLost, ResponseTooLarge, TimedOut
 from secrets_manager.net.tls import client_context
-from secrets_manager.net.transport import KEEPALIVE_EXPIRY, Transport
+from secrets_manager.net.transport import Transport
+
+KEEPALIVE_EXPIRY = 60.0
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from secrets_manager.kube.workqueue import MAX_PASSES, Item, Priority, WorkQueue
+from secrets_manager.kube.workqueue import Item, Priority, WorkQueue
 from secrets_manager.metrics import QueueMetrics
+
+MAX_PASSES = 9
 
 KEYS = st.sampled_from("abcd")
 SECONDS = st.integers(0, 20)

@@ -106,7 +106,6 @@ def test_the_policy_allows_the_style_sheet_of_the_page_and_no_script() -> None:
     (style,) = re.findall("<style>(.*?)</style>", render(varied(), Query()), re.DOTALL)
     digest = base64.b64encode(sha256(style.encode()).digest()).decode()
 
-    assert style == STYLE
     assert f"style-src 'sha256-{digest}'" in CONTENT_SECURITY_POLICY
     assert CONTENT_SECURITY_POLICY.startswith("default-src 'none'")
     assert "unsafe" not in CONTENT_SECURITY_POLICY

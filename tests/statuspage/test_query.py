@@ -3,7 +3,10 @@ from urllib.parse import urlencode
 import pytest
 
 from secrets_manager.controller.standing import State
-from secrets_manager.statuspage.query import MAX_PAGE, MAX_TEXT, Query, parse_query
+from secrets_manager.statuspage.query import Query, parse_query
+
+MAX_PAGE = 1_000_000
+MAX_TEXT = 200
 
 
 def test_all_parameters() -> None:

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from secrets_manager.controller.definition import SecretDefinition, decode
 from secrets_manager.controller.standing import Standing, State
 from secrets_manager.statuspage.query import Query
-from secrets_manager.statuspage.selection import PAGE_SIZE, Selection
+from secrets_manager.statuspage.selection import Selection
+
+PAGE_SIZE = 100
 
 
 def definition(

@@ -6,9 +6,9 @@ export PATH := justfile_directory() / venv / "bin:" + env("PATH")
 # Where it is set, every process of the tests compiles every module again: a third of the fast ring.
 export PYTHONDONTWRITEBYTECODE := ""
 
-# flake8-async reads no configuration, so it is told here. All its rules, also the optional ones, but
+# flake8-async reads no configuration file, so its options are here. All its rules, also the optional ones, but
 #   127            advises another HTTP library; the fault it means is kept out by the limits of our httpx clients, and tested
-#   900            forbids async generators, which httpx asks for in its Auth; 101 and 119 look after those that we have
+#   900            forbids async generators, which httpx asks for in its Auth; 101 and 119 check those that we have
 #   910, 911       want a checkpoint in every async function, on every way through it
 #   912, 913       found only scopes and loops that do have one
 async_rules_off := "ASYNC127,ASYNC900,ASYNC910,ASYNC911,ASYNC912,ASYNC913"

@@ -69,6 +69,7 @@ def test_templates_up_to_the_bounds_are_rendered() -> None:
         "{% capture x %}{{ s.quarter }}{% endcapture %}" * 6,
         "{% assign x = s.share | size %}" * 100,
         "{% if " + "s.share == 'x' or " * 5 + "s.share == 'x' %}{% endif %}" + "{% assign x = s.share | size %}" * 89,
+        "{% assign x = s.controls | json %}",
         "{{ s.longer }}",
         "{% assign x = s.longer %}",
         "{{ s.euro }}",
@@ -81,6 +82,7 @@ def test_what_would_grow_or_take_long_is_refused(template: str) -> None:
             v=LARGE,
             longer=LARGE + "x",
             euro="€" * (MAX_TEXT // 2),
+            controls="\x01" * 300_000,
             quarter="€" * (MAX_TEXT // 4),
             share="x" * (MAX_WORK // 100 - 1),
         )

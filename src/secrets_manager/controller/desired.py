@@ -34,14 +34,14 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, bytes]
     digest: bytes
     immutable: bool = False
-    inputs: frozenset[bytes] = frozenset()
+    inputs: tuple[str, ...] = ()
     """Values that are in `data` only as parts, as templates were made from them: no message may quote them either."""
 
     @property
     def values(self) -> Iterator[bytes]:
         """All that no message may quote."""
         yield from self.data.values()
-        yield from self.inputs
+        yield from (text.encode(errors="replace") for text in self.inputs)
 
     def __repr__(self) -> str:
         return f"Desired({self.name!r}, type={self.type!r}, keys={sorted(self.data)})"
@@ -72,7 +72,7 @@ def desired(spec: Spec, documents: Documents, texts: Texts = NO_TEXTS) -> Desire
     return combine(spec, resolve(spec, documents, texts), inputs=_inputs(spec, documents))
 
 
-def combine(spec: Spec, resolved: Resolved, *, inputs: frozenset[bytes] = frozenset()) -> Desired | Problem:
+def combine(spec: Spec, resolved: Resolved, *, inputs: tuple[str, ...] = ()) -> Desired | Problem:
     """Combine the values of all keys into the desired Secret."""
     problems = [value for value in resolved.values() if isinstance(value, Problem)]
     if problems:
@@ -91,13 +91,14 @@ def combine(spec: Spec, resolved: Resolved, *, inputs: frozenset[bytes] = frozen
     )
 
 
-def _inputs(spec: Spec, documents: Documents) -> frozenset[bytes]:
-    """Return the values of the sources of templates."""
+def _inputs(spec: Spec, documents: Documents) -> tuple[str, ...]:
+    """Return the values of the sources of templates, as they are: encoding them takes long, and few are ever needed."""
     if not has_templates(spec):
-        return frozenset()
+        return ()
     found = (documents[named.source] for named in spec.sources.values())
-    texts = (text for document in found if isinstance(document, Document) for text in document.values.values())
-    return frozenset(text.encode(errors="replace") for text in texts if text)
+    return tuple(
+        text for document in found if isinstance(document, Document) for text in document.values.values() if text
+    )
 
 
 class _Found(NamedTuple):

@@ -8,6 +8,10 @@ from secrets_manager.templates.errors import Refused
 
 INTEGER, OCTETS, OID, SEQUENCE = 0x02, 0x04, 0x06, 0x30
 CONTEXT_0 = 0xA0
+MAX_ELEMENTS = 32
+"""In one element. A certificate has some ten extensions."""
+_LONG, _MAX_LENGTH_BYTES = 0x80, 3
+_MALFORMED = "the value is not in DER, or damaged"
 
 
 class Element(NamedTuple):
@@ -26,12 +30,6 @@ class Element(NamedTuple):
         if self.tag != INTEGER:
             raise Refused(_MALFORMED)
         return int.from_bytes(self.content, signed=True)
-
-
-_MALFORMED = "the value is not in DER, or damaged"
-_LONG, _MAX_LENGTH_BYTES = 0x80, 3
-MAX_ELEMENTS = 32
-"""In one element. A certificate has some ten extensions."""
 
 
 def only(data: bytes) -> Element:

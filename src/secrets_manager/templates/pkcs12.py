@@ -31,9 +31,10 @@ _SHA1 = der.element(SEQUENCE, der.element(OID, der.oid("1.3.14.3.2.26")))
 
 
 class Contents:
-    """What a PKCS#12 contains. Raises: Refused."""
+    """What a PKCS#12 contains."""
 
     def __init__(self, budget: Budget, data: bytes, password: Password) -> None:
+        """Raises: Refused."""
         self._budget = budget
         self._password = password
         self.certificates: list[Certificate] = []

@@ -80,8 +80,8 @@ def test_nothing_is_wrong_with_an_installation_as_the_documents_describe_it(
 
         assert done.of(State.FAILURE, State.WARNING) == {}
         assert sorted(done.of(State.OK)) == [
-            "configuration", "crd", "definitions", "kubernetes", "kubernetes-clock", "leader", "lease-rights", "rights",
-            "vault-clock", "vault-connection", "vault-listing", "vault-login", "vault-paths", "vault-server",
+            "configuration", "crd", "definitions", "files", "kubernetes", "kubernetes-clock", "leader", "lease-rights",
+            "rights", "vault-clock", "vault-connection", "vault-listing", "vault-login", "vault-paths", "vault-server",
             "vault-token",
         ]  # fmt: skip
         assert list(done.of(State.SKIPPED)) == ["vault-secret-id"], "the policy of the documents does not allow it"

@@ -290,8 +290,10 @@ class Hanging(Tokens):
         super().__init__()
         self.looking = threading.Event()
         self.released = threading.Event()
+        self.begun = 0
 
     def load(self, *, refresh: bool) -> RestConfig:
+        self.begun += 1
         self.looking.set()
         self.released.wait()
         return super().load(refresh=refresh)
@@ -309,6 +311,18 @@ async def test_load_that_hangs_is_given_up_after_a_minute(mock_clock: trio.testi
         nursery.start_soon(jump)
         with pytest.raises(CredentialsError, match="took longer than 60 s"):
             await client.request("GET", "/")
+    loader.released.set()
+
+
+async def test_of_loads_that_hang_one_is_left_behind(autojump_clock: trio.testing.MockClock) -> None:
+    loader = Hanging()
+    client, _ = client_of(login_of(loader), lambda authorization: False)
+    for _ in range(3):
+        with pytest.raises(CredentialsError, match="took longer than 60 s"):
+            await client.request("GET", "/")
+
+    await trio.to_thread.run_sync(loader.looking.wait)
+    assert loader.begun == 1
     loader.released.set()
 
 

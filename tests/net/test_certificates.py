@@ -1,5 +1,7 @@
 """Files that are exchanged under the process. tests/contracts/test_vault_addresses.py shows it on a real server."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from trio.testing import MockClock
 
 from secrets_manager.net.certificates import CertificateFiles, Certificates
 from secrets_manager.net.looks import CHECK_INTERVAL
+from secrets_manager.net.serving import ServingCertificate
 from tests.kube.certificates import Authority
 
 
@@ -74,6 +77,23 @@ async def test_what_can_not_be_used_changes_nothing_until_it_can(
     assert broken is before
     assert tls.current is not before
     assert "changed certificates can't be used" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [lambda pipe: Certificates(CertificateFiles(ca_file=pipe)), lambda pipe: ServingCertificate(pipe, pipe)],
+    ids=["of a client", "of the server"],
+)
+async def test_a_file_that_does_not_answer_does_not_hold_up_who_stops_waiting(
+    kind: Callable[[str], Certificates | ServingCertificate], tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with trio.move_on_after(60) as scope:
+        await kind(str(pipe)).load()
+    os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # the thread goes that was left behind
+
+    assert scope.cancelled_caught
 
 
 async def test_without_files_there_is_nothing_to_check() -> None:

@@ -1,5 +1,6 @@
 """`secrets-manager doctor`: checks the installation that these flags and this environment describe."""
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -8,7 +9,7 @@ from typing import NamedTuple
 import trio
 
 from secrets_manager.config import Config, Setting
-from secrets_manager.doctor import access, configuration, json, key_vault, kubernetes, vault
+from secrets_manager.doctor import access, configuration, files, json, key_vault, kubernetes, vault
 from secrets_manager.doctor.checkup import Checkup, Progress, Result
 from secrets_manager.doctor.finding import Finding, has_failed
 from secrets_manager.doctor.kubernetes import Definitions
@@ -43,7 +44,8 @@ def run_doctor(
 async def _run(config: Config, settings: Sequence[Setting], *, may_log_in: bool, progress: Progress) -> list[Finding]:
     checkup = Checkup(progress)
     checkup.add(*configuration.judge(config, settings))
-    definitions = await _kubernetes(checkup, config)
+    await checkup.run(files.CHECK, partial(files.check, files.named(config, os.environ)), fix=files.FIX)
+    definitions = await examine_kubernetes(checkup, config)
     if config.backend == "azure-kv":
         await key_vault.examine(checkup, config, definitions)
     else:
@@ -51,7 +53,8 @@ async def _run(config: Config, settings: Sequence[Setting], *, may_log_in: bool,
     return checkup.findings
 
 
-async def _kubernetes(checkup: Checkup, config: Config) -> Definitions | None:
+async def examine_kubernetes(checkup: Checkup, config: Config) -> Definitions | None:
+    """Find the cluster, and make all checks there. Return the definitions; None if they can't be listed."""
     cluster = await checkup.run(access.CHECK, partial(_find, config), fix=access.FIX)
     if cluster is None:
         checkup.skip(kubernetes.NEEDS_API_SERVER, kubernetes.NO_API_SERVER)

@@ -7,8 +7,10 @@ Tokens and certificates rotate, so they are reloaded each minute, and refreshed 
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -26,9 +28,11 @@ RELOAD_INTERVAL = 60.0
 MIN_REFRESH_INTERVAL = 10.0
 """Seconds between two refreshes, however many requests are unauthorized: each may run a credential plugin."""
 LOAD_TIMEOUT = 60.0
-"""Seconds. A credential plugin that hangs is abandoned in its thread."""
+"""Seconds. A credential plugin, or a file of a network, that hangs is abandoned in its thread."""
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +58,12 @@ async def find_cluster(
     Raises:
         CredentialsError: There are no usable credentials.
     """
-    loader = choose_loader(config, environ=environ, service_account=service_account)
-    found = await _load(loader, refresh=True)
+
+    def first_load() -> tuple[ConfigLoader, RestConfig]:
+        chosen = choose_loader(config, environ=environ, service_account=service_account)
+        return chosen, chosen.load(refresh=True)
+
+    loader, found = await _in_thread(first_load, trio.CapacityLimiter(1))
     tls = Tls(found.context, server_name=found.server_name)
     return Cluster(
         url=found.url,
@@ -97,6 +105,7 @@ class KubeAuthorization(Authorization):
         self._config = config
         self._tls = tls
         self._lock = trio.Lock()
+        self._limiter = trio.CapacityLimiter(1)
         self._loaded_at = trio.current_time()
         self._refreshed_at = -math.inf
 
@@ -111,7 +120,7 @@ class KubeAuthorization(Authorization):
                 and trio.current_time() - self._refreshed_at >= MIN_REFRESH_INTERVAL
             ):
                 self._loaded_at = self._refreshed_at = trio.current_time()
-                self._set(await _load(self._loader, refresh=True))
+                self._set(await self._load(refresh=True))
         return self._config.authorization
 
     async def _reload_if_old(self) -> None:
@@ -121,16 +130,24 @@ class KubeAuthorization(Authorization):
         self._loaded_at = trio.current_time()
         async with self._lock:
             try:
-                self._set(await _load(self._loader, refresh=False))
+                self._set(await self._load(refresh=False))
             except CredentialsError as error:  # the current ones may still be valid
                 log.warning("failed to reload credentials", extra={"fields": {"error": str(error)}})
+
+    async def _load(self, *, refresh: bool) -> RestConfig:
+        return await _in_thread(partial(self._loader.load, refresh=refresh), self._limiter)
 
     def _set(self, config: RestConfig) -> None:
         self._config = config
         self._tls.current = config.context
 
 
-async def _load(loader: ConfigLoader, *, refresh: bool) -> RestConfig:
+async def _in_thread(load: Callable[[], T], limiter: trio.CapacityLimiter) -> T:
+    """Load in a thread. One that hangs is abandoned; `limiter` keeps it the only one.
+
+    Raises:
+        CredentialsError: It failed, or took too long.
+    """
     with trio.move_on_after(LOAD_TIMEOUT):
-        return await trio.to_thread.run_sync(lambda: loader.load(refresh=refresh), abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(load, abandon_on_cancel=True, limiter=limiter)
     raise CredentialsError(f"loading the Kubernetes credentials took longer than {LOAD_TIMEOUT:g} s")

@@ -6,6 +6,8 @@ half written for instance, leaves all as it was until the next check.
 
 import logging
 import ssl
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 import trio
@@ -14,6 +16,8 @@ from secrets_manager.net.looks import CHECK_INTERVAL, Look, look_at
 from secrets_manager.net.tls import Tls, UnusableFile, client_context, files_of
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class CertificateFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,12 +42,12 @@ class Certificates:
         self._files = files
         self._seen: list[Look] = []
         self._tls: Tls | None = None
+        self._limiter = trio.CapacityLimiter(1)
         self.checks = 0
 
     async def load(self) -> Tls:
         """Read the files for the first time. Raises: UnusableFile."""
-        self._seen = await trio.to_thread.run_sync(_stat_files, self._files)
-        context = await trio.to_thread.run_sync(_context, self._files)
+        self._seen, context = await self._in_thread(_load)
         self._tls = Tls(context, server_name=self._files.server_name)
         return self._tls
 
@@ -58,11 +62,19 @@ class Certificates:
             self.checks += 1
 
     async def _reload(self) -> None:
-        seen = await trio.to_thread.run_sync(_stat_files, self._files)
+        seen = await self._in_thread(_stat_files)
         if self._tls is not None and seen != self._seen:
-            self._tls.current = await trio.to_thread.run_sync(_context, self._files)
+            self._tls.current = await self._in_thread(_context)
             self._seen = seen
             log.info("changed certificates are used from the next connection on")
+
+    async def _in_thread(self, read: Callable[[CertificateFiles], T]) -> T:
+        """Read the files. One of a network may never answer: on cancellation the thread is abandoned."""
+        return await trio.to_thread.run_sync(read, self._files, abandon_on_cancel=True, limiter=self._limiter)
+
+
+def _load(files: CertificateFiles) -> tuple[list[Look], ssl.SSLContext]:
+    return _stat_files(files), _context(files)
 
 
 def _context(files: CertificateFiles) -> ssl.SSLContext:

@@ -22,10 +22,11 @@ class ServingCertificate:
         self._key_file = key_file
         self._seen: list[Look] = []
         self._context: ssl.SSLContext | None = None
+        self._limiter = trio.CapacityLimiter(1)
 
     async def load(self) -> None:
         """Read the files for the first time. Raises: UnusableFile."""
-        await trio.to_thread.run_sync(self._load)
+        await self._load()
 
     def context(self) -> ssl.SSLContext:
         """Return the context for the next connection."""
@@ -37,15 +38,21 @@ class ServingCertificate:
         while True:
             await trio.sleep(CHECK_INTERVAL)
             try:
-                changed = await trio.to_thread.run_sync(self._load)
+                changed = await self._load()
             except UnusableFile as error:
                 log.warning("changed certificate can't be used", extra={"fields": {"error": str(error)}})
                 continue
             if changed:
                 log.info("changed certificate is used from the next connection on")
 
-    def _load(self) -> bool:
-        """Load the files if they have changed. Return whether they have."""
+    async def _load(self) -> bool:
+        """Load the files if they have changed. Return whether they have.
+
+        A file of a network may never answer: on cancellation the thread is abandoned.
+        """
+        return await trio.to_thread.run_sync(self._load_changed, abandon_on_cancel=True, limiter=self._limiter)
+
+    def _load_changed(self) -> bool:
         seen = look_at([self._cert_file, self._key_file])
         if seen == self._seen:
             return False

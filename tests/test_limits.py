@@ -13,7 +13,7 @@ from secrets_manager.kube import events, objects, throttle, watcher, workqueue
 from secrets_manager.linewriter import CAPACITY
 from secrets_manager.logs import MAX_TEXT
 from secrets_manager.metrics.definitions import MAX_NOT_READY
-from secrets_manager.net import looks, transport
+from secrets_manager.net import file_stamps, transport
 from secrets_manager.server import connections
 from secrets_manager.statuspage.selection import PAGE_SIZE
 from secrets_manager.templates import bounds
@@ -90,7 +90,7 @@ SENTENCES = [
     (BOUNDS, f"| list | {bounds.MAX_ITEMS} items |"),
     (ENDPOINT, f"{gate.UNKNOWN_BURST} at once and {gate.UNKNOWN_RATE:g} a second are reviewed"),
     (ENDPOINT, f"a refusal for {seconds(cache.REFUSED_TTL)}"),
-    (ENDPOINT, f"Changed files are used within {seconds(looks.CHECK_INTERVAL)}"),
+    (ENDPOINT, f"Changed files are used within {seconds(file_stamps.CHECK_INTERVAL)}"),
     ("docs/operations.md#many-definitions", f"series of what is wrong only, {MAX_NOT_READY} at most"),
 ]
 

@@ -10,7 +10,7 @@ import trio.lowlevel
 from trio.testing import MockClock
 
 from secrets_manager.net.certificates import CertificateFiles, Certificates
-from secrets_manager.net.looks import CHECK_INTERVAL
+from secrets_manager.net.file_stamps import CHECK_INTERVAL
 from secrets_manager.net.serving import ServingCertificate
 from tests.kube.certificates import Authority
 

@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from secrets_manager.net.looks import CHECK_INTERVAL
+from secrets_manager.net.file_stamps import CHECK_INTERVAL
 from secrets_manager.net.serving import ServingCertificate
 from secrets_manager.server.message import Response, immediate
 from secrets_manager.server.site import Route, Site

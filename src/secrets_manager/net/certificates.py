@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 import trio
 
-from secrets_manager.net.looks import CHECK_INTERVAL, Look, look_at
+from secrets_manager.net.file_stamps import CHECK_INTERVAL, FileStamp, stat_files
 from secrets_manager.net.tls import Tls, UnusableFile, client_context, files_of
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Certificates:
 
     def __init__(self, files: CertificateFiles) -> None:
         self._files = files
-        self._seen: list[Look] = []
+        self._seen: list[FileStamp] = []
         self._tls: Tls | None = None
         self._limiter = trio.CapacityLimiter(1)
         self.checks = 0
@@ -62,7 +62,7 @@ class Certificates:
             self.checks += 1
 
     async def _reload(self) -> None:
-        seen = await self._in_thread(_stat_files)
+        seen = await self._in_thread(_stamps_of)
         if self._tls is not None and seen != self._seen:
             self._tls.current = await self._in_thread(_context)
             self._seen = seen
@@ -73,8 +73,8 @@ class Certificates:
         return await trio.to_thread.run_sync(read, self._files, abandon_on_cancel=True, limiter=self._limiter)
 
 
-def _load(files: CertificateFiles) -> tuple[list[Look], ssl.SSLContext]:
-    return _stat_files(files), _context(files)
+def _load(files: CertificateFiles) -> tuple[list[FileStamp], ssl.SSLContext]:
+    return _stamps_of(files), _context(files)
 
 
 def _context(files: CertificateFiles) -> ssl.SSLContext:
@@ -88,6 +88,6 @@ def _context(files: CertificateFiles) -> ssl.SSLContext:
     )
 
 
-def _stat_files(files: CertificateFiles) -> list[Look]:
+def _stamps_of(files: CertificateFiles) -> list[FileStamp]:
     folder = files_of(files.ca_folder) if files.ca_folder else []
-    return look_at([*filter(None, [files.ca_file, files.cert_file, files.key_file]), *folder])
+    return stat_files([*filter(None, [files.ca_file, files.cert_file, files.key_file]), *folder])

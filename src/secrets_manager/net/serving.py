@@ -8,7 +8,7 @@ import ssl
 
 import trio
 
-from secrets_manager.net.looks import CHECK_INTERVAL, Look, look_at
+from secrets_manager.net.file_stamps import CHECK_INTERVAL, FileStamp, stat_files
 from secrets_manager.net.tls import UnusableFile, server_context
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ class ServingCertificate:
     def __init__(self, cert_file: str, key_file: str) -> None:
         self._cert_file = cert_file
         self._key_file = key_file
-        self._seen: list[Look] = []
+        self._seen: list[FileStamp] = []
         self._context: ssl.SSLContext | None = None
         self._limiter = trio.CapacityLimiter(1)
 
@@ -53,7 +53,7 @@ class ServingCertificate:
         return await trio.to_thread.run_sync(self._load_changed, abandon_on_cancel=True, limiter=self._limiter)
 
     def _load_changed(self) -> bool:
-        seen = look_at([self._cert_file, self._key_file])
+        seen = stat_files([self._cert_file, self._key_file])
         if seen == self._seen:
             return False
         self._context = server_context(self._cert_file, self._key_file)

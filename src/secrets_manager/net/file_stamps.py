@@ -10,8 +10,8 @@ CHECK_INTERVAL = 10.0
 """Seconds between two checks."""
 
 
-class Look(NamedTuple):
-    """One file, as it was. It is another one where the link to it leads elsewhere, as in mounted volumes."""
+class FileStamp(NamedTuple):
+    """A file at one time. The stamp also changes where a link leads to another file, as in mounted volumes."""
 
     name: str
     inode: int
@@ -19,14 +19,14 @@ class Look(NamedTuple):
     changed_at: int
 
 
-def look_at(names: Iterable[str]) -> list[Look]:
-    """Look at files. It blocks on the disk. Raises: UnusableFile."""
-    return [_look_at(name) for name in names]
+def stat_files(names: Iterable[str]) -> list[FileStamp]:
+    """Return the stamp of each file. It blocks on the disk. Raises: UnusableFile."""
+    return [_stat(name) for name in names]
 
 
-def _look_at(name: str) -> Look:
+def _stat(name: str) -> FileStamp:
     try:
         found = Path(name).stat()
     except OSError as error:
         raise UnusableFile(f"{name} can't be read ({error.strerror})") from None
-    return Look(name, found.st_ino, found.st_size, found.st_mtime_ns)
+    return FileStamp(name, found.st_ino, found.st_size, found.st_mtime_ns)

@@ -6,6 +6,7 @@ import pytest
 
 from secrets_manager.templates import RenderFailed, TemplateInvalid, parse
 from secrets_manager.templates.bounds import MAX_NESTING, MAX_STEPS, MAX_TEMPLATE, MAX_TEXT, MAX_WORDS, MAX_WORK
+from tests.templates.chains import chain
 from tests.templates.hostile import quadratic_search
 from tests.templates.values import render
 
@@ -111,6 +112,49 @@ def test_what_would_be_too_large_is_refused_before_it_is_there(template: str) ->
         tracemalloc.stop()
 
     assert peak < MAX_TEXT
+
+
+@pytest.mark.parametrize(
+    ("call", "kib", "fill"),
+    [
+        ("strip", 1024, " "),
+        ("lstrip", 1024, " "),
+        ("rstrip", 1024, " "),
+        ("base64_encode", 400, "x"),
+        ("base64_decode", 400, "QUJD"),
+        ("json", 400, "x"),
+        ("sha256", 400, "x"),
+        ("replace: 'a', 'b'", 400, "x"),
+        ("remove: 'a'", 400, "x"),
+        ("split: 'a'", 400, "x"),
+        ("strip_newlines", 400, "x"),
+        ("upcase", 200, "x"),
+        ("downcase", 200, "x"),
+        ("capitalize", 200, "x"),
+        ("json_field: 'a'", 200, '"'),
+        ("indent: 1", 100, "x"),
+        ("yaml", 80, "x"),
+        ("url_decode", 50, "x"),
+        ("certificates", 50, "-----BEGIN CERTIFICATE-----"),
+        ("authorities", 50, "-----BEGIN CERTIFICATE-----"),
+        ("private_key", 50, "-----BEGIN PRIVATE KEY-----"),
+        ("url_encode", 30, "x"),
+    ],
+)
+def test_filter_takes_as_much_as_is_written_down_and_not_much_more_in_one_template(
+    call: str, kib: int, fill: str
+) -> None:
+    size = kib * 1024
+    text = fill * (size // len(fill))
+    if fill.startswith("-----"):
+        text = (chain().root.pem if "CERTIFICATE" in fill else chain().leaf.pkcs8).ljust(size)
+    elif fill == '"':
+        text = '{"a": "x", "b": "' + "x" * (size - 19) + '"}'
+    step = f"{{% assign x = s.v | {call} %}}"
+
+    assert render(step, v=text) == ""
+    with pytest.raises(RenderFailed, match="too much"):
+        render(step * 5, v=text)
 
 
 @pytest.mark.parametrize(("text", "sought"), list(quadratic_search())[:3])

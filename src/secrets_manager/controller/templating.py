@@ -47,4 +47,4 @@ async def _in_turns(items: Iterable[T]) -> list[T]:
 async def _imported(module: str) -> None:
     """Import a module of the package in a thread, unless that was done."""
     if not hasattr(package, module):  # where Python puts it once it is loaded to its end
-        await trio.to_thread.run_sync(import_module, f"{package.__name__}.{module}")
+        await trio.to_thread.run_sync(import_module, f"{package.__name__}.{module}", abandon_on_cancel=True)

@@ -63,10 +63,12 @@ def test_a_template_joins_two_sources_and_follows_both(here: World) -> None:
     here.write("api", **{"token.txt": "t-2"})
     here.write("db", user="shop", password="c")
     here.wait_for("app", {"line": "user=shop password=c token=t-1"})
-    shown = sorted(
-        (text(each, "path"), at(each, "version")) for each in items(here.definition("app"), "status", "sources")
-    )
-    assert shown == [(f"{here.home}/api", 1), (f"{here.home}/db", 2)]
+
+    def shown() -> list[tuple[str, object]]:
+        sources = items(here.definition("app"), "status", "sources")
+        return sorted((text(each, "path"), at(each, "version")) for each in sources)
+
+    wait_until(lambda: shown() == [(f"{here.home}/api", 1), (f"{here.home}/db", 2)])  # it follows the Secret
 
     here.write("db", user="shop")
     here.wait_for_reason("app", "SourceNotFound")

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 
 from fake_kubernetes.documents import Json, Object, mapping, text
 from secrets_manager.config import ControllerConfig
-from tests.controller.component import Scene, running
+from tests.controller.component import Scene, keys_map, running
 from tests.doubles import faults as fault
 from tests.doubles.faults import Fault
 
@@ -128,6 +128,21 @@ def adopt(scene: Scene) -> None:
     scene.define("app", annotations={"secrets-manager.tuenti.io/adopt": "true"}, password="app#password")
 
 
+def orphan_of_another(scene: Scene) -> None:
+    scene.write("app", password="hunter-1", user="user-1")
+    spec: Object = {"name": "app", "creationPolicy": "Orphan", "keysMap": keys_map(user="app#user")}
+    scene.define_as_it_is("other", spec)
+
+
+def adopt_of_another(scene: Scene) -> None:
+    scene.define("app", annotations={"secrets-manager.tuenti.io/adopt": "true"}, password="app#password")
+
+
+def adopt_what_is_left(scene: Scene) -> None:
+    scene.delete("other")
+    adopt_of_another(scene)
+
+
 def inherit(scene: Scene) -> None:
     scene.foreign_secret(
         "app", data={"password": "hunter-0"}, labels={"app.kubernetes.io/managed-by": "secrets-manager"}
@@ -168,6 +183,8 @@ SCENARIOS = {
     "disown": Scenario(in_sync, disown),
     "rename orphan": Scenario(orphan_in_sync, rename),
     "adopt": Scenario(nothing, adopt),
+    "adopt what another one keeps": Scenario(orphan_of_another, adopt_of_another),
+    "adopt what another one has left": Scenario(orphan_of_another, adopt_what_is_left),
     "inherit": Scenario(nothing, inherit),
     "delete": Scenario(nothing, delete),
     "refuse": Scenario(nothing, refuse),
@@ -288,7 +305,8 @@ async def test_a_new_leader_that_sees_an_old_definition_deletes_nothing_of_what_
 
 BOTH: Object = {"password": "hunter-1", "user": "user-1"}
 ONE: Object = {"password": "hunter-1"}
-OURS: Object = {"app.kubernetes.io/managed-by": "secrets-manager", "secrets-manager.tuenti.io/owner": "app"}
+OWNER = "secrets-manager.tuenti.io/owner"
+OURS: Object = {"app.kubernetes.io/managed-by": "secrets-manager", OWNER: "app"}
 
 
 def picture(
@@ -308,6 +326,7 @@ def picture(
     }
 
 
+REFUSED: Object = {"reason": "SecretNotOwned", "secretName": "", "sources": None, "finalizers": []}
 THEIRS: Object = {"type": "Opaque", "values": {}, "labels": {}, "owners": []}
 ENDS: dict[str, Object] = {
     "create": picture("app", BOTH),
@@ -319,11 +338,19 @@ ENDS: dict[str, Object] = {
     "disown": picture("app", BOTH, labels={"team": "shop", **OURS}, owners=()),
     "rename orphan": picture("renamed", BOTH, owners=()),
     "adopt": picture("app", ONE, labels={"theirs": "yes", **OURS}),
+    "adopt what another one keeps": {
+        "secrets": {"app": {**THEIRS, "values": {"user": "user-1"}, "labels": OURS | {OWNER: "other"}}},
+        "definitions": {
+            "app": REFUSED,
+            "other": mapping(picture("app", {}), "definitions")["app"],
+        },
+    },
+    "adopt what another one has left": picture("app", ONE),
     "inherit": picture("app", ONE),
     "delete": {"secrets": {"theirs": THEIRS}, "definitions": {}},
     "refuse": {
         "secrets": {"app": {**THEIRS, "values": {"token": "theirs"}}},
-        "definitions": {"app": {"reason": "SecretNotOwned", "secretName": "", "sources": None, "finalizers": []}},
+        "definitions": {"app": REFUSED},
     },
 }
 

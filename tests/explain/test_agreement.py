@@ -57,22 +57,6 @@ def restarting(scene: Scene) -> None:
     restarting_in_sync(scene)
 
 
-def contested(scene: Scene) -> None:
-    """An orphan of another definition, which keeps it."""
-    scene.write("app", password="hunter-1", user="user-1")
-    spec: Object = {"name": "app", "creationPolicy": "Orphan", "keysMap": keys_map(user="app#user")}
-    scene.define_as_it_is("other", spec)
-
-
-def adopt_of_another(scene: Scene) -> None:
-    scene.define("app", annotations={"secrets-manager.tuenti.io/adopt": "true"}, password="app#password")
-
-
-def adopt_of_none(scene: Scene) -> None:
-    scene.delete("other")
-    adopt_of_another(scene)
-
-
 def drop(scene: Scene) -> None:
     scene.change("app", dataFrom=[{"path": "secret/data/app", "exclude": ["user"]}])
 
@@ -95,8 +79,6 @@ MORE = {
     "merge what others have taken": Scenario(merged_in_sync, steal),
     "own what others have": Scenario(second, own_the_same),
     "adopt in place of merge": Scenario(second, own_the_same_and_adopt),
-    "adopt what another one keeps": Scenario(contested, adopt_of_another),
-    "adopt what another one has left": Scenario(contested, adopt_of_none),
     "restart": Scenario(restarting_in_sync, update),
     "restart of replaced": Scenario(restarting_in_sync, retype),
     "restart for none": Scenario(restarting_in_sync, relabel),

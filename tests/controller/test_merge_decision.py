@@ -12,6 +12,7 @@ from secrets_manager.controller.merge_decision import (
     merge_contention,
     missing,
     obstacle,
+    taken_keys,
 )
 from secrets_manager.controller.merged_secret import (
     MAX_MANAGER,
@@ -138,3 +139,18 @@ def test_a_secret_shows_which_keys_each_definition_has() -> None:
     assert found.keys == {"a": {"x", "y.z"}, "b": frozenset()}
     assert (found.key, found.owner, found.metadata.resource_version) == (ObjectKey("ns", "app"), "d1", "7")
     assert (found.metadata.labels, found.metadata.annotations) == ({}, {})
+
+
+def test_keys_that_were_taken_over_are_described_by_manager() -> None:
+    owners = [
+        FieldOwner(".data.password", "helm"),
+        FieldOwner(".data.user", "secrets-manager-merge/other"),
+        FieldOwner(".data.host", "helm"),
+        FieldOwner(".data.port", ""),
+    ]
+    owned = "and this definition does from now on"
+    assert taken_keys("app", owners) == [
+        f"Secret app: manager helm owned 'password', 'host', {owned}",
+        f"Secret app: SecretDefinition other owned 'user', {owned}",
+        f"Secret app: another manager owned 'port', {owned}",
+    ]

@@ -30,8 +30,13 @@ class Feature(ABC):
     def define(self, **spec: Json) -> None:
         """A definition, and a value for it that was never there before."""
         self.values += 1
-        path = self.here.write(self.name, password=f"value-{self.values}")
+        path = self.here.write(self.written_at, password=f"value-{self.values}")
         self.here.define(self.name, {"password": f"{path}#password"}, **spec)
+
+    @property
+    def written_at(self) -> str:
+        """Where its value is, below the folder of the test."""
+        return self.name
 
     def synced(self) -> bool:
         return self.here.values(self.name) == {"password": f"value-{self.values}"}
@@ -89,7 +94,14 @@ class FollowsVault(MakesSecrets):
 
 
 class ForcesSync(MakesSecrets):
-    """Not before: a definition may be read so seldom that this test would be over."""
+    """Not before: a definition may be read so seldom that this test would be over.
+
+    Its value has a folder of its own, which is not listed: a listing would bring the change within a second.
+    """
+
+    @property
+    def written_at(self) -> str:
+        return f"{self.name}/alone"
 
     def act(self) -> None:
         self.define(refreshInterval="1h")

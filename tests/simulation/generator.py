@@ -4,16 +4,16 @@ Each plan has one more fault window, for the pair of fault and step whose turn i
 """
 
 from collections.abc import Callable
-from random import Random
 from typing import TypeVar
 
 from secrets_manager.config import LeaseConfig
+from tests.simulation.draws import Draws
 from tests.simulation.environment import Action
 from tests.simulation.faults import CRASHES, KINDS
 from tests.simulation.invariants import PINNED
 from tests.simulation.nemesis import ClockSkew, EndWatches, Kill, Partition, Pause, RevokeTokens, Terminate, WhileDown
 from tests.simulation.plan import Event, FaultWindow, Plan, ScheduledAction, Settings
-from tests.simulation.servers import COMMON, ELSEWHERE, FOLDERS, NAMESPACES
+from tests.simulation.servers import COMMON, ELSEWHERE, FOLDERS
 from tests.simulation.targeting import targeted_events, targeted_settings
 from tests.simulation.workload import (
     EDITS,
@@ -48,7 +48,7 @@ from tests.simulation.workload import (
 )
 
 T = TypeVar("T")
-Draw = Callable[[Random], Action]
+Draw = Callable[[Draws], Action]
 
 IN_FOLDER = ("one", "two", "three", "four")
 LEASES = (
@@ -62,7 +62,7 @@ ENCODED = (("base64", "base64", ""), ("base64", "", ""), ("json", "", "inner"), 
 IDLE_REQUESTS = 1000
 """About so many requests an idle stretch may cost."""
 LATENCIES = (0.0, 0.0, 0.0, 0.005, 0.3)
-DEFINITIONS, SECRETS, OF_OTHERS, WORKLOADS = 4, 5, 2, 2
+OF_OTHERS, WORKLOADS = 2, 2
 """The number of names of each in a namespace."""
 SHARING = 2
 """So many definitions of a namespace have the same names of keys, and may want one key of a Secret. Only the first of
@@ -81,7 +81,7 @@ FILTERS = (
 
 def generate(seed: int) -> Plan:
     """Return the plan of a seed."""
-    random = Random(f"plan {seed}")
+    random = Draws(seed)
     settings = targeted_settings(seed, _settings(random), random)
     settings = settings._replace(idle=_idle(random, settings))
     events: list[Event] = [*_initial_actions(random), *_actions(random, settings), *_fault_windows(random, settings)]
@@ -89,7 +89,7 @@ def generate(seed: int) -> Plan:
     return Plan(seed, settings, tuple(sorted(events, key=lambda event: event.at)))
 
 
-def _settings(random: Random) -> Settings:
+def _settings(random: Draws) -> Settings:
     replicas = random.choice((1, 1, 1, 1, 2, 2, 3))
     return Settings(
         replicas=replicas,
@@ -114,7 +114,7 @@ def _settings(random: Random) -> Settings:
     )
 
 
-def _idle(random: Random, settings: Settings) -> float:
+def _idle(random: Draws, settings: Settings) -> float:
     """Return up to four hours, as long as the program sends few requests at rest."""
     if random.random() < 0.7:
         return 0.0
@@ -124,26 +124,26 @@ def _idle(random: Random, settings: Settings) -> float:
     return min(4 * 3600.0, IDLE_REQUESTS / rate)
 
 
-def _name(random: Random, namespace: str = "") -> Name:
-    namespace = namespace or random.choice(NAMESPACES)
-    return Name(namespace, f"{namespace}-d{random.randrange(DEFINITIONS)}")
+def _name(random: Draws, namespace: str = "") -> Name:
+    namespace = namespace or random.choice(random.namespaces)
+    return Name(namespace, f"{namespace}-d{random.randrange(random.definitions)}")
 
 
-def _secret(random: Random, namespace: str = "") -> Name:
-    namespace = namespace or random.choice(NAMESPACES)
+def _secret(random: Draws, namespace: str = "") -> Name:
+    namespace = namespace or random.choice(random.namespaces)
     if random.random() < 0.25:
         return _of_others(random, namespace)
-    return Name(namespace, f"{namespace}-s{random.randrange(SECRETS)}")
+    return Name(namespace, f"{namespace}-s{random.randrange(random.secrets)}")
 
 
-def _of_others(random: Random, namespace: str = "") -> Name:
+def _of_others(random: Draws, namespace: str = "") -> Name:
     """Return a Secret that no definition has by its own number."""
-    namespace = namespace or random.choice(NAMESPACES)
+    namespace = namespace or random.choice(random.namespaces)
     return Name(namespace, f"{namespace}-t{random.randrange(OF_OTHERS)}")
 
 
-def _workload(random: Random) -> Name:
-    namespace = random.choice(NAMESPACES)
+def _workload(random: Draws) -> Name:
+    namespace = random.choice(random.namespaces)
     return Name(namespace, f"{namespace}-w{random.randrange(WORKLOADS)}")
 
 
@@ -152,29 +152,29 @@ def _suffix(name: Name) -> str:
     return "" if int(name.name[-1]) < SHARING else name.name[-1]
 
 
-def _adopting(random: Random) -> Name:
-    namespace = random.choice(NAMESPACES)
+def _adopting(random: Draws) -> Name:
+    namespace = random.choice(random.namespaces)
     return Name(namespace, f"{namespace}-d{random.choice(ADOPTING)}")
 
 
-def _path(random: Random, folder: str = "") -> str:
-    return f"{folder or random.choice(FOLDERS)}/{random.choice(IN_FOLDER)}"
+def _path(random: Draws, folder: str = "") -> str:
+    return f"{folder or random.choice(random.folders)}/{random.choice(IN_FOLDER)}"
 
 
-def _key_source(key: str, path: str, random: Random) -> KeySource:
+def _key_source(key: str, path: str, random: Draws) -> KeySource:
     field, encoding, property_ = random.choice(PLAIN if random.random() < 0.8 else ENCODED)
     if random.random() < 0.9:
         return KeySource(key, path, field, 0, encoding, property_)
     return KeySource(f"{key}-{PINNED}", path, field, random.choice((1, 1, 2)), encoding, property_)
 
 
-def _copy(random: Random) -> CopySecret:
+def _copy(random: Draws) -> CopySecret:
     secret = _secret(random)
     taken = random.random() < 0.3
     return CopySecret(secret, _secret(random, secret.namespace).name if taken else f"{secret.namespace}-copy")
 
 
-def _document(name: Name, path: str, random: Random) -> DocumentSource:
+def _document(name: Name, path: str, random: Draws) -> DocumentSource:
     suffix = _suffix(name)
     if random.random() < 0.1:
         return DocumentSource(path, random.choice((1, 1, 2)), prefix=f"{PINNED}{suffix}-")
@@ -186,7 +186,7 @@ def _document(name: Name, path: str, random: Random) -> DocumentSource:
     return DocumentSource(path, 0, include, exclude, renamed, prefix)
 
 
-def _define(random: Random) -> Define:
+def _define(random: Draws) -> Define:
     name = _name(random)
     folders = (name.namespace,) * 6 + (COMMON,) * 3 + (ELSEWHERE,)
 
@@ -225,37 +225,37 @@ def _define(random: Random) -> Define:
     )
 
 
-def _template(suffix: str, path: Callable[[], str], random: Random) -> Templated:
+def _template(suffix: str, path: Callable[[], str], random: Draws) -> Templated:
     paths = tuple(path() for _ in range(random.choice((1, 2))))
     field = random.choice(("base64", "json", "k2", "none")) if random.random() < 0.2 else random.choice(("k1", "k2"))
     return Templated(f"t{suffix}", paths, field)
 
 
-def _rename(random: Random) -> Rename:
+def _rename(random: Draws) -> Rename:
     name = _name(random)
     return Rename(name, _secret(random, name.namespace).name)
 
 
-def _policy(random: Random) -> ChangePolicy:
+def _policy(random: Draws) -> ChangePolicy:
     return ChangePolicy(_name(random), random.choice(("", ORPHAN, MERGE)))
 
 
-def _foreign(name: Name, random: Random) -> CreateForeign:
+def _foreign(name: Name, random: Draws) -> CreateForeign:
     return CreateForeign(name, random.choice(("plain", "plain", "with a key of ours")))
 
 
-def _apply_keys(random: Random) -> ApplyKeys:
+def _apply_keys(random: Draws) -> ApplyKeys:
     keys = random.choice((("theirs",), ("more", "theirs"), ("a",), ("a", "more"), ()))
     return ApplyKeys(_of_others(random), keys, alike=random.random() < 0.3)
 
 
-def _while_down(random: Random) -> WhileDown:
+def _while_down(random: Draws) -> WhileDown:
     names = ("define", "rename", "policy", "undefine", "undefine", "remove", "edit", "apply")
     return WhileDown(USERS[random.choice(names)](random))
 
 
-def _rotate_many(random: Random) -> Rotate:
-    paths = [f"{folder}/{name}" for folder in FOLDERS for name in IN_FOLDER]
+def _rotate_many(random: Draws) -> Rotate:
+    paths = [f"{folder}/{name}" for folder in random.folders for name in IN_FOLDER]
     random.shuffle(paths)
     return Rotate(tuple(paths * 2))
 
@@ -266,7 +266,7 @@ USERS: dict[str, Draw] = {
     "force": lambda random: Annotate(_name(random), "force-sync", f"{random.random()}"),
     "policy": _policy,
     "adopt": lambda random: Annotate(_adopting(random), "adopt", random.choice(("true", None))),
-    "undefine": lambda random: DeleteDefinition(_name(random)),
+    "undefine": lambda random: DeleteDefinition(_name(random), inherited=random.random() < 0.2),
     "spoil status": lambda random: OverwriteStatus(_name(random)),
     "edit": lambda random: Edit(_secret(random), random.choice(sorted(EDITS))),
     "remove": lambda random: DeleteSecret(_secret(random)),
@@ -280,14 +280,14 @@ USERS: dict[str, Draw] = {
         _secret(random), random.choice(("a value", "a key more", "the label", "the owner")),
         random.choice((0.3, 2.0, 10.0)), random.choice((3, 10, 120)),
     ),
-    "namespace goes": lambda random: DeleteNamespace(random.choice(NAMESPACES), random.choice((0.0, 3.0, 60.0))),
+    "namespace goes": lambda random: DeleteNamespace(random.choice(random.namespaces), random.choice((0.0, 3.0, 60.0))),
     "crd goes": lambda random: DeleteCrd(random.choice((0.0, 3.0, 60.0))),
     "rotate": lambda random: Rotate((_path(random),)),
     "rotate many": _rotate_many,
     "delete version": lambda random: DeleteVersion(_path(random)),
     "undelete version": lambda random: UndeleteVersion(_path(random)),
     "forget path": lambda random: DeletePath(_path(random)),
-    "allow": lambda random: SetPolicy(random.choice(FOLDERS), random.random() < 0.7, random.random() < 0.7),
+    "allow": lambda random: SetPolicy(random.choice(random.folders), random.random() < 0.7, random.random() < 0.7),
 }  # fmt: skip
 MACHINES: dict[str, Draw] = {
     "kill": lambda random: Kill(random.randrange(3)),
@@ -303,11 +303,11 @@ RARE = ("namespace goes", "crd goes", "rotate many")
 """At most twice in a run, since they undo most of what happened before."""
 
 
-def _initial_actions(random: Random) -> list[Event]:
+def _initial_actions(random: Draws) -> list[Event]:
     """Fill most paths, and create some definitions."""
     paths = tuple(f"{folder}/{name}" for folder in FOLDERS for name in IN_FOLDER if random.random() < 0.9)
     first: list[Event] = [ScheduledAction(0.0, Rotate(paths))]
-    for namespace in NAMESPACES:
+    for namespace in random.namespaces:
         names = [Name(namespace, f"{namespace}-t{number}") for number in range(OF_OTHERS)]
         others: list[Action] = [_foreign(name, random) for name in names]
         names = [Name(namespace, f"{namespace}-w{number}") for number in range(WORKLOADS)]
@@ -316,7 +316,7 @@ def _initial_actions(random: Random) -> list[Event]:
     return first + [ScheduledAction(0.0, _define(random)) for _ in range(random.randrange(3, 9))]
 
 
-def _actions(random: Random, settings: Settings) -> list[Event]:
+def _actions(random: Draws, settings: Settings) -> list[Event]:
     kinds = USERS | (MACHINES if random.random() < 0.6 else {})
     used = [name for name in kinds if random.random() < 0.4] or ["define"]
     gap = random.choice((2.0, 6.0, 20.0))
@@ -332,7 +332,7 @@ def _actions(random: Random, settings: Settings) -> list[Event]:
     return events
 
 
-def _fault_windows(random: Random, settings: Settings) -> list[Event]:
+def _fault_windows(random: Draws, settings: Settings) -> list[Event]:
     kinds = random.sample(sorted(KINDS), random.choice((0, 2, 4, 8)))
     events: list[Event] = []
     for kind in kinds:
@@ -347,7 +347,7 @@ def _fault_windows(random: Random, settings: Settings) -> list[Event]:
     return events
 
 
-def _rate(kind: str, random: Random) -> float:
+def _rate(kind: str, random: Draws) -> float:
     """Keep crashes rare, so that other faults have their time."""
     if kind in CRASHES:
         return random.choice((0.02, 0.1))

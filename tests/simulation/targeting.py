@@ -3,15 +3,25 @@
 Some steps are rare, so each has actions and settings that make the program take it.
 """
 
-from random import Random
-
 from secrets_manager.config import LeaseConfig
+from tests.simulation.draws import Draws
+from tests.simulation.environment import Action
 from tests.simulation.faults import CRASHES, PAIRS
 from tests.simulation.nemesis import EndWatches, RevokeTokens
 from tests.simulation.plan import Event, FaultWindow, ScheduledAction, Settings
-from tests.simulation.servers import NAMESPACES
 from tests.simulation.steps import Step
-from tests.simulation.workload import Define, DeleteSecret, Edit, KeySource, Name, Rename, Rotate, SetPolicy
+from tests.simulation.workload import (
+    Annotate,
+    CreateWorkload,
+    Define,
+    DeleteSecret,
+    Edit,
+    KeySource,
+    Name,
+    Rename,
+    Rotate,
+    SetPolicy,
+)
 
 HARMLESS = ("warning",)
 """Hides nothing, and is injected without limit."""
@@ -19,7 +29,7 @@ LIMIT = 3
 """Injections of the pair in one run: enough to cover it, too few to hide what the rest of the run does."""
 
 
-def targeted_settings(seed: int, settings: Settings, random: Random) -> Settings:
+def targeted_settings(seed: int, settings: Settings, random: Draws) -> Settings:
     """Return settings under which the step of the pair is taken."""
     _, step = PAIRS[seed % len(PAIRS)]
     if step is Step.LEASE:
@@ -30,7 +40,7 @@ def targeted_settings(seed: int, settings: Settings, random: Random) -> Settings
     return settings
 
 
-def targeted_events(seed: int, settings: Settings, random: Random) -> list[Event]:
+def targeted_events(seed: int, settings: Settings, random: Draws) -> list[Event]:
     """Return the fault window of the pair, and actions that make the program take its step."""
     kind, step = PAIRS[seed % len(PAIRS)]
     at = random.choice((0.0, 0.0, random.uniform(0.0, settings.duration / 3)))
@@ -38,17 +48,25 @@ def targeted_events(seed: int, settings: Settings, random: Random) -> list[Event
     window = FaultWindow(at, settings.duration - at, kind, (step,), 1.0, limit=limit)
     if step is Step.LEASE and kind not in CRASHES:  # long enough for another replica to take it
         window = FaultWindow(at, 2 * settings.lease.duration, kind, (step,), 1.0, replica=random.randrange(2))
-    return [window, *_provocations(step, at + 1.0, settings, random)]
+    events = _provocations(step, at + 1.0, settings, random)
+    if step is Step.WRITE:  # once more after the first Secrets, when workloads are restarted
+        second = at + settings.duration / 3 + random.choice((0.0, 3.0))
+        events.append(window._replace(at=second, seconds=settings.duration - second))
+    return [window, *events]
 
 
-def _provocations(step: Step, at: float, settings: Settings, random: Random) -> list[Event]:
-    namespace = random.choice(NAMESPACES)
+def _provocations(step: Step, at: float, settings: Settings, random: Draws) -> list[Event]:
+    namespace = random.choice(random.namespaces)
     name = Name(namespace, f"{namespace}-d0")
     secret, other = f"{namespace}-s0", f"{namespace}-s4"
     paths = tuple(f"{namespace}/{each}" for each in ("one", "two", "three"))
     keys = tuple(KeySource(each[-3:], each, "k1") for each in paths)
     later = at + settings.duration / 3
-    actions = (Rotate(paths), Define(name, secret, keys))
+    actions: tuple[Action, ...] = (Rotate(paths), Define(name, secret, keys))
+    if step is Step.WRITE:
+        workload = Name(namespace, f"{namespace}-w0")
+        define = Define(name, secret, keys, targets=(workload.name,))
+        actions = (Rotate(paths), CreateWorkload(workload), define)
     events: list[Event] = [ScheduledAction(each, action) for each in (at, later) for action in actions]
     match step:
         case Step.LIST:
@@ -64,7 +82,8 @@ def _provocations(step: Step, at: float, settings: Settings, random: Random) -> 
             )
             events += [*renames, *deletions]
         case Step.WRITE:
-            events += [ScheduledAction(later + each, Edit(Name(namespace, secret), "a value")) for each in (1.0, 9.0)]
+            events += [ScheduledAction(each, Annotate(name, "force-sync", f"{each:g}")) for each in (at, later)]
+            events += [ScheduledAction(later + each, Edit(Name(namespace, secret), "a value")) for each in (2.0, 20.0)]
         case Step.LISTING:
             events.append(ScheduledAction(at, SetPolicy(namespace, read=True, listing=True)))
         case Step.TOKEN | Step.LOGIN:

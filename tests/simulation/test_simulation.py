@@ -86,6 +86,10 @@ RESTARTS = [
 ]
 
 
+def _actions(plan: Plan) -> list[ScheduledAction]:
+    return [event for event in plan.events if isinstance(event, ScheduledAction)]
+
+
 def plan(*events: Event, duration: float = 60.0) -> Plan:
     return Plan(1, Settings(duration=duration, period=5.0), events)
 
@@ -142,6 +146,24 @@ def test_a_seed_has_one_plan_and_each_pair_of_fault_and_step_has_its_turn() -> N
         for step in event.steps
     }
     assert drawn == set(PAIRS)
+
+
+def test_some_plans_act_on_few_definitions_of_one_namespace_again_and_again() -> None:
+    defined = [
+        {each.action.name for each in _actions(generate(seed)) if isinstance(each.action, Define)}
+        for seed in range(100)
+    ]
+    narrow = [names for names in defined if len(names) <= 3 and len({name.namespace for name in names}) == 1]
+    assert 25 <= len(narrow) <= 55
+
+
+def test_a_fault_of_writes_is_injected_again_when_a_workload_is_restarted() -> None:
+    seed = PAIRS.index(("reply dropped", Step.WRITE))
+    events = generate(seed).events
+    windows = [each for each in events if isinstance(each, FaultWindow) and each.steps == (Step.WRITE,) and each.limit]
+    rotated = [each.at for each in _actions(generate(seed)) if isinstance(each.action, Rotate)]
+    assert len(windows) == 2
+    assert any(abs(windows[1].at - at) <= 2.0 for at in rotated)
 
 
 def test_a_planted_fault_is_found_and_its_plan_shrunk() -> None:

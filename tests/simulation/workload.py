@@ -172,9 +172,14 @@ class Annotate(NamedTuple):
 
 class DeleteDefinition(NamedTuple):
     name: Name
+    inherited: bool = False
+    """Whether the original, which still runs, has put its finalizer on the definition."""
 
     def __call__(self, environment: Environment) -> None:
-        environment.kubernetes.user.delete(definition_path(self.name.name, namespace=self.name.namespace))
+        path, user = definition_path(self.name.name, namespace=self.name.namespace), environment.kubernetes.user
+        if self.inherited:
+            user.patch(path, {"metadata": {"finalizers": [FINALIZER]}})
+        user.delete(path)
 
 
 class OverwriteStatus(NamedTuple):

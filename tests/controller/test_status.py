@@ -7,8 +7,8 @@ from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.status import InSync, Outcome, SyncState, next_state, next_status
 from tests.gen import LATER, NOW, secret_definition
 
-FIRST_SYNC = InSync("db", {Source("secret/data/db"): 3, Source("kv1/app"): None}, wrote=True)
-AT_REST = FIRST_SYNC._replace(wrote=False)
+FIRST_SYNC = InSync("db", {Source("secret/data/db"): 3, Source("kv1/app"): None}, wrote=True, warning="")
+AT_REST = FIRST_SYNC._replace(wrote=False, warning=None)
 PROBLEM = Problem(Reason.SOURCE_FORBIDDEN, "key pw: not allowed")
 FOREIGN = Condition(type="Approved", status="True", reason="Approved", last_transition_time=NOW)
 

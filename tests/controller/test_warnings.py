@@ -33,6 +33,21 @@ async def test_a_warning_is_reported_until_the_next_write_also_by_the_next_proce
         assert scene.message("app") == IN_SYNC
 
 
+async def test_a_warning_is_that_of_the_last_write_also_if_that_did_not_end_a_fight(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        scene.faults.next(fault.warned(PEM), when=fault.on_path(ends="/secrets/app"), times=2)
+        for _ in range(3):  # the third one makes it a fight
+            scene.edit("app", {"data": {"pw": "ZWRpdGVk"}})
+            await scene.passed(1)
+        assert scene.reason("app") == "SecretContended"
+
+        await scene.passed(150)
+        assert (scene.reason("app"), scene.message("app")) == ("Synced", IN_SYNC)
+
+
 @pytest.mark.parametrize("words", ["hunter-1", "aHVudGVyLTE="], ids=["plain", "base64"])
 async def test_a_warning_that_may_quote_a_value_is_withheld(words: str, autojump_clock: MockClock) -> None:
     async with running() as scene:

@@ -37,9 +37,11 @@ from secrets_manager.controller.desired import Desired
 from secrets_manager.controller.key_writer import KeyWriter
 from secrets_manager.controller.merged_secret import MergedSecret
 from secrets_manager.controller.ownership import Claim
+from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.reconciler import Reconciler
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.secret_merger import SecretMerger
+from secrets_manager.controller.secret_syncer import Contested, SecretSyncer, Synced
 from secrets_manager.controller.secret_writer import SecretWriter
 from secrets_manager.controller.source_table import Entry, SourceTable
 from secrets_manager.controller.sources import Sources
@@ -174,8 +176,14 @@ def _alone(_: tuple[Condition, ...], ours: tuple[Condition, ...], now: str) -> t
     return tuple(msgspec.structs.replace(each, last_transition_time=now) for each in ours)
 
 
-def _no_warning(*_: object) -> str:
-    return ""
+_sync = SecretSyncer.sync
+
+
+async def _forgets_its_warning(
+    syncer: SecretSyncer, definition: SecretDefinition, desired: Desired
+) -> Synced | Contested | Problem:
+    result = await _sync(syncer, definition, desired)
+    return result._replace(warning="") if isinstance(result, Synced) and not result.wrote else result
 
 
 def _newest(source: DataSource) -> Source:
@@ -252,7 +260,7 @@ PLANTED: Mapping[str, Plant] = {
     "a copy of a Secret is deleted": _replaced(decision, "is_copy", _is_no_copy),
     "the conditions of others are dropped": _replaced(status, "_merged", _alone),
     "what will pass is called stalled": _replaced(status, "TERMINAL_REASONS", frozenset(Reason)),
-    "a warning is forgotten": _replaced(status, "_last_warning", _no_warning),
+    "a warning is forgotten": _replaced(SecretSyncer, "sync", _forgets_its_warning),
     "a fixed version is not kept": _replaced(DataSource, "source", property(_newest)),
     "a key of others is overwritten": _replaced(KeyWriter, "_try_apply", _forced),
     "a late apply is taken": _replaced(key_writer, "_body", _any_version),

@@ -41,6 +41,8 @@ class _LastMerge(NamedTuple):
     taken: tuple[FieldOwner, ...] = ()
     """Who owned our keys when they were last taken over."""
     written_at: str = ""
+    warning: str | None = None
+    """The warning of the last write; None if this process has not written the keys."""
     contention: Problem | None = None
     """The reported contention. It stays while no key differs."""
 
@@ -52,7 +54,6 @@ class _Result(NamedTuple):
     keys: frozenset[FieldPath]
     wait: float | None
     wrote: bool
-    warning: str
     taken: tuple[FieldOwner, ...]
     """Who owned the keys that were taken over."""
 
@@ -87,9 +88,8 @@ class SecretMerger:
         copies = await self._secret_writer.delete_stale(definition, desired)
         if contention is not None and result.wait is not None:
             return Contested(contention, result.wait, result.taken)
-        return Synced(
-            result.wrote, Claim.OWNED, unchanged, result.warning, result.last.written_at, copies, result.taken
-        )
+        last = result.last
+        return Synced(result.wrote, Claim.OWNED, unchanged, last.warning, last.written_at, copies, result.taken)
 
     async def release_others(self, definition: SecretDefinition, *, but: str) -> None:
         """Remove keys of the definition from Secrets that it does not manage any more: all but the one of this name.
@@ -124,7 +124,7 @@ class SecretMerger:
         """Compare and apply, until there is nothing to apply now. A failure changes no state."""
         definition = now.definition
         current = await self._current(definition, desired.name)
-        wrote, warning, attempts = False, "", 0
+        wrote, attempts = False, 0
         taken: tuple[FieldOwner, ...] = ()
         while True:
             if current is None:
@@ -135,7 +135,7 @@ class SecretMerger:
             keys = differing_keys(definition, desired, current, now.known)
             state, wait = step(now.state, trigger, keys, trio.current_time())
             if not keys or wait != 0:
-                return _Result(now._replace(state=state), keys, wait, wrote, warning, taken)
+                return _Result(now._replace(state=state), keys, wait, wrote, taken)
             if current.keys.get(merger_of(definition.metadata.name), frozenset()) - desired.data.keys():
                 await self._secret_writer.check_unchanged(definition)
             applied = await self._writer.apply(definition, desired, current)
@@ -147,8 +147,9 @@ class SecretMerger:
                     raise TooManyConflicts(f"Secret {desired.name}: others change it faster than it can be written")
                 current = await self._writer.find(definition, current.key)
                 continue
-            wrote |= applied.secret.metadata.resource_version != current.metadata.resource_version
-            taken, warning = taken + applied.taken, applied.warning
+            if applied.secret.metadata.resource_version != current.metadata.resource_version:
+                wrote, now = True, now._replace(warning=applied.warning)
+            taken += applied.taken
             known = Known(applied.secret.metadata.uid, desired.digest, applied.changed)
             now = now._replace(state=state, known=known, taken=applied.taken, written_at=applied.written_at)
             current, trigger = applied.secret, Trigger.WRITTEN

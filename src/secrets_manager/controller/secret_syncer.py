@@ -28,14 +28,15 @@ from secrets_manager.kube.store import Store
 class Synced(NamedTuple):
     """The Secret is in sync.
 
-    `reverted`: a foreign change was reverted. `warning` is from Kubernetes. `written_at` is the time of the last write
-    that the Secret records. `copies` are copies that others made. `taken` are keys that others owned.
+    `reverted`: a foreign change was reverted. `warning` is of Kubernetes at the last write of this Secret by this
+    process, also one before this sync; None if there was none. `written_at` is the time of the last write that the
+    Secret records. `copies` are copies that others made. `taken` are keys that others owned.
     """
 
     wrote: bool
     claim: Claim
     reverted: bool
-    warning: str
+    warning: str | None
     written_at: str
     copies: list[CurrentSecret]
     taken: tuple[FieldOwner, ...] = ()
@@ -64,6 +65,8 @@ class _LastSync(NamedTuple):
     digest: bytes
     restarts: str
     """The record of restarts that goes with this data; see rollout_restart.py."""
+    warning: str | None = None
+    """The warning of the last write; None if this process has not written the Secret."""
     state: State = Stable()
     contention: _Contention | None = None
 
@@ -101,13 +104,14 @@ class SecretSyncer:
             before = None
         now = _LastSync(definition, desired.name, desired.digest, record(targets_of(definition), self._random))
         if before is not None and before.name == desired.name:
-            now = now._replace(state=before.state, contention=before.contention)
+            now = now._replace(warning=before.warning, state=before.state, contention=before.contention)
             if before.digest == desired.digest:
                 now = now._replace(restarts=before.restarts)
         result = await self._write_until_equal(before, now, desired)
         if isinstance(result, Problem):
             return result
         now = now._replace(state=result.state, contention=None if result.wait is None else now.contention)
+        now = now._replace(warning=result.warning) if result.wrote else now
         if before is None or now.restarts != before.restarts:
             now = now._replace(restarts=_recorded(result.current))
         self._last_syncs[definition.key] = now
@@ -117,7 +121,7 @@ class SecretSyncer:
         reverted = _is_unchanged(before, definition, desired)
         current = result.current
         written_at = current.metadata.annotations.get(LAST_UPDATE, "") if current is not None else ""
-        return Synced(result.wrote, result.claim, reverted, result.warning, written_at, copies)
+        return Synced(result.wrote, result.claim, reverted, now.warning, written_at, copies)
 
     async def delete_owned(self, definition: SecretDefinition, name: str) -> None:
         """Delete the Secret of a deleted definition, if it is ours.

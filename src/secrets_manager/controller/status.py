@@ -37,8 +37,8 @@ class InSync(NamedTuple):
     secret_name: str
     versions: dict[Source, int | str | None]
     wrote: bool
-    warning: str = ""
-    """The warning of Kubernetes at the last write."""
+    warning: str | None = None
+    """The warning of Kubernetes at the last write of the Secret by this process; None if there was none."""
     written_at: str = ""
     """The time of the last write that is recorded on the Secret, as RFC 3339: also of one whose response was lost."""
 
@@ -73,7 +73,7 @@ def next_state(
 ) -> SyncState:
     """Return the state after an outcome. `before` is the previous state, if any."""
     previous = before if before is not None and before.uid == definition.metadata.uid else None
-    if isinstance(outcome, InSync) and not outcome.wrote:
+    if isinstance(outcome, InSync) and outcome.warning is None:
         outcome = outcome._replace(warning=_last_warning(definition.status, previous, outcome.secret_name))
     state = SyncState(
         uid=definition.metadata.uid,
@@ -153,7 +153,7 @@ def _in_sync(secret_name: str) -> str:
 def _last_warning(status: Status, previous: SyncState | None, secret_name: str) -> str:
     """Return the warning of the last write of this Secret, by this process or an earlier one."""
     if previous is not None and previous.synced is not None:
-        return previous.synced.warning if previous.synced.secret_name == secret_name else ""
+        return (previous.synced.warning or "") if previous.synced.secret_name == secret_name else ""
     said, _, warning = status.ready.message.partition(_WARNS) if status.ready else ("", "", "")
     return warning if said == _in_sync(secret_name) else ""
 

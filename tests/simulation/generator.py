@@ -1,4 +1,4 @@
-"""Generate the plan of a seed by swarm testing: each seed enables a random subset of all actions and faults.
+"""Generate the plan of a seed by swarm testing: each seed enables a random subset of all actions, faults and names.
 
 Each plan has one more fault window, for the pair of fault and step whose turn it is (targeting.py).
 """

@@ -10,7 +10,6 @@ _LINE = re.compile(r"\n(?=[^\n])")
 
 
 def append(text: str, suffix: str) -> str:
-    check_length(len(text) + len(suffix))
     return text + suffix
 
 

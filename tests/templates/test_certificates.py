@@ -333,6 +333,15 @@ def test_kind_of_a_key_is_known_before_it_is_loaded() -> None:
     assert "not of RSA, EC, Ed25519 or Ed448" in refusal(text, "private_key")
 
 
+def test_large_keys_and_many_parts_are_refused_before_they_are_read() -> None:
+    rsa = element(SEQUENCE, element(OID, oid("1.2.840.113549.1.1.1")))
+    key = element(SEQUENCE, element(INTEGER, b"\0"), rsa, element(OCTETS, bytes(16_384)))
+    text = f"-----BEGIN PRIVATE KEY-----\n{base64.b64encode(key).decode()}\n-----END PRIVATE KEY-----"
+
+    assert "longer than 16384 bytes" in refusal(text, "private_key")
+    assert "more than 32 parts" in refusal(bags(1, 33))
+
+
 SALT = bytes(8)
 
 

@@ -30,8 +30,10 @@ def load_pkcs8(budget: Budget, data: bytes) -> PrivateKey:
     """
     _, algorithm = der.take(der.only(data), INTEGER, SEQUENCE)
     kind, *parameters = algorithm.children()
-    if kind.content not in _KINDS or len(data) > MAX_KEY:
+    if kind.content not in _KINDS:
         raise Refused("the private key is not of RSA, EC, Ed25519 or Ed448")
+    if len(data) > MAX_KEY:
+        raise Refused(f"the private key is longer than {MAX_KEY} bytes")
     budget.pay(_cost_on_curve(parameters) if kind.content == _EC else KEY)
     try:
         key = serialization.load_der_private_key(data, None, unsafe_skip_rsa_key_validation=True)

@@ -333,6 +333,13 @@ def test_kind_of_a_key_is_known_before_it_is_loaded() -> None:
     assert "not of RSA, EC, Ed25519 or Ed448" in refusal(text, "private_key")
 
 
+@pytest.mark.parametrize("iterations", [b"\0", b"\xff", b"\x80\0\0\0"])
+def test_iterations_below_one_pay_nothing_back(iterations: bytes) -> None:
+    value = pkcs12_of(plain_part(bag("2", element(SEQUENCE, algorithm(iterations), element(OCTETS, bytes(64))))))
+
+    assert "encrypted in a way that is not supported" in refusal(value, "private_key", PASSWORD)
+
+
 def test_large_keys_and_many_parts_are_refused_before_they_are_read() -> None:
     rsa = element(SEQUENCE, element(OID, oid("1.2.840.113549.1.1.1")))
     key = element(SEQUENCE, element(INTEGER, b"\0"), rsa, element(OCTETS, bytes(16_384)))

@@ -232,6 +232,19 @@ async def test_login_that_cannot_be_renewed_goes_on_with_what_it_has(
     ]
 
 
+@pytest.mark.parametrize(("status", "shown"), [(200, f"said: {FIRST}"), (500, ""), (403, "")])
+async def test_error_that_quotes_the_token_is_not_passed_on(status: int, shown: str) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, text=f"said: {request.headers['Authorization']}")
+
+    client = HttpClient(httpx.MockTransport(answer), base_url="https://x", authorization=login_of(Tokens()))
+    reply = await client.request("GET", "/")
+    async with client.stream("GET", "/", silence=10) as stream:
+        streamed = await stream.read(max_body=1000)
+
+    assert (reply.status, reply.body.decode(), streamed.decode()) == (status, shown, shown)
+
+
 async def test_refused_login_refreshes_once_and_retries() -> None:
     loader = Tokens()
     client, seen = client_of(login_of(loader), lambda authorization: authorization == "token 1")

@@ -62,14 +62,18 @@ class Chunks(AsyncIterator[bytes]):
 
 
 class StreamedResponse:
-    """A response whose head has come. `chunks` are its body: to be read once, and cut anywhere."""
+    """A response whose head has come. `chunks` are its body: to be read once, and cut anywhere.
 
-    def __init__(self, response: httpx.Response) -> None:
+    `credential` is that of the request. A server, or a proxy, that quotes it in an error is not passed on.
+    """
+
+    def __init__(self, response: httpx.Response, credential: str = "") -> None:
         assert isinstance(response.stream, httpx.AsyncByteStream)
         self.status = response.status_code
         self.headers = response.headers
         self.chunks = Chunks(aiter(response.stream))
         self._stream = response.stream
+        self._credential = credential.encode()
 
     def __repr__(self) -> str:
         return f"StreamedResponse({self.status})"
@@ -79,13 +83,17 @@ class StreamedResponse:
         return httpx.codes.is_success(self.status)
 
     async def read(self, *, max_body: int) -> bytes:
-        """Read all that is left. Raises: ResponseTooLarge past `max_body` bytes."""
+        """Read all that is left; nothing of an error that has the credential in it.
+
+        Raises: ResponseTooLarge past `max_body` bytes.
+        """
         body = BytesIO()  # it hands over what it has gathered without a copy
         async for chunk in self.chunks:
             body.write(chunk)
             if body.tell() > max_body:
                 raise ResponseTooLarge(f"the response is longer than {max_body} bytes")
-        return body.getvalue()
+        whole = body.getvalue()
+        return b"" if not self.is_success and self._credential and self._credential in whole else whole
 
     async def aclose(self) -> None:
         """Give the connection back where the body has ended, else close it."""
@@ -227,7 +235,7 @@ class HttpClient:
     async def _send(self, request: httpx.Request, limit: trio.CancelScope, within: float) -> StreamedResponse:
         limit.deadline = trio.current_time() + within
         with Translated():
-            response = StreamedResponse(await self._transport.handle_async_request(request))
+            response = StreamedResponse(await self._transport.handle_async_request(request), _credential(request))
         if response.headers.get("Content-Encoding", IDENTITY) != IDENTITY:
             await response.aclose()
             raise MalformedResponse("the response is compressed, which was not asked for")
@@ -237,6 +245,12 @@ class HttpClient:
 def _authorize(request: httpx.Request, authorization: str) -> None:
     if authorization:
         request.headers["Authorization"] = authorization
+
+
+def _credential(request: httpx.Request) -> str:
+    """Return what authorizes a request, without its scheme; empty for nothing."""
+    authorization: str = request.headers.get("Authorization", "")
+    return authorization.rpartition(" ")[2]
 
 
 def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:

@@ -14,11 +14,11 @@ from secrets_manager.doctor.checkup import LIMIT, Checkup, Result
 from secrets_manager.doctor.finding import Finding, State, ok
 from secrets_manager.doctor.text import table
 from secrets_manager.errors import SecretsManagerError
+from tests.canaries import encodings
 from tests.doctor.stack import ROLE, VALUE, Stack, faults_of
 from tests.doctor.test_planted_faults import PLANTED, Planted
 from tests.doubles.faults import answer, late, on_path, rubbish
 from tests.doubles.vault import Request, Response
-from tests.explain.test_canaries import encodings
 
 NEVER = late(math.inf)
 ASKED = {

@@ -2,7 +2,6 @@
 
 import base64
 import logging
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import msgspec
@@ -12,6 +11,7 @@ from trio.testing import MockClock
 from fake_kubernetes.documents import Object
 from secrets_manager.explain.json import encoded
 from secrets_manager.explain.text import explained, planned
+from tests.canaries import encodings
 from tests.controller.component import Scene, running
 from tests.controller.test_crashes import CALM
 from tests.doubles import faults as fault
@@ -25,20 +25,6 @@ OLD, NEW, FOREIGN, DOCUMENT = (
 )
 NUMBER = 4815162342
 BASE64_VALUE = base64.b64encode(b"canary-decoded\x00\xff").decode()
-
-
-def encodings(canary: str) -> Iterator[str]:
-    raw = canary.encode()
-    yield from (
-        canary,
-        quote(canary, safe=""),
-        raw.hex(),
-        repr(canary)[1:-1],
-        msgspec.json.encode(canary).decode()[1:-1],
-    )
-    yield from (base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("="))
-    yield from (base64.b64encode(b"x" * pad + raw).decode()[4:-4] for pad in (1, 2))
-    yield str(list(raw))[1:-1]
 
 
 CANARIES = {

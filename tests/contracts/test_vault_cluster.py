@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -10,6 +11,8 @@ import trio
 from secrets_manager.backends import Source, Unavailable
 from secrets_manager.backends.vault.backend import VaultBackend, open_vault
 from secrets_manager.config import VaultConfig
+from secrets_manager.doctor import clock, connection
+from secrets_manager.doctor.finding import State
 from tests.backends.vault.recorded import RecordedMetrics
 from tests.real.http_proxy import HttpProxy, http_proxy
 from tests.real.openbao_cluster import OpenBaoCluster, running_openbao_cluster
@@ -71,6 +74,28 @@ async def test_redirects_of_a_standby_lead_to_the_active_node(cluster: OpenBaoCl
         assert await value_in_the_end(backend) == "v"
         cluster.leader.write_kv(PATH.path, {"k": "of the new leader"})
         assert await value(backend) == "of the new leader"
+
+
+async def test_doctor_tells_a_standby_from_the_active_node_and_by_how_much_its_clock_differs(
+    cluster: OpenBaoCluster,
+) -> None:
+    def behind() -> datetime:
+        return datetime.now(UTC) - timedelta(minutes=10)
+
+    standby = await connection.check(VaultConfig(url=cluster.standby.url), behind, transport=None)
+    active = await connection.check(VaultConfig(url=cluster.leader.url), lambda: datetime.now(UTC), transport=None)
+
+    assert [(each.check, each.state) for each in standby.findings] == [
+        ("vault-connection", State.OK),
+        ("vault-server", State.WARNING),
+    ]
+    assert "is a standby" in standby.findings[1].message
+    assert [each.state for each in active.findings] == [State.OK, State.OK]
+    assert standby.value is not None
+    assert active.value is not None
+    skewed, same = (clock.judge("vault-clock", "Vault", each.skew) for each in (standby.value, active.value))
+    assert (skewed.state, same.state) == (State.FAILURE, State.OK)
+    assert "s ahead of that of this machine" in skewed.message
 
 
 async def test_reads_through_a_standby_go_on_when_the_active_node_dies(cluster: OpenBaoCluster) -> None:

@@ -1,5 +1,8 @@
 """The main job with a Key Vault: the real process between a real emulator and the real control plane."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,11 +27,16 @@ class Shop(Namespace):
         super().__init__(cluster, cluster.namespace())
         cluster.install(parse(msgspec.json.encode(crd.definition())))
         usual = ("-backend=azure-kv", f"-watch-namespaces={self.namespace}", f"-reconcile-period={PERIOD}")
-        self.program = SecretsManager(
-            folder,
-            flags=(*usual, "-azure-kv.verify-challenge-resource=false", *flags),
-            environment={**ABSENT, "KUBECONFIG": str(cluster.kubeconfig), **environment},
-        )
+        self._flags = (*usual, "-azure-kv.verify-challenge-resource=false", *flags)
+        self._environment = {**os.environ, **ABSENT, "KUBECONFIG": str(cluster.kubeconfig), **environment}
+        self.program = SecretsManager(folder, flags=self._flags, environment=self._environment)
+
+    def doctor(self) -> str:
+        """Return what `secrets-manager doctor` prints with the flags of the program."""
+        command = [sys.executable, "-m", "secrets_manager", "doctor", *self._flags]
+        return subprocess.run(
+            command, env=self._environment, capture_output=True, text=True, timeout=120, check=False
+        ).stdout
 
 
 def with_emulator(cluster: ControlPlane, emulator: KeyVaultEmulator, folder: Path, *more: str) -> Shop:
@@ -72,6 +80,22 @@ def test_definitions_become_secrets_and_follow_every_change(here: Shop, key_vaul
 
     here.wait_for_reason("app", "SourceNotFound")
     assert here.values("app") == values | {"plain": "second"}
+
+
+def test_doctor_finds_nothing_wrong_with_the_vault_and_names_a_secret_that_may_not_be_used(
+    control_plane: ControlPlane, key_vault: KeyVaultEmulator, tmp_path: Path
+) -> None:
+    """The emulator refuses no right: tests/doctor/test_key_vault.py has those."""
+    here = with_emulator(control_plane, key_vault, tmp_path, "-azure-kv.allowed-paths={namespace}-*")
+    name = key_vault.fresh("plain")
+    key_vault.set(name, "canary-7d1f")
+    here.define_as_it_is("app", {"name": "app", "keysMap": {"k": {"path": name, "key": "any"}}})
+
+    shown = here.doctor()
+
+    states = {line.split()[1]: line.split()[0] for line in shown.splitlines() if line[:1].islower() and "  " in line}
+    assert (states["key-vault-get"], states["key-vault-list"], states["allowed-paths"]) == ("ok", "ok", "warning")
+    assert "canary" not in shown
 
 
 def test_change_is_found_by_listing_long_before_the_next_read(

@@ -93,12 +93,12 @@ def _tls(vault: VaultConfig) -> Iterator[Finding]:
     if vault.skip_verify:
         contradiction = f", so --{authorities[0]} has no effect" if authorities else ""
         yield _warning(
-            f"Vault's certificate is not verified{contradiction}: anybody between can read the values",
+            f"Vault's certificate is not verified{contradiction}: whatever is on the way can read the values",
             "set --vault.ca-cert, and leave out --vault.tls-skip-verify (VAULT_SKIP_VERIFY)",
         )
     if url.scheme == "http" and url.hostname not in LOCAL_HOSTS:
         yield _warning(
-            "vault.url says http: token and values are not encrypted on their way", "use https, and --vault.ca-cert"
+            "vault.url says http: the token and the values are sent unencrypted", "use https, and --vault.ca-cert"
         )
 
 
@@ -106,7 +106,7 @@ def _namespaces(config: Config) -> Iterator[Finding]:
     controller = config.controller
     if controller.watch_namespaces and controller.exclude_namespaces:
         yield _warning(
-            "--exclude-namespaces has no meaning beside --watch-namespaces but to take names off it",
+            "--exclude-namespaces only takes names off --watch-namespaces",
             "leave the names out of --watch-namespaces",
         )
 

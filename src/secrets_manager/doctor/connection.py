@@ -98,7 +98,7 @@ def judge(answer: Answer) -> Finding:
         message = f"{name} is a secondary for disaster recovery, which serves no requests"
         return failure(SERVER, message, fix=f"{FIX}: name the primary cluster")
     if health.standby:
-        message = f"{name} is a standby: each request takes a way round by the active node"
+        message = f"{name} is a standby: it forwards each request to the active node"
         return warning(SERVER, message, fix=f"{FIX}: name the active node, such as the Service vault-active")
     return ok(SERVER, f"{name}, unsealed and active")
 

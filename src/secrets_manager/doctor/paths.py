@@ -30,7 +30,7 @@ BATCH = 100
 MAX_PATHS = 2000
 """Paths that are asked for at all."""
 MAX_TRIED = 50
-"""Paths that are read where the policy does not tell capabilities."""
+"""Paths that are read where the policy does not allow to ask for capabilities."""
 ROOT = "root"
 
 

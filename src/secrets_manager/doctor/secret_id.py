@@ -19,7 +19,7 @@ NEVER = 1
 """The year of Go's zero time, which stands for no expiry."""
 GONE = frozenset({204, NOT_FOUND})
 """Statuses for a secret_id that Vault does not know."""
-FIX = "make a secret_id with secret_id_num_uses=0 and secret_id_ttl=0 on the role, or exchange it in time by a file"
+FIX = "make a secret_id with secret_id_num_uses=0 and secret_id_ttl=0 on the role, or renew it in time in a file"
 
 
 class Facts(msgspec.Struct, frozen=True):

@@ -35,11 +35,13 @@ def test_kept_up_it_names_its_status_page(tmp_path: Path) -> None:
     log = tmp_path / "demo.log"
     with Program([sys.executable, "-m", "secrets_manager", "demo", "--keep"], log=log) as demo:
         demo.start()
-        demo.wait_until(lambda: "In another terminal" in log.read_text(), seconds=120)
-        (page,) = re.findall(r"The status page is at (\S+)", log.read_text())
-        answer = httpx.get(page, trust_env=False, timeout=20)
-
-        assert demo.terminate() == 0
+        try:
+            demo.wait_until(lambda: "In another terminal" in log.read_text(), seconds=120)
+            (page,) = re.findall(r"The status page is at (\S+)", log.read_text())
+            answer = httpx.get(page, trust_env=False, timeout=20)
+        finally:
+            code = demo.terminate()  # it ends the programs that it has started, which a kill would leave behind
+    assert code == 0
     assert (answer.status_code, "database" in answer.text) == (200, True)
 
 

@@ -24,7 +24,7 @@ from tests.controller.test_crashes import (
     second,
     update,
 )
-from tests.explain.looking import Onlooker, manifest_of
+from tests.explain.running import ExplainRunner, manifest_of
 from tests.workloads import workload
 
 WITH_EACH_WRITE = {f"secrets-manager.tuenti.io/{name}" for name in ("lastUpdateTime", "name", "rollout-restart")}
@@ -195,7 +195,7 @@ async def test_explain_predicts_what_the_controller_does(scenario: Scenario, aut
         await given(scene, scenario)
         scenario.happens(scene)
 
-        (explanation,) = await Onlooker(scene).explain("app")
+        (explanation,) = await ExplainRunner(scene).explain("app")
 
         assert foretold(explanation) == await followed(scene, explanation.secret)
 
@@ -210,7 +210,7 @@ async def test_explain_predicts_nothing_once_the_controller_has_acted(
         scene.start()
         await scene.settled(CALM)
 
-        explanations = await Onlooker(scene).explain()
+        explanations = await ExplainRunner(scene).explain()
 
         assert [each.action for each in explanations] == [Action.NONE] * len(explanations)
         assert not any(each.changes for each in explanations)
@@ -230,7 +230,7 @@ async def test_plan_predicts_what_the_controller_does_once_the_definition_is_app
         after = scene.definition("app")
 
         restore(scene, before)
-        (explanation,) = await Onlooker(scene).plan(manifest_of(after))
+        (explanation,) = await ExplainRunner(scene).plan(manifest_of(after))
         restore(scene, after)
 
         assert foretold(explanation) == await followed(scene, explanation.secret)

@@ -15,7 +15,7 @@ from tests.canaries import encodings
 from tests.controller.component import Scene, running
 from tests.controller.test_crashes import CALM
 from tests.doubles import faults as fault
-from tests.explain.looking import Onlooker, manifest_of
+from tests.explain.running import ExplainRunner, manifest_of
 
 OLD, NEW, FOREIGN, DOCUMENT = (
     "canary-old-7d1f!",
@@ -77,10 +77,10 @@ async def test_no_value_is_shown(autojump_clock: MockClock, caplog: pytest.LogCa
         await scene.settled(CALM)
         await scene.stop()
         spoil(scene)
-        onlooker = Onlooker(scene)
+        runner = ExplainRunner(scene)
 
-        explanations = await onlooker.explain()
-        plans = await onlooker.plan(*(manifest_of(scene.definition(each.name)) for each in explanations))
+        explanations = await runner.explain()
+        plans = await runner.plan(*(manifest_of(scene.definition(each.name)) for each in explanations))
 
     assert sorted({each.problem.reason for each in explanations if each.problem}) == [
         "SecretNotOwned",
@@ -97,12 +97,12 @@ async def test_no_value_is_shown(autojump_clock: MockClock, caplog: pytest.LogCa
 async def test_a_message_of_the_server_with_a_value_is_withheld(canary: str, autojump_clock: MockClock) -> None:
     async with running(alive=False) as scene:
         plant(scene)
-        onlooker = Onlooker(scene)
-        onlooker.transport.always(
+        runner = ExplainRunner(scene)
+        runner.transport.always(
             fault.answer(403, reason="Forbidden", message=f"a webhook says {canary}"),
             when=lambda request: request.url.path.startswith("/api/v1/namespaces/shop/secrets"),
         )
-        explanations = await onlooker.explain("app")
+        explanations = await runner.explain("app")
 
     shown = explained(explanations) + encoded(explanations)
     assert "SecretUnreadable" in shown

@@ -16,7 +16,7 @@ from secrets_manager.inputs.lists import PAGE
 from tests.controller.component import Scene, keys_map, running, secret_path
 from tests.controller.test_crashes import CALM, FINALIZER, in_sync
 from tests.doubles import faults as fault
-from tests.explain.looking import Onlooker
+from tests.explain.running import ExplainRunner
 
 HALVINGS = PAGE.bit_length() - 1
 """How often a page can be halved until it has one object."""
@@ -25,21 +25,21 @@ SECRETS = "/api/v1/namespaces/shop/secrets"
 
 
 @asynccontextmanager
-async def synced() -> AsyncGenerator[tuple[Scene, Onlooker]]:
+async def synced() -> AsyncGenerator[tuple[Scene, ExplainRunner]]:
     """The definition app with the keys password and user is in sync, and the controller is away."""
     async with running() as scene:
         in_sync(scene)
         await scene.settled(CALM)
         await scene.stop()
-        yield scene, Onlooker(scene)
+        yield scene, ExplainRunner(scene)
 
 
 def of_secrets(request: httpx.Request) -> bool:
     return request.url.path.startswith(SECRETS)
 
 
-async def explain(onlooker: Onlooker, name: str = "app") -> Explanation:
-    (explanation,) = await onlooker.explain(name)
+async def explain(runner: ExplainRunner, name: str = "app") -> Explanation:
+    (explanation,) = await runner.explain(name)
     return explanation
 
 
@@ -48,8 +48,8 @@ def key(name: str, change: Change, length: int | None = None, before: int | None
 
 
 async def test_a_definition_in_sync_is_described_from_its_sources_to_its_status(autojump_clock: MockClock) -> None:
-    async with synced() as (_, onlooker):
-        explanation = await explain(onlooker)
+    async with synced() as (_, runner):
+        explanation = await explain(runner)
 
     (source,) = explanation.sources
     assert (source.path, source.version, source.problem) == ("secret/data/app", 1, "")
@@ -69,12 +69,12 @@ async def test_a_definition_in_sync_is_described_from_its_sources_to_its_status(
 
 
 async def test_keys_are_shown_by_name_and_length(autojump_clock: MockClock) -> None:
-    async with synced() as (scene, onlooker):
+    async with synced() as (scene, runner):
         scene.write("app", password="longer-than-before", token="new")
         scene.define("more", secret="app2", token="app#token")
         scene.change("app", keysMap={"user": None, "token": {"path": "secret/data/app", "key": "token"}})
 
-        explanation = await explain(onlooker)
+        explanation = await explain(runner)
 
     assert explanation.action is Action.CHANGE
     assert explanation.keys == (
@@ -85,9 +85,9 @@ async def test_keys_are_shown_by_name_and_length(autojump_clock: MockClock) -> N
 
 
 async def test_the_interval_of_the_definition_wins_and_its_setting_is_named(autojump_clock: MockClock) -> None:
-    async with synced() as (scene, onlooker):
+    async with synced() as (scene, runner):
         scene.change("app", refreshInterval="1m30s")
-        explanation = await explain(onlooker)
+        explanation = await explain(runner)
 
     assert (explanation.period, explanation.period_from) == (90.0, "spec.refreshInterval")
     assert explanation.reported is not None
@@ -95,9 +95,9 @@ async def test_the_interval_of_the_definition_wins_and_its_setting_is_named(auto
 
 
 async def test_each_unresolved_key_is_reported_and_the_others_are_shown(autojump_clock: MockClock) -> None:
-    async with synced() as (scene, onlooker):
+    async with synced() as (scene, runner):
         scene.change("app", keysMap={"a": {"path": "secret/data/app", "key": "a"}, "b": {"path": "x", "key": "b"}})
-        explanation = await explain(onlooker)
+        explanation = await explain(runner)
 
     assert explanation.action is Action.NONE
     assert explanation.problem is not None
@@ -111,9 +111,9 @@ async def test_each_unresolved_key_is_reported_and_the_others_are_shown(autojump
 
 
 async def test_a_store_that_is_down_hides_nothing_else(autojump_clock: MockClock) -> None:
-    async with synced() as (scene, onlooker):
+    async with synced() as (scene, runner):
         with scene.vault.sealed():
-            explanation = await explain(onlooker)
+            explanation = await explain(runner)
 
     assert explanation.action is Action.NONE
     assert explanation.problem is not None
@@ -123,9 +123,9 @@ async def test_a_store_that_is_down_hides_nothing_else(autojump_clock: MockClock
 
 
 async def test_secrets_that_may_not_be_read_are_reported_with_the_missing_right(autojump_clock: MockClock) -> None:
-    async with synced() as (_, onlooker):
-        onlooker.transport.always(fault.answer(403, reason="Forbidden", message="no"), when=of_secrets)
-        explanation = await explain(onlooker)
+    async with synced() as (_, runner):
+        runner.transport.always(fault.answer(403, reason="Forbidden", message="no"), when=of_secrets)
+        explanation = await explain(runner)
 
     assert explanation.action is Action.UNKNOWN
     assert explanation.problem is not None
@@ -141,11 +141,11 @@ async def test_secrets_that_may_not_be_read_are_reported_with_the_missing_right(
 async def test_without_the_right_to_list_the_secret_is_compared_and_what_is_unknown_is_named(
     autojump_clock: MockClock,
 ) -> None:
-    async with synced() as (scene, onlooker):
+    async with synced() as (scene, runner):
         scene.write("app", password="hunter-2", user="user-1")
         scene.change("app", name="renamed")
-        onlooker.transport.always(fault.answer(403, reason="Forbidden"), when=fault.on_path(ends="/secrets"))
-        explanation = await explain(onlooker)
+        runner.transport.always(fault.answer(403, reason="Forbidden"), when=fault.on_path(ends="/secrets"))
+        explanation = await explain(runner)
 
     assert (explanation.action, explanation.deletes, explanation.problem) == (Action.CREATE, ("app",), None)
     (note,) = explanation.notes
@@ -153,20 +153,20 @@ async def test_without_the_right_to_list_the_secret_is_compared_and_what_is_unkn
 
 
 async def test_all_definitions_of_a_namespace_are_explained_with_one_list_of_secrets(autojump_clock: MockClock) -> None:
-    async with synced() as (scene, onlooker):
+    async with synced() as (scene, runner):
         scene.define("other", password="app#password")
-        explanations = await onlooker.explain()
+        explanations = await runner.explain()
 
     assert [(each.name, each.action) for each in explanations] == [("app", Action.NONE), ("other", Action.CREATE)]
-    assert [call.path for call in onlooker.transport.calls if call.path.startswith(SECRETS)] == [
+    assert [call.path for call in runner.transport.calls if call.path.startswith(SECRETS)] == [
         SECRETS,
         f"{SECRETS}/other",
     ]
 
 
 async def test_a_definition_that_does_not_exist_is_a_problem_of_its_own(autojump_clock: MockClock) -> None:
-    async with synced() as (_, onlooker):
-        missing, found = await onlooker.explain("nope", "app")
+    async with synced() as (_, runner):
+        missing, found = await runner.explain("nope", "app")
 
     assert missing.problem is not None
     assert missing.problem.message == (
@@ -179,9 +179,9 @@ async def test_a_definition_that_does_not_exist_is_a_problem_of_its_own(autojump
 async def test_definitions_that_may_not_be_read_are_reported_with_the_missing_right(
     autojump_clock: MockClock,
 ) -> None:
-    async with synced() as (_, onlooker):
-        onlooker.transport.always(fault.answer(403, reason="Forbidden"))
-        explanation = await explain(onlooker)
+    async with synced() as (_, runner):
+        runner.transport.always(fault.answer(403, reason="Forbidden"))
+        explanation = await explain(runner)
 
     assert explanation.problem is not None
     assert explanation.problem.reason == "DefinitionUnreadable"
@@ -189,12 +189,12 @@ async def test_definitions_that_may_not_be_read_are_reported_with_the_missing_ri
 
 
 async def test_a_copy_that_others_made_is_reported(autojump_clock: MockClock) -> None:
-    async with synced() as (scene, onlooker):
+    async with synced() as (scene, runner):
         secret = scene.secret("app")
         assert secret is not None
         labels, annotations, owners = (at(secret, "metadata", name) for name in ("labels", "annotations", OWNERS))
         scene.foreign_secret("copy", labels=labels, annotations=annotations, ownerReferences=owners)
-        explanation = await explain(onlooker)
+        explanation = await explain(runner)
 
     assert explanation.notes == ("Secret copy is a copy that others made: it is left alone",)
     assert explanation.deletes == ()
@@ -215,7 +215,7 @@ async def test_a_definition_that_is_being_deleted_is_not_read(
         scene.define("app", finalizers=("example.com/theirs",), password="app#password")
         scene.change("app", creationPolicy=policy)
         scene.delete("app")
-        explanation = await explain(Onlooker(scene))
+        explanation = await explain(ExplainRunner(scene))
 
     assert [each.path for each in scene.vault.requests if each.path.startswith("secret/")] == []
     assert (explanation.action, explanation.notes) == (Action.NONE, (note,))
@@ -231,7 +231,7 @@ def deleted_with_the_finalizer_of_the_original(scene: Scene) -> None:
 async def test_a_secret_of_others_survives_the_finalizer_of_the_original(autojump_clock: MockClock) -> None:
     async with running(alive=False) as scene:
         deleted_with_the_finalizer_of_the_original(scene)
-        explanation = await explain(Onlooker(scene))
+        explanation = await explain(ExplainRunner(scene))
 
     assert (explanation.action, explanation.keys) == (Action.NONE, ())
     assert explanation.owner == Owner(name="none", claim="none")
@@ -242,9 +242,9 @@ async def test_whether_a_secret_goes_with_its_definition_is_unknown_without_the_
 ) -> None:
     async with running(alive=False) as scene:
         deleted_with_the_finalizer_of_the_original(scene)
-        onlooker = Onlooker(scene)
-        onlooker.transport.always(fault.answer(403, reason="Forbidden"), when=of_secrets)
-        explanation = await explain(onlooker)
+        runner = ExplainRunner(scene)
+        runner.transport.always(fault.answer(403, reason="Forbidden"), when=of_secrets)
+        explanation = await explain(runner)
 
     assert explanation.action is Action.UNKNOWN
     assert explanation.problem is not None
@@ -260,14 +260,16 @@ async def test_a_namespace_that_the_flags_leave_alone_is_reported(
     config: ControllerConfig, autojump_clock: MockClock
 ) -> None:
     async with synced() as (scene, _):
-        explanation = await explain(Onlooker(scene, config))
+        explanation = await explain(ExplainRunner(scene, config))
 
     assert explanation.notes == ("a controller with these flags does not watch namespace shop",)
 
 
 async def test_paths_that_are_not_allowed_are_not_read(autojump_clock: MockClock) -> None:
     async with synced() as (scene, _):
-        explanation = await explain(Onlooker(scene, ControllerConfig(allowed_paths=("secret/data/{namespace}/*",))))
+        explanation = await explain(
+            ExplainRunner(scene, ControllerConfig(allowed_paths=("secret/data/{namespace}/*",)))
+        )
 
     assert explanation.problem is not None
     assert explanation.problem.reason == "PathNotAllowed"
@@ -285,7 +287,7 @@ async def test_workloads_that_could_not_be_restarted_are_reported(autojump_clock
         scene.write("app", password="hunter-2")
         await scene.settled()
         await scene.stop()
-        explanation = await explain(Onlooker(scene))
+        explanation = await explain(ExplainRunner(scene))
 
     (note,) = explanation.notes
     assert note.startswith("workloads wait for a restart: TargetNotFound: Deployment web does not exist: ")
@@ -295,7 +297,7 @@ async def test_a_definition_without_a_status_says_so(autojump_clock: MockClock) 
     async with running(alive=False) as scene:
         scene.write("app", password="hunter-1")
         scene.define("app", password="app#password")
-        explanation = await explain(Onlooker(scene))
+        explanation = await explain(ExplainRunner(scene))
 
     assert explanation.reported is None
     assert "Reported  nothing yet: does a controller watch this namespace" in explained([explanation])
@@ -307,15 +309,15 @@ async def test_secrets_are_listed_one_by_one_where_they_are_large(autojump_clock
         scene.define("other", password="app#password")
         await scene.settled(CALM)
         await scene.stop()
-        onlooker = Onlooker(scene)
+        runner = ExplainRunner(scene)
         too_large = fault.rubbish(b" " * 17 * 1024 * 1024)
-        onlooker.transport.next(too_large, when=fault.on_path(ends="/secrets"), times=HALVINGS)
-        explanations = await onlooker.explain()
+        runner.transport.next(too_large, when=fault.on_path(ends="/secrets"), times=HALVINGS)
+        explanations = await runner.explain()
 
     assert [(each.action, each.notes) for each in explanations] == [(Action.NONE, ())] * 2
-    lists = [call for call in onlooker.transport.calls if call.path == SECRETS]
+    lists = [call for call in runner.transport.calls if call.path == SECRETS]
     assert len(lists) == HALVINGS + 2
-    assert not any(call.path.startswith(f"{SECRETS}/") for call in onlooker.transport.calls), "all are in the lists"
+    assert not any(call.path.startswith(f"{SECRETS}/") for call in runner.transport.calls), "all are in the lists"
 
 
 async def test_keys_that_are_merged_into_a_secret_of_others(autojump_clock: MockClock) -> None:
@@ -323,14 +325,14 @@ async def test_keys_that_are_merged_into_a_secret_of_others(autojump_clock: Mock
         scene.write("app", password="canary-1")
         spec: Object = {"name": "their", "creationPolicy": "Merge", "keysMap": keys_map(password="app#password")}
         scene.define_as_it_is("app", spec, finalizers=["example.org/hold"])
-        onlooker = Onlooker(scene)
-        missing = await explain(onlooker)
+        runner = ExplainRunner(scene)
+        missing = await explain(runner)
         scene.foreign_secret("their", data={"token": "theirs"})
-        added = await explain(onlooker)
+        added = await explain(runner)
         scene.edit("their", {"data": {"password": base64.b64encode(b"canary-1").decode()}})
-        same = await explain(onlooker)
+        same = await explain(runner)
         scene.delete("app")
-        deleted = await explain(onlooker)
+        deleted = await explain(runner)
 
     assert missing.problem is not None
     assert (missing.action, missing.problem.reason) == (Action.NONE, "SecretRejected")
@@ -349,7 +351,7 @@ async def test_keys_that_leave_a_secret_of_others_are_told_with_its_name(autojum
         scene.user.apply_keys(secret_path("their"), {"user": base64.b64encode(b"canary-user").decode()}, by="helm")
         await scene.stop()
         scene.change("app", name="own", creationPolicy="Owner")
-        explanation = await explain(Onlooker(scene))
+        explanation = await explain(ExplainRunner(scene))
 
     assert [(each.secret, each.keys) for each in explanation.releases] == [("their", ("password",))]
     assert explanation.changes

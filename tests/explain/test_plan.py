@@ -7,7 +7,7 @@ from fake_kubernetes.documents import Json, Object, mapping, text
 from secrets_manager.explain.explanation import Action, Change, Explanation
 from tests.controller.component import keys_map, running
 from tests.controller.test_crashes import CALM
-from tests.explain.looking import Onlooker
+from tests.explain.running import ExplainRunner
 
 ADOPT: Object = {"secrets-manager.tuenti.io/adopt": "true"}
 
@@ -25,7 +25,7 @@ def manifest(name: str, secret: str, *, annotations: Object | None = None, **spe
 async def planned(*manifests: Object) -> list[Explanation]:
     async with running(alive=False) as scene:
         scene.write("app", password="hunter-1")
-        return await Onlooker(scene).plan(*manifests)
+        return await ExplainRunner(scene).plan(*manifests)
 
 
 async def test_definitions_without_a_namespace_get_that_of_the_context(autojump_clock: MockClock) -> None:
@@ -41,7 +41,7 @@ async def test_of_two_definitions_that_would_create_one_secret_the_second_gets_t
     manifests = [manifest("one", "same", creationPolicy=policy), manifest("two", "same", creationPolicy=policy)]
     async with running(alive=False) as scene:
         scene.write("app", password="hunter-1")
-        first, second = await Onlooker(scene).plan(*manifests)
+        first, second = await ExplainRunner(scene).plan(*manifests)
         for each in manifests:
             scene.define_as_it_is(text(each, "metadata", "name"), mapping(each, "spec"))
         scene.start()
@@ -70,8 +70,8 @@ async def test_an_orphan_in_the_cluster_is_adopted_once_its_definition_has_anoth
         await scene.settled(CALM)
         second = manifest("two", "same", annotations=ADOPT)
 
-        (alone,) = await Onlooker(scene).plan(second)
-        _, beside = await Onlooker(scene).plan(manifest("one", name, creationPolicy="Orphan"), second)
+        (alone,) = await ExplainRunner(scene).plan(second)
+        _, beside = await ExplainRunner(scene).plan(manifest("one", name, creationPolicy="Orphan"), second)
 
         assert alone.problem is not None
         assert "is owned by SecretDefinition one: choose another spec.name" in alone.problem.message

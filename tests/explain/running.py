@@ -25,7 +25,7 @@ from tests.doubles.vault import VaultTransport
 LOGINS = {"auth/approle/login", "auth/token/revoke-self"}
 
 
-class Onlooker:
+class ExplainRunner:
     """Looks at the servers of a scene. Its requests are not counted among those of the program."""
 
     def __init__(self, scene: Scene, controller: ControllerConfig | None = None) -> None:

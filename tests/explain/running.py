@@ -26,7 +26,7 @@ LOGINS = {"auth/approle/login", "auth/token/revoke-self"}
 
 
 class ExplainRunner:
-    """Looks at the servers of a scene. Its requests are not counted among those of the program."""
+    """Runs `explain` and `plan` on the servers of a scene. Its requests are not counted among those of the program."""
 
     def __init__(self, scene: Scene, controller: ControllerConfig | None = None) -> None:
         self.transport = Faults(KubeTransport(scene.cluster))
@@ -40,15 +40,15 @@ class ExplainRunner:
     async def explain(self, *names: str) -> list[Explanation]:
         """Explain these definitions, or all in the namespace."""
         keys = [ObjectKey(NAMESPACE, name) for name in names]
-        return await self._look(lambda client: of_keys(client, keys) if names else of_namespace(client, NAMESPACE))
+        return await self._run(lambda client: of_keys(client, keys) if names else of_namespace(client, NAMESPACE))
 
     async def plan(self, *manifests: Json) -> list[Explanation]:
         """Explain the definitions of manifests."""
         everything: Object = {"kind": "List", "items": [*manifests]}
         found = load(["-"], stdin=io.StringIO(msgspec.json.encode(everything).decode())).found
-        return await self._look(lambda client: of_files_applied(client, found, namespace=NAMESPACE))
+        return await self._run(lambda client: of_files_applied(client, found, namespace=NAMESPACE))
 
-    async def _look(self, subjects: Callable[[KubeClient], Awaitable[list[Subject]]]) -> list[Explanation]:
+    async def _run(self, subjects: Callable[[KubeClient], Awaitable[list[Subject]]]) -> list[Explanation]:
         vault_before = len(self._scene.vault.requests)
         async with (
             open_client(DOUBLE, transport=self.transport) as client,

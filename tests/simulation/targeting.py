@@ -27,6 +27,8 @@ HARMLESS = ("warning",)
 """Hides nothing, and is injected without limit."""
 LIMIT = 3
 """Injections of the pair in one run: enough to cover it, too few to hide what the rest of the run does."""
+LAST_WATCHES = 20.0
+"""Seconds before the end of all faults at which the watches begin that are to be struck."""
 
 
 def targeted_settings(seed: int, settings: Settings, random: Draws) -> Settings:
@@ -49,9 +51,13 @@ def targeted_events(seed: int, settings: Settings, random: Draws) -> list[Event]
     if step is Step.LEASE and kind not in CRASHES:  # long enough for another replica to take it
         window = FaultWindow(at, 2 * settings.lease.duration, kind, (step,), 1.0, replica=random.randrange(2))
     events = _provocations(step, at + 1.0, settings, random)
-    if step is Step.WRITE:  # once more after the first Secrets, when workloads are restarted
-        second = at + settings.duration / 3 + random.choice((0.0, 3.0))
-        events.append(window._replace(at=second, seconds=settings.duration - second))
+    again = None
+    if step is Step.WRITE:  # when workloads are restarted
+        again = at + settings.duration / 3 + random.choice((0.0, 3.0))
+    elif step is Step.WATCH:  # so late that it lasts beyond the other faults
+        again = settings.duration - LAST_WATCHES
+    if again is not None:
+        events.append(window._replace(at=again, seconds=settings.duration - again))
     return [window, *events]
 
 
@@ -72,7 +78,8 @@ def _provocations(step: Step, at: float, settings: Settings, random: Draws) -> l
         case Step.LIST:
             events += [ScheduledAction(each, EndWatches(compacts=True)) for each in (at, later)]
         case Step.WATCH:
-            events += [ScheduledAction(each, EndWatches(compacts=False)) for each in (at, later)]
+            last = settings.duration - LAST_WATCHES
+            events += [ScheduledAction(each, EndWatches(compacts=False)) for each in (at, later, last)]
         case Step.GET:
             renames = (
                 ScheduledAction(later + 20.0 * number, Rename(name, (other, secret)[number])) for number in (0, 1)

@@ -166,6 +166,15 @@ def test_a_fault_of_writes_is_injected_again_when_a_workload_is_restarted() -> N
     assert any(abs(windows[1].at - at) <= 2.0 for at in rotated)
 
 
+def test_a_fault_of_watches_lasts_beyond_the_other_faults() -> None:
+    some = generate(PAIRS.index(("silent", Step.WATCH)))
+    last = some.settings.duration - 20.0
+    ended = [each.at for each in _actions(some) if each.action == EndWatches(compacts=False)]
+    begun = [each.at for each in some.events if isinstance(each, FaultWindow) and each.steps == (Step.WATCH,)]
+    assert last in ended
+    assert last in begun
+
+
 def test_a_planted_fault_is_found_and_its_plan_shrunk() -> None:
     whole = plan(
         ROTATE,

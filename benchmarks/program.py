@@ -7,7 +7,7 @@ is a mount namespace here, it finds what a container finds there.
 import os
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from fake_kubernetes.documents import Object, parse
 from secrets_manager.controller import crd
 from tests.real.cluster import ControlPlane, assets, running_cluster
+from tests.real.kube_api import KubeApi
 from tests.real.openbao import OpenBao, running_openbao
 from tests.real.pod import entering, secrets_in, variables
 from tests.real.program import Program, free_port
@@ -79,8 +80,12 @@ class Measured(Program):
 
     @property
     def descriptors(self) -> list[str]:
-        """What each open file descriptor leads to."""
-        return [str(each.readlink()) for each in Path(f"/proc/{self.pid}/fd").iterdir()]
+        """What each open file descriptor leads to. One may be closed meanwhile."""
+        found = []
+        for each in Path(f"/proc/{self.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                found.append(str(each.readlink()))
+        return found
 
     def metrics(self) -> list[Metric]:
         """Raises: httpx.HTTPError."""
@@ -128,7 +133,7 @@ def running_servers(folder: Path) -> Generator[tuple[ControlPlane, OpenBao]]:
         yield cluster, bao
 
 
-def make_namespace(cluster: ControlPlane, name: str) -> None:
+def make_namespace(cluster: KubeApi, name: str) -> None:
     cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
 

@@ -17,6 +17,9 @@ FIRST = datetime(2020, 1, 1, tzinfo=UTC)
 DELETED = "2020-01-02T00:00:00.123456789Z"
 LATER = "2999-01-01T00:00:00.123456789Z"
 
+KEPT = 10
+"""Versions of a secret that a listing shows: a real one keeps no more, by default."""
+
 _seconds = count()
 
 
@@ -155,6 +158,6 @@ def _described(history: History | None) -> Object:
             "deletion_time": version.deletion_time,
             "destroyed": version.destroyed,
         }
-        for number, version in enumerate(history.versions, start=1)
+        for number, version in [*enumerate(history.versions, start=1)][-KEPT:]
     }
     return {"current_version": len(history.versions), "versions": versions}

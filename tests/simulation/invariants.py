@@ -10,7 +10,7 @@ from contextvars import ContextVar
 import msgspec
 import trio
 
-from fake_kubernetes.documents import Object, items, mapping, text
+from fake_kubernetes.documents import Object, at, items, mapping, text
 from fake_kubernetes.storage import Change, Key
 from tests.controller.invariants import takeovers, violations
 from tests.simulation.merging import MERGER, adopts, managers, owner
@@ -160,12 +160,17 @@ class InvariantChecker:
             self._fail(Property.OWNERSHIP, f"{key} is changed, a copy of {written_as}")
 
     def _check_orphan(self, kubernetes: Kubernetes, change: Change, writer: str) -> None:
-        """Expect that a Secret without an owner stays when its definition goes."""
+        """Expect that a Secret without an owner stays when its definition goes, unless another one adopts it."""
         key, name = change.key, text(change.before, "metadata", "annotations", ORPHAN_OF)
         if not name or items(change.before, "metadata", "ownerReferences") or kubernetes.is_going(key.namespace):
             return
-        definition = kubernetes.objects(DEFINITIONS).get(Key(DEFINITIONS, key.namespace, name))
-        if definition is None or text(definition, "metadata", "deletionTimestamp"):
+        definitions = kubernetes.objects(DEFINITIONS)
+        definition = definitions.get(Key(DEFINITIONS, key.namespace, name))
+        replaced = writer != ITSELF and any(
+            place.namespace == key.namespace and _replaces(each, key.name, change.before)
+            for place, each in definitions.items()
+        )
+        if not replaced and (definition is None or text(definition, "metadata", "deletionTimestamp")):
             self._fail(Property.OWNERSHIP, f"{key} is deleted by {writer}, an orphan of {name}, which has gone")
 
     def _check_conditions(self, change: Change) -> None:
@@ -199,6 +204,13 @@ class InvariantChecker:
                     f"{key.namespace}/{key.name} holds {path} of {max(numbers)} after {self._newest[place]}",
                 )
             self._newest[place] = max(self._newest.get(place, 0), *numbers)
+
+
+def _replaces(definition: Object, name: str, secret: Object | None) -> bool:
+    """Whether a definition adopts a Secret that can't be changed into its own."""
+    if not adopts(definition) or text(definition, "spec", "name") != name:
+        return False
+    return bool(at(secret, "immutable")) or text(secret, "type") != (text(definition, "spec", "type") or "Opaque")
 
 
 class LogLines(logging.Handler):

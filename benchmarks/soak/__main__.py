@@ -28,18 +28,17 @@ from pathlib import Path
 from types import FrameType
 
 from benchmarks.program import Measured, Setup, make_namespace, running_servers, show
-from benchmarks.soak.faults import Faults
+from benchmarks.soak.churn import churn
+from benchmarks.soak.faults import Faults, on_real_parts
 from benchmarks.soak.figures import BOUNDS, Stand, measured
 from benchmarks.soak.inspection import discrepancies
 from benchmarks.soak.model import GRANTED, NAMESPACES, Model
-from benchmarks.soak.users import Reach, Users
+from benchmarks.soak.users import Users
 from tests.real.program import ProgramFailed
 from tests.real.tcp_proxy import tcp_proxy
 
 FIRST_CHURN, REST = 60.0, 60.0
 """Seconds: of the first phase, and those that a rest is planned to take."""
-GAP, LASTS = (2.0, 8.0), (3.0, 8.0)
-"""Seconds between two faults, and of one, each between these two."""
 LAST_FAULT = 5.0
 """Seconds of the fault that comes before a rest."""
 SETTLES_WITHIN = 90.0
@@ -79,8 +78,8 @@ class Soak:
     def run(self) -> None:
         """Raises: ProgramFailed where the program ends."""
         rests = []
-        for number, churn in enumerate(phases(self._options.minutes * 60, self._options.every * 60)):
-            self._churn(churn)
+        for number, seconds in enumerate(phases(self._options.minutes * 60, self._options.every * 60)):
+            self._churn(seconds)
             self._users.level()
             with self._faults.before_rest(number):
                 self._wait_until(time.monotonic() + LAST_FAULT)
@@ -88,24 +87,11 @@ class Soak:
         self.complaints += compare(rests[0], rests[-1])
 
     def _churn(self, seconds: float) -> None:
-        left = self._steps(seconds)
-        while left > 0:
-            left -= self._act(min(left, self._steps(self._chance.uniform(*GAP))), Reach())
-            lasts = min(left, self._steps(self._chance.uniform(*LASTS)))
-            if lasts > 0:
-                with self._faults.next() as reach:
-                    left -= self._act(lasts, reach)
-
-    def _steps(self, seconds: float) -> int:
-        return round(seconds * self._options.rate)
-
-    def _act(self, steps: int, reach: Reach) -> int:
-        for _ in range(steps):
-            self._users.act(reach)
+        rate = self._options.rate
+        for _ in churn(seconds, rate=rate, users=self._users, faults=self._faults, chance=self._chance):
             # What took longer than its turn is not made up for by a burst.
-            self._due = max(self._due + 1 / self._options.rate, time.monotonic() - 1)
+            self._due = max(self._due + 1 / rate, time.monotonic() - 1)
             self._wait_until(self._due)
-        return steps
 
     def _rest(self) -> dict[str, float]:
         began = time.monotonic()
@@ -199,7 +185,7 @@ def main() -> None:
         with Measured(command, setup, cluster=cluster, bao=bao, folder=Path(made)) as program:
             program.start()
             stand = Stand(program, cluster, bao, model)
-            soak = Soak(options, stand, users, Faults(cluster, bao, road, users, chance), chance)
+            soak = Soak(options, stand, users, Faults(on_real_parts(cluster, bao, road), users, chance), chance)
             soak.run()
     for complaint in soak.complaints:
         show(f"\n{complaint}")

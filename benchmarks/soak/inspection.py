@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from benchmarks.program import API_VERSION
 from benchmarks.soak.model import NAMESPACES, Definition, Expected, Model
 from fake_kubernetes.documents import Object, at, items, mapping, text
-from tests.real.cluster import ControlPlane
+from tests.real.kube_api import KubeApi
 
 
-def discrepancies(model: Model, cluster: ControlPlane) -> list[str]:
+def discrepancies(model: Model, cluster: KubeApi) -> list[str]:
     return [sentence for namespace in NAMESPACES for sentence in _in_namespace(namespace, model, cluster)]
 
 
-def _in_namespace(namespace: str, model: Model, cluster: ControlPlane) -> Iterator[str]:
+def _in_namespace(namespace: str, model: Model, cluster: KubeApi) -> Iterator[str]:
     shown = cluster.list(f"/apis/{API_VERSION}/namespaces/{namespace}/secretdefinitions")
     definitions = {text(each, "metadata", "name"): each for each in shown}
     owned: defaultdict[str, list[Object]] = defaultdict(list)

@@ -8,15 +8,14 @@ import random
 from collections import deque
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import httpx
 
 from benchmarks.program import API_VERSION, definition
 from benchmarks.soak.model import KINDS, Content, Definition, Kind, Model
 from fake_kubernetes.documents import Object
-from tests.real.cluster import ControlPlane
-from tests.real.openbao import OpenBao
+from tests.real.kube_api import KubeApi
 
 LEAST, MOST, AT_REST = 200, 350, 300
 """Live definitions: during churn, and at rest, so that figures can be compared."""
@@ -33,14 +32,26 @@ class Reach(NamedTuple):
     vault: bool = True
 
 
+class Store(Protocol):
+    """Where secrets are written: OpenBao, or its double."""
+
+    def write_kv(self, path: str, data: Object | None) -> None: ...
+
+    def delete_kv(self, path: str) -> None: ...
+
+    def undelete_kv(self, path: str) -> None: ...
+
+    def forget_kv(self, path: str) -> None: ...
+
+
 class Users:
     """Those who write secrets, and those who write definitions."""
 
-    def __init__(self, model: Model, cluster: ControlPlane, bao: OpenBao, chance: random.Random) -> None:
+    def __init__(self, model: Model, cluster: KubeApi, store: Store, chance: random.Random) -> None:
         self.actions = 0
         self._model = model
         self._cluster = cluster
-        self._bao = bao
+        self._store = store
         self._chance = chance
         self._forced = 0
         self._gone: deque[Definition] = deque(maxlen=50)
@@ -161,13 +172,13 @@ class Users:
         if len(self._paths(readable=False)) < DELETED_AT_MOST:
             path = self._chance.choice(self._paths(readable=True))
             self._model.contents[path].deleted = True
-            self._bao.delete_kv(path)
+            self._store.delete_kv(path)
 
     def _forget_path(self) -> None:
         if len(self._paths(readable=False)) < DELETED_AT_MOST:
             path = self._chance.choice(self._paths(readable=True))
             self._model.contents[path] = Content()
-            self._bao.forget_kv(path)
+            self._store.forget_kv(path)
 
     def _revive_path(self) -> None:
         """By undeleting its newest version, where it has one, or else by a new one."""
@@ -178,12 +189,12 @@ class Users:
         content = self._model.contents[path]
         if content.deleted and self._chance.random() < 2 / 3:
             content.deleted = False
-            self._bao.request("POST", path.replace("/data/", "/undelete/", 1), {"versions": [content.version]})
+            self._store.undelete_kv(path)
         else:
             self._write(path)
 
     def _write(self, path: str) -> None:
-        self._bao.write_kv(path, {**self._model.write(path)})
+        self._store.write_kv(path, {**self._model.write(path)})
 
     def _paths(self, *, readable: bool) -> list[str]:
         return [path for path, content in self._model.contents.items() if content.readable is readable]

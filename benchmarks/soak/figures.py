@@ -80,12 +80,13 @@ def _series(metrics: list[Metric], model: Model) -> tuple[int, int, int]:
     """How many there are: of the process, of live definitions and of paths in use, of others."""
     general = living = gone = 0
     in_use = model.paths_in_use()
+    live = {(each.namespace, name) for each in model.definitions.values() for name in (each.name, each.secret)}
     for sample in (sample for family in metrics for sample in family.samples):
         labels = sample.labels
         if "path" in labels:
             lives = labels["path"] in in_use
         elif {"namespace", "name"} <= labels.keys():
-            lives = (labels["namespace"], labels["name"]) in model.definitions
+            lives = (labels["namespace"], labels["name"]) in live
         else:
             general += 1
             continue

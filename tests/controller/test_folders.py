@@ -250,7 +250,7 @@ async def test_source_that_was_read_while_its_folder_was_listed_is_not_read_agai
     assert backend.reads == []
 
 
-async def test_listing_takes_a_twentieth_of_the_time_at_most(autojump_clock: MockClock) -> None:
+async def test_listing_takes_a_fifteenth_of_the_time_at_most(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     backend.listing_takes = 0.5
     sources = await in_use(backend)
@@ -260,8 +260,8 @@ async def test_listing_takes_a_twentieth_of_the_time_at_most(autojump_clock: Moc
 
     times = [listing.at for listing in backend.listings]
     pauses = [later - earlier for earlier, later in pairwise(times)]
-    assert pauses[2:] == pytest.approx([10.5] * len(pauses[2:]))
-    assert sum(pauses[:2]) == pytest.approx(2 * 10.5 - 5.0)
+    assert pauses[2:] == pytest.approx([8.0] * len(pauses[2:]))
+    assert sum(pauses[:2]) == pytest.approx(2 * 8.0 - 5.0)
 
 
 async def test_slow_listing_among_quick_ones_puts_off_no_other(autojump_clock: MockClock) -> None:
@@ -283,14 +283,14 @@ async def test_slow_listing_among_quick_ones_puts_off_no_other(autojump_clock: M
 
 async def test_listing_comes_as_often_as_reads_would_however_long_it_takes(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
-    backend.listing_takes = 4.0
+    backend.listing_takes = 5.0
     sources = await in_use(backend)
 
     async with running(sources):
         await trio.sleep(5 * PERIOD)
 
     times = [listing.at for listing in backend.listings]
-    assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([PERIOD + 4.0] * (len(times) - 1))
+    assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([PERIOD + 5.0] * (len(times) - 1))
 
 
 async def test_few_listings_are_under_way_at_a_time_and_each_folder_has_its_turn(autojump_clock: MockClock) -> None:
@@ -341,8 +341,8 @@ async def test_folders_are_listed_together(autojump_clock: MockClock) -> None:
 @pytest.mark.parametrize(
     ("takes", "others", "reads"),
     [
-        pytest.param(4.0, 381, 1, id="slow, and more than twenty times as many secrets as are used"),
-        pytest.param(4.0, 380, 0, id="slow"),
+        pytest.param(5.0, 381, 1, id="slow, and more than twenty times as many secrets as are used"),
+        pytest.param(5.0, 380, 0, id="slow"),
         pytest.param(0.5, 2000, 0, id="large"),
     ],
 )

@@ -25,7 +25,7 @@ class ReadPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     list_period: float = 1.0
     """The shortest interval of listings of a folder. 0 disables listings."""
-    list_share: float = 1 / 20
+    list_share: float = 1 / 15
     """The share of time for listings of a folder, unless they would be rarer than its reads."""
     list_burst: float = 5.0
     """Rest that a folder may save up, so that one slow listing among fast ones has no effect."""

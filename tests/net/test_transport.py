@@ -301,8 +301,10 @@ async def cancelled_at(step: int, call: Callable[[], Awaitable[Response]]) -> bo
     return scope.cancelled_caught
 
 
-@pytest.mark.parametrize("warm", [False, True], ids=["new connection", "kept connection"])
-async def test_request_cancelled_at_any_point_leaves_no_connection_behind(*, warm: bool, certificate: Path) -> None:
+@pytest.mark.parametrize(("warm", "waits"), [(False, 3), (True, 1)], ids=["new connection", "kept connection"])
+async def test_request_cancelled_at_any_point_leaves_no_connection_behind(
+    *, warm: bool, waits: int, certificate: Path
+) -> None:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
     trust = client_context(ca_file=str(certificate))
@@ -325,7 +327,7 @@ async def test_request_cancelled_at_any_point_leaves_no_connection_behind(*, war
                     gc.collect()
                     await peer.reaches(0)
                 assert (await client.request("GET", "/")).status == 200
-    assert step > 3
+    assert step > waits
 
 
 async def test_request_is_one_record_of_tls(certificate: Path) -> None:
@@ -336,6 +338,25 @@ async def test_request_is_one_record_of_tls(certificate: Path) -> None:
         await client.request("POST", "/", content=b"body")
 
     assert [(one[:6], one[-8:]) for one in peer.received] == [(b"POST /", b"\r\n\r\nbody")]
+
+
+async def test_closed_connection_leaves_no_tls_to_the_garbage_collector(certificate: Path) -> None:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate)
+    trust = client_context(ca_file=str(certificate))
+    async with running(answer_ok, tls=server) as peer:
+        gc.collect()
+        gc.disable()
+        try:
+            async with client_of(peer, tls=trust) as client:
+                await client.request("GET", "/")
+            await peer.reaches(0)
+
+            ours = [each for each in gc.get_objects() if isinstance(each, ssl.SSLObject) and not each.server_side]
+        finally:
+            gc.enable()
+
+    assert ours == []
 
 
 async def test_an_untrusted_certificate_is_reported_in_the_words_of_tls(certificate: Path) -> None:

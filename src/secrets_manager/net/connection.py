@@ -18,9 +18,7 @@ import trio
 
 from secrets_manager.net.response import ResponseParser
 from secrets_manager.net.tls import client_context
-
-CHUNK = 64 * 1024
-"""Bytes that are received at a time."""
+from secrets_manager.net.tls_stream import CHUNK, TlsStream
 
 _PORTS = {"http": 80, "https": 443}
 _NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")
@@ -173,7 +171,7 @@ async def _connect(origin: tuple[str, str, int], route: Route, on_failure: Async
 
 
 async def _secured(stream: trio.abc.Stream, tls: ssl.SSLContext, host: str) -> trio.abc.Stream:
-    secured = trio.SSLStream(stream, tls, server_hostname=host, https_compatible=True)
+    secured = TlsStream(stream, tls, server_hostname=host)
     await secured.do_handshake()
     return secured
 

@@ -14,7 +14,9 @@ RUN apt-get update \
     && python -m venv --without-pip /opt/secrets-manager
 
 COPY deploy/requirements.txt deploy/requirements-build.txt deploy/
-RUN pip --python /opt/secrets-manager install --no-compile --require-hashes --only-binary :all: -r deploy/requirements.txt \
+# All that is installed is in the list: what a package asks for besides was left out of it.
+RUN pip --python /opt/secrets-manager install --no-compile --no-deps --require-hashes --only-binary :all: \
+        -r deploy/requirements.txt \
     && pip install --no-compile --require-hashes --only-binary :all: -r deploy/requirements-build.txt
 
 # Neither debug symbols, nor tests, nor other packages' commands, nor data that nothing here reads: the locales and time zones of

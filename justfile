@@ -103,8 +103,9 @@ reference:
 # Pin what the image installs and is built with, with hashes: deploy/requirements*.txt
 lock:
     .ci/setup lock
-    # Only login plugins of a kubeconfig need it, and those are not in the image either: 19 packages, 149 MB.
-    echo kubernetes | just _lock pyproject.toml deploy/requirements.txt --excludes /dev/stdin
+    # Left out: kubernetes, which only login plugins of a kubeconfig need, and those are not in the image either (19 packages, 149 MB);
+    # httpcore and anyio, on which httpx connects where it is given no transport; pycparser, with which cffi compiles.
+    printf '%s\n' kubernetes httpcore anyio pycparser | just _lock pyproject.toml deploy/requirements.txt --excludes /dev/stdin
     just _requirements '["build-system"]["requires"]' | just _lock - deploy/requirements-build.txt
     just _requirements '["project"]["optional-dependencies"]["sbom"]' | just _lock - deploy/requirements-sbom.txt
 

@@ -117,7 +117,7 @@ def test_the_labels_say_what_it_was_built_of(image: Image, base: Image) -> None:
 
 
 def test_it_weighs_little_more_than_its_base(image: Image, base: Image) -> None:
-    """Of 43.5 MB, cryptography is 12, bytecode 16, and what Liquid brings 4."""
+    """Of 42 MB, cryptography is 12, bytecode 16, and what Liquid brings 4."""
     assert image.size - base.size < 44 * MB
 
 

@@ -31,11 +31,11 @@ def pipe(tmp_path: Path) -> Iterator[Path]:
 async def test_files_that_do_not_answer_are_named_with_their_settings(autojump_clock: MockClock) -> None:
     released = threading.Event()
 
-    def look(_: str) -> bool:
+    def read(_: str) -> bool:
         return not released.wait()
 
     named = [Named("vault.ca-cert", "/nfs/ca.crt"), Named("vault.secret-id-file", "/nfs/secret-id")]
-    result = await files.check(named, look=look)
+    result = await files.check(named, read=read)
     released.set()
 
     assert trio.current_time() == pytest.approx(files.LIMIT)
@@ -67,7 +67,7 @@ async def test_files_that_answer_are_fine_and_without_files_there_is_nothing_to_
     assert nothing.findings == []
 
 
-def test_each_file_of_the_settings_in_use_is_looked_at_once() -> None:
+def test_each_file_of_the_settings_in_use_is_read_once() -> None:
     vault = VaultConfig(ca_cert="/ca", ca_path="/cas", client_cert="/c", client_key="/c", secret_id_file="/s")
     config = Config(
         vault=vault, kube=KubeConfig(kubeconfig="/k:/l"), server=ServerConfig(tls_cert_file="/t", tls_key_file="/u")

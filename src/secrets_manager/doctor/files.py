@@ -16,12 +16,12 @@ from secrets_manager.doctor.finding import Finding, failure, ok, warning
 from secrets_manager.kube.restconfig import kubeconfig_files
 
 CHECK = "files"
-FIX = "look at the mount and the server of its file system"
+FIX = "check the mount and the server of its file system"
 PIPE_FIX = "put the content into a file: it is read more than once"
 LIMIT = 5.0
 """Seconds to read the beginning of a file."""
 
-Look = Callable[[str], bool]
+ReadStart = Callable[[str], bool]
 """Reads the beginning of a file or folder. Returns whether it is a pipe, which is not read: that would empty it."""
 
 
@@ -66,8 +66,8 @@ def _of_key_vault(config: Config) -> Iterator[Named]:
     yield Named("azure-kv.federated-token-file", config.azure.federated_token_file)
 
 
-def look_at(path: str) -> bool:
-    """Look at a file or folder."""
+def read_start(path: str) -> bool:
+    """Read the beginning of a file or folder. Return whether it is a pipe."""
     file = Path(path)
     try:
         kind = file.stat().st_mode
@@ -81,15 +81,15 @@ def look_at(path: str) -> bool:
     return stat.S_ISFIFO(kind)
 
 
-async def check(files: list[Named], *, look: Look = look_at) -> Result[None]:
-    """Look at all files at a time. Threads that do not end are abandoned."""
+async def check(files: list[Named], *, read: ReadStart = read_start) -> Result[None]:
+    """Read all files at a time. Threads that do not end are abandoned."""
     found: dict[Named, Finding] = {}
 
     async def judge(file: Named) -> None:
         said = f"{file.path} (--{file.setting})"
         found[file] = failure(CHECK, f"{said} does not answer within {LIMIT:g} s", fix=FIX)
         with trio.move_on_after(LIMIT):
-            is_pipe = await trio.to_thread.run_sync(look, file.path, abandon_on_cancel=True)
+            is_pipe = await trio.to_thread.run_sync(read, file.path, abandon_on_cancel=True)
             del found[file]
             if is_pipe:
                 found[file] = warning(CHECK, f"{said} is a pipe", fix=PIPE_FIX)

@@ -84,16 +84,26 @@ class Cleanup:
 
     def _suspects(self, kinds: KnownKinds) -> list[Key]:
         """List what may have lost its owners: what was written, and what named something that was removed."""
-        if self._seen < self._storage.compacted:
-            return [key for resource in resources_of(kinds) for key in self._storage.objects(resource)]
         found: dict[Key, None] = {}
+        if self._seen < self._storage.compacted:
+            for resource in resources_of(kinds):
+                for key, document in self._storage.objects(resource).items():
+                    self._note_owners(key, document)
+                    found[key] = None
+            return list(found)
         for change in self._storage.changes_after(self._seen):
-            for owner in items(change.after, "metadata", "ownerReferences"):
-                self._dependents.setdefault(text(owner, "uid"), set()).add(change.key)
+            if self._note_owners(change.key, change.after):
                 found[change.key] = None
             if change.after is None:
                 found |= dict.fromkeys(sorted(self._dependents.pop(text(change.before, "metadata", "uid"), ())))
         return list(found)
+
+    def _note_owners(self, key: Key, document: Object | None) -> bool:
+        """Remember whose dependent an object is. Return whether it has owners."""
+        owners = items(document, "metadata", "ownerReferences")
+        for owner in owners:
+            self._dependents.setdefault(text(owner, "uid"), set()).add(key)
+        return bool(owners)
 
     def _collect(self, key: Key, kinds: KnownKinds) -> None:
         """Delete the object when it has owners and all of them are gone; drop the names of those that are."""

@@ -163,3 +163,16 @@ async def test_garbage_can_be_left_to_lie(api: Api, cluster: Cluster) -> None:
     assert (await api.get(f"{api.secrets}/one")).code == 200
     cluster.clean_up()
     assert (await api.get(f"{api.secrets}/one")).code == 404
+
+
+async def test_garbage_is_found_also_when_its_creation_is_not_in_the_history_any_more(
+    api: Api, cluster: Cluster
+) -> None:
+    cluster.cleans_up = False
+    owner = await api.post(api.widgets, widget())
+    await api.post(api.secrets, owned_by(secret(), owner.document))
+    cluster.compact()
+    cluster.clean_up()
+    await api.delete(f"{api.widgets}/one")
+    cluster.clean_up()
+    assert (await api.get(f"{api.secrets}/one")).code == 404

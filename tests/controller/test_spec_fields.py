@@ -7,6 +7,8 @@ from tests.controller.component import Scene, definition_path, running
 from tests.doubles import faults as fault
 
 PERIOD = 5.0
+FINALIZER = "secret.finalizer.secrets-manager.tuenti.io"
+"""That of the Go original."""
 NAMED: Object = {"db": {"path": "secret/data/db"}}
 
 
@@ -345,12 +347,11 @@ async def test_an_orphan_under_an_earlier_name_is_removed(autojump_clock: object
 
 
 async def test_an_orphan_of_a_definition_of_the_original_stays_too(autojump_clock: object) -> None:
-    finalizer = "secret.finalizer.secrets-manager.tuenti.io"
     async with running() as scene:
         scene.write("db", password="canary-1")
         spec: Object = {"name": "app", "dataFrom": [{"path": "secret/data/db"}], "creationPolicy": "Orphan"}
         await scene.stop()
-        scene.define_as_it_is("app", spec, finalizers=[finalizer])
+        scene.define_as_it_is("app", spec, finalizers=[FINALIZER])
         scene.foreign_secret(
             "app", data={"password": "old"}, labels={"app.kubernetes.io/managed-by": "secrets-manager"}
         )
@@ -360,6 +361,21 @@ async def test_an_orphan_of_a_definition_of_the_original_stays_too(autojump_cloc
 
         assert scene.user.find(definition_path("app")) is None
         assert scene.values("app") == {"password": "old"}
+
+
+async def test_an_orphan_stays_if_its_definition_is_deleted_before_it_owns_it(autojump_clock: object) -> None:
+    async with running() as scene:
+        scene.write("db", password="canary-1")
+        await defined(scene, dataFrom=[{"path": "secret/data/db"}], creationPolicy="Orphan")
+        await scene.stop()
+        scene.change("app", creationPolicy="Owner")
+        scene.user.patch(definition_path("app"), {"metadata": {"finalizers": [FINALIZER]}})
+        scene.delete("app")
+        scene.start()
+        await scene.settled()
+
+        assert scene.user.find(definition_path("app")) is None
+        assert scene.values("app") == {"password": "canary-1"}
 
 
 @pytest.mark.parametrize("change", [{"type": ""}, {"creationPolicy": ""}, {"metadata": {}}], ids=str)

@@ -17,7 +17,16 @@ from secrets_manager.controller.definition import Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired
 from secrets_manager.controller.managed_fields import FieldPath
 from secrets_manager.controller.metadata import LAST_UPDATE, desired_metadata, is_orphaned, metadata_diff
-from secrets_manager.controller.ownership import WRITTEN_AS, Claim, claim, is_copy, not_owned, owns, refers_to
+from secrets_manager.controller.ownership import (
+    WRITTEN_AS,
+    Claim,
+    claim,
+    is_copy,
+    not_owned,
+    orphan_of,
+    owns,
+    refers_to,
+)
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.rollout_restart import RESTARTS
 from secrets_manager.controller.secret import CurrentSecret, Secret
@@ -94,7 +103,12 @@ def decide(
 def decide_deletion(
     definition: SecretDefinition, current: CurrentSecret, holder: SecretDefinition | None = None
 ) -> Delete | None:
-    """Return the deletion of the Secret of a deleted definition; None if it is not ours."""
+    """Return the deletion of the Secret of a deleted definition; None if it is not ours, or an orphan.
+
+    An orphan stays until its definition owns it, as the garbage collector leaves it then.
+    """
+    if orphan_of(current):
+        return None
     claimed = claim(definition, current, holder)
     return Delete(current, claimed) if claimed in (Claim.OWNED, Claim.LEGACY) else None
 

@@ -86,7 +86,7 @@ def test_without_the_component_a_restart_is_refused_and_with_it_done(
         assert number(deployment(here), "metadata", "generation") == 2
 
 
-def test_a_target_that_is_not_there_is_told_and_the_others_are_restarted(
+def test_a_target_that_is_not_there_is_reported_and_the_others_are_restarted(
     control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
 ) -> None:
     with world(control_plane, openbao, tmp_path, DELAY) as here:

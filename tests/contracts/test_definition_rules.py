@@ -39,7 +39,7 @@ def refusals(cluster: ControlPlane, definitions: str, wanted: Spec) -> list[str]
     return []
 
 
-def is_told_by(fault: str, message: str) -> bool:
+def is_reported_by(fault: str, message: str) -> bool:
     """Whether the message of a cause has the words of the fault.
 
     Its field says already which part of the spec it is about. What can't be printed it does not show, or shows as it
@@ -60,14 +60,16 @@ def test_what_can_never_be_is_refused_in_the_words_of_the_condition(
 ) -> None:
     (message,) = refusals(control_plane, definitions, bad)
 
-    assert is_told_by(fault, message), message
+    assert is_reported_by(fault, message), message
 
 
 def test_all_faults_are_reported_at_once(control_plane: ControlPlane, definitions: str) -> None:
     messages = refusals(control_plane, definitions, SEVERAL)
 
     assert len(messages) == len(FAULTS_OF_SEVERAL)
-    assert [fault for fault in FAULTS_OF_SEVERAL if not any(is_told_by(fault, message) for message in messages)] == []
+    assert [
+        fault for fault in FAULTS_OF_SEVERAL if not any(is_reported_by(fault, message) for message in messages)
+    ] == []
 
 
 def test_of_several_bad_keys_one_is_named(control_plane: ControlPlane, definitions: str) -> None:

@@ -293,6 +293,24 @@ async def test_listing_comes_as_often_as_reads_would_however_long_it_takes(autoj
     assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([PERIOD + 5.0] * (len(times) - 1))
 
 
+async def test_folder_at_rest_waits_for_a_source_that_joins_it_and_is_unread(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = await in_use(backend)
+    joining = Source(f"{FOLDER}/joining")
+    backend.put(joining, document({"password": "first"}))
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        sources.subscribe(user(joining), frozenset({joining}))
+        backend.listings.clear()
+        await trio.sleep(PERIOD / 4)
+        assert backend.listings == []
+
+        await sources.read(user(joining), frozenset({joining}))
+        await trio.sleep(PERIOD / 4)
+        assert backend.listings != []
+
+
 async def test_few_listings_are_under_way_at_a_time_and_each_folder_has_its_turn(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     backend.listing_takes = 0.04

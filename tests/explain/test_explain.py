@@ -341,7 +341,7 @@ async def test_keys_that_are_merged_into_a_secret_of_others(autojump_clock: Mock
     assert deleted.notes == ("the definition is being deleted: its keys leave Secret their",)
 
 
-async def test_keys_that_leave_a_secret_of_others_are_told_with_its_name(autojump_clock: MockClock) -> None:
+async def test_keys_that_leave_a_secret_of_others_are_shown_with_its_name(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="canary-1", user="canary-user")
         keys = keys_map(password="app#password", user="app#user")

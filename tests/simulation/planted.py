@@ -235,6 +235,17 @@ def _no_orphan(_: SecretDefinition) -> bool:
     return False
 
 
+def _made_by_none(_: CurrentSecret) -> str:
+    return ""
+
+
+@contextmanager
+def _orphans_deleted() -> Generator[None]:
+    """Neither the definition nor the Secret says that it is an orphan."""
+    with patch.object(reconciler, "is_orphaned", _no_orphan), patch.object(decision, "orphan_of", _made_by_none):
+        yield
+
+
 PLANTED: Mapping[str, Plant] = {
     "a foreign Secret is taken over": _replaced(decision, "claim", _claims_all),
     "a Secret is taken from its definition": _replaced(secret_writer, "holder", _held_by_none),
@@ -266,7 +277,7 @@ PLANTED: Mapping[str, Plant] = {
     "a late apply is taken": _replaced(key_writer, "_body", _any_version),
     "keys of a deleted definition stay": _replaced(SecretMerger, "release_gone", _nothing_async),
     "an orphan is deleted with its definition": _replaced(decision, "is_orphaned", _no_orphan),
-    "the finalizer of the original deletes an orphan": _replaced(reconciler, "is_orphaned", _no_orphan),
+    "the finalizer of the original deletes an orphan": _orphans_deleted,
     "a restart is repeated": _replaced(rollout_restarter, "restart", _restarted_again),
     "the first Secret restarts, too": _replaced(decision, "has_changed", _always_changed),
 }

@@ -152,6 +152,7 @@ def test_noise_makes_text_or_an_error(template: str) -> None:
 
 @given(st.sampled_from(sorted(FILTERS)), values, st.lists(values | st.integers(0, 2**31), max_size=2))
 @settings(max_examples=300)
+@example("json_field", '{"a": 1}', [with_canary("")])
 def test_any_value_in_any_filter_makes_text_or_an_error_without_it(
     name: str, value: str, more: list[str | int]
 ) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
-from secrets_manager.templates.errors import Refused, shown
+from secrets_manager.templates.errors import Refused
 from secrets_manager.templates.values import utf8
 
 _PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
@@ -68,8 +68,8 @@ def json_field(text: str, name: str | int) -> str:
             return msgspec.json.decode(found, type=str) if found.startswith(b'"') else found.decode()
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         raise Refused(f"the value is not a JSON {'array' if isinstance(name, int) else 'object'}") from None
-    what = f"item {name}" if isinstance(name, int) else f"field {shown(name)}"
-    raise Refused(f"the value has no {what}, or it is null: write it, or correct the name")
+    what = "item" if isinstance(name, int) else "field"  # its name may be a value
+    raise Refused(f"the value has no such {what}, or it is null: write it, or correct the name")
 
 
 def _raw_field(text: str, name: str | int) -> bytes | None:

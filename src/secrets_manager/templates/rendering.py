@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import assert_never
 
 from secrets_manager.templates.bounds import CALL, MAX_TEXT, Budget, check_length, search_cost
-from secrets_manager.templates.errors import Refused, RenderFailed, located
+from secrets_manager.templates.errors import Refused, RenderFailed, located, shown
 from secrets_manager.templates.nodes import (
     Assign,
     Body,
@@ -118,7 +118,7 @@ class _Rendering:
             check_length(size)
             self._budget.pay(size)
         except Refused as why:
-            raise Refused(f"filter {call.name}: {why}") from None
+            raise Refused(f"filter {_written(call)}: {why}") from None
         except Exception as error:  # noqa: BLE001 - whatever a value does to a library: the error may quote the value
             raise Refused(f"filter {call.name} can't use the value ({type(error).__name__})") from None
         return result
@@ -190,3 +190,10 @@ def _kind(value: Value) -> str:
             return "a number"
         case _:
             return "a list"
+
+
+def _written(call: Call) -> str:
+    """Return a filter as the template has it, with the arguments that are written there: others may be values."""
+    literals = (each.value for each in call.arguments if isinstance(each, Literal))
+    arguments = ", ".join(shown(each) if isinstance(each, str) else str(each) for each in literals)
+    return f"{call.name} {arguments}".rstrip()

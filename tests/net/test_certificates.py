@@ -1,7 +1,7 @@
 """Files that are exchanged under the process. tests/contracts/test_vault_addresses.py shows it on a real server."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from secrets_manager.net.certificates import CertificateFiles, Certificates
 from secrets_manager.net.file_stamps import CHECK_INTERVAL
 from secrets_manager.net.serving import ServingCertificate
+from secrets_manager.net.tls import UnusableFile
 from tests.kube.certificates import Authority
 
 
@@ -79,21 +80,41 @@ async def test_what_can_not_be_used_changes_nothing_until_it_can(
     assert "changed certificates can't be used" in caplog.text
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [lambda pipe: Certificates(CertificateFiles(ca_file=pipe)), lambda pipe: ServingCertificate(pipe, pipe)],
-    ids=["of a client", "of the server"],
-)
-async def test_a_file_that_does_not_answer_does_not_hold_up_who_stops_waiting(
-    kind: Callable[[str], Certificates | ServingCertificate], tmp_path: Path, autojump_clock: MockClock
-) -> None:
+@pytest.fixture
+def silent(tmp_path: Path) -> Iterator[str]:
+    """A file that does not answer."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with trio.move_on_after(60) as scope:
-        await kind(str(pipe)).load()
+    yield str(pipe)
     os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # the thread goes that was left behind
 
+
+OF_A_FILE = pytest.mark.parametrize(
+    "kind",
+    [lambda file: Certificates(CertificateFiles(ca_file=file)), lambda file: ServingCertificate(file, file)],
+    ids=["of a client", "of the server"],
+)
+
+
+@OF_A_FILE
+async def test_a_file_that_does_not_answer_does_not_hold_up_who_stops_waiting(
+    kind: Callable[[str], Certificates | ServingCertificate], silent: str, autojump_clock: MockClock
+) -> None:
+    with trio.move_on_after(20) as scope:
+        await kind(silent).load()
+
     assert scope.cancelled_caught
+
+
+@OF_A_FILE
+async def test_a_file_that_does_not_answer_in_time_is_unusable(
+    kind: Callable[[str], Certificates | ServingCertificate], silent: str, autojump_clock: MockClock
+) -> None:
+    began = trio.current_time()
+    with pytest.raises(UnusableFile, match="a file does not answer within 30 s"):
+        await kind(silent).load()
+
+    assert trio.current_time() == began + 30
 
 
 async def test_without_files_there_is_nothing_to_check() -> None:

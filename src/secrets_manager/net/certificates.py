@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 import trio
 
-from secrets_manager.net.file_stamps import CHECK_INTERVAL, FileStamp, stat_files
+from secrets_manager.net.file_stamps import CHECK_INTERVAL, FileStamp, read_in_thread, stat_files
 from secrets_manager.net.tls import Tls, UnusableFile, client_context, files_of
 
 log = logging.getLogger(__name__)
@@ -69,8 +69,7 @@ class Certificates:
             log.info("changed certificates are used from the next connection on")
 
     async def _in_thread(self, read: Callable[[CertificateFiles], T]) -> T:
-        """Read the files. One of a network may never answer: on cancellation the thread is abandoned."""
-        return await trio.to_thread.run_sync(read, self._files, abandon_on_cancel=True, limiter=self._limiter)
+        return await read_in_thread(lambda: read(self._files), self._limiter)
 
 
 def _load(files: CertificateFiles) -> tuple[list[FileStamp], ssl.SSLContext]:

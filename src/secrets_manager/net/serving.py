@@ -8,7 +8,7 @@ import ssl
 
 import trio
 
-from secrets_manager.net.file_stamps import CHECK_INTERVAL, FileStamp, stat_files
+from secrets_manager.net.file_stamps import CHECK_INTERVAL, FileStamp, read_in_thread, stat_files
 from secrets_manager.net.tls import UnusableFile, server_context
 
 log = logging.getLogger(__name__)
@@ -46,11 +46,8 @@ class ServingCertificate:
                 log.info("changed certificate is used from the next connection on")
 
     async def _load(self) -> bool:
-        """Load the files if they have changed. Return whether they have.
-
-        A file of a network may never answer: on cancellation the thread is abandoned.
-        """
-        return await trio.to_thread.run_sync(self._load_changed, abandon_on_cancel=True, limiter=self._limiter)
+        """Load the files if they have changed. Return whether they have. Raises: UnusableFile."""
+        return await read_in_thread(self._load_changed, self._limiter)
 
     def _load_changed(self) -> bool:
         seen = stat_files([self._cert_file, self._key_file])

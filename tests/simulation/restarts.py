@@ -33,6 +33,8 @@ class Restarts:
         """Every revision of each Secret."""
         self._restarted: dict[Key, set[tuple[str, str]]] = {}
         """All pairs of Secret and revision that each workload was restarted for."""
+        self._created: dict[Key, int] = {}
+        """The revision of the storage in which each workload was created."""
         self._edited: dict[Key, int] = {}
         """The revision of the storage of the last edit of each definition."""
 
@@ -45,6 +47,9 @@ class Restarts:
                 self._existed.add(change.key)
             case name if name == DEPLOYMENTS and by_program:
                 yield from self._restarted_once(change)
+            case name if name == DEPLOYMENTS and change.before is None:
+                self._created[change.key] = change.revision
+                self._restarted.pop(change.key, None)
             case name if name == DEFINITIONS and not by_program and _spec(change.before) != _spec(change.after):
                 self._edited[change.key] = change.revision
             case _:
@@ -76,7 +81,10 @@ class Restarts:
             if record is None or self._edited.get(key, 0) > record.at:
                 continue
             for name in sorted(targets & recorded - gone):
-                if (place.name, revision) not in self._restarted.get(Key(DEPLOYMENTS, key.namespace, name), set()):
+                workload = Key(DEPLOYMENTS, key.namespace, name)
+                if self._created[workload] > record.at:  # it has begun with the new data
+                    continue
+                if (place.name, revision) not in self._restarted.get(workload, set()):
                     yield f"{key.namespace}/{name} was not restarted for {place.name} of {revision}"
 
     def _secret_changed(self, change: Change) -> Iterator[str]:
@@ -96,8 +104,6 @@ class Restarts:
         place = f"{change.key.namespace}/{change.key.name}"
         new = _pairs(change.after) - _pairs(change.before)
         known = self._restarted.setdefault(change.key, set())
-        if text(change.before, "metadata", "uid") != text(change.after, "metadata", "uid"):
-            known.clear()
         if not new - known:
             yield f"{place} is restarted again for {sorted(_pairs(change.after))}"
         for secret, revision in sorted(new):

@@ -40,9 +40,9 @@ class BackoffManager:
         self._last_attempt = 0.0
 
     def after_failure(self, now: float, *, retry_after: float | None = None) -> float:
-        """Return the seconds to wait after a failure. A `retry_after` from the server wins over the backoff."""
+        """Return the seconds to wait after a failure: the backoff, and no less than a `retry_after` from the server."""
         self._count(now)
-        return self._wait(now, retry_after or self._backoff.delay(self._failures, self._random))
+        return self._wait(now, max(self._backoff.delay(self._failures, self._random), retry_after or 0.0))
 
     def after_restart(self, now: float) -> float:
         """Return the seconds to wait after a normal end: 0 for the first, the backoff for repeated ones."""

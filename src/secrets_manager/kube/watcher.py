@@ -13,7 +13,7 @@ one. A streaming list (`sendInitialEvents`) needs no pages, but costs the server
 1.37, where pages come from its cache), and its first object comes no sooner.
 
 The end of a stream, a read timeout and an expired version cause no delay, unless they repeat. Repeated ones and errors
-back off; the backoff resets after two minutes. A `Retry-After` of the server wins.
+back off, no shorter than a `Retry-After` of the server; the backoff resets after two minutes.
 """
 
 import logging

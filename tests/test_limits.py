@@ -9,6 +9,7 @@ from secrets_manager.backends.azure import client as key_vault
 from secrets_manager.backends.vault import listing, node, path
 from secrets_manager.config import ControllerConfig, VaultConfig
 from secrets_manager.controller import contention, rules, validation
+from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.kube import events, objects, throttle, watcher, workqueue
 from secrets_manager.linewriter import CAPACITY
 from secrets_manager.logs import MAX_TEXT
@@ -55,6 +56,7 @@ ROWS = {
     "a page of a list in Kubernetes": [number(watcher.PAGE_SIZE)],
     "`refreshInterval`, least": [seconds(rules.MIN_INTERVAL_SECONDS)],
     "listing of a folder, at most": [seconds(VaultConfig().list_period)],
+    "listings of all folders, at most": [number(ReadPolicy().list_batch)],
     "a page of a listing": [f"{number(listing.PAGE_SIZE)} secrets", f"{key_vault.PAGE_SIZE} in Key Vault"],
     "a folder that is listed, largest": [
         f"{number(listing.MAX_SECRETS)} secrets", f"{number(key_vault.MAX_SECRETS)} in Key Vault",

@@ -324,7 +324,7 @@ async def test_few_listings_are_under_way_at_a_time_and_each_folder_has_its_turn
 
     assert backend.most_listings_under_way == 2
     assert Counter(listing.folder for listing in backend.listings) == {
-        f"secret/data/folder-{number}": PERIOD for number in range(20)
+        f"secret/data/folder-{number}": PERIOD / 2 for number in range(20)
     }
 
 

@@ -16,7 +16,7 @@ POLICY = ReadPolicy(
     list_burst=5.0,
     list_retry=Backoff(initial=60.0, maximum=3600.0, jitter=0.0),
 )
-WAITING = FolderState(due=100.0, listed_at=90.0, covered_until=160.0)
+WAITING = FolderState(due=100.0, listed_at=90.0, covered_until=160.0, demand=1.0)
 LISTING = msgspec.structs.replace(WAITING, due=inf, listing=True)
 
 
@@ -40,9 +40,14 @@ def due(
 
 
 def listed(
-    folder: FolderState = LISTING, of: PollRates = TWENTY, *, began_at: float = 100.0, now: float = 100.0
+    folder: FolderState = LISTING,
+    of: PollRates = TWENTY,
+    *,
+    others: float = 0.0,
+    began_at: float = 100.0,
+    now: float = 100.0,
 ) -> FolderState:
-    return listing.listed(folder, of, began_at=began_at, now=now, policy=POLICY)
+    return listing.listed(folder, of, others=others, began_at=began_at, now=now, policy=POLICY)
 
 
 # Idle
@@ -126,6 +131,43 @@ def test_folder_is_listed_as_often_as_its_listings_save_reads_and_covers_its_sou
 
 def test_large_folder_is_listed_at_the_shortest_period_and_with_others_at_one_moment() -> None:
     assert {listed(of=confirmed(600), began_at=now, now=now).due for now in (100.1, 100.5, 100.9)} == {101.0}
+
+
+@pytest.mark.parametrize(
+    ("others", "next_due"),
+    [
+        pytest.param(14.0, 121.0, id="fifteen in each period of listings"),
+        pytest.param(15.0, 122.0, id="one more, and each is listed half as often"),
+        pytest.param(44.0, 123.0, id="three times as many"),
+        pytest.param(9999.0, 180.0, id="once a period, however many there are"),
+    ],
+)
+def test_many_folders_take_turns_and_are_listed_together(others: float, next_due: float) -> None:
+    dues = [listed(of=confirmed(600), others=others, began_at=now, now=now).due for now in (120.1, 120.5, 120.9)]
+
+    assert dues == pytest.approx([next_due] * 3)
+
+
+def test_many_folders_do_not_delay_a_folder_that_is_rarely_listed() -> None:
+    assert listed(others=23.0).due == listed().due == 103.0
+
+
+def test_folder_counts_among_others_by_the_listings_that_are_worth_their_cost() -> None:
+    assert listed(of=confirmed(600)).demand == 1.0
+    assert listed(of=confirmed(20)).demand == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        pytest.param(FolderState(), id="idle"),
+        pytest.param(due(store_down=True), id="of a store that is down"),
+        pytest.param(listing.failed(listed(), now=100.0, policy=POLICY), id="failed"),
+        pytest.param(listing.refused(listed(), now=100.0, policy=POLICY, random=Random(0)), id="refused"),
+    ],
+)
+def test_folder_that_covers_nothing_delays_no_other(folder: FolderState) -> None:
+    assert folder.demand == 0.0
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,8 @@ def answered(
             after = listing.failed(folder, now=now, policy=POLICY)
             assert (after.due, after.covered_until) == (now + PERIOD, -inf)
         case _:
-            after = listing.listed(folder, rates, began_at=began_at, now=now, policy=POLICY)
+            others = random.choice([0.0, 1.5, 30.0, 1000.0])
+            after = listing.listed(folder, rates, others=others, began_at=began_at, now=now, policy=POLICY)
             rest = after.due - now
             assert rest <= PERIOD + 1e-6
             assert rest >= min(PERIOD, 1 / rates.saved if rates.saved else PERIOD) - 1e-6 or rest <= POLICY.list_period
@@ -223,7 +224,7 @@ def test_listings_take_their_share_of_the_time_unless_reads_would_come_more_ofte
         now = folder.due
         rates = PollRates(polls=count / PERIOD, saved=count / PERIOD)
         folder = msgspec.structs.replace(folder, listing=True, due=inf)
-        folder = listing.listed(folder, rates, began_at=now, now=now + takes, policy=POLICY)
+        folder = listing.listed(folder, rates, others=0.0, began_at=now, now=now + takes, policy=POLICY)
         spent += takes if takes / POLICY.list_share < PERIOD else 0.0  # slower ones come once a period
         now += takes
     assert spent <= POLICY.list_share * (folder.due - began + POLICY.list_burst) + 1e-6

@@ -136,7 +136,10 @@ class FolderLister:
             saved += rate if entry.state.confirmed else 0.0
         folder.listings.began_at = found.began_at
         rates = PollRates(polls=polls, saved=saved)
-        state = listing.listed(folder.state, rates, began_at=found.began_at, now=now, policy=self._policy)
+        others = sum(each.state.demand for each in self._folders.values()) - folder.state.demand
+        state = listing.listed(
+            folder.state, rates, others=others, began_at=found.began_at, now=now, policy=self._policy
+        )
         self._set_state(key, folder, state)
 
     def _back_off(self, key: Folder, folder: _ListedFolder, why: str) -> None:

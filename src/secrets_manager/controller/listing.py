@@ -17,10 +17,11 @@ the reads that it saves: a change is found within about a second, however long t
 no cheaper than a read. It covers its sources until a period after the next one is due. Then they are polled again.
 
 A folder causes no more requests than the polls that it saves, and its listings take a small share of the time. If it
-saves few, as while its sources fail or are unread after a start, it is listed once a period.
+saves few, as while its sources fail or are unread after a start, it is listed once a period. Many folders take turns,
+so that there are few requests at rest, however many folders there are; each has its turn within a period.
 """
 
-from math import inf
+from math import ceil, inf
 from random import Random
 
 import msgspec
@@ -39,6 +40,8 @@ class FolderState(msgspec.Struct, frozen=True, kw_only=True):
     refusals: int = 0
     rest_debt: float = 0.0
     """Seconds of rest that its listings still require; negative for saved rest."""
+    demand: float = 0.0
+    """The listings in a `list_period` that are worth their cost, were there no other folder: one at most."""
 
 
 class PollRates(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,20 +73,30 @@ def due(
     if count <= 1:
         return FolderState()
     if store_down:
-        return msgspec.structs.replace(state, due=now + policy.period, covered_until=-inf)
+        return msgspec.structs.replace(state, due=now + policy.period, covered_until=-inf, demand=0.0)
     if unread and now < state.listed_at + policy.period:
         return msgspec.structs.replace(state, due=min(now + policy.list_period, state.listed_at + policy.period))
     return msgspec.structs.replace(state, listing=True, due=inf)
 
 
-def listed(state: FolderState, rates: PollRates, *, began_at: float, now: float, policy: ReadPolicy) -> FolderState:
-    """Handle a listing that began at `began_at`; `rates` are those after it."""
+def listed(
+    state: FolderState, rates: PollRates, *, others: float, began_at: float, now: float, policy: ReadPolicy
+) -> FolderState:
+    """Handle a listing that began at `began_at`.
+
+    `rates` are those after it, and `others` is the sum of the `demand` of all other folders.
+    """
     elapsed = began_at - state.listed_at
     cost = (now - began_at) / policy.list_share
     rest_debt = min(max(state.rest_debt - elapsed, -policy.list_burst) + cost, policy.period)
-    rest = max(policy.list_period, _min_interval(rates, policy), rest_debt)
-    next_due = now + (rest if rest > policy.list_period else rest - now % rest)  # several at a time cost less
-    return FolderState(due=next_due, listed_at=now, covered_until=next_due + policy.period, rest_debt=rest_debt)
+    min_interval = _min_interval(rates, policy)
+    demand = policy.list_period / max(policy.list_period, min_interval)
+    own_rest = max(min_interval, rest_debt)
+    turn = _turn(others + demand, policy) - now % policy.list_period  # several at a time cost less
+    next_due = now + (max(turn, own_rest) if own_rest > policy.list_period else turn)
+    return FolderState(
+        due=next_due, listed_at=now, covered_until=next_due + policy.period, rest_debt=rest_debt, demand=demand
+    )
 
 
 def is_waste(*, used: int, shown: int, took: float, policy: ReadPolicy) -> bool:
@@ -99,7 +112,15 @@ def refused(state: FolderState, *, now: float, policy: ReadPolicy, random: Rando
 
 def failed(state: FolderState, *, now: float, policy: ReadPolicy) -> FolderState:
     """Handle a failure that may pass."""
-    return msgspec.structs.replace(state, listing=False, due=now + policy.period, covered_until=-inf, listed_at=now)
+    return msgspec.structs.replace(
+        state, listing=False, due=now + policy.period, covered_until=-inf, listed_at=now, demand=0.0
+    )
+
+
+def _turn(demand: float, policy: ReadPolicy) -> float:
+    """Return the seconds in which each folder has one turn; a period at most."""
+    turns = ceil(demand / policy.list_batch) * policy.list_period
+    return max(policy.list_period, min(turns, policy.period))
 
 
 def _min_interval(rates: PollRates, policy: ReadPolicy) -> float:

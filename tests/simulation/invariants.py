@@ -32,7 +32,7 @@ ORPHAN_OF = "secrets-manager.tuenti.io/definition"
 WRITTEN_AS = "secrets-manager.tuenti.io/name"
 OWN_CONDITIONS = {"Ready", "Stalled", "Reconciling", "RolloutRestart"}
 UNSEEN = 60.0
-"""Seconds in which a replica may not have seen that a Secret is no longer given away, or that it is wanted again."""
+"""Seconds in which a replica may not have seen that a Secret is no longer given away, is wanted again, or no longer."""
 WINDOW = 60.0
 AT_MOST: dict[Step, int] = {
     Step.LIST: 150,
@@ -68,6 +68,10 @@ class InvariantChecker:
         """When a definition changed that could adopt a Secret."""
         self._wanted: dict[tuple[str, str], float] = {}
         """When a definition came to want a Secret."""
+        self._unwanted: dict[tuple[str, str], float] = {}
+        """When a definition ceased to want a Secret of this name."""
+        self._in_another_form: dict[tuple[str, str], float] = {}
+        """When a definition ceased to want a Secret of this name, which had to be deleted first to be of its type."""
         self._written: defaultdict[Key, deque[float]] = defaultdict(lambda: deque(maxlen=AT_MOST_OF_ONE))
         self._sent: defaultdict[tuple[str, Step], deque[float]] = defaultdict(deque)
 
@@ -92,7 +96,7 @@ class InvariantChecker:
         if writer != USERS and change.key.resource == "secrets" and change.after is None:
             self._check_orphan(kubernetes, change, writer)
         if change.key.resource == DEFINITIONS:
-            self._note_definition(change)
+            self._note_definition(kubernetes, change)
         if writer in (USERS, ITSELF):
             return
         if change.key.resource != "secrets":
@@ -129,18 +133,24 @@ class InvariantChecker:
         if others and change.key.namespace in NAMESPACES:
             self._fail(Property.ISOLATION, f"{change.key} names {others}: {content}")
 
-    def _note_definition(self, change: Change) -> None:
+    def _note_definition(self, kubernetes: Kubernetes, change: Change) -> None:
         namespace, now = change.key.namespace, trio.current_time()
+        old, new = ((namespace, text(each, "spec", "name")) for each in (change.before, change.after))
         if adopts(change.before):
-            self._given_away[namespace, text(change.before, "spec", "name")] = now
+            self._given_away[old] = now
         if mapping(change.before, "spec") != mapping(change.after, "spec"):
-            self._wanted[namespace, text(change.after, "spec", "name")] = now
+            self._wanted[new] = now
+            self._unwanted[old] = now
+            secret = kubernetes.objects("secrets").get(Key("secrets", *old))
+            if secret is not None and owner(secret) and _is_of_another_form(change.before, secret):
+                self._in_another_form[old] = now
 
     def _check_ownership(self, kubernetes: Kubernetes, change: Change, writer: str) -> None:
         place, now = (change.key.namespace, change.key.name), trio.current_time()
         seen_given_away = now >= self._given_away.get(place, -UNSEEN) + UNSEEN
+        seen_unwanted = now >= self._in_another_form.get(place, -UNSEEN) + UNSEEN
         for violation in violations(kubernetes.cluster.storage, [change]):
-            if change.after is None or seen_given_away:
+            if seen_unwanted if change.after is None else seen_given_away:
                 self._fail(Property.OWNERSHIP, f"{violation}, by {writer}")
         seen_wanted = now >= self._wanted.get(place, -UNSEEN) + UNSEEN
         for takeover in takeovers(kubernetes.cluster.storage, [change]):
@@ -156,7 +166,8 @@ class InvariantChecker:
             for place, each in kubernetes.objects(DEFINITIONS).items()
             if place.namespace == key.namespace
         )
-        if written_as not in ("", key.name) and key.name not in wanted:
+        seen_unwanted = trio.current_time() >= self._unwanted.get((key.namespace, key.name), -UNSEEN) + UNSEEN
+        if written_as not in ("", key.name) and key.name not in wanted and seen_unwanted:
             self._fail(Property.OWNERSHIP, f"{key} is changed, a copy of {written_as}")
 
     def _check_orphan(self, kubernetes: Kubernetes, change: Change, writer: str) -> None:
@@ -208,8 +219,11 @@ class InvariantChecker:
 
 def _replaces(definition: Object, name: str, secret: Object | None) -> bool:
     """Whether a definition adopts a Secret that can't be changed into its own."""
-    if not adopts(definition) or text(definition, "spec", "name") != name:
-        return False
+    return adopts(definition) and text(definition, "spec", "name") == name and _is_of_another_form(definition, secret)
+
+
+def _is_of_another_form(definition: Object | None, secret: Object | None) -> bool:
+    """Whether a Secret has to be deleted to become what a definition wants."""
     return bool(at(secret, "immutable")) or text(secret, "type") != (text(definition, "spec", "type") or "Opaque")
 
 

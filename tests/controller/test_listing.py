@@ -22,7 +22,7 @@ LISTING = msgspec.structs.replace(WAITING, due=inf, listing=True)
 
 def confirmed(count: int) -> PollRates:
     """Those of sources that each listing confirms."""
-    return PollRates(polls=count / 60, saved=count / 60)
+    return PollRates(polls=count / 60, saved=count / 60, shortest_period=60.0)
 
 
 TWENTY = confirmed(20)
@@ -139,13 +139,19 @@ def test_large_folder_is_listed_at_the_shortest_period_and_with_others_at_one_mo
         pytest.param(14.0, 121.0, id="fifteen in each period of listings"),
         pytest.param(15.0, 122.0, id="one more, and each is listed half as often"),
         pytest.param(44.0, 123.0, id="three times as many"),
-        pytest.param(9999.0, 180.0, id="once a period, however many there are"),
+        pytest.param(9999.0, 180.0, id="as often as a source is polled, however many there are"),
     ],
 )
 def test_many_folders_take_turns_and_are_listed_together(others: float, next_due: float) -> None:
     dues = [listed(of=confirmed(600), others=others, began_at=now, now=now).due for now in (120.1, 120.5, 120.9)]
 
     assert dues == pytest.approx([next_due] * 3)
+
+
+def test_folder_of_a_source_that_is_polled_more_often_has_more_turns() -> None:
+    often = PollRates(polls=10.0, saved=10.0, shortest_period=4.0)
+
+    assert listed(of=often, others=9999.0).due == 104.0
 
 
 def test_many_folders_do_not_delay_a_folder_that_is_rarely_listed() -> None:
@@ -183,7 +189,7 @@ def test_folder_that_covers_nothing_delays_no_other(folder: FolderState) -> None
     ],
 )
 def test_polls_that_are_made_all_the_same_earn_no_listing(polls: float, saved: float, rest: float) -> None:
-    some = PollRates(polls=polls, saved=saved)
+    some = PollRates(polls=polls, saved=saved, shortest_period=60.0)
 
     assert listed(of=some).due == pytest.approx(100.0 + rest)
 

@@ -159,7 +159,8 @@ class Members(NamedTuple):
 
     @property
     def rates(self) -> PollRates:
-        return PollRates(polls=self.in_use / PERIOD, saved=min(self.in_use, self.confirmed) / PERIOD)
+        saved = min(self.in_use, self.confirmed) / PERIOD
+        return PollRates(polls=self.in_use / PERIOD, saved=saved, shortest_period=PERIOD)
 
 
 members = st.builds(Members, st.integers(0, 30), st.sampled_from([False, False, True]), st.integers(0, 30))
@@ -222,7 +223,7 @@ def test_listings_take_their_share_of_the_time_unless_reads_would_come_more_ofte
     spent = 0.0
     for takes, count in course:
         now = folder.due
-        rates = PollRates(polls=count / PERIOD, saved=count / PERIOD)
+        rates = PollRates(polls=count / PERIOD, saved=count / PERIOD, shortest_period=PERIOD)
         folder = msgspec.structs.replace(folder, listing=True, due=inf)
         folder = listing.listed(folder, rates, others=0.0, began_at=now, now=now + takes, policy=POLICY)
         spent += takes if takes / POLICY.list_share < PERIOD else 0.0  # slower ones come once a period

@@ -126,7 +126,7 @@ class FolderLister:
         if listing.is_waste(used=used, shown=shown, took=now - found.began_at, policy=self._policy):
             self._back_off(key, folder, f"{shown} secrets are there, and {used} are used")
             return
-        polls = saved = 0.0
+        polls, saved, shortest_period = 0.0, 0.0, inf
         for source, (name, entry) in folder.members.items():
             marker = found.markers.get(name)
             if not reading.is_confirmed(entry.state, marker):
@@ -134,8 +134,9 @@ class FolderLister:
             rate = 1 / entry.state.period
             polls += rate
             saved += rate if entry.state.confirmed else 0.0
+            shortest_period = min(shortest_period, entry.state.period)
         folder.listings.began_at = found.began_at
-        rates = PollRates(polls=polls, saved=saved)
+        rates = PollRates(polls=polls, saved=saved, shortest_period=shortest_period)
         others = sum(each.state.demand for each in self._folders.values()) - folder.state.demand
         state = listing.listed(
             folder.state, rates, others=others, began_at=found.began_at, now=now, policy=self._policy

@@ -18,7 +18,8 @@ no cheaper than a read. It covers its sources until a period after the next one 
 
 A folder causes no more requests than the polls that it saves, and its listings take a small share of the time. If it
 saves few, as while its sources fail or are unread after a start, it is listed once a period. Many folders take turns,
-so that there are few requests at rest, however many folders there are; each has its turn within a period.
+so that there are few requests at rest, however many folders there are; none is listed later than its sources would be
+polled.
 """
 
 from math import ceil, inf
@@ -51,6 +52,8 @@ class PollRates(msgspec.Struct, frozen=True, kw_only=True):
     """Without listings."""
     saved: float
     """Those of sources that the last listing confirmed."""
+    shortest_period: float
+    """Seconds between two polls of the source that is polled most often."""
 
 
 def joined(state: FolderState, count: int, *, now: float, policy: ReadPolicy, random: Random) -> FolderState:
@@ -92,8 +95,11 @@ def listed(
     min_interval = _min_interval(rates, policy)
     demand = policy.list_period / max(policy.list_period, min_interval)
     own_rest = max(min_interval, rest_debt)
-    turn = _turn(others + demand, policy) - now % policy.list_period  # several at a time cost less
-    next_due = now + (max(turn, own_rest) if own_rest > policy.list_period else turn)
+    turns = ceil((others + demand) / policy.list_batch) * policy.list_period
+    turn = max(policy.list_period, min(turns, rates.shortest_period))
+    next_due = now + turn - now % policy.list_period  # several at a time cost less
+    if own_rest > policy.list_period:
+        next_due = max(next_due, now + own_rest)
     return FolderState(
         due=next_due, listed_at=now, covered_until=next_due + policy.period, rest_debt=rest_debt, demand=demand
     )
@@ -115,12 +121,6 @@ def failed(state: FolderState, *, now: float, policy: ReadPolicy) -> FolderState
     return msgspec.structs.replace(
         state, listing=False, due=now + policy.period, covered_until=-inf, listed_at=now, demand=0.0
     )
-
-
-def _turn(demand: float, policy: ReadPolicy) -> float:
-    """Return the seconds in which each folder has one turn; a period at most."""
-    turns = ceil(demand / policy.list_batch) * policy.list_period
-    return max(policy.list_period, min(turns, policy.period))
 
 
 def _min_interval(rates: PollRates, policy: ReadPolicy) -> float:

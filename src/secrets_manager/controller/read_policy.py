@@ -26,7 +26,7 @@ class ReadPolicy(msgspec.Struct, frozen=True, kw_only=True):
     list_period: float = 1.0
     """The shortest interval of listings of a folder. 0 disables listings."""
     list_batch: int = 15
-    """Listings within it, of all folders together, unless one of them would not be listed once a period."""
+    """Listings within it, of all folders together, unless one would be listed later than its sources are polled."""
     list_share: float = 1 / 15
     """The share of time for listings of a folder, unless they would be rarer than its reads."""
     list_burst: float = 5.0

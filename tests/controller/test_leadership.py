@@ -8,15 +8,19 @@ import trio
 from trio.testing import MockClock
 
 from fake_kubernetes.cluster import Cluster
-from fake_kubernetes.documents import at
+from fake_kubernetes.documents import at, parse
 from secrets_manager.config import Config, ControllerConfig, LeaseConfig
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.lease import AlwaysLeader, LeaderElector
 from secrets_manager.supervisor import lease_name, new_elector
 from tests.controller.arena import LEASE, OFFLINE, PATH, arena
 from tests.doubles import faults as fault
-from tests.doubles.faults import Call, Fault, Faults, Send
+from tests.doubles.faults import Call, Condition, Fault, Faults, Send
 from tests.doubles.kube_transport import DOUBLE, KubeTransport, administrator, virtual_time
+
+
+def is_read(request: httpx.Request) -> bool:
+    return request.method == "GET"
 
 
 def test_the_lease_is_that_of_the_original_unless_the_installation_has_a_name_of_its_own() -> None:
@@ -90,6 +94,20 @@ async def test_the_first_one_works_and_its_record_says_so(autojump_clock: MockCl
             "leaseDurationSeconds": 15,
             "acquireTime": "2026-01-01T00:00:00.000000Z",
             "renewTime": "2026-01-01T00:00:00.000000Z",
+        }
+
+
+async def test_the_first_one_creates_the_lease_by_one_request(autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        request = one.faults.requests[-1]
+        assert (request.method, request.url.path) == ("POST", PATH.rpartition("/")[0])
+        assert parse(request.content) == {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": PATH.rpartition("/")[2], "namespace": "default"},
+            "spec": here.lease(),
         }
 
 
@@ -182,6 +200,20 @@ async def test_a_release_that_always_meets_a_conflict_ends_all_the_same(autojump
         assert here.lease("holderIdentity") == "one"
 
 
+async def test_a_release_that_takes_nearly_half_of_the_renew_deadline_frees_the_lease(
+    autojump_clock: MockClock,
+) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        one.faults.always(one.slow_road(LEASE.renew_deadline / 2 - 0.1, 0.0))
+
+        one.life.cancel()
+        await one.over.wait()
+
+        assert here.lease("holderIdentity") in ("", None)
+
+
 async def test_a_leader_that_is_well_renews_by_one_write_each_retry_period(autojump_clock: MockClock) -> None:
     async with arena() as here:
         one = here.enter("one")
@@ -202,6 +234,31 @@ async def test_a_leader_whose_requests_are_slow_but_answered_stays_leader(
         one.faults.always(one.slow_road(seconds / 2, seconds / 2))
         await trio.sleep(120)
         assert (one.at_work, len(one.terms), two.terms) == (True, 1, [])
+
+
+async def test_a_leader_that_must_read_the_lease_has_half_of_the_renew_deadline_for_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        one.faults.next(fault.answer(409, reason="Conflict"), when=fault.is_write)
+        one.faults.always(one.slow_road(0.0, LEASE.renew_deadline / 2 - 0.1), when=is_read)
+        await trio.sleep(60)
+        assert (one.at_work, len(one.terms)) == (True, 1)
+
+
+@pytest.mark.parametrize("hangs", [is_read, fault.is_write])
+async def test_a_leader_gives_up_a_request_that_hangs_while_there_is_time_for_another(
+    hangs: Condition, autojump_clock: MockClock
+) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        one.faults.next(fault.late(1e6), when=hangs)
+        one.faults.next(fault.answer(409, reason="Conflict"), when=fault.is_write)
+        await trio.sleep(60)
+        assert (one.at_work, len(one.terms)) == (True, 1)
 
 
 @pytest.mark.parametrize("seconds", [2.6, 4.0, 4.8])
@@ -248,6 +305,16 @@ async def test_neither_a_leader_that_is_well_nor_a_standby_has_an_expired_lease(
         for _ in range(100):
             await trio.sleep(1)
             assert (one.elector.check(), two.elector.check(), AlwaysLeader().check()) == ("", "", "")
+
+
+async def test_a_standby_reads_once_each_retry_period_and_up_to_a_fifth_later(autojump_clock: MockClock) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        two = here.enter("two")
+        await trio.sleep(600)
+        assert set(two.faults.calls) == {Call("GET", PATH)}
+        assert 600 / (1.2 * LEASE.retry_period) <= len(two.faults.calls) < 600 / LEASE.retry_period
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -359,6 +426,22 @@ async def test_a_process_that_is_stopped_between_two_steps_of_a_batch_does_not_t
         assert "failed to renew lease" in one.lost
 
 
+async def test_requests_for_the_lease_that_fail_are_logged_with_their_reason(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        one.faults.next(fault.answer(500, message="the write fails"), when=fault.is_write)
+        one.faults.next(fault.answer(500, message="the read fails"), when=is_read)
+        await trio.sleep(LEASE.retry_period + 0.1)
+    fields = {"lease": f"default/{PATH.rpartition('/')[2]}", "identity": "one"}
+    assert [record.__dict__["fields"] for record in caplog.records if record.levelname == "WARNING"] == [
+        {**fields, "error": f"PATCH {PATH}: 500 Internal Server Error: the write fails"},
+        {**fields, "error": f"GET {PATH}: 500 Internal Server Error: the read fails"},
+    ]
+
+
 async def test_an_outage_that_ends_before_the_deadline_is_harmless(autojump_clock: MockClock) -> None:
     async with arena() as here:
         one = here.enter("one")
@@ -411,6 +494,19 @@ async def test_a_lease_that_was_given_to_others_ends_the_work_at_the_next_renewa
         assert here.lease("holderIdentity") == "an administrator's choice"
 
 
+async def test_a_lease_that_others_have_freed_is_taken_again_by_its_holder_though_the_first_write_fails(
+    autojump_clock: MockClock,
+) -> None:
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        here.overwrite({"holderIdentity": ""})
+        one.faults.next(fault.answer(409, reason="Conflict"), when=fault.is_write)
+        one.faults.next(fault.answer(500), when=fault.is_write)
+        await trio.sleep(2 * LEASE.retry_period + 0.1)
+        assert (one.at_work, len(one.terms), here.lease("holderIdentity")) == (True, 1, "one")
+
+
 async def test_a_lease_that_is_deleted_is_recreated_by_its_holder(autojump_clock: MockClock) -> None:
     async with arena() as here:
         one = here.enter("one")
@@ -441,6 +537,6 @@ async def test_a_standby_that_is_shown_an_old_record_can_not_take_the_lease(auto
         await here.until_at_work(one)
         two = here.enter("two")
         await trio.sleep(10)
-        two.faults.always(fault.as_of(here.cluster.storage.revision), when=lambda request: request.method == "GET")
+        two.faults.always(fault.as_of(here.cluster.storage.revision), when=is_read)
         await trio.sleep(120)
         assert (one.at_work, two.terms) == (True, [])

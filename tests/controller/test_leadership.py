@@ -1,5 +1,6 @@
 """One works at a time: the lease between candidates on one cluster, with their clocks, replies and networks spoilt."""
 
+import logging
 from random import Random
 
 import httpx
@@ -143,10 +144,12 @@ async def test_work_that_ends_by_itself_releases_the_lease(autojump_clock: MockC
     async with arena() as here:
         one = here.enter("one")
         await here.until_at_work(one)
+        await trio.sleep_until(LEASE.retry_period / 2)
         one.done.set()
         await one.over.wait()
         assert here.lease("holderIdentity") in ("", None)
         assert here.lease("leaseDurationSeconds") == 1
+        assert here.lease("renewTime") == "2026-01-01T00:00:01.000000Z"
         assert one.lost == ""
 
 
@@ -287,7 +290,7 @@ async def test_work_that_goes_on_after_the_lease_has_expired_is_reported(autojum
 
         await trio.sleep(LEASE.duration - 0.3)
         assert one.elector.check() == ""
-        await trio.sleep(0.4)
+        await trio.sleep_until(LEASE.duration)
         assert (
             one.elector.check()
             == f"lease default/{lease_name('SecretDefinition')} expired, but the controller still runs"
@@ -505,6 +508,20 @@ async def test_a_lease_that_others_have_freed_is_taken_again_by_its_holder_thoug
         one.faults.next(fault.answer(500), when=fault.is_write)
         await trio.sleep(2 * LEASE.retry_period + 0.1)
         assert (one.at_work, len(one.terms), here.lease("holderIdentity")) == (True, 1, "one")
+
+
+async def test_a_standby_logs_each_new_leader_once(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "secrets_manager.kube.lease")
+    async with arena() as here:
+        one = here.enter("one")
+        await here.until_at_work(one)
+        here.enter("two")
+        await trio.sleep(5)
+        for holder in ("three", "", "three"):
+            here.overwrite({"holderIdentity": holder})
+            await trio.sleep(5)
+    elected = [record.__dict__["fields"] for record in caplog.records if record.message == "new leader elected"]
+    assert [fields["holder"] for fields in elected if fields["identity"] == "two"] == ["one", "three", "three"]
 
 
 async def test_a_lease_that_is_deleted_is_recreated_by_its_holder(autojump_clock: MockClock) -> None:

@@ -51,10 +51,10 @@ class ScriptedClient:
         self,
         resource: Resource[T],
         *,
-        namespace: str = "",
-        label_selector: str = "",
-        limit: int = 0,
-        continue_token: str = "",
+        namespace: str,
+        label_selector: str,
+        limit: int,
+        continue_token: str,
     ) -> Page[T]:
         self._note("list", continue_token, namespace, label_selector)
         self.limits.append(limit)
@@ -72,8 +72,8 @@ class ScriptedClient:
         self,
         resource: Resource[T],
         *,
-        namespace: str = "",
-        label_selector: str = "",
+        namespace: str,
+        label_selector: str,
         resource_version: str,
         timeout_seconds: float,
     ) -> AsyncGenerator[AsyncIterator[bytes]]:

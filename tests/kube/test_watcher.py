@@ -7,9 +7,11 @@ import trio
 from trio.testing import MockClock
 
 from secrets_manager.kube.errors import (
+    ApiError,
     Expired,
     Forbidden,
     KubeError,
+    MalformedResponse,
     NotFound,
     ResponseTooLarge,
     Throttled,
@@ -371,6 +373,17 @@ async def test_a_list_that_is_refused_is_tried_again_and_said_once_for_each_reas
     assert reports == [("relisted", [A], [], "9")]
 
 
+async def test_a_failure_of_another_kind_or_reason_is_said(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    unwell = ApiError("unwell", code=500, reason="InternalError")
+    slow = ApiError("slow", code=504, reason="Timeout")
+    await play(lists=[Unreachable("no connection"), MalformedResponse("no list"), unwell, slow])
+
+    said = [record.__dict__["fields"]["error"] for record in caplog.records]
+    assert said == ["no connection", "no list", "unwell", "slow"]
+
+
 async def test_the_problem_is_reported_while_there_is_one(autojump_clock: MockClock) -> None:
     client = ScriptedClient(lists=[Unreachable("no connection"), page([A], "9")])
     watcher = watcher_of(client)
@@ -395,6 +408,7 @@ async def test_an_object_that_cannot_be_decoded_is_left_out_and_said_once_until_
 
     assert reports == [("relisted", [A], [X], "9"), ("applied", readable), ("deleted", X, "20")]
     assert lines(caplog) == [(logging.WARNING, "failed to decode object, skipping it")] * 2
+    assert caplog.records[0].__dict__["fields"] == {"kind": "Thing", "namespace": "ns", "name": "x"}
 
 
 async def test_an_object_that_is_gone_and_comes_again_unreadable_is_said_again(

@@ -68,18 +68,18 @@ class ListWatch(Protocol):
         self,
         resource: Resource[T],
         *,
-        namespace: str = "",
-        label_selector: str = "",
-        limit: int = PAGE_SIZE,
-        continue_token: str = "",
+        namespace: str,
+        label_selector: str,
+        limit: int,
+        continue_token: str,
     ) -> Page[T]: ...
 
     def watch(
         self,
         resource: Resource[T],
         *,
-        namespace: str = "",
-        label_selector: str = "",
+        namespace: str,
+        label_selector: str,
         resource_version: str,
         timeout_seconds: float,
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...

@@ -89,9 +89,13 @@ class Judge:
         cases = sorted(
             self._cases({item.nodeid: item for item in session.items}), key=lambda case: case.name in self._survivors
         )
+        checked: set[str] = set()
         for case in cases:
             if time.monotonic() > self._ends_at:
                 break
+            if case.module.name not in checked:
+                checked.add(case.module.name)
+                self._check(session, [each for each in cases if each.module is case.module])
             self._start(session, case)
             done += 1
             while len(self._running) >= self._jobs:
@@ -114,6 +118,15 @@ class Judge:
             if status != 0:
                 pytest.exit("the tests must pass first", returncode=1)
             load_stats()
+
+    def _check(self, session: pytest.Session, cases: Iterable[Case]) -> None:
+        """Let the tests of a module pass without a mutant: one may fail for what another one has left behind."""
+        pid = _fork(session)
+        if pid == 0:
+            _checked(session, dict.fromkeys(item for case in cases for item in case.tests))
+        _, status = os.waitpid(pid, 0)
+        if status != 0:
+            pytest.exit("the tests must pass in any order", returncode=1)
 
     def _cases(self, items: dict[str, pytest.Item]) -> Iterator[Case]:
         for module in self._modules:
@@ -192,6 +205,15 @@ def _measured(session: pytest.Session, items: Iterable[pytest.Item]) -> NoReturn
         for function in reached:
             state().tests_by_mangled_function_name[function].add(item.nodeid)
     save_stats()
+    os._exit(0)
+
+
+def _checked(session: pytest.Session, items: Iterable[pytest.Item]) -> NoReturn:
+    """End this process once all of these tests have passed, or one has failed."""
+    for item in items:
+        if not _try(session, item):
+            sys.stderr.write(f"{item.nodeid} fails after others without any mutant\n")
+            os._exit(1)
     os._exit(0)
 
 

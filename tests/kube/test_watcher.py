@@ -417,3 +417,12 @@ async def test_an_object_that_is_gone_and_comes_again_unreadable_is_said_again(
     await play(lists=[page([], "9", "", [X]), page([], "10"), page([], "11", "", [X])], watches=[expired(), expired()])
 
     assert lines(caplog) == [(logging.WARNING, "failed to decode object, skipping it")] * 2
+
+
+async def test_an_object_that_was_deleted_and_comes_again_unreadable_is_said_again(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = [event(type_, UNREADABLE) for type_ in ("ADDED", "DELETED", "ADDED")]
+    await play(lists=[page([], "9")], watches=[[*stream, FOREVER]])
+
+    assert lines(caplog) == [(logging.WARNING, "failed to decode object, skipping it")] * 2

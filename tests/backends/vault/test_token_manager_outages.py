@@ -222,6 +222,17 @@ class TestRefusedRead:
         assert token
         assert token.secret != dead.secret
 
+    async def test_token_whose_uses_are_used_up_is_replaced_though_the_refusal_hints_at_a_policy(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        async with token_manager_of(vault, vault.approle("app", token_num_uses=1)) as token_manager:
+            used_up = await token_manager.token()
+            await replacement(token_manager, used_up, by_policy=True)  # the lookup is its only use
+            token = await replacement(token_manager, used_up, by_policy=True)
+
+        assert token
+        assert token.secret != used_up.secret
+
     async def test_reads_refused_before_a_successful_lookup_make_no_more_lookups(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:

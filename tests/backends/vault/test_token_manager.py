@@ -7,6 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from secrets_manager.backends.base import Login
 from secrets_manager.backends.vault.token import Token
 from secrets_manager.backends.vault.token_manager import TokenManager
 from tests.backends.vault.harness import Timed, gaps_of, keep_for, token_manager_of
@@ -54,6 +55,19 @@ class TestFirstLogin:
             await trio.testing.wait_all_tasks_blocked()
             token = await token_manager.token()
 
+        assert token.secret in vault.tokens.alive()
+
+    async def test_token_that_has_expired_is_valid_for_no_one(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        async with token_manager_of(vault, vault.approle("app", token_ttl=60)) as token_manager:
+            expired = await token_manager.token()
+            assert token_manager.login == Login(True, expired.expires_at)
+            await trio.sleep(60)
+            assert token_manager.login == Login(False, -math.inf)
+            token = await token_manager.token()
+
+        assert token.secret != expired.secret
         assert token.secret in vault.tokens.alive()
 
     async def test_manager_logs_in_without_reads(self, vault: VaultState, autojump_clock: MockClock) -> None:
@@ -182,10 +196,13 @@ class TestRenewal:
         assert len(timed.logins) >= 2
         assert alive == []
 
-    async def test_token_of_limited_uses_is_not_looked_up(self, vault: VaultState, autojump_clock: MockClock) -> None:
+    @pytest.mark.parametrize("uses", [1, 2])
+    async def test_token_of_limited_uses_is_not_looked_up(
+        self, uses: int, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
         timed = Timed(vault)
 
-        async with token_manager_of(vault, vault.approle("app", token_num_uses=2)) as token_manager:
+        async with token_manager_of(vault, vault.approle("app", token_num_uses=uses)) as token_manager:
             await keep_for(token_manager, 1000)
 
         assert (timed.logins, timed.lookups) == ([0.0], [])

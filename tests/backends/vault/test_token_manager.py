@@ -167,6 +167,21 @@ class TestRenewal:
         assert timed.logins == [0.0, 60.0]
         assert metrics.renewal_errors == [("renew-self", "refused")] * 2
 
+    async def test_renewal_that_something_else_than_a_vault_answers_is_repeated_while_there_is_time_and_said(
+        self, vault: VaultState, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        vault.fault = lambda request: Response(200, b"{}") if "renew" in request.path else None
+        timed = Timed(vault)
+
+        async with token_manager_of(vault, vault.approle("app", token_ttl=90)) as token_manager:
+            await keep_for(token_manager, 59)
+
+        assert len(timed.renewals) >= 2
+        assert timed.logins == [0.0]
+        assert {record.__dict__["fields"]["error"] for record in caplog.records if record.levelname == "WARNING"} == {
+            "the response to renew-self is malformed: does vault.url name a Vault?"
+        }
+
     async def test_renewal_that_fails_with_the_server_leads_to_a_login_in_the_last_third(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:

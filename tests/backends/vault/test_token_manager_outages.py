@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from secrets_manager.backends.base import Unavailable
+from secrets_manager.backends.base import LoginRefused, Unavailable
 from secrets_manager.backends.vault.token import Token
 from secrets_manager.backends.vault.token_manager import TokenManager
 from tests.backends.vault.harness import Timed, token_manager_of
@@ -233,6 +233,31 @@ class TestRefusedRead:
         assert token
         assert token.secret != used_up.secret
 
+    async def test_tokens_of_a_single_use_are_replaced_one_after_the_other(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        async with token_manager_of(vault, vault.approle("app", token_num_uses=1)) as token_manager:
+            used_up = await token_manager.token()
+            for _ in range(5):
+                vault.tokens.use(used_up.secret)
+                token = await replacement(token_manager, used_up)
+                assert token
+                assert token.secret != used_up.secret
+                used_up = token
+
+    async def test_valid_token_and_its_successor_may_be_revoked_and_are_replaced_at_once(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        async with token_manager_of(vault, vault.approle("app")) as token_manager:
+            dead = await token_manager.token()
+            assert await replacement(token_manager, dead) is None
+            for _ in range(2):
+                vault.revoke_token(dead.secret)
+                token = await replacement(token_manager, dead)
+                assert token
+                assert token.secret != dead.secret
+                dead = token
+
     async def test_reads_refused_before_a_successful_lookup_make_no_more_lookups(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
@@ -298,3 +323,34 @@ class TestRefusedRead:
                     await replacement(token_manager, token)
 
         assert vault.count("GET", "auth/token/lookup-self") == 1
+
+    async def test_lookup_that_something_else_than_a_vault_answers_fails_and_says_so(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        async with token_manager_of(vault, vault.approle("app")) as token_manager:
+            token = await token_manager.token()
+            await trio.sleep(10)
+            vault.fault = lambda _: Response(200, b"{}")
+            with pytest.raises(Unavailable) as caught:
+                await replacement(token_manager, token)
+
+        assert str(caught.value) == "the response to lookup-self is malformed: does vault.url name a Vault?"
+
+    async def test_two_tokens_that_vault_issues_and_refuses_are_the_last_for_a_while(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        def refuse(request: Request) -> Response | None:
+            return Response(403, b'{"errors":["permission denied"]}') if request.path != LOGIN else None
+
+        vault.fault = refuse
+        async with token_manager_of(vault, vault.approle("app")) as token_manager:
+            first = await token_manager.token()
+            second = await replacement(token_manager, first)
+            assert second
+            with pytest.raises(LoginRefused) as caught:
+                await replacement(token_manager, second)
+
+        assert str(caught.value) == (
+            "Vault accepts none of the tokens that it issues: is the role bound to other CIDR blocks?"
+        )
+        assert vault.tokens.logins == 2

@@ -130,7 +130,8 @@ def test_folder_is_listed_as_often_as_its_listings_save_reads_and_covers_its_sou
 
 
 def test_large_folder_is_listed_at_the_shortest_period_and_with_others_at_one_moment() -> None:
-    assert {listed(of=confirmed(600), began_at=now, now=now).due for now in (100.1, 100.5, 100.9)} == {101.0}
+    for count in (60, 600):
+        assert {listed(of=confirmed(count), began_at=now, now=now).due for now in (100.1, 100.5, 100.9)} == {101.0}
 
 
 @pytest.mark.parametrize(
@@ -154,6 +155,14 @@ def test_folder_of_a_source_that_is_polled_more_often_has_more_turns() -> None:
     assert listed(of=often, others=9999.0).due == 104.0
 
 
+def test_turn_of_many_folders_is_some_periods_of_listings() -> None:
+    policy = msgspec.structs.replace(POLICY, list_period=2.0)
+
+    folder = listing.listed(LISTING, confirmed(600), others=44.0, began_at=120.0, now=120.0, policy=policy)
+
+    assert folder.due == 126.0
+
+
 def test_many_folders_do_not_delay_a_folder_that_is_rarely_listed() -> None:
     assert listed(others=23.0).due == listed().due == 103.0
 
@@ -163,17 +172,15 @@ def test_folder_counts_among_others_by_the_listings_that_are_worth_their_cost() 
     assert listed(of=confirmed(20)).demand == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize(
-    "folder",
-    [
-        pytest.param(FolderState(), id="idle"),
-        pytest.param(due(store_down=True), id="of a store that is down"),
-        pytest.param(listing.failed(listed(), now=100.0, policy=POLICY), id="failed"),
-        pytest.param(listing.refused(listed(), now=100.0, policy=POLICY, random=Random(0)), id="refused"),
-    ],
-)
-def test_folder_that_covers_nothing_delays_no_other(folder: FolderState) -> None:
-    assert folder.demand == 0.0
+def test_folder_that_covers_nothing_delays_no_other() -> None:
+    folders = {
+        "idle": FolderState(),
+        "of a store that is down": due(store_down=True),
+        "failed": listing.failed(listed(), now=100.0, policy=POLICY),
+        "refused": listing.refused(listed(), now=100.0, policy=POLICY, random=Random(0)),
+    }
+
+    assert {name: folder.demand for name, folder in folders.items()} == dict.fromkeys(folders, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,9 @@ async def token_manager_of(
         role_id=StaticCredential(credentials.role_id),
         secret_id=StaticCredential(credentials.secret_id),
     )
-    async with open_vault_client(config, transport=VaultTransport(vault)) as client:
-        yield TokenManager(client, auth, config, metrics or RecordedMetrics(), random=Random(0))
+    metrics = metrics or RecordedMetrics()
+    async with open_vault_client(config, transport=VaultTransport(vault), record=metrics.request) as client:
+        yield TokenManager(client, auth, config, metrics, random=Random(0))
 
 
 @asynccontextmanager

@@ -93,6 +93,37 @@ class TestRenewal:
         assert len(timed.renewals) >= 2
         assert timed.logins == [0.0]
 
+    async def test_renewal_shows_as_a_lookup_does_that_the_token_is_valid(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        timed = Timed(vault)
+
+        async with (
+            token_manager_of(vault, vault.approle("app", token_period=120)) as token_manager,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(token_manager.keep_valid)
+            await trio.sleep(16)
+            token = await token_manager.token()
+            other = await token_manager.replacement(token, refused_at=trio.current_time(), by_policy=True)
+            nursery.cancel_scope.cancel()
+
+        assert (timed.renewals, timed.lookups) == ([15.0], [])
+        assert other is None
+
+    async def test_requests_are_counted_by_their_operations(self, vault: VaultState, autojump_clock: MockClock) -> None:
+        metrics = RecordedMetrics()
+
+        async with token_manager_of(vault, vault.approle("app", token_ttl=900), metrics) as token_manager:
+            await keep_for(token_manager, 610)
+
+        assert list(dict.fromkeys(metrics.requests)) == [
+            ("login", "200"),
+            ("lookup-self", "200"),
+            ("renew-self", "200"),
+            ("revoke-self", "204"),
+        ]
+
     async def test_renewal_asks_for_the_increment_but_never_for_less_than_the_token_had(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:

@@ -262,7 +262,7 @@ class TokenManager:
             Unavailable: The request failed.
         """
         sent_at = trio.current_time()
-        response = await self._send("GET", LOOKUP_SELF, token)
+        response = await self._send("GET", LOOKUP_SELF, token, body=None)
         if response.status == OK:
             lookup = parse_lookup(response.body)
             if lookup is None:
@@ -311,7 +311,7 @@ class TokenManager:
         sent_at = trio.current_time()
         # A smaller increment than the TTL would shorten it.
         increment = max(self._config.renew_ttl_increment, token.ttl)
-        response = await self._send("POST", RENEW_SELF, token, increment=math.ceil(increment))
+        response = await self._send("POST", RENEW_SELF, token, body={"increment": math.ceil(increment)})
         if response.status != OK:
             self._metrics.renewal_error(RENEW_SELF, "refused")
             log.warning("Vault refused to renew the token", extra={"fields": {"status": response.status}})
@@ -324,14 +324,13 @@ class TokenManager:
         self._mark_valid(sent_at)
         return after
 
-    async def _send(self, method: str, operation: str, token: Token, *, increment: int = 0) -> Response:
+    async def _send(self, method: str, operation: str, token: Token, *, body: dict[str, int] | None) -> Response:
         """Send a request about the token itself. Return the response if it is a 200 or one of REFUSALS.
 
         Raises:
             Unavailable: it is something else, or too early for a retry.
         """
         self._token_gate.check()
-        body = {"increment": increment} if increment else None
         path = f"auth/token/{operation}"
         try:
             response = await self._client.request(method, path, operation=operation, token=token.secret, body=body)

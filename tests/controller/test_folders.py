@@ -343,6 +343,52 @@ async def test_listing_that_fails_leaves_its_place_to_others(autojump_clock: Moc
     assert len({listing.folder for listing in backend.listings}) == 20
 
 
+async def test_sources_are_polled_again_when_no_listing_has_ended_for_long(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = await in_use(backend)
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        backend.listing_takes = 1e6
+        await trio.sleep(2 * PERIOD)
+        backend.reads.clear()
+        await trio.sleep(6 * PERIOD)
+
+    assert {read.source for read in backend.reads} == MANY
+
+
+async def test_folders_that_go_out_of_use_leave_the_listings_of_others_as_they_are(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    many = frozenset(Source(f"secret/data/folder-{number % 3}/app-{number}") for number in range(60))
+    sources = await in_use(backend, many=many)
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        for source in many:
+            if not source.path.startswith("secret/data/folder-0/"):
+                sources.unsubscribe(user(source))
+        await trio.sleep(PERIOD)
+        backend.listings.clear()
+        await trio.sleep(PERIOD)
+
+    assert Counter(listing.folder for listing in backend.listings) == {"secret/data/folder-0": 20}
+
+
+async def test_folder_that_can_not_be_listed_is_logged_once_with_the_reason(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "secrets_manager.controller.lister")
+    backend = ScriptedBackend()
+    backend.listed[FOLDER] = NotListable("permission denied")
+    sources = await in_use(backend)
+
+    async with running(sources):
+        await trio.sleep(30 * PERIOD)
+
+    assert len(backend.listings) > 1
+    assert [vars(record)["fields"] for record in caplog.records] == [{"folder": FOLDER, "reason": "permission denied"}]
+
+
 async def test_folders_are_listed_together(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     many = frozenset(Source(f"secret/data/folder-{number % 5}/app-{number}") for number in range(500))

@@ -290,7 +290,9 @@ async def test_exception_on_the_way_of_a_change_costs_one_poll_and_the_next_one_
     assert record.exc_info
 
 
-async def test_exception_on_the_way_of_a_listing_costs_one_listing(autojump_clock: MockClock) -> None:
+async def test_exception_on_the_way_of_a_listing_costs_one_listing(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
     backend = ScriptedBackend()
     sources = idle(backend, list_period=1.0)
     sources.subscribe(key("db"), frozenset({DB, TLS}))
@@ -307,6 +309,9 @@ async def test_exception_on_the_way_of_a_listing_costs_one_listing(autojump_cloc
     assert 2 <= listings <= 4
     assert len(backend.listings) > listings
     assert len(backend.times(DB)) >= 3
+    record = next(record for record in caplog.records if record.levelname == "ERROR")
+    assert vars(record).get("fields") == {"task": "list", "path": "secret/data"}
+    assert record.exc_info
 
 
 class OddListing(dict[str, str]):

@@ -29,7 +29,7 @@ from tests.mutation.mutants import KILLED, MUTANTS, Module
 OPTIONS = ["-q", "-p", "no:cacheprovider", "--assert=plain", "--tb=native", "-o", "faulthandler_timeout=0"]
 SURVIVORS = MUTANTS / "survivors.json"
 """For each mutant that has survived: a digest of the tests that it has survived."""
-NAMED_OTHERWISE = {"lease": "leadership"}
+NAMED_OTHERWISE = {"lease": "leadership", "lister": "folders", "source_table": "sources"}
 TIMEOUT, ALARM = 36, -signal.SIGALRM
 AT_A_TIME = 100
 """Tests that are measured before what they tell is saved."""

@@ -9,6 +9,7 @@ from secrets_manager.controller.decision import (
     OtherSecrets,
     Patch,
     decide,
+    decide_deletion,
     differing_fields,
     other_secrets,
 )
@@ -257,6 +258,30 @@ def test_marks_of_an_immutable_secret_are_patched() -> None:
     current = without_owners(synced_secret(DB, immutable=True))
 
     assert isinstance(decide(DB, desired_secret(), current, now=NOW), Patch)
+
+
+@pytest.mark.parametrize(
+    ("secret", "claimed"),
+    [
+        pytest.param(synced_secret(DB), Claim.OWNED, id="owned"),
+        pytest.param(without_owners(synced_secret(DB)), Claim.OWNED, id="ownerReference removed, label left"),
+        pytest.param(
+            current_secret(labels={"app.kubernetes.io/managed-by": "secrets-manager"}),
+            Claim.LEGACY,
+            id="the original's",
+        ),
+        pytest.param(current_secret(), None, id="of others, that it would have adopted"),
+        pytest.param(
+            without_owners(synced_secret(DB, annotations={"secrets-manager.tuenti.io/definition": "db"})),
+            None,
+            id="orphaned",
+        ),
+    ],
+)
+def test_secret_of_a_deleted_definition_goes_if_it_was_made_for_it(
+    secret: CurrentSecret, claimed: Claim | None
+) -> None:
+    assert decide_deletion(ADOPTING, secret) == (None if claimed is None else Delete(secret, claimed))
 
 
 def test_patch_is_what_the_api_reads_as_a_merge_patch() -> None:

@@ -48,6 +48,11 @@ def deleted(secret: CurrentSecret) -> CurrentSecret:
     return changed(secret, msgspec.structs.replace(secret.metadata, deletion_timestamp=NOW))
 
 
+def written_as(name: str, secret: CurrentSecret) -> CurrentSecret:
+    marks = {**secret.metadata.annotations, NAME: name}
+    return changed(secret, msgspec.structs.replace(secret.metadata, annotations=marks))
+
+
 def test_secret_that_is_missing_is_created_with_all_its_marks() -> None:
     definition = secret_definition("db", secret="db-secret", labels={"team": "shop"})
 
@@ -260,6 +265,19 @@ def test_marks_of_an_immutable_secret_are_patched() -> None:
     assert isinstance(decide(DB, desired_secret(), current, now=NOW), Patch)
 
 
+def test_secret_that_another_definition_has_is_neither_taken_over_nor_deleted() -> None:
+    other = secret_definition("web", secret="db")
+    current = without_owners(synced_secret(other))
+
+    assert isinstance(decide(ADOPTING, desired_secret(), current, now=NOW), Patch)
+    assert decide(ADOPTING, desired_secret(), current, now=NOW, holder=other) == Problem(
+        Reason.SECRET_NOT_OWNED,
+        "Secret db is owned by SecretDefinition web: choose another spec.name, or delete that owner",
+    )
+    assert decide_deletion(DB, current) == Delete(current, Claim.LEGACY)
+    assert decide_deletion(DB, current, other) is None
+
+
 @pytest.mark.parametrize(
     ("secret", "claimed"),
     [
@@ -331,6 +349,7 @@ LABELLED = secret_definition("db", labels={"team": "shop"}, annotations={"note":
             {("metadata", "labels", "team")},
             id="a label",
         ),
+        pytest.param(written_as("other", synced_secret(LABELLED)), {("metadata", "annotations", NAME)}, id="its name"),
         pytest.param(
             without_owners(synced_secret(LABELLED)), {("metadata", "ownerReferences")}, id="the owner that we are"
         ),
@@ -340,6 +359,20 @@ def test_what_a_secret_lacks_is_reported_by_its_fields(
     current: CurrentSecret | None, fields: set[tuple[str, ...]]
 ) -> None:
     assert differing_fields(LABELLED, desired_secret(), current) == fields
+
+
+def test_secret_that_is_to_be_immutable_lacks_that_alone() -> None:
+    desired = msgspec.structs.replace(desired_secret(), immutable=True)
+    current, immutable = synced_secret(DB), synced_secret(DB, immutable=True)
+    decision = decide(DB, desired, current, now=LATER)
+
+    assert isinstance(decision, Patch)
+    assert decision.body == {
+        "metadata": {"resourceVersion": "1", "annotations": UPDATED},
+        "immutable": True,
+    }
+    assert differing_fields(DB, desired, current) == {("immutable",)}
+    assert (decide(DB, desired, immutable, now=LATER), differing_fields(DB, desired, immutable)) == (None, frozenset())
 
 
 def renamed(name: str, metadata: ObjectMeta) -> ObjectMeta:

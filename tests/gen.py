@@ -133,7 +133,9 @@ def synced_secret(
     """The Secret as this controller left it for the definition, with foreign marks and owners beside its own."""
     wanted = definition.spec
     assert isinstance(wanted, Spec)
-    made = new_secret(definition, desired_secret(data, name=wanted.name, type_=wanted.secret_type), now=NOW)
+    made = new_secret(
+        definition, desired_secret(data, name=wanted.name, type_=wanted.secret_type), now=NOW, restarts=""
+    )
     metadata = msgspec.structs.replace(
         made.metadata,
         uid=f"uid-of-secret-{wanted.name}",

@@ -19,7 +19,7 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 
 def seen(change: Object, *, manager: str = "", fields: Object | None = None) -> ManagedSecret:
     """Our Secret, as others have changed it."""
-    ours = parse(msgspec.json.encode(new_secret(DB, DESIRED, now=NOW)))
+    ours = parse(msgspec.json.encode(new_secret(DB, DESIRED, now=NOW, restarts="")))
     entry: Object = {"manager": manager, "time": NOW, "fieldsV1": fields or {}}
     theirs = merged(merged(ours, change), {"metadata": {"managedFields": [entry]}})
     return decode(msgspec.json.encode(theirs))

@@ -16,6 +16,7 @@ from secrets_manager.controller.decision import (
 from secrets_manager.controller.definition import Reason, Status
 from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.rollout_restart import RESTARTS
 from secrets_manager.controller.secret import CurrentSecret, Secret
 from secrets_manager.kube.objects import ObjectMeta, OwnerReference
 from tests.gen import LATER, NOW, current_secret, desired_secret, owner, secret_definition, synced_secret
@@ -404,6 +405,14 @@ def test_a_secret_of_an_earlier_definition_of_the_same_name_goes_under_another_n
     assert other_secrets(DB, desired_secret(), [left]) == OtherSecrets([Delete(left)], [])
 
 
+@pytest.mark.parametrize(("uid", "goes"), [("", True), ("its-predecessor", False)])
+def test_a_secret_without_an_owner_goes_unless_an_earlier_definition_has_orphaned_it(uid: str, *, goes: bool) -> None:
+    made_for = secret_definition("db", secret="old", uid=uid)
+    left = without_owners(synced_secret(made_for, annotations={"secrets-manager.tuenti.io/definition": "db"}))
+
+    assert other_secrets(DB, desired_secret(), [left]) == OtherSecrets([Delete(left)] if goes else [], [])
+
+
 @pytest.mark.parametrize("status", [Status(), Status(secret_name="db"), Status(secret_name="copy")])
 @pytest.mark.parametrize("uid", ["", "its-predecessor"])
 def test_a_copy_under_another_name_is_left_alone(status: Status, uid: str) -> None:
@@ -434,6 +443,17 @@ def test_of_what_an_older_version_wrote_the_status_has_the_name_if_any(status: S
 )
 def test_the_wanted_secret_and_one_that_goes_already_are_none_of_the_others(secret: CurrentSecret) -> None:
     assert other_secrets(DB, desired_secret(), [secret]) == OtherSecrets([], [])
+
+
+def test_secret_that_is_created_is_immutable_if_it_is_to_be_and_has_its_restarts_beside_its_annotations() -> None:
+    definition = secret_definition("db", annotations={"note": "x"}, status=Status(secret_name="db"))
+    desired = msgspec.structs.replace(desired_secret(), immutable=True)
+
+    decision = decide(definition, desired, None, now=NOW, restarts="Deployment/web")
+
+    assert isinstance(decision, Create)
+    assert decision.secret.immutable is True
+    assert decision.secret.metadata.annotations.items() >= {"note": "x", RESTARTS: "Deployment/web"}.items()
 
 
 @pytest.mark.parametrize(

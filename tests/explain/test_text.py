@@ -56,7 +56,7 @@ def example() -> SecretDefinition:
 
 def stored(definition: SecretDefinition, data: Mapping[str, bytes]) -> ObservedSecret:
     desired = Desired(name="database", type="Opaque", data=dict(data), digest=digest(data))
-    return decode(msgspec.json.encode(new_secret(definition, desired, now=NOW)))
+    return decode(msgspec.json.encode(new_secret(definition, desired, now=NOW, restarts="")))
 
 
 def explanation_of(definition: SecretDefinition, documents: Mapping[Source, Document | BackendError]) -> Explanation:

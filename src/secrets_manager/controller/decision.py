@@ -148,7 +148,7 @@ def other_secrets(definition: SecretDefinition, desired: Desired, owned: list[Cu
             continue
         if is_copy(definition, secret):
             found.copies.append(secret)
-        elif secret.controller is not None or owns(definition, secret):
+        elif owns(definition, secret):
             found.stale.append(Delete(secret))
     return found
 
@@ -165,7 +165,7 @@ def new_secret(
     *,
     now: str,
     before: CurrentSecret | None = None,
-    restarts: str = "",
+    restarts: str,
 ) -> Secret:
     """Return the Secret to create."""
     foreign = ObjectMeta() if before is None else before.metadata

@@ -31,7 +31,7 @@ def _after(maker: SecretDefinition, explanation: Explanation) -> Explanation:
     """Explain a definition whose Secret another one has created."""
     target = Desired(name=explanation.secret, type="", data={}, digest=b"")
     made = CurrentSecret(
-        metadata=new_secret(maker, target, now="").metadata, type="", immutable=False, keys=(), digest=b""
+        metadata=new_secret(maker, target, now="", restarts="").metadata, type="", immutable=False, keys=(), digest=b""
     )
     problem = not_owned(made, maker)
     return msgspec.structs.replace(

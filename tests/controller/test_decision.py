@@ -434,6 +434,15 @@ def test_of_what_an_older_version_wrote_the_status_has_the_name_if_any(status: S
     assert other_secrets(secret_definition("db", status=status), desired_secret(), [old]) == expected
 
 
+def test_what_an_older_version_wrote_is_not_written_again_for_the_lack_of_its_name() -> None:
+    old = of_an_older_version(synced_secret(DB))
+
+    assert (decide(DB, desired_secret(), old, now=LATER), differing_fields(DB, desired_secret(), old)) == (
+        None,
+        frozenset(),
+    )
+
+
 @pytest.mark.parametrize(
     "secret",
     [

@@ -213,6 +213,7 @@ async def test_listing_of_a_store_in_trouble_is_tried_again_once_a_period(autoju
 
     waits = [later.at - earlier.at for earlier, later in pairwise(backend.listings)]
     assert waits == pytest.approx([PERIOD] * 19)
+    assert backend.metrics.unexpected_errors == []
 
 
 async def test_listing_is_one_of_the_requests_that_may_be_under_way(autojump_clock: MockClock) -> None:
@@ -387,6 +388,7 @@ async def test_folder_that_can_not_be_listed_is_logged_once_with_the_reason(
 
     assert len(backend.listings) > 1
     assert [vars(record)["fields"] for record in caplog.records] == [{"folder": FOLDER, "reason": "permission denied"}]
+    assert backend.metrics.unexpected_errors == []
 
 
 async def test_folders_are_listed_together(autojump_clock: MockClock) -> None:
@@ -411,8 +413,9 @@ async def test_folders_are_listed_together(autojump_clock: MockClock) -> None:
     ],
 )
 async def test_folder_of_which_little_is_used_is_not_listed_where_that_takes_longer_than_a_period(
-    takes: float, others: int, reads: int, autojump_clock: MockClock
+    takes: float, others: int, reads: int, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "secrets_manager.controller.lister")
     backend = ScriptedBackend()
     backend.listing_takes = takes
     sources = await in_use(backend)
@@ -425,6 +428,9 @@ async def test_folder_of_which_little_is_used_is_not_listed_where_that_takes_lon
         await trio.sleep(PERIOD)
 
     assert {source: len(backend.times(source)) for source in MANY} == dict.fromkeys(MANY, reads)
+    reasons = [vars(record)["fields"]["reason"] for record in caplog.records]
+    assert reasons == [f"{others + 20} secrets are there, and 20 are used"] * reads
+    assert backend.metrics.unexpected_errors == []
 
 
 async def test_single_source_of_a_folder_is_read_and_not_listed(autojump_clock: MockClock) -> None:

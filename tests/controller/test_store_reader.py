@@ -299,6 +299,22 @@ async def test_listing_from_before_the_outage_that_is_answered_ends_it(autojump_
     assert subject.error is None
 
 
+async def test_probe_that_is_cancelled_once_the_outage_is_over_begins_no_other(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend(takes=4.0)
+    subject = reader(backend)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(subject.read, D)  # is answered at 4 s
+        await trio.testing.wait_all_tasks_blocked()
+        backend.down, backend.takes = SEALED, 0.0
+        await read_all(subject, A, B, C)
+        backend.takes = inf
+        with trio.move_on_at(5.0):
+            await stop_and_read(subject, 1.0, A)  # the probe
+
+    assert subject.error is None
+
+
 async def test_probe_of_an_outage_that_is_over_says_nothing_of_the_next_one(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     backend.takes = 4.0
@@ -367,6 +383,39 @@ async def test_without_sources_nothing_is_known_of_the_store(autojump_clock: Moc
     subject.reset()
 
     assert (subject.error, backend.metrics.up) == (None, True)
+
+
+async def test_outage_that_begins_once_nothing_is_known_of_the_store_is_noticed(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    subject = await down(backend)
+
+    subject.reset()
+    await read_all(subject, A, B, C)
+
+    assert subject.error is not None
+
+
+async def test_outage_that_begins_after_a_listing_is_noticed(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    subject = reader(backend)
+
+    await subject.list(FOLDER)
+    backend.down = SEALED
+    await read_all(subject, A, B, C)
+
+    assert subject.error is not None
+
+
+async def test_store_is_up_since_the_start_until_it_is_found_down(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    subject, started = reader(backend), trio.current_time()
+    await trio.sleep(10)
+    await read_all(subject, A, B, C)
+    assert subject.since == started
+
+    backend.down = SEALED
+    await read_all(subject, A, B, C)
+    assert subject.since == started + 10
 
 
 async def test_beginning_and_end_of_an_outage_are_reported_once(

@@ -433,6 +433,37 @@ async def test_folder_of_which_little_is_used_is_not_listed_where_that_takes_lon
     assert backend.metrics.unexpected_errors == []
 
 
+async def test_source_that_fails_earns_its_folder_no_listings(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    many = frozenset(Source(f"{FOLDER}/app-{number}") for number in range(3))
+    sources = await in_use(backend, many=many)
+    backend.put(Source(f"{FOLDER}/app-0"), SourceForbidden("not allowed"))
+
+    async with running(sources):
+        await trio.sleep(3 * PERIOD)
+        backend.listings.clear()
+        await trio.sleep(5 * PERIOD)
+
+    times = [listing.at for listing in backend.listings]
+    assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([PERIOD / 2] * 9)
+
+
+async def test_folder_whose_sources_are_rarely_polled_is_rarely_listed(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend, period=PERIOD, list_period=1.0)
+    for name in ("a", "b"):
+        source = Source(f"{FOLDER}/{name}")
+        backend.put(source, document({"password": "first"}))
+        sources.subscribe(user(source), frozenset({source}), period=60 * PERIOD)
+        await sources.read(user(source), frozenset({source}))
+
+    async with running(sources):
+        await trio.sleep(300 * PERIOD)
+
+    times = [listing.at for listing in backend.listings]
+    assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([30 * PERIOD] * 9)
+
+
 async def test_single_source_of_a_folder_is_read_and_not_listed(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     sources = await in_use(backend, many=frozenset({ONE}))

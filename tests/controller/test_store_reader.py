@@ -415,6 +415,7 @@ async def test_store_is_up_since_the_start_until_it_is_found_down(autojump_clock
 
     backend.down = SEALED
     await subject.read(A)
+    assert subject.since == started
     await trio.sleep(10)
     await read_all(subject, B, C)
     assert subject.since == started + 20

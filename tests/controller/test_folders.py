@@ -329,6 +329,21 @@ async def test_few_listings_are_under_way_at_a_time_and_each_folder_has_its_turn
     }
 
 
+async def test_as_many_folders_as_fit_in_one_turn_are_each_listed_every_second(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    many = frozenset(Source(f"secret/data/folder-{number % 15}/app-{number}") for number in range(15 * 61))
+    sources = await in_use(backend, many=many)
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        backend.listings.clear()
+        await trio.sleep(PERIOD)
+
+    assert Counter(listing.folder for listing in backend.listings) == {
+        f"secret/data/folder-{number}": PERIOD for number in range(15)
+    }
+
+
 async def test_listing_that_fails_leaves_its_place_to_others(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     backend.listing_takes = 5.0
@@ -384,6 +399,8 @@ async def test_folder_that_can_not_be_listed_is_logged_once_with_the_reason(
     sources = await in_use(backend)
 
     async with running(sources):
+        await trio.sleep(PERIOD / 4)
+        assert (len(backend.listings), len(caplog.records)) == (1, 1)
         await trio.sleep(30 * PERIOD)
 
     assert len(backend.listings) > 1

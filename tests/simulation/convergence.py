@@ -119,7 +119,8 @@ def _of_synced(key: Key, definition: Object, secrets: dict[Key, Object], wanted:
         yield from _of_secret(definition, secret, wanted.data)
     for other, each in secrets.items():
         written_as = text(each, "metadata", "annotations", WRITTEN_AS)
-        if other != place and _is_of(definition, each) and written_as in ("", other.name):
+        is_seen = bool(merging.owner(each))  # without the label, only the garbage collector finds it
+        if other != place and is_seen and _is_of(definition, each) and written_as in ("", other.name):
             yield f"still has {other.name}"
     sources = sorted((text(each, "path"), number(each, "version")) for each in items(definition, "status", "sources"))
     if sources != wanted.versions:

@@ -49,9 +49,9 @@ def deleted(secret: CurrentSecret) -> CurrentSecret:
     return changed(secret, msgspec.structs.replace(secret.metadata, deletion_timestamp=NOW))
 
 
-def written_as(name: str, secret: CurrentSecret) -> CurrentSecret:
-    marks = {**secret.metadata.annotations, NAME: name}
-    return changed(secret, msgspec.structs.replace(secret.metadata, annotations=marks))
+def annotated(secret: CurrentSecret, marks: dict[str, str]) -> CurrentSecret:
+    merged = {**secret.metadata.annotations, **marks}
+    return changed(secret, msgspec.structs.replace(secret.metadata, annotations=merged))
 
 
 def test_secret_that_is_missing_is_created_with_all_its_marks() -> None:
@@ -350,7 +350,9 @@ LABELLED = secret_definition("db", labels={"team": "shop"}, annotations={"note":
             {("metadata", "labels", "team")},
             id="a label",
         ),
-        pytest.param(written_as("other", synced_secret(LABELLED)), {("metadata", "annotations", NAME)}, id="its name"),
+        pytest.param(
+            annotated(synced_secret(LABELLED), {NAME: "other"}), {("metadata", "annotations", NAME)}, id="its name"
+        ),
         pytest.param(
             without_owners(synced_secret(LABELLED)), {("metadata", "ownerReferences")}, id="the owner that we are"
         ),
@@ -463,6 +465,24 @@ def test_secret_that_is_created_is_immutable_if_it_is_to_be_and_has_its_restarts
     assert isinstance(decision, Create)
     assert decision.secret.immutable is True
     assert decision.secret.metadata.annotations.items() >= {"note": "x", RESTARTS: "Deployment/web"}.items()
+
+
+@pytest.mark.parametrize(
+    ("pw", "restarts", "record"),
+    [
+        ("hunter2", "2;Deployment/web", "1;Deployment/web"),
+        ("new", "2;Deployment/web", "2;Deployment/web"),
+        ("new", "", ""),
+    ],
+)
+def test_record_of_restarts_moves_over_to_a_secret_of_the_same_data_alone(pw: str, restarts: str, record: str) -> None:
+    definition = secret_definition("db", status=Status(secret_name="db"))
+    before = annotated(synced_secret(DB, {"pw": "hunter2"}), {RESTARTS: "1;Deployment/web"})
+
+    decision = decide(definition, desired_secret({"pw": pw}), None, now=NOW, before=before, restarts=restarts)
+
+    assert isinstance(decision, Create)
+    assert decision.secret.metadata.annotations.get(RESTARTS, "") == record
 
 
 @pytest.mark.parametrize(

@@ -309,7 +309,7 @@ async def test_probe_that_is_cancelled_once_the_outage_is_over_begins_no_other(a
         backend.down, backend.takes = SEALED, 0.0
         await read_all(subject, A, B, C)
         backend.takes = inf
-        with trio.move_on_at(5.0):
+        with trio.move_on_after(5.0):
             await stop_and_read(subject, 1.0, A)  # the probe
 
     assert subject.error is None

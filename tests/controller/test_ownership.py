@@ -10,6 +10,7 @@ from secrets_manager.controller.ownership import (
     holder,
     is_copy,
     not_owned,
+    orphan_of,
     owns,
 )
 from secrets_manager.controller.problem import Problem
@@ -103,6 +104,11 @@ def test_claim_of_a_definition_to_a_secret(secret: CurrentSecret, expected: Clai
 )
 def test_adopt_takes_over_what_no_other_controller_manages(secret: CurrentSecret, expected: Claim) -> None:
     assert claim(secret_definition("db", annotations={ADOPT: "true"}), secret) is expected
+
+
+@pytest.mark.parametrize("secret", [OURS, with_owners(orphan("db"), owner(controller=True)), current_secret()])
+def test_secret_that_has_a_controller_or_no_mark_is_no_orphan(secret: CurrentSecret) -> None:
+    assert orphan_of(secret) == ""
 
 
 WEB = secret_definition("web", secret="db")

@@ -481,6 +481,24 @@ async def test_folder_whose_sources_are_rarely_polled_is_rarely_listed(autojump_
     assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([30 * PERIOD] * 9)
 
 
+async def test_folder_whose_sources_fail_is_listed_once_a_period_though_one_of_them_is_rarely_polled(
+    autojump_clock: MockClock,
+) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend, period=PERIOD, list_period=1.0)
+    for name, period in (("a", PERIOD), ("b", 60 * PERIOD)):
+        source = Source(f"{FOLDER}/{name}")
+        backend.put(source, SourceForbidden("not allowed"))
+        sources.subscribe(user(source), frozenset({source}), period=period)
+        await sources.read(user(source), frozenset({source}))
+
+    async with running(sources):
+        await trio.sleep(10 * PERIOD)
+
+    times = [listing.at for listing in backend.listings]
+    assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([PERIOD] * 9)
+
+
 async def test_single_source_of_a_folder_is_read_and_not_listed(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     sources = await in_use(backend, many=frozenset({ONE}))

@@ -329,6 +329,22 @@ async def test_few_listings_are_under_way_at_a_time_and_each_folder_has_its_turn
     }
 
 
+async def test_folder_of_a_source_that_is_polled_more_often_has_its_turn_as_often(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    many = frozenset(Source(f"secret/data/folder-{number % 20}/app-{number}") for number in range(2000))
+    sources = await in_use(backend, many=many)
+    often = Source("secret/data/folder-0/app-0")
+    sources.subscribe(user(often), frozenset({often}), period=1.0)
+
+    async with running(sources):
+        await trio.sleep(PERIOD)
+        backend.listings.clear()
+        await trio.sleep(PERIOD)
+
+    counts = Counter(listing.folder for listing in backend.listings)
+    assert (counts["secret/data/folder-0"], counts["secret/data/folder-1"]) == (PERIOD, PERIOD / 2)
+
+
 async def test_as_many_folders_as_fit_in_one_turn_are_each_listed_every_second(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     many = frozenset(Source(f"secret/data/folder-{number % 15}/app-{number}") for number in range(15 * 61))

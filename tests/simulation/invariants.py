@@ -4,7 +4,7 @@ import base64
 import logging
 import re
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 
 import msgspec
@@ -146,15 +146,12 @@ class InvariantChecker:
                 self._in_another_form[old] = now
 
     def _check_ownership(self, kubernetes: Kubernetes, change: Change, writer: str) -> None:
-        place, now = (change.key.namespace, change.key.name), trio.current_time()
-        seen_given_away = now >= self._given_away.get(place, -UNSEEN) + UNSEEN
-        seen_unwanted = now >= self._in_another_form.get(place, -UNSEEN) + UNSEEN
+        allowed_until = self._in_another_form if change.after is None else self._given_away
         for violation in violations(kubernetes.cluster.storage, [change]):
-            if seen_unwanted if change.after is None else seen_given_away:
+            if _is_seen(allowed_until, change.key):
                 self._fail(Property.OWNERSHIP, f"{violation}, by {writer}")
-        seen_wanted = now >= self._wanted.get(place, -UNSEEN) + UNSEEN
         for takeover in takeovers(kubernetes.cluster.storage, [change]):
-            if seen_wanted and not abandoned_by_sender.get():
+            if _is_seen(self._wanted, change.key) and not abandoned_by_sender.get():
                 self._fail(Property.OWNERSHIP, f"{takeover}, by {writer}")
 
     def _check_copy(self, kubernetes: Kubernetes, change: Change) -> None:
@@ -166,8 +163,7 @@ class InvariantChecker:
             for place, each in kubernetes.objects(DEFINITIONS).items()
             if place.namespace == key.namespace
         )
-        seen_unwanted = trio.current_time() >= self._unwanted.get((key.namespace, key.name), -UNSEEN) + UNSEEN
-        if written_as not in ("", key.name) and key.name not in wanted and seen_unwanted:
+        if written_as not in ("", key.name) and key.name not in wanted and _is_seen(self._unwanted, key):
             self._fail(Property.OWNERSHIP, f"{key} is changed, a copy of {written_as}")
 
     def _check_orphan(self, kubernetes: Kubernetes, change: Change, writer: str) -> None:
@@ -215,6 +211,11 @@ class InvariantChecker:
                     f"{key.namespace}/{key.name} holds {path} of {max(numbers)} after {self._newest[place]}",
                 )
             self._newest[place] = max(self._newest.get(place, 0), *numbers)
+
+
+def _is_seen(since: Mapping[tuple[str, str], float], key: Key) -> bool:
+    """Whether each replica has seen the last of these changes that concerns a Secret."""
+    return trio.current_time() >= since.get((key.namespace, key.name), -UNSEEN) + UNSEEN
 
 
 def _replaces(definition: Object, name: str, secret: Object | None) -> bool:

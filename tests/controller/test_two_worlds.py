@@ -10,8 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from tests.controller.component import running
 from tests.controller.troubles import DURATION, KUBE, VAULT, in_trouble, recovery
 from tests.controller.two_worlds import PERIOD, SHOP, TENANT, TwoWorlds, two_worlds
+from tests.doubles import faults as fault
 
 QUIET = 65.0
 """Seconds: longer than any backoff, and than the rest that contention asks for."""
@@ -82,3 +84,43 @@ async def test_all_is_right_again_soon_after_both_worlds_were_in_trouble(
 
         assert worlds.leaks_to_others() == []
         assert worlds.oldest_item <= kube.longest
+
+
+async def test_folders_that_take_turns_are_all_listed_again_after_both_worlds_were_in_trouble(
+    autojump_clock: MockClock,
+) -> None:
+    folders, names = [f"folder-{number}" for number in range(20)], "abcde"
+
+    async with running() as scene:
+
+        def rotate(word: str) -> None:
+            for folder in folders:
+                for name in names:
+                    scene.write(f"{folder}/{name}", value=f"{word}-{folder}-{name}")
+
+        def is_in_sync(word: str) -> bool:
+            wanted = {folder: {name: f"{word}-{folder}-{name}" for name in names} for folder in folders}
+            return {folder: scene.values(folder) for folder in folders} == wanted
+
+        rotate("first")
+        for folder in folders:
+            scene.define(folder, **{name: f"{folder}/{name}#value" for name in names})
+        await scene.settled()
+        assert is_in_sync("first")
+
+        shed = fault.answer(429, reason="TooManyRequests", headers={"Retry-After": "3"})
+        with scene.vault.sealed():
+            scene.faults.always(shed)
+            rotate("second")
+            await trio.sleep(DURATION)
+        scene.faults.heal()
+        await scene.settled()
+        assert is_in_sync("second")
+
+        asked = len(scene.vault.requests)
+        await trio.sleep(60)
+        listings = [request for request in scene.vault.requests[asked:] if "detailed-metadata" in request.path]
+        assert len(listings) == 20 * 60 / 2
+        rotate("third")
+        await trio.sleep(3)
+        assert is_in_sync("third")

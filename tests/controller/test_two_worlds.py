@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.controller.component import running
+from tests.controller.component import keys_map, running
 from tests.controller.troubles import DURATION, KUBE, VAULT, in_trouble, recovery
 from tests.controller.two_worlds import PERIOD, SHOP, TENANT, TwoWorlds, two_worlds
 from tests.doubles import faults as fault
@@ -104,7 +104,8 @@ async def test_folders_that_take_turns_are_all_listed_again_after_both_worlds_we
 
         rotate("first")
         for folder in folders:
-            scene.define(folder, **{name: f"{folder}/{name}#value" for name in names})
+            keys = keys_map(**{name: f"{folder}/{name}#value" for name in names})
+            scene.define_as_it_is(folder, {"name": folder, "keysMap": keys})
         await scene.settled()
         assert is_in_sync("first")
 

@@ -26,12 +26,18 @@ def violations(storage: Storage, writes: Iterable[Change]) -> list[str]:
 def takeovers(storage: Storage, writes: Iterable[Change]) -> list[str]:
     """Which Secrets were taken from a definition that still wants its own, in words."""
     return [
-        f"{key.name} was taken from {' and '.join(robbed)} at revision {change.revision}"
-        for key, change in ((each.key, each) for each in writes)
-        if key.resource == "secrets" and change.before is not None and change.after is not None
-        if (robbed := holders(key, change.before, storage.objects(DEFINITIONS, revision=change.revision - 1)))
-        and not _is_marked_for(robbed.values(), change.before, change.after)
+        f"{change.key.name} was taken from {' and '.join(names)} at revision {change.revision}"
+        for change in writes
+        if (names := robbed(storage, change))
     ]
+
+
+def robbed(storage: Storage, write: Change) -> list[str]:
+    """The names of the definitions that a write takes a Secret from though they want it."""
+    if write.key.resource != "secrets" or write.before is None or write.after is None:
+        return []
+    had = holders(write.key, write.before, storage.objects(DEFINITIONS, revision=write.revision - 1))
+    return [] if _is_marked_for(had.values(), write.before, write.after) else sorted(had)
 
 
 def holders(key: Key, secret: Object, definitions: dict[Key, Object]) -> dict[str, Object]:

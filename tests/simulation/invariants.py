@@ -12,7 +12,7 @@ import trio
 
 from fake_kubernetes.documents import Object, at, items, mapping, text
 from fake_kubernetes.storage import Change, Key
-from tests.controller.invariants import takeovers, violations
+from tests.controller.invariants import robbed, violations
 from tests.simulation.merging import MERGER, adopts, managers, owner
 from tests.simulation.pausing import REPLICA
 from tests.simulation.properties import Property
@@ -67,7 +67,7 @@ class InvariantChecker:
         self._given_away: dict[tuple[str, str], float] = {}
         """When a definition changed that could adopt a Secret."""
         self._wanted: dict[tuple[str, str], float] = {}
-        """When a definition came to want a Secret."""
+        """When the definition of this name came to want its Secret."""
         self._unwanted: dict[tuple[str, str], float] = {}
         """When a definition ceased to want a Secret of this name."""
         self._in_another_form: dict[tuple[str, str], float] = {}
@@ -110,7 +110,7 @@ class InvariantChecker:
         if written[0] > trio.current_time() - WINDOW and len(written) == written.maxlen:
             self._fail(Property.RATE, f"{change.key} is written {len(written)} times within {WINDOW:g} s")
         if change.after is not None:
-            self._check_versions(change.key, change.after)
+            self._check_versions(change.key, change.after, may_be_late=change.before is None)
 
     def logged(self, line: str) -> None:
         if any(hidden in line for hidden in HIDDEN):
@@ -135,11 +135,11 @@ class InvariantChecker:
 
     def _note_definition(self, kubernetes: Kubernetes, change: Change) -> None:
         namespace, now = change.key.namespace, trio.current_time()
-        old, new = ((namespace, text(each, "spec", "name")) for each in (change.before, change.after))
+        old = (namespace, text(change.before, "spec", "name"))
         if adopts(change.before):
             self._given_away[old] = now
         if mapping(change.before, "spec") != mapping(change.after, "spec"):
-            self._wanted[new] = now
+            self._wanted[namespace, change.key.name] = now
             self._unwanted[old] = now
             secret = kubernetes.objects("secrets").get(Key("secrets", *old))
             if secret is not None and owner(secret) and _is_of_another_form(change.before, secret):
@@ -150,9 +150,9 @@ class InvariantChecker:
         for violation in violations(kubernetes.cluster.storage, [change]):
             if _is_seen(allowed_until, change.key):
                 self._fail(Property.OWNERSHIP, f"{violation}, by {writer}")
-        for takeover in takeovers(kubernetes.cluster.storage, [change]):
-            if _is_seen(self._wanted, change.key) and not abandoned_by_sender.get():
-                self._fail(Property.OWNERSHIP, f"{takeover}, by {writer}")
+        for name in robbed(kubernetes.cluster.storage, change):
+            if _is_seen(self._wanted, change.key._replace(name=name)):
+                self._fail(Property.OWNERSHIP, f"{change.key} is taken from {name}, by {writer}")
 
     def _check_copy(self, kubernetes: Kubernetes, change: Change) -> None:
         """Expect that a copy of a Secret under a name that no definition has is never changed."""
@@ -190,7 +190,8 @@ class InvariantChecker:
             if lost := before - after - OWN_CONDITIONS:
                 self._fail(Property.OWNERSHIP, f"{change.key} has lost the conditions {lost}")
 
-    def _check_versions(self, key: Key, secret: Object) -> None:
+    def _check_versions(self, key: Key, secret: Object, *, may_be_late: bool) -> None:
+        """`may_be_late`: a creation that its sender has given up may arrive after a newer Secret has been deleted."""
         found: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
         merger = {name: each for each, names in managers(secret).items() if each.startswith(MERGER) for name in names}
         is_ours = bool(owner(secret))
@@ -205,7 +206,7 @@ class InvariantChecker:
                 self._fail(
                     Property.VERSION_ORDER, f"{key.namespace}/{key.name} holds a mixture of {path}: {sorted(numbers)}"
                 )
-            if max(numbers) < self._newest.get(place, 0) and not abandoned_by_sender.get():
+            if max(numbers) < self._newest.get(place, 0) and not (may_be_late and abandoned_by_sender.get()):
                 self._fail(
                     Property.VERSION_ORDER,
                     f"{key.namespace}/{key.name} holds {path} of {max(numbers)} after {self._newest[place]}",

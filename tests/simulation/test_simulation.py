@@ -211,7 +211,7 @@ def test_each_fault_can_still_be_planted(fault: str) -> None:
             [ROTATE, VACANT, MERGES, MERGES_TOO, ScheduledAction(9.0, DeleteDefinition(APP))],
             Property.CONVERGENCE,
         ),
-        ("a late apply is taken", [ROTATE, VACANT, MERGES, *LATE], Property.CONVERGENCE),
+        ("a late apply is taken", [ROTATE, VACANT, MERGES, *LATE], Property.VERSION_ORDER),
         ("a Secret is taken from its definition", [ROTATE, *ADOPTING], Property.OWNERSHIP),
         ("an orphan is deleted with its definition", [ROTATE, ORPHANS[0]], Property.CONVERGENCE),
         ("the finalizer of the original deletes an orphan", [ROTATE, *ORPHANS], Property.OWNERSHIP),

@@ -172,7 +172,10 @@ def _of_secret(definition: Object, secret: Object | None, data: dict[str, str]) 
     if at(definition, "spec", "immutable") and not at(secret, "immutable"):
         yield "has a Secret that is not immutable"
     for kind in ("labels", "annotations"):
-        wanted_marks = mapping(definition, "spec", "metadata", kind)
+        copied = (
+            mapping(definition, "metadata", kind) if at(definition, "spec", "metadata", "copy") is not False else {}
+        )
+        wanted_marks = copied | mapping(definition, "spec", "metadata", kind)
         found = {name: text(secret, "metadata", kind, name) for name in MARKS}
         if any(found[name] != wanted_marks.get(name, "") for name in MARKS if name in wanted_marks or name == UNSHARED):
             yield f"has a Secret with the {kind} {found}, not {wanted_marks}"

@@ -22,6 +22,7 @@ from tests.simulation.workload import (
     ORPHAN,
     Annotate,
     ApplyKeys,
+    Break,
     ChangePolicy,
     Contend,
     CopySecret,
@@ -38,6 +39,7 @@ from tests.simulation.workload import (
     DocumentSource,
     Edit,
     KeySource,
+    Mark,
     Name,
     OverwriteStatus,
     Rename,
@@ -111,6 +113,7 @@ def _settings(random: Draws) -> Settings:
         api_servers=random.choice(((0.0,), (0.0, 0.0, 0.0), (0.0, 0.5), (0.0, 3.0, 12.0))),
         duration=random.uniform(200.0, 600.0),
         rounds=random.choice((1, 1, 2)),
+        list_batch=random.choice((15, 2, 1)),
     )
 
 
@@ -221,6 +224,7 @@ def _define(random: Draws) -> Define:
         type=random.choice(("", "", "", "example.com/custom")),
         immutable=random.random() < 0.1,
         marks=random.choice(MARKS),
+        copies=random.random() < 0.8,
         targets=random.choice(((), (), (f"{name.namespace}-w0",), tuple(f"{name.namespace}-w{n}" for n in range(2)))),
     )
 
@@ -265,6 +269,8 @@ USERS: dict[str, Draw] = {
     "rename": _rename,
     "force": lambda random: Annotate(_name(random), "force-sync", f"{random.random()}"),
     "policy": _policy,
+    "mark": lambda random: Mark(_name(random), random.choice(("team", "tier")), random.choice(("copied", None))),
+    "break": lambda random: Break(_name(random), repaired=random.random() < 0.5),
     "adopt": lambda random: Annotate(_adopting(random), "adopt", random.choice(("true", None))),
     "undefine": lambda random: DeleteDefinition(_name(random), inherited=random.random() < 0.2),
     "spoil status": lambda random: OverwriteStatus(_name(random)),

@@ -20,6 +20,8 @@ class Settings(NamedTuple):
     workers: int = 16
     period: float = 60.0
     list_period: float = 1.0
+    list_batch: int = 15
+    """The listings of a period; in a simulation there are five folders, and few would never take turns with 15."""
     by_namespace: bool = False
     """Whether the program watches each namespace by itself."""
     restricted: bool = False

@@ -21,6 +21,7 @@ from secrets_manager.controller import (
     decision,
     health,
     key_writer,
+    metadata,
     reading,
     reconciler,
     rollout_restart,
@@ -45,7 +46,8 @@ from secrets_manager.controller.secret_syncer import Contested, SecretSyncer, Sy
 from secrets_manager.controller.secret_writer import SecretWriter
 from secrets_manager.controller.source_table import Entry, SourceTable
 from secrets_manager.controller.sources import Sources
-from secrets_manager.controller.spec import DataSource
+from secrets_manager.controller.spec import DataSource, Spec
+from secrets_manager.controller.templated import Templates, parsed
 from secrets_manager.controller.workload import Workload
 from secrets_manager.kube import lease, store, watcher
 from secrets_manager.kube.client import KubeClient, RequestCounter, WarningHandler, no_count
@@ -55,6 +57,7 @@ from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.workqueue import Priority, WorkQueue
 from secrets_manager.metrics import SecretMetrics
 from secrets_manager.net.client import HttpClient
+from secrets_manager.templates import Template
 
 Plant = Callable[[], AbstractContextManager[object]]
 
@@ -239,6 +242,20 @@ def _made_by_none(_: CurrentSecret) -> str:
     return ""
 
 
+def _records_nothing(_: str) -> tuple[list[str], list[str]]:
+    return [], []
+
+
+async def _leaves_out_what_is_broken(spec: Spec) -> Templates:
+    await trio.lowlevel.checkpoint()
+    return {key: each for key, each in parsed(spec) if isinstance(each, Template)}
+
+
+async def _leaves_former_ones(_: SecretWriter, __: SecretDefinition, ___: Desired) -> list[CurrentSecret]:
+    await trio.lowlevel.checkpoint()
+    return []
+
+
 @contextmanager
 def _orphans_deleted() -> Generator[None]:
     """Neither the definition nor the Secret says that it is an orphan."""
@@ -280,6 +297,9 @@ PLANTED: Mapping[str, Plant] = {
     "the finalizer of the original deletes an orphan": _orphans_deleted,
     "a restart is repeated": _replaced(rollout_restarter, "restart", _restarted_again),
     "the first Secret restarts, too": _replaced(decision, "has_changed", _always_changed),
+    "what was copied stays": _replaced(metadata, "_recorded", _records_nothing),
+    "a template that can't be parsed is left out": _replaced(reconciler, "read_templates", _leaves_out_what_is_broken),
+    "a Secret of a former name stays": _replaced(SecretWriter, "delete_stale", _leaves_former_ones),
 }
 """By a description of the fault."""
 

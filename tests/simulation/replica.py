@@ -4,13 +4,15 @@ It is started again each time that it ends, as Kubernetes does.
 """
 
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
+import msgspec
 import trio
 from prometheus_client import CollectorRegistry
 
@@ -21,7 +23,9 @@ from secrets_manager.backends.vault.client import open_vault_client, vault_certi
 from secrets_manager.backends.vault.engine import create_engine
 from secrets_manager.backends.vault.token_manager import TokenManager
 from secrets_manager.config import Config, ControllerConfig, VaultConfig
+from secrets_manager.controller import controller
 from secrets_manager.controller.controller import Controller
+from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.lease import AlwaysLeader, Elector, LeadershipLost
 from secrets_manager.liveness import Liveness
@@ -132,7 +136,7 @@ class Replica:
             self.leader = new_elector(
                 config, client, namespace="default", identity=self.identity, random=random, clock=self._clock
             )
-            self.controller = controller = Controller(
+            self.controller = program = Controller(
                 client,
                 backend,
                 config.controller,
@@ -146,9 +150,9 @@ class Replica:
             self.liveness = liveness = Liveness(leader.check)
             async with trio.open_nursery() as process:
                 process.start_soon(liveness.supervise, "backend maintenance", backend.maintain)
-                process.start_soon(liveness.supervise, "watch", controller.watches.run)
+                process.start_soon(liveness.supervise, "watch", program.watches.run)
                 with self._term:
-                    await leader.run(partial(liveness.supervise, "controller", controller.run))
+                    await leader.run(partial(liveness.supervise, "controller", program.run))
                 process.cancel_scope.cancel()
 
     @asynccontextmanager
@@ -186,3 +190,15 @@ def configuration(simulation: "Simulation") -> Config:
             watch_namespaces=NAMESPACES if settings.by_namespace else (),
         ),
     )
+
+
+@contextmanager
+def turns(list_batch: int) -> Generator[None]:
+    """Let the program list so few folders in a period that they have to take turns."""
+    original = controller._read_policy
+
+    def read_policy(config: ControllerConfig) -> ReadPolicy:
+        return msgspec.structs.replace(original(config), list_batch=list_batch)
+
+    with patch.object(controller, "_read_policy", read_policy):
+        yield

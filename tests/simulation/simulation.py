@@ -23,7 +23,7 @@ from tests.simulation.nemesis import Disruption
 from tests.simulation.pausing import Freezer
 from tests.simulation.plan import Plan, ScheduledAction, pauses
 from tests.simulation.properties import Property
-from tests.simulation.replica import Replica
+from tests.simulation.replica import Replica, turns
 from tests.simulation.scheduler import deterministic
 from tests.simulation.servers import DEFINITIONS, DEPLOYMENTS, ITSELF, USERS, Kubernetes, Vault
 from tests.simulation.steps import OF_KUBERNETES, Answer, Call, Step
@@ -94,7 +94,11 @@ class Simulation:
         logger.setLevel(logging.DEBUG)
         logger.propagate = False
         try:
-            with deterministic(self.plan.seed), self._freezer.installed() if pauses(self.plan) else nullcontext():
+            with (
+                deterministic(self.plan.seed),
+                turns(self.plan.settings.list_batch),
+                self._freezer.installed() if pauses(self.plan) else nullcontext(),
+            ):
                 seconds = trio.run(self._main, clock=MockClock(autojump_threshold=0))
         finally:
             logger.removeHandler(self.log)

@@ -26,14 +26,17 @@ from tests.simulation.workload import (
     MERGE,
     ORPHAN,
     Annotate,
+    Break,
     CopySecret,
     CreateForeign,
     CreateWorkload,
     Define,
     DeleteDefinition,
     KeySource,
+    Mark,
     Name,
     OverwriteStatus,
+    Rename,
     Rotate,
     SetPolicy,
 )
@@ -77,6 +80,9 @@ LATE = [
     ScheduledAction(22.0, Rotate(("shop/one",))),
     ScheduledAction(22.1, FORCE._replace(text="again")),
 ]
+MARKED = [ScheduledAction(at, Mark(APP, "tier", text)) for at, text in ((5.0, "copied"), (15.0, None))]
+BREAK = ScheduledAction(5.0, Break(APP))
+RENAME = ScheduledAction(5.0, Rename(APP, "shop-s1"))
 RESTARTS = [
     ScheduledAction(0.0, CreateWorkload(Name("shop", "shop-w0"))),
     ScheduledAction(1.0, Define(APP, "shop-s0", KEYS, targets=("shop-w0",))),
@@ -217,6 +223,9 @@ def test_each_fault_can_still_be_planted(fault: str) -> None:
         ("the finalizer of the original deletes an orphan", [ROTATE, *ORPHANS], Property.OWNERSHIP),
         ("the first Secret restarts, too", [ROTATE, *RESTARTS], Property.RESTARTS),
         ("a restart is repeated", [ROTATE, *RESTARTS], Property.RESTARTS),
+        ("what was copied stays", [ROTATE, DEFINE, *MARKED], Property.CONVERGENCE),
+        ("a template that can't be parsed is left out", [ROTATE, DEFINE, BREAK], Property.CONVERGENCE),
+        ("a Secret of a former name stays", [ROTATE, DEFINE, RENAME], Property.CONVERGENCE),
     ],
 )
 def test_each_property_finds_what_breaks_it(fault: str, events: list[Event], broken: Property) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from fake_kubernetes.documents import Json, Object, items, mapping, number, text
 from tests.simulation.plan import Settings
 from tests.simulation.servers import COMMON, Vault
+from tests.simulation.workload import BROKEN_TEMPLATE
 
 VARIABLE = re.compile(r"{{ (\w+)\.(\w+) }}")
 """A variable of a template: the name of a source, and a key of its document."""
@@ -32,6 +33,8 @@ def wanted_by(definition: Object, namespace: str, vault: Vault, settings: Settin
     allowed = {namespace, COMMON}
     if settings.restricted and not {_folder(path) for path in paths(definition)} <= allowed:
         return Wanted([], {}, {"PathNotAllowed"}, covered=False)
+    if BROKEN_TEMPLATE in {text(each, "template") for each in mapping(definition, "spec", "keysMap").values()}:
+        return Wanted([], {}, {"DefinitionInvalid"}, covered=False)
     reading = _Reading(vault, covered=settings.lists and settings.list_period > 0)
     spec = mapping(definition, "spec")
     named = {name: reading.document(source) for name, source in mapping(spec, "sources").items()}

@@ -17,6 +17,8 @@ GROUP = "secrets-manager.tuenti.io"
 MERGE, ORPHAN = "Merge", "Orphan"
 NOT_MERGED = ("type", "immutable", "metadata", "rolloutRestartTargets")
 """The fields of a spec that Merge does not allow."""
+BROKEN_TEMPLATE = "{{ unclosed"
+"""The API server admits it, and the program can't parse it."""
 
 
 class Name(NamedTuple):
@@ -99,6 +101,8 @@ class Define(NamedTuple):
     immutable: bool = False
     marks: tuple[str, ...] = ()
     """Names of labels and annotations of the Secret."""
+    copies: bool = True
+    """Whether the Secret gets the labels and annotations of the definition, too."""
     targets: tuple[str, ...] = ()
     """The Deployments that are restarted."""
 
@@ -125,7 +129,9 @@ class Define(NamedTuple):
         spec |= {"type": self.type} if self.type else {}
         spec |= {"immutable": True} if self.immutable else {}
         marks: Object = dict.fromkeys(self.marks, "wanted")
-        spec |= {"metadata": {"labels": marks, "annotations": marks}} if self.marks else {}
+        metadata: Object = {"labels": marks, "annotations": marks} if self.marks else {}
+        metadata |= {} if self.copies else {"copy": False}
+        spec |= {"metadata": metadata} if metadata else {}
         targets: list[Json] = [{"kind": "Deployment", "name": name} for name in self.targets]
         spec |= {"rolloutRestartTargets": targets} if targets else {}
         return spec | ({"refreshInterval": self.interval} if self.interval else {})
@@ -168,6 +174,31 @@ class Annotate(NamedTuple):
         path = definition_path(self.name.name, namespace=self.name.namespace)
         change: Object = {f"{GROUP}/{self.annotation}": self.text}
         environment.kubernetes.user.patch(path, {"metadata": {"annotations": change}})
+
+
+class Mark(NamedTuple):
+    """Give a definition a label and an annotation of this name, or take them away."""
+
+    name: Name
+    mark: str
+    text: str | None
+
+    def __call__(self, environment: Environment) -> None:
+        path = definition_path(self.name.name, namespace=self.name.namespace)
+        change: Object = {self.mark: self.text}
+        environment.kubernetes.user.patch(path, {"metadata": {"labels": change, "annotations": change}})
+
+
+class Break(NamedTuple):
+    """Add a template to a definition that can't be parsed, or remove it."""
+
+    name: Name
+    repaired: bool = False
+
+    def __call__(self, environment: Environment) -> None:
+        path = definition_path(self.name.name, namespace=self.name.namespace)
+        source: Json = None if self.repaired else {"template": BROKEN_TEMPLATE}
+        environment.kubernetes.user.patch(path, {"spec": {"keysMap": {"broken": source}}})
 
 
 class DeleteDefinition(NamedTuple):

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from textwrap import dedent
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from secrets_manager import supervisor
 from secrets_manager.controller import rollout_restart
 from secrets_manager.controller.definition import Reason
 from tests.documents import ROOT, document, names, parsed, section
@@ -93,6 +95,12 @@ def test_readme_is_short() -> None:
 @pytest.mark.parametrize("name", REFERENCES)
 def test_reference_is_what_the_program_says(name: str) -> None:
     assert (ROOT / name).read_text() == REFERENCES[name](), f"{name} is old: run `just reference`"
+
+
+def test_architecture_shows_the_tree_of_the_supervisor() -> None:
+    assert supervisor.__doc__ is not None
+    tree = next(part for part in supervisor.__doc__.split("\n\n") if part.startswith("    process"))
+    assert dedent(tree) in (ROOT / "docs/architecture.md").read_text()
 
 
 def sections_below(place: str) -> list[str]:

@@ -135,6 +135,7 @@ async def test_file_whose_end_never_comes_ends_the_login_and_no_other_wait(
 ) -> None:
     pipe = tmp_path / "secret-id"
     os.mkfifo(pipe)
+    writer = os.open(pipe, os.O_RDWR)
     auth = AppRole(
         mount="approle", role_id=StaticCredential("r"), secret_id=FileCredential(str(pipe), "is it mounted?")
     )
@@ -149,7 +150,7 @@ async def test_file_whose_end_never_comes_ends_the_login_and_no_other_wait(
             await trio.sleep(15)
 
         assert await trio.to_thread.run_sync(lambda: "another thread") == "another thread"
-    os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))  # lets the thread go that was left behind
+    os.close(writer)  # lets the thread go that was left behind
 
 
 async def test_secret_id_that_is_just_being_unwrapped_is_not_lost_when_the_read_ends(

@@ -328,7 +328,7 @@ def test_gauges_of_the_queue_are_read_at_each_scrape() -> None:
 def test_gauges_of_vault_move_to_the_labels_of_the_server() -> None:
     registry = CollectorRegistry()
     metrics = VaultMetrics(registry, CONFIG)
-    metrics.token_ttl(20)
+    metrics.follow_token(lambda: 20.0)
     assert registry.get_sample_value("secrets_manager_vault_max_token_ttl", UNKNOWN) == 300
     assert registry.get_sample_value("secrets_manager_vault_token_ttl", UNKNOWN) == 20
 

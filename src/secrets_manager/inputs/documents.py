@@ -1,6 +1,6 @@
 """Read the documents of definitions once, without the controller."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Self
 
 import trio
@@ -23,7 +23,7 @@ class NoMetrics:
     def azure(self) -> Self:
         return self
 
-    def token_ttl(self, seconds: float) -> None: ...
+    def follow_token(self, ttl: Callable[[], float]) -> None: ...
 
     def renewal_error(self, operation: str, error: str) -> None: ...
 

@@ -1,5 +1,7 @@
 """Metrics of Vault."""
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from secrets_manager.config import VaultConfig
@@ -14,7 +16,7 @@ class VaultMetrics:
         self._address, self._engine = config.url, config.engine
         self._max_token_ttl_seconds = config.max_token_ttl
         self._server = ("", "", "")
-        self._token_ttl_seconds = 0.0
+        self._remaining_ttl: Callable[[], float] = lambda: 0.0
         labels = ("vault_address", "vault_engine", "vault_version", "vault_cluster_id", "vault_cluster_name")
         self._max_token_ttl = Gauge(
             "secrets_manager_vault_max_token_ttl",
@@ -68,12 +70,12 @@ class VaultMetrics:
         self._max_token_ttl.clear()
         self._max_token_ttl.labels(*self._labels).set(self._max_token_ttl_seconds)
         self._token_ttl.clear()
-        self.token_ttl(self._token_ttl_seconds)
+        self.follow_token(self._remaining_ttl)
 
-    def token_ttl(self, seconds: float) -> None:
-        """Set the remaining TTL of the token."""
-        self._token_ttl_seconds = seconds
-        self._token_ttl.labels(*self._labels).set(seconds)
+    def follow_token(self, ttl: Callable[[], float]) -> None:
+        """Call `ttl` at each scrape: the seconds that remain of the TTL of the token."""
+        self._remaining_ttl = ttl
+        self._token_ttl.labels(*self._labels).set_function(ttl)
 
     def renewal_error(self, operation: str, error: str) -> None:
         """Record a failed lookup or renewal of the token."""

@@ -1,5 +1,6 @@
 """Metrics that record their calls."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -7,7 +8,7 @@ from dataclasses import dataclass, field
 class RecordedMetrics:
     """Stands for the Vault group of the process's metrics."""
 
-    ttls: list[float] = field(default_factory=list)
+    token_ttl: Callable[[], float] = lambda: 0.0
     renewal_errors: list[tuple[str, str]] = field(default_factory=list)
     login_errors: list[str] = field(default_factory=list)
     read_errors: list[tuple[str, str]] = field(default_factory=list)
@@ -15,8 +16,8 @@ class RecordedMetrics:
     forgotten: list[str] = field(default_factory=list)
     servers: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def token_ttl(self, seconds: float) -> None:
-        self.ttls.append(seconds)
+    def follow_token(self, ttl: Callable[[], float]) -> None:
+        self.token_ttl = ttl
 
     def renewal_error(self, operation: str, error: str) -> None:
         self.renewal_errors.append((operation, error))

@@ -71,13 +71,26 @@ class TestFirstLogin:
         assert token.secret in vault.tokens.alive()
 
     async def test_manager_logs_in_without_reads(self, vault: VaultState, autojump_clock: MockClock) -> None:
-        metrics = RecordedMetrics()
-
-        async with token_manager_of(vault, vault.approle("app", token_ttl=3600), metrics) as token_manager:
+        async with token_manager_of(vault, vault.approle("app", token_ttl=3600)) as token_manager:
             await keep_for(token_manager, 1)
 
         assert vault.tokens.logins == 1
-        assert metrics.ttls == [3600.0]
+
+    async def test_metric_shows_the_ttl_at_each_moment(self, vault: VaultState, autojump_clock: MockClock) -> None:
+        metrics = RecordedMetrics()
+
+        async with (
+            token_manager_of(vault, vault.approle("app", token_ttl=3600), metrics) as token_manager,
+            trio.open_nursery() as nursery,
+        ):
+            shown = [metrics.token_ttl()]
+            nursery.start_soon(token_manager.keep_valid)
+            for _ in range(3):
+                await trio.sleep(4)
+                shown.append(metrics.token_ttl())
+            nursery.cancel_scope.cancel()
+
+        assert shown == [0.0, 3596.0, 3592.0, 3588.0]
 
 
 class TestRenewal:

@@ -14,6 +14,7 @@ time whether the role has other policies. If not, the new token is revoked.
 
 import logging
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from random import Random
@@ -61,7 +62,7 @@ POLICY_CHECKS = Backoff(initial=60.0, maximum=600.0, jitter=0.0)
 class TokenMetrics(Protocol):
     """Metrics of the token. `error` is "refused" or the name of the error's class."""
 
-    def token_ttl(self, seconds: float) -> None: ...
+    def follow_token(self, ttl: Callable[[], float]) -> None: ...
 
     def renewal_error(self, operation: str, error: str) -> None: ...
 
@@ -93,6 +94,7 @@ class TokenManager:
         self._replaced = trio.Event()
         self._validated_at = -LOOKUP_CACHE_TTL
         self._unproven = 0
+        metrics.follow_token(self._remaining_ttl)
 
     def __repr__(self) -> str:
         return f"TokenManager({self._auth.name}, {self._token})"
@@ -158,7 +160,6 @@ class TokenManager:
             pause = self._until_next_attempt()
         else:
             pause = self._until_next_poll()
-        self._metrics.token_ttl(self._token.remaining(trio.current_time()) if self._token else 0.0)
         return max(MIN_PAUSE, pause)
 
     def _until_next_attempt(self) -> float:
@@ -191,6 +192,9 @@ class TokenManager:
 
     def _valid_token(self) -> Token | None:
         return self._token if self._token and self._token.is_valid(trio.current_time()) else None
+
+    def _remaining_ttl(self) -> float:
+        return self._token.remaining(trio.current_time()) if self._token else 0.0
 
     def _trusts_lookup(self, token: Token, *, refused_at: float, by_policy: bool) -> bool:
         """Return whether the last lookup shows that the token is valid despite a refusal."""

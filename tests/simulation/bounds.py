@@ -13,6 +13,8 @@ from tests.simulation.workload import Contend, DeleteCrd, DeleteNamespace
 
 FAILING = 60.0
 """The longest period of a source that can't be read."""
+LONGEST_INTERVAL = 60.0
+"""The longest interval that a definition asks for."""
 QUEUE = 60.0
 """The longest backoff of the queue."""
 TIMEOUTS = 20.0
@@ -51,6 +53,13 @@ def response(plan: Plan, *, forced: bool) -> float:
     settings = plan.settings
     latency = 20 * (settings.latency_to_kubernetes + settings.latency_to_vault)
     return 10.0 + latency + (0.0 if forced else 1.5 * settings.period + settings.list_period)
+
+
+def verification(plan: Plan) -> float:
+    """Return the seconds since a definition in sync was last compared with the backend, at most, at rest."""
+    settings = plan.settings
+    latency = 20 * (settings.latency_to_kubernetes + settings.latency_to_vault)
+    return 10.0 + latency + 1.5 * max(settings.period, LONGEST_INTERVAL) + settings.list_period
 
 
 def _of_action(action: Action) -> float:

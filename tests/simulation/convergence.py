@@ -1,14 +1,13 @@
 """Check that the program has converged: compare Secrets, statuses and metrics with what the servers hold."""
 
 import base64
-from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fake_kubernetes.documents import Json, Object, at, items, mapping, number, text
 from fake_kubernetes.storage import Key
 from tests.controller.invariants import holders
-from tests.simulation import merging
+from tests.simulation import merging, metrics
 from tests.simulation.invariants import ORPHAN_OF, WRITTEN_AS
 from tests.simulation.replica import Replica
 from tests.simulation.servers import DEFINITIONS, DEPLOYMENTS, NAMESPACES
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 MARKS, UNSHARED = ("team", "tier"), "tier"
 """Names of labels and annotations that definitions give their Secrets; people give them only the other one."""
-UNTIL_EDITED = {"DefinitionInvalid", "PathNotAllowed", "SecretNotOwned"}
-"""The reasons that no new try can change."""
 
 
 def differences(simulation: "Simulation") -> list[str]:
@@ -41,12 +38,12 @@ def differences_of(simulation: "Simulation", key: Key) -> list[str]:
 
 
 def is_synced(definition: Object) -> bool:
-    return text(_ready(definition), "reason") == "Synced"
+    return _reason(definition) == "Synced"
 
 
 def _has_given_up(definition: Object) -> bool:
     """Whether a definition wants a Secret for itself that others have."""
-    return text(_ready(definition), "reason") == "SecretNotOwned" and not merging.merges(definition)
+    return _reason(definition) == "SecretNotOwned" and not merging.merges(definition)
 
 
 def leaks(simulation: "Simulation") -> list[str]:
@@ -145,7 +142,7 @@ def _of_conditions(definition: Object, reason: str) -> Iterator[str]:
     """Expect Ready alone where it is True, and beside it Stalled or Reconciling where it is False."""
     conditions = {text(each, "type"): each for each in items(definition, "status", "conditions")}
     ready = conditions.get("Ready")
-    beside = "" if reason == "Synced" else "Stalled" if reason in UNTIL_EDITED else "Reconciling"
+    beside = "" if reason == "Synced" else "Stalled" if reason in metrics.STALLED else "Reconciling"
     if text(ready, "status") != ("False" if beside else "True"):
         yield f"has Ready {text(ready, 'status')} with reason {reason}"
     for kind in ("Stalled", "Reconciling"):
@@ -220,6 +217,10 @@ def _is_free(definition: Object, secret: Object) -> bool:
     return by_the_original and not items(meta, "ownerReferences") and not text(meta, "annotations", ORPHAN_OF)
 
 
+def _reason(definition: Object) -> str:
+    return text(_ready(definition), "reason")
+
+
 def _ready(definition: Object) -> Json:
     return next((each for each in items(definition, "status", "conditions") if text(each, "type") == "Ready"), None)
 
@@ -236,29 +237,6 @@ def _leader(simulation: "Simulation") -> Replica | None:
     )
 
 
-def _of_metrics(simulation: "Simulation", leader: Replica) -> Iterator[str]:
-    """Expect a series for each desired Secret, and the number of definitions for each reason."""
-    synced: dict[tuple[str, ...], float] = {}
-    reasons: Counter[tuple[str, ...]] = Counter()
-    for key, definition in simulation.kubernetes.objects(DEFINITIONS).items():
-        reason = text(_ready(definition), "reason")
-        place = (text(definition, "spec", "name"), key.namespace)
-        synced[place] = min(synced.get(place, 1.0), float(reason == "Synced"))
-        reasons[(_state(reason), reason)] += 1
-    for family, wanted in (("last_sync_status", synced), ("definitions", reasons)):
-        found = leader.samples(f"secrets_manager_controller_{family}")
-        found = found if family == "last_sync_status" else {labels: value for labels, value in found.items() if value}
-        if found != wanted:
-            yield f"{family} is {found}, not {wanted}"
-
-
-def _state(reason: str) -> str:
-    """What a reason means, to kstatus."""
-    if reason == "Synced":
-        return "Ready"
-    return "Stalled" if reason in {"DefinitionInvalid", "PathNotAllowed", "SecretNotOwned"} else "Reconciling"
-
-
 def _of_leader(simulation: "Simulation") -> Iterator[str]:
     leader = _leader(simulation)
     if leader is None or leader.controller is None:
@@ -269,9 +247,8 @@ def _of_leader(simulation: "Simulation") -> Iterator[str]:
             yield f"replica {replica.number} does not live"
         elif replica.controller.watches.unsynced:
             yield f"replica {replica.number} is not ready: {replica.controller.watches.unsynced}"
-    if simulation.kubernetes.objects(DEFINITIONS) and leader.samples("secrets_manager_backend_up") != {(): 1.0}:
-        yield "backend_up is not 1"
-    yield from _of_metrics(simulation, leader)
+    definitions = simulation.kubernetes.objects(DEFINITIONS)
+    yield from metrics.differences(simulation, leader, {key: _reason(each) for key, each in definitions.items()})
 
 
 def _of_memory(simulation: "Simulation", leader: Replica) -> Iterator[str]:

@@ -133,3 +133,5 @@ class Course:
         await trio.sleep(self._settings.idle)
         if simulation.activity != before:
             simulation.fail(Property.QUIESCENCE, f"it is not idle: {simulation.last_activity}")
+        if found := convergence.differences(simulation):
+            simulation.fail(Property.CONVERGENCE, "; ".join(found))

@@ -242,6 +242,14 @@ def _made_by_none(_: CurrentSecret) -> str:
     return ""
 
 
+def _granted_ttl(manager: TokenManager) -> float:
+    return manager._token.ttl if manager._token else 0.0
+
+
+def _verified_by_reads(entry: Entry) -> float:
+    return entry.state.verified_at
+
+
 def _records_nothing(_: str) -> tuple[list[str], list[str]]:
     return [], []
 
@@ -298,6 +306,8 @@ PLANTED: Mapping[str, Plant] = {
     "a restart is repeated": _replaced(rollout_restarter, "restart", _restarted_again),
     "the first Secret restarts, too": _replaced(decision, "has_changed", _always_changed),
     "what was copied stays": _replaced(metadata, "_recorded", _records_nothing),
+    "the TTL that was granted is shown as what remains": _replaced(TokenManager, "_remaining_ttl", _granted_ttl),
+    "a definition at rest is not verified by listings": _replaced(Entry, "verified_at", property(_verified_by_reads)),
     "a template that can't be parsed is left out": _replaced(reconciler, "read_templates", _leaves_out_what_is_broken),
     "a Secret of a former name stays": _replaced(SecretWriter, "delete_stale", _leaves_former_ones),
 }

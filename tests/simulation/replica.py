@@ -29,8 +29,8 @@ from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.lease import AlwaysLeader, Elector, LeadershipLost
 from secrets_manager.liveness import Liveness
-from secrets_manager.metrics import BackendMetrics, ControllerMetrics, VaultMetrics
-from secrets_manager.supervisor import new_elector
+from secrets_manager.metrics import BackendMetrics, ControllerMetrics, KubeMetrics, VaultMetrics
+from secrets_manager.supervisor import lease_name, new_elector
 from tests.doubles.kube_transport import DOUBLE, virtual_time
 from tests.simulation.network import Link
 from tests.simulation.pausing import REPLICA
@@ -129,8 +129,11 @@ class Replica:
     async def _process(self) -> None:
         config = configuration(self._simulation)
         random = Random(f"{self._simulation.plan.seed} {self.identity}")
+        metrics = KubeMetrics(self.registry, url=DOUBLE.url)
         async with (
-            open_client(DOUBLE, transport=Link(self._simulation, self, to_vault=False)) as client,
+            open_client(
+                DOUBLE, transport=Link(self._simulation, self, to_vault=False), count=metrics.request
+            ) as client,
             self._backend(config.vault, random) as backend,
         ):
             self.leader = new_elector(
@@ -147,6 +150,7 @@ class Replica:
                 clock=self._clock,
             )
             leader = self.leader
+            metrics.election(lease_name(config.controller.name), leads=lambda: leader.is_leader)
             self.liveness = liveness = Liveness(leader.check)
             async with trio.open_nursery() as process:
                 process.start_soon(liveness.supervise, "backend maintenance", backend.maintain)

@@ -168,6 +168,11 @@ class Vault:
         for token in self.state.tokens.alive():
             self.state.revoke_token(token)
 
+    @property
+    def longest_ttl(self) -> float:
+        """The seconds that remain of the token that lasts longest."""
+        return max((each.expires_at for each in self.state.tokens._living.values()), default=0.0) - trio.current_time()
+
     def is_expired(self, token: str) -> bool:
         """Return whether the time of a token that was not revoked is over."""
         record = self.state.tokens._living.get(token)

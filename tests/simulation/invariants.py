@@ -181,14 +181,21 @@ class InvariantChecker:
             self._fail(Property.OWNERSHIP, f"{key} is deleted by {writer}, an orphan of {name}, which has gone")
 
     def _check_conditions(self, change: Change) -> None:
-        """Expect that the conditions of other programs stay."""
-        if change.after is not None:
-            before, after = (
-                {text(each, "type") for each in items(document, "status", "conditions")}
-                for document in (change.before, change.after)
+        """Expect that the conditions of other programs stay, and that ours say since when they are so."""
+        if change.after is None:
+            return
+        before, after = (
+            {text(each, "type"): each for each in items(document, "status", "conditions")}
+            for document in (change.before, change.after)
+        )
+        if lost := before.keys() - after.keys() - OWN_CONDITIONS:
+            self._fail(Property.OWNERSHIP, f"{change.key} has lost the conditions {lost}")
+        for kind in before.keys() & after.keys():
+            was, is_ = (
+                (text(each, "status"), text(each, "lastTransitionTime")) for each in (before[kind], after[kind])
             )
-            if lost := before - after - OWN_CONDITIONS:
-                self._fail(Property.OWNERSHIP, f"{change.key} has lost the conditions {lost}")
+            if was[0] == is_[0] and was[1] != is_[1]:
+                self._fail(Property.TRANSITIONS, f"{kind} of {change.key} is {was[0]} since {was[1]}, not {is_[1]}")
 
     def _check_versions(self, key: Key, secret: Object, *, may_be_late: bool) -> None:
         """`may_be_late`: a creation that its sender has given up may arrive after a newer Secret has been deleted."""

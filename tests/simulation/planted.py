@@ -179,6 +179,10 @@ def _alone(_: tuple[Condition, ...], ours: tuple[Condition, ...], now: str) -> t
     return tuple(msgspec.structs.replace(each, last_transition_time=now) for each in ours)
 
 
+def _dated_by_each_write(condition: Condition, _: Condition | None, now: str) -> Condition:
+    return msgspec.structs.replace(condition, last_transition_time=now)
+
+
 _sync = SecretSyncer.sync
 
 
@@ -295,6 +299,7 @@ PLANTED: Mapping[str, Plant] = {
     "sources stay in use": _replaced(Sources, "unsubscribe", _nothing),
     "a copy of a Secret is deleted": _replaced(decision, "is_copy", _is_no_copy),
     "the conditions of others are dropped": _replaced(status, "_merged", _alone),
+    "a condition is dated by each write": _replaced(status, "_dated", _dated_by_each_write),
     "what will pass is called stalled": _replaced(status, "TERMINAL_REASONS", frozenset(Reason)),
     "a warning is forgotten": _replaced(SecretSyncer, "sync", _forgets_its_warning),
     "a fixed version is not kept": _replaced(DataSource, "source", property(_newest)),

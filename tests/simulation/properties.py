@@ -12,6 +12,7 @@ class Property(StrEnum):
     SINGLE_WRITER = "only the holder of the lease writes"
     SECRECY = "no value or token is shown"
     ISOLATION = "no namespace learns about another"
+    TRANSITIONS = "a condition says since when it is so"
     NO_EXIT = "the process does not end by itself"
     HEALTH = "no health check fails"
     RATE = "requests stay within their bounds"

@@ -223,6 +223,7 @@ def test_each_fault_can_still_be_planted(fault: str) -> None:
         ("the finalizer of the original deletes an orphan", [ROTATE, *ORPHANS], Property.OWNERSHIP),
         ("the first Secret restarts, too", [ROTATE, *RESTARTS], Property.RESTARTS),
         ("a restart is repeated", [ROTATE, *RESTARTS], Property.RESTARTS),
+        ("a condition is dated by each write", [ROTATE, DEFINE, *RESTARTS[2:4]], Property.TRANSITIONS),
         ("the TTL that was granted is shown as what remains", [DEFINE], Property.CONVERGENCE),
         ("what was copied stays", [ROTATE, DEFINE, *MARKED], Property.CONVERGENCE),
         ("a template that can't be parsed is left out", [ROTATE, DEFINE, BREAK], Property.CONVERGENCE),

@@ -25,7 +25,7 @@ startable := "cancel_on_signal,maintain,run,run_controller,run_openbao,run_progr
 @test *what:
     case "${1:-}" in "" | -* | tests*) pytest "$@" ;; *) pytest -k "$*" ;; esac
 
-# Run the tests that need no real server, on all cores: about a minute and a half on two
+# Run the tests that need no real server, on all cores: two and a half minutes on two
 [positional-arguments]
 @fast *options:
     pytest --numprocesses auto --dist worksteal -m "not real" "$@"

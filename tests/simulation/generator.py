@@ -105,6 +105,8 @@ def _settings(random: Draws) -> Settings:
         restricted=random.random() < 0.25,
         token_ttl=random.choice((60, 600, 3600)),
         token_max_ttl=random.choice((0, 0, 300, 900)),
+        token_polling_period=random.choice((15.0, 15.0, 1.0, 120.0)),
+        backend_concurrency=random.choice((16, 16, 2, 1)),
         lists=random.random() < 0.75,
         latency_to_kubernetes=random.choice(LATENCIES),
         latency_to_vault=random.choice(LATENCIES),

@@ -52,7 +52,7 @@ def _of_process(simulation: "Simulation", replica: Replica, *, leads: bool) -> I
     for labels, up in replica.samples("secrets_manager_watch_up").items():
         if not up:
             yield f"does not watch {labels}"
-    remaining = simulation.vault.longest_ttl
+    remaining = simulation.vault.longest_ttl + 1.0  # Vault rounds up what is granted
     for ttl in replica.samples("secrets_manager_vault_token_ttl").values():
         if not 0.0 < ttl <= remaining:
             yield f"has a token for {ttl:.1f} s; none lasts longer than {remaining:.1f} s"

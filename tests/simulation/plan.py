@@ -28,6 +28,8 @@ class Settings(NamedTuple):
     """Whether definitions may use only the paths of their namespace, and shared ones."""
     token_ttl: int = 3600
     token_max_ttl: int = 0
+    token_polling_period: float = 15.0
+    backend_concurrency: int = 16
     lists: bool = True
     """Whether Vault lists versions, as OpenBao does."""
     latency_to_kubernetes: float = 0.0

@@ -185,11 +185,17 @@ def configuration(simulation: "Simulation") -> Config:
     allowed = ("secret/data/{namespace}/*", f"secret/data/{COMMON}/*") if settings.restricted else ()
     return Config(
         lease=settings.lease,
-        vault=VaultConfig(url=simulation.vault.state.url, role_id=credentials.role_id, secret_id=credentials.secret_id),
+        vault=VaultConfig(
+            url=simulation.vault.state.url,
+            role_id=credentials.role_id,
+            secret_id=credentials.secret_id,
+            token_polling_period=settings.token_polling_period,
+        ),
         controller=ControllerConfig(
             reconcile_period=settings.period,
             list_period=settings.list_period,
             workers=settings.workers,
+            backend_concurrency=settings.backend_concurrency,
             allowed_paths=allowed,
             watch_namespaces=NAMESPACES if settings.by_namespace else (),
         ),

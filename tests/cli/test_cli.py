@@ -81,6 +81,7 @@ def test_version_is_printed(argv: list[str]) -> None:
                 "(better: VAULT_ROLE_ID and VAULT_SECRET_ID)"
             ),
         ),
+        (["plan", "shop.yaml"], "there is an argument that is not a flag: name a file by --file (-f)"),
         (
             ["render", "-vault.role-id=r"],
             "render needs --file (-f): a file, a folder, or - for standard input",

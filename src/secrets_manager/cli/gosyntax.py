@@ -188,7 +188,7 @@ def _split(argument: str, flags: Mapping[str, Flag], *, after: str) -> tuple[Fla
     name, equals, raw = argument.partition("=")
     bare = name.removeprefix("-").removeprefix("-")
     if not name.startswith("-") or not bare or bare.startswith("-"):
-        raise UsageError(_loose(flags.get(after)))
+        raise UsageError(_loose(flags.get(after), flags))
     if bare not in flags:
         raise UsageError(_unknown(name, flags))
     return flags[bare], raw if equals else None
@@ -204,10 +204,11 @@ def _unknown(name: str, flags: Mapping[str, Flag]) -> str:
     return f"unknown flag {dashes}{bare}: {did_you_mean(bare, flags, prefix='--')}"
 
 
-def _loose(before: Flag | None) -> str:
+def _loose(before: Flag | None, flags: Mapping[str, Flag]) -> str:
     """Don't quote a positional argument: it may be the second half of a secret with a space."""
     if before is None:
-        return "there is an argument that is not a flag: see `secrets-manager --help`"
+        step = "name a file by --file (-f)" if "file" in flags else "see `secrets-manager --help`"
+        return f"there is an argument that is not a flag: {step}"
     if before.type is BOOLEAN:
         return f"there is an argument after --{before.name} that is not a flag: write --{before.name}=true or =false"
     return f"there is an argument after the value of --{before.name} that is not a flag: is a quote missing?"

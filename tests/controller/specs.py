@@ -12,6 +12,7 @@ from secrets_manager.controller.spec import (
     SecretMetadata,
     Spec,
 )
+from secrets_manager.templates import MAX_TEMPLATE
 from tests.gen import data_source, spec
 
 PLACE = "secret/data/db#password"
@@ -34,6 +35,8 @@ NO_NAME = (
     "spec.sources: a name is a letter or '_', then letters, digits and '_', at most 63, and no word of the template "
     "language, such as true"
 )
+TEMPLATE_ALONE = "key, version and property have no meaning beside template: remove them"
+EMPTY_GLOB = "include and exclude: a glob is empty: write one such as db_*"
 KEYS_ALONE = "spec.creationPolicy Merge writes keys alone: remove type, immutable, metadata and rolloutRestartTargets"
 WEB = RolloutRestartTarget(kind="Deployment", name="web")
 
@@ -74,6 +77,7 @@ GOOD = [
     typed("example.com/my_own-type"),
     typed("helm.sh/release.v1"),
     typed("bootstrap.kubernetes.io/token"),
+    typed("t" * 253),
     typed("kubernetes.io/tls", "tls.crt", "tls.key", "ca.crt"),
     typed("kubernetes.io/ssh-auth", "ssh-privatekey"),
     typed("kubernetes.io/dockercfg", ".dockercfg"),
@@ -102,12 +106,14 @@ GOOD = [
         )
     ),
     whole(DataFrom(path="secret/data/tls"), type_="kubernetes.io/tls"),
-    whole(DataFrom(source="_A9"), _A9="secret/data/db"),
+    whole(DataFrom(source="_A9"), _A9="secret/data/db", **{"s" * 63: "secret/data/db"}),
     marked(labels={"team": "shop", "example.com/tier": ""}, annotations={"a.b/c": "any text"}),
+    marked(labels={f"{LONG}/{'n' * 63}": "v" * 63}),
     merged(),
     replace(spec(), creation_policy="Owner", immutable=True),
     replace(spec(), creation_policy="Orphan", rollout_restart_targets=(WEB,)),
     templated("{{ db.password }}", db="secret/data/db"),
+    templated("x" * MAX_TEMPLATE),
     spec(keys={**{f"key-{number}": DataSource(template="x") for number in range(64)}, "pw": PLACE}),
 ]
 
@@ -120,6 +126,7 @@ BAD = [
     (spec("Db"), f"spec.name 'Db' can't be the name of a Secret: {NAME_RULE}"),
     (spec("db_1"), f"spec.name 'db_1' can't be the name of a Secret: {NAME_RULE}"),
     (spec("-db"), f"spec.name '-db' can't be the name of a Secret: {NAME_RULE}"),
+    (spec(f"{'a' * 59}-"), f"spec.name '{'a' * 59}-' can't be the name of a Secret: {NAME_RULE}"),
     (spec("db."), f"spec.name 'db.' can't be the name of a Secret: {NAME_RULE}"),
     (spec("a..b"), f"spec.name 'a..b' can't be the name of a Secret: {NAME_RULE}"),
     (spec("../other/x"), f"spec.name '../other/x' can't be the name of a Secret: {NAME_RULE}"),
@@ -189,6 +196,63 @@ BAD = [
     (
         spec(keys={"pw": data_source(PLACE, encoding="Text")}),
         "key pw: encoding 'Text' is unknown: use text, base64 or base64url",
+    ),
+    (spec(keys={"pw": DataSource()}), "key pw: write either path and key, or template"),
+    (
+        spec(keys={"pw": DataSource(path="secret/data/db")}),
+        "key pw: key is missing: add the name of the key at path whose value is taken",
+    ),
+    (spec(keys={"pw": DataSource(template="x", key="k")}), f"key pw: {TEMPLATE_ALONE}"),
+    (spec(keys={"pw": DataSource(template="x", version=3)}), f"key pw: {TEMPLATE_ALONE}"),
+    (spec(keys={"pw": DataSource(template="x", property="p")}), f"key pw: {TEMPLATE_ALONE}"),
+    (templated("x" * (MAX_TEMPLATE + 1)), "key pw: template is too long: write at most 65536 characters"),
+    (whole(DataFrom()), "dataFrom[0]: write either path or source"),
+    (whole(DataFrom(path="secret/data/db", source="db"), db="x"), "dataFrom[0]: write either path or source"),
+    (whole(DataFrom(path="")), "dataFrom[0]: path '' is empty: write the full path, such as secret/data/app"),
+    (whole(DataFrom(source="api"), db="x"), f"dataFrom[0]: source 'api' {NO_SOURCE}"),
+    (
+        whole(DataFrom(source="db", version=3), db="x"),
+        "dataFrom[0]: version has no meaning beside source: write it in spec.sources",
+    ),
+    (whole(DataFrom(path="x", include=("a", ""))), f"dataFrom[0]: {EMPTY_GLOB}"),
+    (whole(DataFrom(path="x", exclude=("",))), f"dataFrom[0]: {EMPTY_GLOB}"),
+    (
+        whole(DataFrom(path="x", rename={"a": "b", "c": "d e"})),
+        f"dataFrom[0]: rename: each key maps to a key of the Secret: {KEY_RULE}",
+    ),
+    (
+        whole(DataFrom(path="x", prefix="db/")),
+        "dataFrom[0]: prefix 'db/' can't be in a key of a Secret: use letters, digits, '-', '_' and '.'",
+    ),
+    (whole(DataFrom(path="x", conversion="Dash")), "dataFrom[0]: conversion 'Dash' is unknown: use Underscore"),
+    (
+        whole(DataFrom(path="x", encoding="hex")),
+        "dataFrom[0]: encoding 'hex' is unknown: use text, base64 or base64url",
+    ),
+    (whole(DataFrom(path="x"), **{"1db": "x"}), NO_NAME),
+    (whole(DataFrom(path="x"), **{"s" * 64: "x"}), NO_NAME),
+    (whole(DataFrom(path="x"), true="x"), NO_NAME),
+    (whole(DataFrom(path="x"), db=""), "source 'db': path '' is empty: write the full path, such as secret/data/app"),
+    (marked(labels={"te am": "x"}), NO_LABEL),
+    (marked(labels={"app.kubernetes.io/managed-by": "x"}), NO_LABEL),
+    (marked(labels={"secrets-manager.tuenti.io/owner": "x"}), NO_LABEL),
+    (marked(annotations={f"{LONG}/{'n' * 64}": "x"}), NO_LABEL),
+    (marked(labels={"team": "-shop"}), NO_VALUE),
+    (
+        replace(spec(), creation_policy="owner"),
+        "spec.creationPolicy 'owner' is unknown: use Owner, Orphan or Merge",
+    ),
+    (merged(type="Opaque"), KEYS_ALONE),
+    (merged(immutable=True), KEYS_ALONE),
+    (merged(metadata=SecretMetadata(labels={"team": "shop"})), KEYS_ALONE),
+    (merged(rollout_restart_targets=(WEB,)), KEYS_ALONE),
+    (
+        replace(spec(), rollout_restart_targets=(replace(WEB, kind="Job"),)),
+        "rolloutRestartTargets[0]: kind 'Job' can't be restarted: use Deployment, StatefulSet or DaemonSet",
+    ),
+    (
+        replace(spec(), rollout_restart_targets=(replace(WEB, name="Web"),)),
+        f"rolloutRestartTargets[0]: name 'Web' can't be the name of a workload: {NAME_RULE}",
     ),
 ]
 """Each with one fault, which the API server finds."""

@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 
 from secrets_manager.backends.base import (
     BackendError,
@@ -14,6 +15,7 @@ from secrets_manager.controller.desired import Desired, combine, desired, resolv
 from secrets_manager.controller.documents import Documents
 from secrets_manager.controller.problem import Problem, read_problem, summarize
 from secrets_manager.controller.secret import digest
+from secrets_manager.controller.spec import DataFrom, DataSource, NamedSource
 from tests.gen import data_source, document, spec
 
 CANARY = "canary-7d1f"
@@ -114,15 +116,27 @@ def test_value_in_another_encoding_is_a_problem_that_does_not_contain_it(encodin
     }
 
 
+def test_text_of_a_template_in_another_encoding_is_a_problem_that_does_not_contain_it() -> None:
+    wanted = spec(keys={"pw": DataSource(template="{{ db.password }}", encoding="base64")})
+
+    assert resolve(wanted, {}, {"pw": CANARY}) == {
+        "pw": Problem(
+            Reason.SOURCE_INVALID,
+            "key pw: template: the value is not base64: encode it, or remove encoding: base64",
+        )
+    }
+
+
 VERSIONED = {Source("secret/data/db", "3"): document({"pw": "old"}), DB: document({"pw": "new"})}
 
 
 def test_versions_of_one_path_may_be_mixed() -> None:
     old, same = data_source("secret/data/db#pw", version=3), data_source("secret/data/db#pw", version="3")
-    wanted = spec(keys={"now": "secret/data/db#pw", "before": old, "again": same})
+    keys = spec(keys={"now": "secret/data/db#pw", "before": old, "again": same})
+    wanted = replace(keys, data_from=(DataFrom(path="secret/data/db", version=3),))
 
     assert wanted.read_sources == frozenset(VERSIONED)
-    assert resolve(wanted, VERSIONED) == {"now": b"new", "before": b"old", "again": b"old"}
+    assert resolve(wanted, VERSIONED) == {"pw": b"old", "now": b"new", "before": b"old", "again": b"old"}
 
 
 @pytest.mark.parametrize(
@@ -150,7 +164,7 @@ def test_property_is_decoded_like_a_whole_value() -> None:
     ("text", "reason", "message"),
     [
         (f'{{"other": "{CANARY}"}}', Reason.SOURCE_NOT_FOUND, ", property 'user' does not exist: write it"),
-        ('{"user": null}', Reason.SOURCE_INVALID, ", property 'user' is null: give it a value"),
+        ('{"user": null}', Reason.SOURCE_INVALID, ", property 'user' is null: give it a value, or remove the key here"),
         (CANARY, Reason.SOURCE_INVALID, " is not a JSON object: write one, or remove property: user"),
         (f'["{CANARY}"]', Reason.SOURCE_INVALID, " is not a JSON object: write one, or remove property: user"),
         ('{"user": "\\ud800"}', Reason.SOURCE_INVALID, " is not a JSON object: write one, or remove property: user"),
@@ -187,12 +201,23 @@ def test_property_that_can_not_be_had(text: str, reason: Reason, message: str) -
 
 
 def test_values_together_make_one_secret() -> None:
-    wanted = spec("db-secret", type_="kubernetes.io/basic-auth")
+    wanted = replace(spec("db-secret", type_="kubernetes.io/basic-auth"), immutable=True)
     values = {"password": b"hunter2"}
 
     assert combine(wanted, values) == Desired(
-        name="db-secret", type="kubernetes.io/basic-auth", data=values, digest=digest(values)
+        name="db-secret", type="kubernetes.io/basic-auth", data=values, digest=digest(values), immutable=True
     )
+
+
+def test_what_templates_are_made_from_may_not_be_quoted_either() -> None:
+    templated = spec(keys={"url": DataSource(template="db://{{ db.user }}"), "pw": "secret/data/tls#pw"})
+    wanted = replace(templated, sources={"db": NamedSource(path=DB.path)})
+    documents = {DB: document({"user": "shop", "none": None, "empty": ""}), TLS: document({"pw": "x", "unused": "y"})}
+
+    made = desired(wanted, documents, {"url": "db://shop"})
+
+    assert isinstance(made, Desired)
+    assert sorted(made.values) == [b"db://shop", b"shop", b"x"]
 
 
 def test_type_is_opaque_unless_said() -> None:

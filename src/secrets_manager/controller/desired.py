@@ -150,12 +150,13 @@ def _found(key: str, data_source: DataSource, documents: Documents, texts: Texts
     assert source is not None, "validated"
     document = documents[source]
     if isinstance(document, BackendError):
-        return _Found(read_problem(document, where=where), "", where)
-    name = data_source.key or ""
-    where = f"{where}: {name!r} at {source}"
-    text = value_at(document.values, document.key(name), where, remedy="remove the key here")
-    if data_source.property and isinstance(text, str):
-        text = _property(text, data_source.property, where)
+        text: str | Problem = read_problem(document, where=where)
+    else:
+        name = data_source.key or ""
+        where = f"{where}: {name!r} at {source}"
+        text = value_at(document.values, document.key(name), where, remedy="remove the key here")
+        if data_source.property and isinstance(text, str):
+            text = _property(text, data_source.property, where)
     return _Found(text, data_source.encoding, where)
 
 

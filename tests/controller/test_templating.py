@@ -1,10 +1,13 @@
 import subprocess
 import sys
+from threading import Event
 
 import pytest
 import trio
 
+from secrets_manager import templates
 from secrets_manager.backends import Document, Source
+from secrets_manager.controller import templating
 from secrets_manager.controller.definition import Reason
 from secrets_manager.controller.desired import desired
 from secrets_manager.controller.problem import Problem
@@ -36,6 +39,16 @@ async def test_templates_become_values() -> None:
     document = Document(values={"user": "shop"}, marker="1")
     assert not isinstance(target := desired(wanted, {DB: document}, found), Problem)
     assert target.data == {"key-00": b"shop", "key-01": b"SHOP"}
+
+
+async def test_a_template_without_a_value_is_a_problem_of_its_key() -> None:
+    assert await texts(made("{{ db.none }}", "{{ db.user }}"), user="shop") == {
+        "key-00": Problem(
+            Reason.SOURCE_NOT_FOUND,
+            "key key-00: 'none' at secret/data/db does not exist: write it, or correct the name",
+        ),
+        "key-01": "shop",
+    }
 
 
 async def test_all_faults_of_templates_are_reported_at_once() -> None:
@@ -71,11 +84,43 @@ async def test_others_have_a_turn_between_two_templates() -> None:
 
 async def test_texts_of_a_definition_are_bounded_together() -> None:
     half = "x" * (MAX_TEXTS // 2 - 1)
-    found = await texts(made(*["{{ db.half }}."] * 4), half=half)
+    found = await texts(made(*["{{ db.half }}."] * 5), half=half)
 
-    assert [isinstance(each, str) for each in found.values()] == [True, True, True, False]
-    why = "key key-03: the templates before it make more than a Secret holds: split it into several"
-    assert found["key-03"] == Problem(Reason.SECRET_REJECTED, why)
+    assert [isinstance(each, str) for each in found.values()] == [True, True, True, False, False]
+    why = "key key-04: the templates before it make more than a Secret holds: split it into several"
+    assert found["key-04"] == Problem(Reason.SECRET_REJECTED, why)
+
+
+async def test_the_end_of_the_program_waits_for_no_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, over = Event(), Event()
+    imported: list[str] = []
+
+    def import_slowly(name: str) -> None:
+        begun.set()
+        over.wait(timeout=10)
+        imported.append(name)
+
+    monkeypatch.setattr(templating, "import_module", import_slowly)
+    monkeypatch.delattr(templates, templates.PARSER, raising=False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read_templates, made("{{ db.user }}"))
+        await trio.to_thread.run_sync(begun.wait)
+        nursery.cancel_scope.cancel()
+
+    assert imported == []
+    over.set()
+
+
+async def test_only_what_is_missing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    imported: list[str] = []
+    wanted = made("{{ db.chain | certificates }}")
+    await texts(wanted, chain="")
+    monkeypatch.setattr(templating, "import_module", imported.append)
+    monkeypatch.delattr(templates, "certificates")
+
+    await texts(wanted, chain="")
+
+    assert imported == ["secrets_manager.templates.certificates"]
 
 
 async def test_a_definition_without_templates_has_nothing_to_read() -> None:

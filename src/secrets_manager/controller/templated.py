@@ -31,7 +31,7 @@ class _Missing(SecretsManagerError):
     """A value that the template needs is missing."""
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
+        super().__init__()
         self.problem = problem
 
 
@@ -75,7 +75,8 @@ def rendered(found: Templates, spec: Spec, documents: Documents) -> Iterator[tup
             yield key, Problem(Reason.SECRET_REJECTED, why)
             continue
         text = _rendered(template, spec, documents, where=where)
-        room -= len(text) if isinstance(text, str) else 0
+        if isinstance(text, str):
+            room -= len(text)
         yield key, text
 
 

@@ -140,6 +140,9 @@ def test_a_secret_shows_which_keys_each_definition_has() -> None:
     assert (found.key, found.owner, found.metadata.resource_version) == (ObjectKey("ns", "app"), "d1", "7")
     assert (found.metadata.labels, found.metadata.annotations) == ({}, {})
 
+    bare = MERGED_SECRETS.decode(b'{"metadata": {"name": "app"}}')
+    assert (bare.owner, bare.keys) == ("", {})
+
 
 def test_keys_that_were_taken_over_are_described_by_manager() -> None:
     owners = [

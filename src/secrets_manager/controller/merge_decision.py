@@ -92,7 +92,7 @@ def merge_contention(
     desired: Desired, keys: Iterable[FieldPath], owners: Iterable[FieldOwner], *, by_admission: bool
 ) -> Problem:
     """Return the problem of keys that others change after each write. `owners` are those that had them then."""
-    names = sorted(path[-1] for path in keys)
+    names = sorted(key for _, key in keys)
     found = {owner.field: owner.manager for owner in _keys(owners)}
     first = next((name for name in names if name in found), names[0] if names else "")
     what = f"data.{first}" if first else "it"

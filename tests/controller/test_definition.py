@@ -11,7 +11,7 @@ from secrets_manager.controller.definition import (
     Status,
     decode,
 )
-from secrets_manager.controller.spec import DataSource, InvalidSpec, Spec
+from secrets_manager.controller.spec import DataFrom, DataSource, InvalidSpec, Spec
 from secrets_manager.kube.objects import ObjectKey, ObjectMeta, ObjectReference, OwnerReference
 from tests.gen import data_source, secret_definition
 
@@ -183,8 +183,9 @@ def test_paths_that_are_named_twice_are_one_source() -> None:
     assert definition.sources == {Source("secret/data/tls"), Source("secret/data/ca")}
 
 
-def test_invalid_spec_has_no_sources() -> None:
-    assert secret_definition(wants=InvalidSpec("broken")).sources == frozenset()
+@pytest.mark.parametrize("wants", [InvalidSpec("broken"), Spec(name="db", data_from=(DataFrom(source="unknown"),))])
+def test_invalid_spec_has_no_sources(wants: Spec | InvalidSpec) -> None:
+    assert secret_definition(wants=wants).sources == frozenset()
 
 
 @pytest.mark.parametrize(("written", "meant"), [("", "Opaque"), ("Opaque", "Opaque"), ("kubernetes.io/tls",) * 2])

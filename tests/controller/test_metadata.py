@@ -1,8 +1,10 @@
 import pytest
+from msgspec.structs import replace
 
 from secrets_manager.controller.metadata import Metadata, desired_metadata, metadata_diff
+from secrets_manager.controller.spec import SecretMetadata
 from secrets_manager.kube.objects import ObjectMeta
-from tests.gen import NOW, secret_definition
+from tests.gen import NOW, secret_definition, spec
 
 COPIED = "secrets-manager.tuenti.io/copied"
 COPY = "secrets-manager.tuenti.io/copy"
@@ -82,9 +84,29 @@ def test_names_with_a_prefix_are_copied_where_the_definition_lists_them(listed: 
 
 
 def test_nothing_is_copied_where_the_definition_says_so() -> None:
-    definition = secret_definition(labels={"team": "shop"}, annotations={"note": "kept", COPY: "false"})
+    marks = {"team": "shop"}
+    unless = secret_definition(
+        labels=marks, annotations=marks, wants=replace(spec(), metadata=SecretMetadata(copy=False))
+    )
 
-    assert desired_metadata(definition) == Metadata(OWN_LABELS, {})
+    for definition in (unless, secret_definition(labels=marks, annotations=marks | {COPY: "false"})):
+        assert desired_metadata(definition) == Metadata(OWN_LABELS, {})
+
+
+def test_names_of_the_spec_win_over_copied_ones_and_are_recorded() -> None:
+    written = SecretMetadata(labels={"team": "spec"}, annotations={"example.com/note": "spec"})
+    definition = secret_definition(labels={"team": "copied"}, wants=replace(spec(), metadata=written))
+
+    assert desired_metadata(definition) == Metadata(
+        labels={"team": "spec", **OWN_LABELS},
+        annotations={"example.com/note": "spec", COPIED: "team;example.com/note"},
+    )
+
+
+def test_secret_without_an_owner_says_whose_it_is() -> None:
+    orphan = secret_definition(wants=replace(spec(), creation_policy="Orphan"))
+
+    assert desired_metadata(orphan) == Metadata(OWN_LABELS, {"secrets-manager.tuenti.io/definition": "db"})
 
 
 @pytest.mark.parametrize("name", ["owner", "adopt", "force-sync", "copy", "copied", "lastUpdateTime"])

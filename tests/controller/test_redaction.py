@@ -35,6 +35,7 @@ def withheld(message: str, *values: bytes) -> bool:
         'denied: "{\\"pw\\":\\"canary-7d1f\\"}"',
         "denied: [99 97 110 97 114 121 45 55 100 49 102]",
         "denied: canary…",
+        "\\ud800 and \\U00110000 are no characters: canary-7d1f",
     ],
 )
 def test_words_with_a_value_are_withheld_as_a_whole(message: str) -> None:
@@ -103,6 +104,8 @@ LONG_VALUE = b"abcdefghijklmnopqrstuvwxyz"
         pytest.param("denied: \ufffdcanary", b"\xffcanary", id="what is no UTF-8 replaced"),
         pytest.param("denied: schl\\xfcssel", "schl\u00fcssel".encode(), id="a character by two hexadecimal digits"),
         pytest.param("denied: \\143anary-7d1f", CANARY, id="a byte by three octal digits"),
+        pytest.param("denied: \\U0010ffff-abc", "\U0010ffff-abc".encode(), id="the last of all characters"),
+        pytest.param("denied: a+long+word", b"a long word", id="blanks as in a query"),
         pytest.param("denied: Y2FuYXJ5LTdkMWZ4x", b"canary-7d1fx", id="base64 with a letter too many"),
     ],
 )

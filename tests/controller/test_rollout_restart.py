@@ -19,7 +19,7 @@ from secrets_manager.controller.rollout_restart import (
     restart,
 )
 from secrets_manager.controller.secret import CurrentSecret
-from secrets_manager.controller.spec import RolloutRestartTarget
+from secrets_manager.controller.spec import InvalidSpec, RolloutRestartTarget
 from secrets_manager.controller.workload import WORKLOADS, Workload, decode
 from secrets_manager.kube.errors import Conflict, Forbidden, NotFound
 from secrets_manager.kube.objects import ObjectMeta
@@ -38,8 +38,8 @@ def definition(*targets: RolloutRestartTarget, restarted_for: str = "", secret_n
 
 
 def recorded(text: str) -> CurrentSecret:
-    """The Secret with a record."""
-    return synced_secret(definition(), annotations={RESTARTS: text})
+    """The Secret with a record, unless that is empty."""
+    return synced_secret(definition(), annotations={RESTARTS: text} if text else {})
 
 
 def pending(*targets: RolloutRestartTarget, revision: str = "r1", failure: Failure | None = None) -> Restarts:
@@ -91,7 +91,8 @@ def test_pending_restarts(wants: SecretDefinition, text: str, before: Restarts |
 
 
 def test_without_targets_nothing_is_pending_or_recorded() -> None:
-    assert expected(definition(), recorded("r1;Deployment/web"), pending(WEB)) is None
+    for without in (definition(), secret_definition(wants=InvalidSpec("spec can't be read"))):
+        assert expected(without, recorded("r1;Deployment/web"), pending(WEB)) is None
     assert record((), random.Random(0)) == ""
 
 

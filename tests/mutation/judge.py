@@ -29,7 +29,23 @@ from tests.mutation.mutants import KILLED, MUTANTS, Module
 OPTIONS = ["-q", "-p", "no:cacheprovider", "--assert=plain", "--tb=native", "-o", "faulthandler_timeout=0"]
 SURVIVORS = MUTANTS / "survivors.json"
 """For each mutant that has survived: a digest of the tests that it has survived."""
-NAMED_OTHERWISE = {"lease": "leadership", "lister": "folders", "source_table": "sources"}
+NAMED_OTHERWISE = {
+    "documents": ["desired"],
+    "key_writer": ["merge"],
+    "lease": ["leadership"],
+    "lister": ["folders"],
+    "merged_secret": ["merge"],
+    "names": ["data_from", "validation"],
+    "reconciler": ["controller", "write_failures"],
+    "rules": ["validation"],
+    "secret_merger": ["merge"],
+    "secret_syncer": ["contested_secrets", "copies"],
+    "secret_writer": ["controller", "copies", "write_failures"],
+    "source_table": ["sources"],
+    "spec": ["definition", "desired", "spec_fields"],
+    "templated": ["templating"],
+    "workload": ["rollout_restart"],
+}
 TIMEOUT, ALARM = 36, -signal.SIGALRM
 AT_A_TIME = 100
 """Tests that are measured before what they tell is saved."""
@@ -188,7 +204,7 @@ def _file_of(id_: str) -> Path:
 def _is_own(module: Module, path: Path) -> bool:
     """Whether the tests of this file are named after the module."""
     stem = module.name.rpartition(".")[2]
-    return NAMED_OTHERWISE.get(stem, stem) in path.stem
+    return any(name in path.stem for name in NAMED_OTHERWISE.get(stem, [stem]))
 
 
 def _measured(session: pytest.Session, items: Iterable[pytest.Item]) -> NoReturn:

@@ -389,6 +389,27 @@ async def test_sources_are_polled_again_when_no_listing_has_ended_for_long(autoj
     assert {read.source for read in backend.reads} == MANY
 
 
+async def test_source_that_waits_for_a_poller_is_not_polled_once_a_listing_covers_it(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = await in_use(backend, concurrency=4)  # with two pollers
+    backend.listed[FOLDER] = Unavailable("429")
+
+    async with running(sources):
+        await trio.sleep(2 * PERIOD)
+        backend.takes = 2.5 * PERIOD
+        await trio.sleep(2 * PERIOD)
+        assert backend.under_way == 2
+        backend.reads.clear()
+        del backend.listed[FOLDER]
+        await trio.sleep(5 * PERIOD)
+        assert backend.reads == []
+
+        backend.listing_takes = 1e6
+        backend.takes = 0.0
+        await trio.sleep(7 * PERIOD)
+        assert {read.source for read in backend.reads} == MANY
+
+
 async def test_folders_that_go_out_of_use_leave_the_listings_of_others_as_they_are(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     many = frozenset(Source(f"secret/data/folder-{number % 3}/app-{number}") for number in range(60))

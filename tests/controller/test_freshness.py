@@ -1,4 +1,4 @@
-"""When definitions were last verified: of the class alone, of sources with their listings, and of the whole program."""
+"""When definitions were last verified: of the class alone, and of the whole program."""
 
 import math
 
@@ -7,15 +7,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from secrets_manager.backends.base import SourceForbidden
 from secrets_manager.config import ControllerConfig
 from secrets_manager.controller.freshness import Freshness
 from tests.controller.component import READ_ONLY, running
-from tests.controller.scripted import DB, PERIOD, TLS, ScriptedBackend, idle, key
-from tests.controller.scripted import running as polling
-from tests.controller.test_folders import MANY, ONE, in_use, user
+from tests.controller.scripted import key
 from tests.doubles import faults as fault
-from tests.gen import document
 
 APP = key("app")
 AGE = "secrets_manager_controller_max_verification_age_seconds"
@@ -155,76 +151,6 @@ async def test_deleted_definition_is_not_brought_back_by_the_reconcile_in_progre
     freshness.forget(APP)
 
     assert ages(freshness) == {}
-
-
-async def test_source_is_verified_by_each_read_that_brings_what_was_there(autojump_clock: MockClock) -> None:
-    backend = ScriptedBackend()
-    sources = idle(backend)
-    sources.subscribe(APP, frozenset({DB, TLS}))
-    assert [entry.verified_at for entry in sources.of(APP)] == [float("-inf")] * 2
-
-    async with polling(sources):
-        await trio.sleep(10 * PERIOD)
-
-    assert {entry.verified_at for entry in sources.of(APP)} == {backend.times(source)[-1] for source in (DB, TLS)}
-
-
-async def test_source_that_fails_stays_as_old_as_its_last_good_read(autojump_clock: MockClock) -> None:
-    backend = ScriptedBackend()
-    sources = idle(backend)
-    sources.subscribe(APP, frozenset({DB}))
-
-    async with polling(sources):
-        await trio.sleep(5 * PERIOD)
-        (last,) = backend.times(DB)[-1:]
-        backend.put(DB, SourceForbidden("no"))
-        await trio.sleep(5 * PERIOD)
-
-    assert [entry.verified_at for entry in sources.of(APP)] == [last]
-
-
-async def test_listing_verifies_all_that_it_shows_unchanged(autojump_clock: MockClock) -> None:
-    backend = ScriptedBackend()
-    sources = await in_use(backend)
-
-    async with polling(sources):
-        await trio.sleep(5 * PERIOD)
-
-    (last,) = backend.listings[-1:]
-    assert {entry.verified_at for source in MANY for entry in sources.of(user(source))} == {last.at}
-    assert last.at > 4 * PERIOD
-
-
-async def test_listing_that_shows_a_change_does_not_verify_it(autojump_clock: MockClock) -> None:
-    backend = ScriptedBackend()
-    sources = await in_use(backend)
-
-    async with polling(sources):
-        await trio.sleep(5 * PERIOD)
-        before = backend.listings[-1].at
-        backend.put(ONE, document({"password": "second"}, version=2))
-        backend.takes = 10.0  # the read that follows takes long
-        await trio.sleep(9)
-
-    (one,) = sources.of(user(ONE))
-    assert one.verified_at == before
-    assert backend.listings[-1].at > before
-
-
-async def test_source_keeps_the_time_of_the_last_listing_when_listings_end(autojump_clock: MockClock) -> None:
-    backend = ScriptedBackend()
-    sources = await in_use(backend)
-
-    async with polling(sources):
-        await trio.sleep(5 * PERIOD)
-        for source in MANY - {ONE}:
-            sources.unsubscribe(user(source))
-        before = backend.listings[-1].at
-        backend.put(ONE, SourceForbidden("no"))
-        await trio.sleep(5 * PERIOD)
-
-    (one,) = sources.of(user(ONE))
-    assert one.verified_at == before
 
 
 @pytest.mark.parametrize("readable", [pytest.param(None, id="listed"), pytest.param(READ_ONLY, id="polled")])

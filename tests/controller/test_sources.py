@@ -49,9 +49,7 @@ async def test_source_is_read_once_for_all_who_ask_at_one_moment(autojump_clock:
     assert len(got) == len(keys)
 
 
-async def test_read_that_waits_long_for_a_slot_serves_the_requests_from_before_it_began(
-    autojump_clock: MockClock,
-) -> None:
+async def test_read_that_waits_long_for_a_slot_counts_from_when_it_began(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend(takes=2 * MAX_CACHE_TTL)
     sources = idle(backend, concurrency=1)
     for number, source in enumerate((TLS, DB, DB)):
@@ -64,6 +62,9 @@ async def test_read_that_waits_long_for_a_slot_serves_the_requests_from_before_i
     async with trio.open_nursery() as nursery:
         for number, (source, at) in enumerate([(TLS, 0.0), (DB, 0.1), (DB, 1.9 * MAX_CACHE_TTL)]):
             nursery.start_soon(ask, number, source, at)
+        await trio.sleep(1.0)
+        backend.takes = 0.0
+    await ask(2, DB, 2.9 * MAX_CACHE_TTL)
 
     assert backend.reads == [Read(TLS, 0.0), Read(DB, 2 * MAX_CACHE_TTL)]
 
@@ -200,25 +201,64 @@ async def test_values_are_dropped_after_that_moment(autojump_clock: MockClock) -
     sources.subscribe(key("db"), frozenset({DB}))
 
     async with running(sources):
+        await trio.sleep(MAX_CACHE_TTL - 1.0)
         await sources.read(key("db"), frozenset({DB}))
+        await trio.sleep(2.0)
         held = held_result(sources)
-        await trio.sleep(2 * MAX_CACHE_TTL + 1.0)
+        await trio.sleep(2 * MAX_CACHE_TTL)
 
         assert (held, held_result(sources)) == (ANY, None)
+
+
+async def test_values_of_a_poll_are_kept_for_those_whom_it_wakes_alone(autojump_clock: MockClock) -> None:
+    backend, alarm = ScriptedBackend(), Alarm()
+    sources = idle(backend, wake=alarm)
+    sources.subscribe(key("db"), frozenset({DB}))
+
+    async def next_poll() -> None:
+        reads = len(backend.reads)
+        while len(backend.reads) == reads:  # noqa: ASYNC110 - virtual time
+            await trio.sleep(0.25)
+
+    async with running(sources):
+        await next_poll()
+        await next_poll()
+        assert held_result(sources) is None
+        backend.put(DB, document(version=2))
+        await next_poll()
+
+        assert alarm.calls == [{key("db")}]
+        assert await sources.read(key("db"), frozenset({DB})) == {DB: document(version=2)}
+    assert len(backend.reads) == 3
 
 
 async def test_definition_that_went_meanwhile_can_finish_its_last_reconcile(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     sources = idle(backend)
+    backend.put(DB, document(version=2))
     sources.subscribe(key("db"), frozenset({DB}))
     sources.unsubscribe(key("db"))
     sources.unsubscribe(key("db"))
 
     backend.forgotten.clear()
 
-    assert await sources.read(key("db"), frozenset({DB})) == {DB: ANY}
+    assert await sources.read(key("db"), frozenset({DB})) == {DB: document(version=2)}
     assert len(sources._table) == 0
     assert backend.forgotten == [DB.path]
+
+
+async def test_last_reconcile_of_a_definition_that_is_gone_needs_no_read_of_its_own(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend)
+    for name in ("stays", "goes"):
+        sources.subscribe(key(name), frozenset({DB}))
+    await sources.read(key("stays"), frozenset({DB}))
+    await trio.sleep(1.0)
+    sources.subscribe(key("goes"), frozenset({DB}))
+    sources.unsubscribe(key("goes"))
+
+    assert await sources.read(key("goes"), frozenset({DB})) == {DB: ANY}
+    assert backend.reads == [Read(DB, 0.0)]
 
 
 async def test_path_is_forgotten_when_its_last_use_and_its_last_read_are_over(autojump_clock: MockClock) -> None:

@@ -199,6 +199,59 @@ async def test_unused_source_is_no_longer_polled(autojump_clock: MockClock) -> N
     assert [*sources._table.entries] == [TLS]
 
 
+async def test_source_that_goes_out_of_use_as_it_is_due_costs_no_other_its_poll(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend)
+    many = [Source(f"secret/data/app-{number}") for number in range(200)]
+    together = [source for source in many if offset_of(source, slots=50) == offset_of(DB, slots=50)]
+    for number, source in enumerate([*together, DB]):
+        sources.subscribe(key(f"app-{number}"), frozenset({source}))
+
+    async with running(sources):
+        await trio.sleep(PERIOD)
+        for number in range(len(together)):
+            sources.unsubscribe(key(f"app-{number}"))
+        await trio.sleep(PERIOD)
+
+    assert [read.source for read in backend.reads] == [DB]
+
+
+@pytest.mark.parametrize(("concurrency", "polls"), [(1, 1), (3, 1), (16, 8)])
+async def test_polls_leave_half_of_the_requests_to_definitions(
+    concurrency: int, polls: int, autojump_clock: MockClock
+) -> None:
+    backend = ScriptedBackend(takes=10 * PERIOD)
+    sources = idle(backend, concurrency=concurrency)
+    sources.subscribe(key("db"), frozenset(Source(f"secret/data/app-{number}") for number in range(20)))
+
+    async with running(sources):
+        await trio.sleep(5 * PERIOD)
+
+    assert backend.most_under_way == polls
+
+
+async def test_source_that_was_left_or_read_while_it_waited_for_a_poller_is_not_polled(
+    autojump_clock: MockClock,
+) -> None:
+    backend = ScriptedBackend(takes=3 * PERIOD)
+    sources = idle(backend, concurrency=2)  # with one poller
+    names = ["polled", "left", "read", "waits"]
+    of = {name: Source(f"secret/data/{name}") for name in names}
+    sources.subscribe(key("polled"), frozenset({of["polled"]}), period=PERIOD / 2)
+    for name in names[1:]:
+        sources.subscribe(key(name), frozenset({of[name]}))
+
+    async with running(sources):
+        await trio.sleep(PERIOD)
+        await trio.sleep(backend.reads[0].at + 3 * PERIOD - 1.0 - trio.current_time())
+        backend.takes = 0.0
+        sources.unsubscribe(key("left"))
+        await sources.read(key("read"), frozenset({of["read"]}))
+        await trio.sleep(2.0)
+
+    assert [read.source for read in backend.reads] == [of["polled"], of["read"], of["waits"]]
+
+
 async def test_definition_that_moves_leaves_its_old_source(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     sources = idle(backend)

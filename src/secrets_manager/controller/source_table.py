@@ -114,7 +114,7 @@ class SourceTable:
     def remove_user(self, source: Source, key: ObjectKey) -> Entry:
         """Remove a definition from the users of a source. Without users, the source is removed."""
         entry = self._entries[source]
-        entry.users.pop(key, None)
+        del entry.users[key]
         if not entry.users:
             del self._entries[source]
             self._paths[source.path] -= 1
@@ -129,12 +129,10 @@ class SourceTable:
         state, effects = reading.step(
             reading.with_period(entry.state, period, now=now), event, now=now, policy=self._policy
         )
-        if entry.state.confirmed and not state.confirmed:  # from now on its listings tell nothing
-            verified_at = max(state.verified_at, entry.verified_at)
-            state = msgspec.structs.replace(state, verified_at=verified_at)
         if Effect.WAKE in effects:  # before the state changes: if it fails, the next read finds the same change
             self._wake(tuple(entry.users))
-        self._set_state(source, entry, state)
+        verified_at = max(state.verified_at, entry.verified_at)  # by listings that may tell nothing from now on
+        self._set_state(source, entry, msgspec.structs.replace(state, verified_at=verified_at))
 
     def set_due_now(self, source: Source, entry: Entry) -> None:
         """Make the source due now."""
@@ -148,6 +146,6 @@ class SourceTable:
         return entry
 
     def _set_state(self, source: Source, entry: Entry, state: SourceState) -> None:
-        if state.due not in (entry.state.due, inf) and self._entries.get(source) is entry:
+        if state.due not in (entry.state.due, inf):
             self.timer.set(source, state.due)
         entry.state = state

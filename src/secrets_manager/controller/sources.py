@@ -110,8 +110,7 @@ class Sources:
 
     def of(self, key: ObjectKey) -> tuple[Entry, ...]:
         """Return the sources of a definition."""
-        entries = map(self._table.get, self._sources_of.get(key, ()))
-        return tuple(entry for entry in entries if entry is not None)
+        return tuple(self._table.entries[source] for source in self._sources_of[key])
 
     async def run(self) -> None:
         """Poll sources and list folders when they are due, until cancelled."""
@@ -120,22 +119,16 @@ class Sources:
             nursery.start_soon(self._probe)
             nursery.start_soon(self._lister.run)
             nursery.start_soon(self._expire_results)
-            for number in range(max(1, self._policy.concurrency // 2)):  # the rest is for requests of definitions
-                nursery.start_soon(self._poll, name=f"poller {number}")
+            for _ in range(max(1, self._policy.concurrency // 2)):  # the rest is for requests of definitions
+                nursery.start_soon(self._poll)
 
     async def _dispatch_due(self) -> None:
         """Queue due sources for the pollers. At rest most sources are covered, and need none."""
         while True:
             for source in await self._table.timer.due():
-                entry = self._table.get(source)
-                if entry is None or entry.state.phase is Phase.READING:
-                    continue
-                if trio.current_time() < entry.state.due:
-                    self._table.timer.set(source, entry.state.due)
-                elif self._is_covered(entry):
-                    self._table.apply(source, entry, Covered())
-                else:
-                    self._enqueue(source)
+                if self._entry_to_poll(source) is not None and source not in self._queued:
+                    self._queued.add(source)
+                    self._due.send_nowait(source)
 
     async def _probe(self) -> None:
         """Probe a store that is down, with a random source each time: one source may always fail."""
@@ -147,26 +140,16 @@ class Sources:
                 if entry.state.phase is not Phase.READING
             ]
             if idle:
-                source, entry = self._random.choice(idle)
-                self._table.set_due_now(source, entry)
-                self._enqueue(source)
+                self._table.set_due_now(*self._random.choice(idle))
             if not self._table:
                 self._reader.reset()
             await trio.sleep(self._policy.probe.initial)
 
-    def _enqueue(self, source: Source) -> None:
-        if source not in self._queued:
-            self._queued.add(source)
-            self._due.send_nowait(source)
-
     async def _poll(self) -> None:
         async for source in self._poll_queue:
             self._queued.discard(source)
-            entry = self._table.get(source)
-            if entry is None or trio.current_time() < entry.state.due:
-                continue
-            if self._is_covered(entry):  # by a listing since it was queued
-                self._table.apply(source, entry, Covered())
+            entry = self._entry_to_poll(source)
+            if entry is None:  # it was left, read or listed since it was queued
                 continue
             before = entry.state.content
             try:
@@ -175,6 +158,19 @@ class Sources:
                 self._reader.unexpected_error("poll", source.path, error)
             if entry.state.content == before:
                 entry.cached = None  # unchanged values are not needed
+
+    def _entry_to_poll(self, source: Source) -> Entry | None:
+        """Return the entry of a source that is due, and else see to it that the source is due again."""
+        entry = self._table.get(source)
+        if entry is None or entry.state.phase is Phase.READING:
+            return None
+        if trio.current_time() < entry.state.due:
+            self._table.timer.set(source, entry.state.due)
+            return None
+        if self._is_covered(entry):
+            self._table.apply(source, entry, Covered())
+            return None
+        return entry
 
     async def _read_one(self, source: Source, fresh_from: float) -> ReadResult:
         """Return the result of a read that began at `fresh_from` or later: cached, in progress, or a new one."""

@@ -4,11 +4,14 @@ import pytest
 from secrets_manager.backends.base import Source
 from secrets_manager.controller.definition import Condition, Reason, SourceStatus, Status
 from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.rollout_restart import Restarts
+from secrets_manager.controller.spec import RolloutRestartTarget
 from secrets_manager.controller.status import InSync, Outcome, SyncState, next_state, next_status
 from tests.gen import LATER, NOW, secret_definition
 
 FIRST_SYNC = InSync("db", {Source("secret/data/db"): 3, Source("kv1/app"): None}, wrote=True, warning="")
 AT_REST = FIRST_SYNC._replace(wrote=False, warning=None)
+WEB = RolloutRestartTarget(kind="Deployment", name="web")
 PROBLEM = Problem(Reason.SOURCE_FORBIDDEN, "key pw: not allowed")
 FOREIGN = Condition(type="Approved", status="True", reason="Approved", last_transition_time=NOW)
 
@@ -123,6 +126,23 @@ def test_new_version_with_equal_content_counts_as_a_sync() -> None:
         last_sync_time=LATER,
         sources=(SourceStatus(path="kv1/app"), SourceStatus(path="secret/data/db", version=4)),
     )
+
+
+@pytest.mark.parametrize(
+    ("restarts", "shown"),
+    [
+        pytest.param(None, "r1", id="without targets"),
+        pytest.param(Restarts(uid="1", secret="db"), "r1", id="of a Secret without a revision"),
+        pytest.param(Restarts(uid="1", secret="db", revision="r2", pending={WEB: None}), "r1", id="pending"),
+        pytest.param(Restarts(uid="1", secret="db", revision="r2"), "r2", id="done"),
+    ],
+)
+def test_revision_is_the_last_that_all_targets_were_restarted_for(restarts: Restarts | None, shown: str) -> None:
+    definition = secret_definition(status=msgspec.structs.replace(SYNCED, restarted_for="r1"))
+
+    result = next_state(definition, AT_REST, restarts, before=None, now=LATER)
+
+    assert next_status(definition, result).restarted_for == shown
 
 
 def test_new_generation_with_equal_content_counts_as_a_sync() -> None:

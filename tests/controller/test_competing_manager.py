@@ -8,6 +8,7 @@ from fake_kubernetes.patches import merged
 from secrets_manager.controller.competing_manager import ManagedSecret, contention_problem, decode
 from secrets_manager.controller.decision import new_secret
 from secrets_manager.controller.definition import Reason
+from secrets_manager.kube.client import FIELD_MANAGER
 from tests.gen import NOW, desired_secret, secret_definition
 
 CANARY = "canary-7d1f"
@@ -69,6 +70,13 @@ def test_the_field_and_the_manager_are_named(change: Object, fields: Object, exp
     assert problem.message == f"Secret db: {expected}. Meanwhile it is written once a minute"
 
 
+def test_our_own_manager_is_no_other() -> None:
+    ours = seen({"data": {"pw": None}}, manager=FIELD_MANAGER, fields={"f:data": {"f:pw": {}}})
+
+    message = contention_problem(DB, DESIRED, ours, by_admission=False).message
+    assert message.startswith("Secret db: another manager changes data.pw after each write")
+
+
 def test_what_the_reply_to_our_own_write_shows_is_the_work_of_admission() -> None:
     problem = contention_problem(
         DB, DESIRED, seen({"data": {"more": "eA=="}}, manager="kubectl-edit"), by_admission=True
@@ -89,3 +97,11 @@ def test_a_secret_that_is_not_there_was_deleted() -> None:
 
 def test_no_value_is_kept_of_a_secret_that_is_read_with_its_managers() -> None:
     assert CANARY not in repr(seen({}))
+
+
+def test_key_of_ours_differs_if_its_value_is_another_or_is_gone() -> None:
+    other = base64.b64encode(b"canary-other").decode()
+
+    assert seen({"data": {"more": "eA=="}}).differing(DESIRED.data) == frozenset()
+    assert seen({"data": {"pw": other}}).differing(DESIRED.data) == {"pw"}
+    assert seen({"data": {"user": None}}).differing(DESIRED.data) == {"user"}

@@ -143,9 +143,3 @@ def test_rights_are_the_same_cluster_wide_and_in_one_namespace() -> None:
     assert rules_of(deploy / "cluster-wide" / "clusterrole.yaml") == rules_of(
         deploy / "namespaced" / "namespace-shop.yaml"
     )
-
-
-def test_crd_in_deploy_is_what_the_program_prints() -> None:
-    from secrets_manager.controller.crd import manifest  # noqa: PLC0415 - most tests here need no program
-
-    assert (ROOT / "deploy" / "crd.yaml").read_text() == manifest()

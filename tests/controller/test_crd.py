@@ -19,7 +19,7 @@ from secrets_manager.controller.spec import (
     SecretMetadata,
     Spec,
 )
-from tests.documents import blocks
+from tests.documents import ROOT, blocks
 from tests.gen import NOW, spec
 
 
@@ -58,6 +58,10 @@ PW: Object = {"path": "secret/data/db", "key": "password"}
 
 def test_yaml_says_what_the_object_says() -> None:
     assert loaded() == definition()
+
+
+def test_file_in_deploy_is_what_the_program_prints() -> None:
+    assert (ROOT / "deploy" / "crd.yaml").read_text() == manifest()
 
 
 def test_the_first_line_names_the_command_that_makes_it() -> None:

@@ -44,7 +44,7 @@ def synced(freshness: Freshness) -> None:
 
 
 async def test_definition_is_as_fresh_as_the_oldest_of_its_sources(autojump_clock: MockClock) -> None:
-    freshness = fresh(Verified(3.0), Verified(7.0))
+    freshness = fresh(Verified(7.0), Verified(3.0))
     synced(freshness)
     await trio.sleep(10)
 

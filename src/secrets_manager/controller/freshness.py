@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Protocol
 
+import msgspec
 import trio
 
 from secrets_manager.controller.definition import Reason
@@ -27,18 +28,24 @@ class VerifiedSource(Protocol):
         ...
 
 
+class _Waiting(msgspec.Struct):
+    """A definition that waits for a reconcile to succeed."""
+
+    time: float
+    """When it was last verified, or became known."""
+    verified: bool
+    """Whether this process has ever verified it."""
+    again: bool = True
+    """Whether it needs another reconcile than the one in progress."""
+
+
 class Freshness:
     """All definitions. `sources_of` returns the sources of one."""
 
     def __init__(self, sources_of: Callable[[ObjectKey], Sequence[VerifiedSource]]) -> None:
         self._sources_of = sources_of
         self._resting: dict[ObjectKey, Sequence[VerifiedSource]] = {}
-        self._waiting: dict[ObjectKey, float] = {}
-        """The time at which each was last verified, or became known."""
-        self._unverified: set[ObjectKey] = set()
-        """Those of the waiting ones that this process has never verified."""
-        self._again: set[ObjectKey] = set()
-        """Those of the waiting ones that need another reconcile than the one in progress."""
+        self._waiting: dict[ObjectKey, _Waiting] = {}
         self._started_at = inf
 
     def start(self) -> None:
@@ -49,37 +56,36 @@ class Freshness:
         """Record that the definition must be reconciled, before its sources change."""
         sources = self._resting.pop(key, None)
         if sources is not None:
-            self._waiting[key] = _verified_at(sources)
-        elif key not in self._waiting:
-            self._waiting[key] = trio.current_time()
-            self._unverified.add(key)
-        self._again.add(key)
+            self._waiting[key] = _Waiting(_verified_at(sources), verified=True)
+        elif key in self._waiting:
+            self._waiting[key].again = True
+        else:
+            self._waiting[key] = _Waiting(trio.current_time(), verified=False)
 
     def begin(self, key: ObjectKey) -> None:
         """Record that a reconcile begins."""
         self.call_for(key)
-        self._again.discard(key)
+        self._waiting[key].again = False
 
     def succeed(self, key: ObjectKey) -> None:
         """Record that it has found the Secret equal, or has written it. The definition may have been deleted."""
-        if key in self._waiting and key not in self._again:
+        waiting = self._waiting.get(key)
+        if waiting is not None and not waiting.again:
             del self._waiting[key]
-            self._unverified.discard(key)
             self._resting[key] = self._sources_of(key)
 
     def forget(self, key: ObjectKey) -> None:
         """Forget a deleted definition."""
         self._resting.pop(key, None)
         self._waiting.pop(key, None)
-        self._unverified.discard(key)
-        self._again.discard(key)
 
     def last_verified(self, key: ObjectKey) -> float:
         """Return when the definition was last verified; -infinity if never by this process."""
         sources = self._resting.get(key)
         if sources is not None:
             return _verified_at(sources)
-        return -inf if key in self._unverified else self._waiting.get(key, -inf)
+        waiting = self._waiting.get(key)
+        return waiting.time if waiting is not None and waiting.verified else -inf
 
     def ages(self, reason_of: Callable[[ObjectKey], str]) -> dict[str, list[float]]:
         """Return the seconds since each definition was verified, by the reason of its Ready condition.
@@ -90,8 +96,8 @@ class Freshness:
         if now < self._started_at:
             return {}
         ages = defaultdict(list, {str(Reason.SYNCED): [now - _verified_at(each) for each in self._resting.values()]})
-        for key, time in self._waiting.items():
-            ages[reason_of(key)].append(now - max(time, self._started_at))
+        for key, waiting in self._waiting.items():
+            ages[reason_of(key)].append(now - max(waiting.time, self._started_at))
         return {reason: seconds for reason, seconds in ages.items() if seconds}
 
 

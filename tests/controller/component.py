@@ -55,6 +55,8 @@ CRD: Object = parse(msgspec.json.encode(crd.definition()))
 QUIET = 65.0
 """Seconds without any change after which nothing more will come: longer than any backoff."""
 UNSETTLED = 3600.0
+PLANTED = "ValueError: odd"
+"""How the log shows the exception that a test lets a part raise."""
 
 
 class Write(NamedTuple):
@@ -401,6 +403,10 @@ class Scene:
         hidden = {*self.canaries, "canary-"}
         return [line for line in lines if any(canary in line for canary in hidden)]
 
+    def unexpected_errors(self) -> list[str]:
+        """Log lines of exceptions that no part promises to raise, but of those that a test has planted."""
+        return [line for line in self.log.lines if line.startswith("ERROR") and PLANTED not in line]
+
 
 @asynccontextmanager
 async def running(
@@ -427,6 +433,7 @@ async def running(
             root.setLevel(level)
             nursery.cancel_scope.cancel()
     assert scene.leaks() == []
+    assert scene.unexpected_errors() == []
     scene.judge()
     assert scene.violations == []
 

@@ -226,40 +226,6 @@ async def test_a_status_that_can_not_be_written_is_tried_again_more_and_more_sel
         assert scene.reason("app") == "Synced"
 
 
-async def test_secrets_come_before_statuses(autojump_clock: MockClock) -> None:
-    async with running(alive=False) as scene:
-        names = [f"app-{number}" for number in range(100)]
-        for name in names:
-            scene.write(name, password=f"hunter-{name}")
-            scene.define(name, pw=f"{name}#password")
-        scene.start()
-        await scene.settled()
-
-        kinds = [write.kind.partition(".")[0] for write in scene.door.writes if write.kind != "events"]
-        assert kinds.count("secrets") == kinds.count("secretdefinitions") == 100
-        assert kinds[:80].count("secrets") >= 78  # statuses have their share all the same
-
-
-async def test_no_change_waits_for_the_statuses_of_others(autojump_clock: MockClock) -> None:
-    async with running(alive=False) as scene:
-        names = [f"app-{number}" for number in range(400)]
-        for name in names:
-            scene.write(name, password="hunter-1")
-            scene.define(name, pw=f"{name}#password")
-        scene.faults.always(fault.late(3.0), when=fault.on_path(ends="/status"))
-        scene.start()
-        await scene.passed(10.0)
-        assert [scene.values(name) for name in names] == [{"pw": "hunter-1"}] * 400
-
-        scene.write("app-0", password="hunter-2")
-        await scene.passed(10.0)
-
-        assert scene.values("app-0") == {"pw": "hunter-2"}
-        assert len([write for write in scene.door.writes if write.kind.startswith("secretdefinitions")]) < 200
-        await scene.settled()
-        assert {scene.reason(name) for name in names} == {"Synced"}
-
-
 async def test_a_condition_that_another_sets_at_the_same_moment_survives(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.write("app", password="hunter-1")

@@ -18,17 +18,8 @@ THEIRS: Object = {
     "message": "fine",
     "lastTransitionTime": "2020-01-01T00:00:00Z",
 }
+CHANGES = "secrets_manager_controller_change_lag_seconds_count"
 on_status = fault.on_path(ends="/status")
-
-
-def held(seconds: float) -> fault.Fault:
-    """Let the request reach the server only after so many seconds."""
-
-    async def cache_ttl(request: httpx.Request, send: fault.Send) -> httpx.Response:
-        await trio.sleep(seconds)
-        return await send(request)
-
-    return cache_ttl
 
 
 def overloaded(seconds: int) -> fault.Fault:
@@ -58,7 +49,7 @@ async def test_slow_write_of_an_earlier_outcome_does_not_have_the_last_word(auto
     async with running() as scene:
         await in_sync(scene)
         before = at(scene.definition("app"), "status")
-        scene.faults.next(held(9), when=on_status)
+        scene.faults.next(fault.held(9), when=on_status)
         with scene.vault.sealed():
             await scene.passed(PERIOD)
             writes = [call.path for call in scene.faults.calls if call.path.endswith("/status")]
@@ -204,6 +195,21 @@ async def test_recreated_definition_does_not_get_the_status_of_the_one_before(au
         assert synced_at(scene) == ""
 
 
+async def test_recreated_definition_is_not_reported_in_sync_before_its_own_first_write(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as scene:
+        await in_sync(scene)
+        scene.faults.always(fault.answer(500), when=lambda request: request.method == "POST")
+        scene.delete("app")
+        del scene.door.writes[:]
+        scene.define("app", pw="app#password")
+        await scene.passed(5)
+
+        reasons = {text(items(write.change.after, "status", "conditions")[0], "reason") for write in scene.door.writes}
+        assert reasons == {"SecretWriteFailed"}
+
+
 async def test_metric_of_the_last_sync_does_not_speak_of_status_writes(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.faults.next(fault.answer(500), when=on_status, times=3)
@@ -212,6 +218,19 @@ async def test_metric_of_the_last_sync_does_not_speak_of_status_writes(autojump_
         assert (scene.metric("last_sync_status", "app"), scene.metric("sync_errors_total", "app")) == (1, 0)
         (task,) = {text_of_task(line) for line in scene.log.lines if "retrying" in line}
         assert task == "status write"
+
+
+async def test_version_that_was_synced_last_tells_a_change_from_what_was_there(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        await in_sync(scene)
+        assert scene.sample(CHANGES) == 0
+        scene.write("app", password="hunter-2")
+        await scene.settled()
+        scene.user.delete(secret_path("app"))
+        await scene.settled()
+
+        assert scene.values("app") == {"pw": "hunter-2"}
+        assert scene.sample(CHANGES) == 1
 
 
 def text_of_task(line: str) -> str:
@@ -276,75 +295,3 @@ async def test_a_definition_that_goes_before_its_status_is_written_is_no_old_crd
         await scene.settled()
 
         assert [line for line in scene.log.lines if line.startswith("WARNING")] == []
-
-
-# When
-
-
-async def test_status_and_secret_of_one_definition_are_never_written_at_once(autojump_clock: MockClock) -> None:
-    names = [f"app-{number}" for number in range(3)]
-    under_way: dict[str, list[str]] = {name: [] for name in names}
-    overlaps: list[list[str]] = []
-
-    async def note(request: httpx.Request, send: fault.Send) -> httpx.Response:
-        path, content = request.url.path, await request.aread()
-        name = next((name for name in names if f"/{name}" in path or f'"{name}"'.encode() in content), "")
-        requests = under_way.get(name, [])
-        requests.append(path)
-        overlaps.extend([[*requests]] if len(requests) > 1 else [])
-        try:
-            await trio.sleep(0.3)
-            return await send(request)
-        finally:
-            requests.remove(path)
-
-    async with running() as scene:
-        scene.faults.always(note, when=lambda request: fault.is_write(request) and "events" not in request.url.path)
-        for name in names:
-            scene.write(name, password="hunter-1")
-            scene.define(name, pw=f"{name}#password")
-        for number in range(100):
-            scene.write(names[number % 3], password=f"hunter-{number}")
-            scene.annotate(names[number % 3], **{"force-sync": f"{number}"})
-            await scene.passed(0.17)
-        await scene.settled()
-
-        assert overlaps == []
-        assert {scene.reason(name) for name in names} == {"Synced"}
-        assert len(scene.writes_to_definitions()) > 20
-
-
-async def test_status_of_what_changes_all_the_time_is_reported_all_the_same(autojump_clock: MockClock) -> None:
-    """There is one worker, and never a moment in which no Secret waits for it."""
-    names = [f"app-{number}" for number in range(3)]
-    async with running(config=ControllerConfig(workers=1)) as scene:
-        for name in names:
-            scene.write(name, password="hunter-1")
-            scene.define(name, pw=f"{name}#password")
-        await scene.settled()
-        scene.faults.always(held(0.1), when=fault.is_write)
-        times: dict[str, set[str]] = {name: set() for name in names}
-        for number in range(150):
-            scene.write(names[number % 3], password=f"hunter-{number}")
-            scene.annotate(names[number % 3], **{"force-sync": str(number)})
-            await scene.passed(0.11)  # out of step with the writes, or each would meet the same edit
-            for name in names:
-                times[name].add(text(scene.definition(name), "status", "lastSyncTime"))
-
-        assert min(map(len, times.values())) > 8
-        await scene.settled()
-        assert [scene.values(name) for name in names] == [{"pw": f"hunter-{number}"} for number in (147, 148, 149)]
-
-
-async def test_status_waits_for_the_secrets_of_others_once_and_no_more(autojump_clock: MockClock) -> None:
-    async with running(config=ControllerConfig(workers=1), alive=False) as scene:
-        names = [f"app-{number}" for number in range(30)]
-        for name in names:
-            scene.write(name, password="hunter-1")
-            scene.define(name, pw=f"{name}#password")
-        scene.start()
-        await scene.settled()
-
-        kinds = [kind for write in scene.door.writes if (kind := write.kind.partition(".")[0]) != "events"]
-        assert kinds.count("secretdefinitions") == 30, "each status is written once"
-        assert kinds[:9] == ["secrets"] * 9

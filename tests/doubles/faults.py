@@ -161,6 +161,16 @@ def late(seconds: float) -> Fault:
     return fault
 
 
+def held(seconds: float) -> Fault:
+    """Let the request reach the server only after so many seconds."""
+
+    async def hold(request: httpx.Request, send: Send) -> httpx.Response:
+        await trio.sleep(seconds)
+        return await send(request)
+
+    return hold
+
+
 def delayed(seconds: float, *, nursery: trio.Nursery) -> Fault:
     """Let the client give up at once, and the request reach the server all the same, so many seconds later."""
 

@@ -144,8 +144,8 @@ class Controller:
             nursery.start_soon(self._queue.run)
             nursery.start_soon(self._sources.run)
             nursery.start_soon(self._restarter.run)
-            for number in range(self._config.workers):
-                nursery.start_soon(self._worker.run, name=f"worker {number}")
+            for _ in range(self._config.workers):
+                nursery.start_soon(self._worker.run)
 
     def _definition_changed(self, old: SecretDefinition | None, new: SecretDefinition | None) -> None:
         if self._is_excluded(old or new):

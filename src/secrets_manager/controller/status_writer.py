@@ -30,8 +30,6 @@ class StatusWriter:
         self._definitions = definitions
         self._now = now
         self._states: dict[ObjectKey, SyncState] = {}
-        self._without_subresource: dict[ObjectKey, Status] = {}
-        """Statuses that can't be written: the installed CRD has no status subresource."""
         self._warned_of_old_crd = False
 
     def record(self, definition: SecretDefinition, outcome: Outcome, restarts: Restarts | None = None) -> None:
@@ -74,7 +72,6 @@ class StatusWriter:
         try:
             written = await self._client.patch(SECRET_DEFINITIONS, key, body, subresource="status")
         except NotFound:
-            self._without_subresource[key] = status
             await self._warn_of_old_crd(key)
             return
         if written.spec == definition.spec:  # it takes most of the memory: share it
@@ -84,7 +81,6 @@ class StatusWriter:
     def forget(self, key: ObjectKey) -> None:
         """Forget a deleted definition."""
         self._states.pop(key, None)
-        self._without_subresource.pop(key, None)
 
     def _pending(self, key: ObjectKey) -> tuple[SecretDefinition, Status] | None:
         definition = self._definitions.get(key)
@@ -92,9 +88,7 @@ class StatusWriter:
         if definition is None or state is None:
             return None
         status = next_status(definition, state)
-        if status in (definition.status, self._without_subresource.get(key)):
-            return None
-        return definition, status
+        return None if status == definition.status else (definition, status)
 
     async def _warn_of_old_crd(self, key: ObjectKey) -> None:
         """Warn if the definition exists: then its CRD is that of the Go original, without a status subresource."""

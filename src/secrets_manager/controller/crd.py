@@ -139,7 +139,7 @@ def _structural(struct: type[msgspec.Struct]) -> Schema:
 
 def _inline(schema: _JsonSchema, parts: dict[str, _JsonSchema]) -> Schema:
     if schema.ref:
-        return _described(_inline(parts[schema.ref], parts) | schema.copied_keywords, schema.description)
+        return _inline(parts[schema.ref], parts) | schema.copied_keywords
     if schema.any_of:
         kinds = [option for option in schema.any_of if option.type != "null"]
         structural = _inline(kinds[0], parts) if len(kinds) == 1 else _INT_OR_STRING

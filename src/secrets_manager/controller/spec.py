@@ -261,7 +261,7 @@ class Spec(Wire, frozen=True):
     immutable: Annotated[
         bool, Meta(description="Whether the Secret is immutable; it is replaced when its data changes.")
     ] = False
-    metadata: Annotated[SecretMetadata, Meta(description="Labels and annotations of the Secret.")] = SecretMetadata()
+    metadata: SecretMetadata = SecretMetadata()
     creation_policy: Annotated[
         str,
         Meta(

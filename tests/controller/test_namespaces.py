@@ -44,6 +44,8 @@ async def test_only_the_watched_namespaces_are_read(autojump_clock: MockClock) -
         scene.write("app", password="hunter-1")
         scene.define("app", pw="app#password")
         scene.define("app", namespace="other", pw="app#password")
+        merges: Object = {"name": "theirs", "creationPolicy": "Merge", "keysMap": keys_map(pw="app#password")}
+        scene.define_as_it_is("merges", merges, namespace="other")
         await scene.settled()
 
         assert scene.values("app") is None

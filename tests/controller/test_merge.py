@@ -165,9 +165,11 @@ async def test_two_definitions_merge_into_one_secret(autojump_clock: MockClock) 
         before = requests(scene)
         await scene.passed(120)
         assert requests(scene) == before
+        reconciled = reconciles(scene)
         scene.delete("ours")
         await scene.settled()
         assert scene.values("app") == {"token": "theirs", "user": "canary-1"}
+        assert reconciles(scene) == reconciled + 1, "the other one is not concerned"
 
 
 async def test_keys_move_to_another_secret(autojump_clock: MockClock) -> None:
@@ -746,6 +748,8 @@ def reconciles(scene: Scene) -> float:
 async def test_a_write_of_ours_is_known_before_the_watch_shows_it(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         await merged(scene)
+        merge(scene, "second", user="db#password")
+        await scene.settled()
         await scene.stop()
         unseen(scene)
         scene.start()
@@ -753,7 +757,7 @@ async def test_a_write_of_ours_is_known_before_the_watch_shows_it(autojump_clock
         before, sent = reconciles(scene), len(requests(scene))
         scene.change("ours", keysMap=keys_map(more="db#password"))
         await scene.passed(5)
-        assert (scene.values("app") or {}).keys() == {"token", "password", "more"}
+        assert (scene.values("app") or {}).keys() == {"token", "password", "more", "user"}
         assert reconciles(scene) - before == 1
         scene.annotate("ours", poke="1")
         await scene.passed(5)
@@ -830,14 +834,22 @@ async def test_a_secret_that_comes_to_be_deleted_is_reported(autojump_clock: Moc
         assert scene.reason("ours") == "SecretRejected"
 
 
-async def test_keys_stay_where_they_are_until_they_are_elsewhere(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("name", ["ours", "o" * 200])
+async def test_keys_stay_where_they_are_until_they_are_elsewhere(name: str, autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
-        await merged(scene)
-        scene.foreign_secret("new", data={"password": "canary-theirs"})
-        scene.change("ours", name="new")
+        theirs(scene)
+        scene.write("db", password="canary-1")
+        merge(scene, name, password="db#password")
         await scene.settled()
-        assert scene.reason("ours") == "SecretNotOwned"
+        scene.foreign_secret("new", data={"password": "canary-theirs"})
+        scene.change(name, name="new")
+        await scene.settled()
+        await scene.stop()
+        scene.start()
+        await scene.settled()
+        assert scene.reason(name) == "SecretNotOwned"
         assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+        assert [line for line in scene.log.lines if "retrying" in line] == []
 
 
 async def test_contention_for_one_secret_is_none_for_the_next(autojump_clock: MockClock) -> None:

@@ -53,6 +53,11 @@ async def test_reconcile_that_meets_one_comes_again_with_backoff_and_the_others_
         assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1"}, "Synced")
         assert counted(scene) == attempts
 
+        scene.faults.next(ODD, when=fault.is_write)
+        scene.user.delete(secret_path("app"))
+        await scene.passed(1)
+        assert (scene.values("app"), counted(scene)) == ({"pw": "hunter-1"}, attempts + 1), "the backoff begins again"
+
 
 async def test_status_write_that_meets_one_comes_again_with_backoff_and_the_secret_is_there(
     autojump_clock: MockClock,
@@ -82,6 +87,14 @@ async def test_one_that_comes_once_costs_less_than_a_second(work: str, autojump_
 
         assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1"}, "Synced")
         assert counted(scene) == 1
+
+
+async def test_definition_that_fails_is_reconciled_again_once_or_twice_a_minute(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.define("app", pw="missing#password")
+        await scene.passed(600)
+
+        assert 10 <= (scene.sample(f"{RECONCILES}_count") or 0) <= 21
 
 
 # Statuses wait for the Secrets of others, but not for long

@@ -438,6 +438,15 @@ async def running(
     assert scene.violations == []
 
 
+def without_status(crd: Object) -> Object:
+    """The CRD as the Go original had it."""
+    versions: list[Json] = [
+        {name: value for name, value in mapping(version).items() if name != "subresources"}
+        for version in items(crd, "spec", "versions")
+    ]
+    return {**crd, "spec": {**mapping(crd, "spec"), "versions": versions}}
+
+
 def keys_map(**keys: str) -> Object:
     """The keysMap for path#key."""
     return {key: {"path": f"secret/data/{path}", "key": name} for key, (path, _, name) in _split(keys).items()}

@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from fake_kubernetes.documents import Json, Object, at, items, mapping, text
 from secrets_manager.config import ControllerConfig
-from tests.controller.component import definition_path, keys_map, running, secret_path
+from tests.controller.component import CRD, definition_path, keys_map, running, secret_path, without_status
 from tests.doubles import faults as fault
 
 THEIRS: Object = {
@@ -401,3 +401,32 @@ async def test_what_kubernetes_refuses_is_reported_in_its_own_words(autojump_clo
         scene.faults.heal()
         await scene.passed(60)
         assert scene.reason("app") == "Synced"
+
+
+async def test_without_a_status_a_problem_is_still_reported_once_however_often_it_is_met(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(crd=without_status(CRD)) as scene:
+        scene.write("app", password="hunter-1")
+        scene.foreign_secret("app")
+        scene.define("app", pw="app#password")
+        await scene.passed(600)
+        assert [line.split()[:3] for line in scene.log.lines if "sync" in line] == [["WARNING", "sync", "failed"]]
+        assert [reason for reason, *_ in scene.events()] == ["SyncFailed"]
+
+        scene.annotate("app", adopt="true")
+        await scene.settled()
+
+        assert [line.split()[:3] for line in scene.log.lines if "sync" in line][1:] == [["INFO", "in", "sync"]]
+
+
+async def test_secret_that_is_found_equal_before_there_is_a_status_has_not_recovered(autojump_clock: MockClock) -> None:
+    async with running(crd=without_status(CRD)) as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        await scene.stop()
+        scene.start()
+        await scene.settled()
+
+        assert scene.events() == [("Synced", "app")]

@@ -5,9 +5,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from fake_kubernetes.documents import Json, Object, at, items, mapping, text
+from fake_kubernetes.documents import Object, at, items, text
 from secrets_manager.config import ControllerConfig
-from tests.controller.component import CRD, Scene, definition_path, running, secret_path
+from tests.controller.component import CRD, Scene, definition_path, running, secret_path, without_status
 from tests.doubles import faults as fault
 
 PERIOD = ControllerConfig().reconcile_period
@@ -240,15 +240,6 @@ def text_of_task(line: str) -> str:
 # The CRD of the Go original has no status
 
 
-def without_status(crd: Object) -> Object:
-    """The CRD as the Go original had it."""
-    versions: list[Json] = [
-        {name: value for name, value in mapping(version).items() if name != "subresources"}
-        for version in items(crd, "spec", "versions")
-    ]
-    return {**crd, "spec": {**mapping(crd, "spec"), "versions": versions}}
-
-
 async def test_the_crd_of_the_original_has_no_status_and_that_is_said_once(autojump_clock: MockClock) -> None:
     async with running(crd=without_status(CRD)) as scene:
         for name in ("one", "two"):
@@ -262,23 +253,6 @@ async def test_the_crd_of_the_original_has_no_status_and_that_is_said_once(autoj
         assert [line for line in scene.log.lines if line.startswith("WARNING")] == [
             "WARNING the installed CRD has no status subresource: apply the output of `secrets-manager crd` {}"
         ]
-
-
-async def test_without_a_status_a_problem_is_still_reported_once_however_often_it_is_met(
-    autojump_clock: MockClock,
-) -> None:
-    async with running(crd=without_status(CRD)) as scene:
-        scene.write("app", password="hunter-1")
-        scene.foreign_secret("app")
-        scene.define("app", pw="app#password")
-        await scene.passed(600)
-        assert [line.split()[:3] for line in scene.log.lines if "sync" in line] == [["WARNING", "sync", "failed"]]
-        assert [reason for reason, *_ in scene.events()] == ["SyncFailed"]
-
-        scene.annotate("app", adopt="true")
-        await scene.settled()
-
-        assert [line.split()[:3] for line in scene.log.lines if "sync" in line][1:] == [["INFO", "in", "sync"]]
 
 
 async def test_a_definition_that_goes_before_its_status_is_written_is_no_old_crd(autojump_clock: MockClock) -> None:

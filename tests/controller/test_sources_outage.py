@@ -59,6 +59,22 @@ async def test_all_learn_at_once_that_the_store_is_down_and_within_a_period_that
     assert sorted(alarm.calls, key=str) == sorted(({one} for one in forty()), key=str)
 
 
+async def test_end_of_an_outage_is_noticed_however_rarely_sources_are_polled(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend, period=1000 * PERIOD)
+    sources.subscribe(key("db"), frozenset({DB}))
+    backend.down = Unavailable("Vault is sealed")
+    await sources.read(key("db"), frozenset({DB}))
+
+    async with running(sources):
+        await trio.sleep(PERIOD)
+        assert sources.store_error is not None
+        backend.down = None
+        await trio.sleep(15.0)
+
+        assert sources.store_error is None
+
+
 async def test_read_during_an_outage_fails_at_once_with_the_known_reason(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     sources = idle(backend)

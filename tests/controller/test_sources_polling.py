@@ -101,10 +101,15 @@ async def test_source_that_a_definition_has_just_read_is_not_polled_again(autoju
         await trio.sleep(first_poll + 2 * MAX_CACHE_TTL - 1.0 - trio.current_time())
         sources.subscribe(key("db"), frozenset({DB}))
         await sources.read(key("db"), frozenset({DB}))
-        await trio.sleep(2.0)
+        await trio.sleep(MAX_CACHE_TTL + 2.0)
 
     assert backend.times(DB) == pytest.approx(
-        [first_poll, first_poll + MAX_CACHE_TTL, first_poll + 2 * MAX_CACHE_TTL - 1.0]
+        [
+            first_poll,
+            first_poll + MAX_CACHE_TTL,
+            first_poll + 2 * MAX_CACHE_TTL - 1.0,
+            first_poll + 3 * MAX_CACHE_TTL,
+        ]
     )
 
 
@@ -235,21 +240,21 @@ async def test_source_that_was_left_or_read_while_it_waited_for_a_poller_is_not_
 ) -> None:
     backend = ScriptedBackend(takes=3 * PERIOD)
     sources = idle(backend, concurrency=2)  # with one poller
-    names = ["polled", "left", "read", "waits"]
-    of = {name: Source(f"secret/data/{name}") for name in names}
-    sources.subscribe(key("polled"), frozenset({of["polled"]}), period=PERIOD / 2)
-    for name in names[1:]:
-        sources.subscribe(key(name), frozenset({of[name]}))
+    left, read, waits = sorted([DB, TLS, Source("secret/data/app")], key=lambda source: offset_of(source, slots=50))
+    polled = Source("secret/data/polled")
+    sources.subscribe(key("polled"), frozenset({polled}), period=PERIOD / 2)
+    for name, source in {"left": left, "read": read, "waits": waits}.items():
+        sources.subscribe(key(name), frozenset({source}))
 
     async with running(sources):
         await trio.sleep(PERIOD)
         await trio.sleep(backend.reads[0].at + 3 * PERIOD - 1.0 - trio.current_time())
         backend.takes = 0.0
         sources.unsubscribe(key("left"))
-        await sources.read(key("read"), frozenset({of["read"]}))
+        await sources.read(key("read"), frozenset({read}))
         await trio.sleep(2.0)
 
-    assert [read.source for read in backend.reads] == [of["polled"], of["read"], of["waits"]]
+    assert [each.source for each in backend.reads] == [polled, read, waits]
 
 
 async def test_definition_that_moves_leaves_its_old_source(autojump_clock: MockClock) -> None:

@@ -76,6 +76,12 @@ async def test_status_write_that_meets_one_comes_again_with_backoff_and_the_secr
         await scene.passed(60)
         assert scene.reason("app") == "Synced"
 
+        before = text(scene.definition("app"), "status", "lastSyncTime")
+        scene.faults.next(ODD, when=fault.on_path(ends="/status"))
+        scene.user.delete(secret_path("app"))
+        await scene.passed(1)
+        assert text(scene.definition("app"), "status", "lastSyncTime") > before, "the backoff begins again"
+
 
 @pytest.mark.parametrize("work", ["POST", "PATCH"])
 async def test_one_that_comes_once_costs_less_than_a_second(work: str, autojump_clock: MockClock) -> None:

@@ -71,7 +71,7 @@ SHARING = 2
 these may adopt, since two that do, and merge, would fight over a key for ever."""
 ADOPTING = (0, 2, 3)
 """The definitions that may adopt."""
-POLICIES = ("", MERGE, MERGE, ORPHAN)
+POLICIES = ("", MERGE, MERGE, ORPHAN, ORPHAN)
 MARKS = ((), (), (), ("team",), ("tier",), ("team", "tier"))
 FILTERS = (
     *[((), ())] * 6,
@@ -205,6 +205,9 @@ def _define(random: Draws) -> Define:
     policy = random.choice(POLICIES) if random.random() < 0.5 else ""
     own = f"{name.namespace}-s{name.name[-1]}"
     secret = own if random.random() < 0.8 else _secret(random, name.namespace).name
+    adopts = int(name.name[-1]) in ADOPTING and random.random() < 0.3
+    if adopts and random.random() < 0.5:  # what may be another one's
+        secret = f"{name.namespace}-s{random.randrange(random.definitions)}"
     if policy == MERGE and random.random() < 0.8:
         secret = _of_others(random, name.namespace).name
     define = Define(
@@ -212,7 +215,7 @@ def _define(random: Draws) -> Define:
         secret,
         keys if random.random() < 0.9 else (),
         interval=random.choice(("", "", "", "30s", "1m")),
-        adopt=int(name.name[-1]) in ADOPTING and random.random() < 0.3,
+        adopt=adopts,
         inherited=random.random() < (0.4 if policy == ORPHAN else 0.1),
         documents=tuple(_document(name, path(), random) for _ in range(random.choice((0, 0, 0, 0, 1, 2)))),
         template=_template(suffix, path, random) if random.random() < 0.2 else None,

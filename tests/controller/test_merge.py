@@ -154,6 +154,7 @@ async def test_keys_leave_with_the_definition(autojump_clock: MockClock) -> None
         await scene.settled()
         assert scene.values("app") == {"token": "theirs"}
         assert managers(scene) == {"administrator": {"token"}}
+        assert "INFO keys removed {'namespace': 'shop', 'secret': 'app'}" in scene.log.lines
 
 
 async def test_two_definitions_merge_into_one_secret(autojump_clock: MockClock) -> None:
@@ -320,10 +321,14 @@ async def test_a_key_that_others_take_is_theirs(autojump_clock: MockClock) -> No
 async def test_a_key_that_others_remove_is_written_again(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         await merged(scene)
-        scene.edit("app", {"data": {"password": None}})
-        await scene.passed(1)
-        assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
-        assert ("SecretReverted", "ours") in scene.events()
+        for number in (1, 2):
+            scene.write("db", password=f"canary-{number}")
+            scene.annotate("ours", poke=f"{number}")
+            await scene.passed(1)
+            scene.edit("app", {"data": {"password": None}})
+            await scene.passed(1)
+            assert scene.values("app") == {"token": "theirs", "password": f"canary-{number}"}
+            assert scene.event_series("ours")["SecretReverted"] == number
 
 
 async def test_an_adopted_key_that_others_change_is_written_again(autojump_clock: MockClock) -> None:
@@ -395,6 +400,23 @@ async def test_a_manager_that_rewrites_our_keys_is_reported_and_costs_a_write_a_
         assert (scene.reason("ours"), (scene.values("app") or {})["password"]) == ("Synced", "canary-1")
 
 
+async def test_the_message_follows_the_key_that_is_contested(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1", user="canary-user")
+        merge(scene, password="db#password", user="db#user")
+        await scene.settled()
+        for _ in range(3):
+            scene.edit("app", {"data": {"password": None}})
+            await scene.passed(1)
+        assert "another manager changes data.password after each write" in scene.message("ours")
+
+        await scene.passed(61)
+        scene.edit("app", {"data": {"user": None}})
+        await scene.passed(1)
+        assert "another manager changes data.user after each write" in scene.message("ours")
+
+
 async def test_a_manager_that_writes_other_keys_causes_no_request(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         await merged(scene)
@@ -410,11 +432,13 @@ async def test_a_manager_that_writes_other_keys_causes_no_request(autojump_clock
 
 async def test_admission_that_changes_our_values_is_reported(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
-        theirs(scene)
+        theirs(scene, token="theirs", password="theirs")
         scene.faults.always(fault.admission({"data": {"password": encoded("canary-x")}}), when=is_apply)
         scene.write("db", password="canary-1")
-        merge(scene, password="db#password")
+        merge(scene, password="db#password", annotations=adopting())
         await scene.passed(300)
+        owned = "Secret app: manager administrator owned 'password', and this definition does from now on"
+        assert notes(scene, "KeysAdopted") == [owned]
         assert scene.reason("ours") == "SecretContended"
         assert "an admission webhook or policy changes data.password in each write" in scene.message("ours")
         assert len(applies(scene)) <= 7
@@ -461,6 +485,20 @@ async def test_a_secret_that_is_made_again_gets_the_keys_again(autojump_clock: M
         assert (scene.reason("ours"), scene.values("app")) == ("Synced", {"token": "new", "password": "canary-1"})
 
 
+async def test_a_definition_that_is_made_again_begins_without_contention(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        for _ in range(3):
+            scene.edit("app", {"data": {"password": None}})
+            await scene.passed(1)
+        assert scene.reason("ours") == "SecretContended"
+        scene.delete("ours")
+        await scene.passed(1)
+        merge(scene, password="db#password")
+        await scene.passed(1)
+        assert (scene.reason("ours"), (scene.values("app") or {})["password"]) == ("Synced", "canary-1")
+
+
 @pytest.mark.parametrize("again", [False, True])
 async def test_a_secret_that_goes_just_before_the_write_is_not_made(autojump_clock: MockClock, *, again: bool) -> None:
     async with running(config=RARELY) as scene:
@@ -478,6 +516,8 @@ async def test_a_secret_that_goes_just_before_the_write_is_not_made(autojump_clo
         await scene.settled()
         expected = {"token": "new", "password": "canary-1"} if again else None
         assert (scene.values("app"), scene.reason("ours")) == (expected, "Synced" if again else "SecretRejected")
+        assert again or "does not exist" in scene.message("ours")
+        assert scene.event_series("ours").keys() == {"Synced" if again else "SyncFailed"}
 
 
 async def test_a_secret_that_is_being_deleted_is_waited_for(autojump_clock: MockClock) -> None:
@@ -505,22 +545,27 @@ async def test_an_immutable_secret_refuses(autojump_clock: MockClock) -> None:
         scene.delete("ours")
         await scene.settled()
         assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
-        assert any("keys of a definition stay in a Secret" in line for line in scene.log.lines)
+        why = 'Secret "app" is invalid: data: Forbidden: field is immutable when `immutable` is set'
+        error = f"PATCH {secret_path('app')}: 422 Invalid: {why}"
+        fields = {"namespace": NAMESPACE, "secret": "app", "definition": "ours", "error": error}
+        kept = "keys of a definition stay in a Secret: Kubernetes refuses to remove them"
+        assert f"WARNING {kept} {fields}" in scene.log.lines
         before = requests(scene)
         scene.edit("app", {"metadata": {"labels": {"more": "theirs"}}})
         await scene.passed(3_600)
         assert requests(scene) == before
 
 
-async def test_a_webhook_that_refuses_and_quotes_a_value(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(("code", "reason"), [(403, "SecretRejected"), (500, "SecretWriteFailed")])
+async def test_a_webhook_that_refuses_and_quotes_a_value(code: int, reason: str, autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         theirs(scene)
         scene.write("db", password="canary-1")
-        refusal = fault.answer(403, reason="Forbidden", message='denied: {"password": "canary-1"}')
+        refusal = fault.answer(code, message='denied: {"password": "canary-1"}')
         scene.faults.always(refusal, when=is_apply)
         merge(scene, password="db#password")
-        await scene.settled()
-        assert scene.reason("ours") == "SecretRejected"
+        await scene.passed(30)
+        assert scene.reason("ours") == reason
         assert "withheld" in scene.message("ours")
         scene.faults.heal()
         await scene.passed(121)
@@ -533,6 +578,8 @@ async def test_a_webhook_that_refuses_and_quotes_a_value(autojump_clock: MockClo
 async def test_a_new_process_applies_each_definition_once(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         await merged(scene)
+        written = "INFO keys written {'namespace': 'shop', 'secret': 'app'}"
+        assert scene.log.lines.count(written) == 1
         await scene.stop()
         before = len(applies(scene))
         scene.start()
@@ -540,7 +587,7 @@ async def test_a_new_process_applies_each_definition_once(autojump_clock: MockCl
         assert len(applies(scene)) - before == 1
         assert scene.writes_to_secrets() == ["PATCH secrets app"]
         assert scene.events() == [("Synced", "ours")]
-        assert sum("keys written" in line for line in scene.log.lines) == 1
+        assert scene.log.lines.count(written) == 1
 
 
 @pytest.mark.parametrize("name", ["ours", "o" * 200])
@@ -633,7 +680,7 @@ async def test_no_keys_are_removed_while_the_watch_of_definitions_is_behind(
     async with running(config=RARELY) as scene:
         theirs(scene)
         scene.write("db", password="canary-1")
-        merge(scene, "second", user="db#password")
+        merge(scene, "before", user="db#password")
         await scene.settled()
         before = scene.cluster.storage.revision
         merge(scene, name, password="db#password")
@@ -645,6 +692,12 @@ async def test_no_keys_are_removed_while_the_watch_of_definitions_is_behind(
         async def old(request: httpx.Request, send: fault.Send) -> httpx.Response:
             return await fault.as_of(before)(request, send)
 
+        async def one_by_one(request: httpx.Request, send: fault.Send) -> httpx.Response:
+            request.url = request.url.copy_set_param("limit", 1)
+            return await send(request)
+
+        listed = definition_path("").rstrip("/")
+        scene.faults.always(one_by_one, when=lambda request: request.url.path == listed)
         scene.faults.next(old, when=of_definitions)
         scene.faults.always(fault.late(30), when=lambda request: of_definitions(request) and fault.is_watch(request))
         seen: list[Mapping[str, str] | None] = []
@@ -653,12 +706,26 @@ async def test_no_keys_are_removed_while_the_watch_of_definitions_is_behind(
         await scene.settled()
         assert all(values and "password" in values for values in seen)
         assert scene.values("app") == {"token": "theirs", "user": "canary-1", "password": "canary-1"}
+        assert bool(scene.faults.count(lambda call: call.path == listed)) is (name != "ours")
 
 
-async def test_keys_are_removed_once_the_server_lets_them(autojump_clock: MockClock) -> None:
+async def test_no_removal_is_tried_before_the_server_asked_for_it(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         await merged(scene)
-        scene.faults.next(fault.answer(500, reason="InternalError"), when=is_apply, times=3)
+        busy = fault.answer(503, reason="ServiceUnavailable", headers={"Retry-After": "20"})
+        scene.faults.next(busy, when=is_apply)
+        scene.delete("ours")
+        await scene.passed(19)
+        assert len(applies(scene)) == 2
+        await scene.settled()
+        assert scene.values("app") == {"token": "theirs"}
+
+
+@pytest.mark.parametrize("code", [500, 409])
+async def test_keys_are_removed_once_the_server_lets_them(code: int, autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        scene.faults.next(fault.answer(code), when=is_apply, times=3)
         scene.delete("ours")
         await scene.settled()
         assert scene.values("app") == {"token": "theirs"}
@@ -797,7 +864,7 @@ async def test_a_secret_that_is_deleted_and_made_again_before_each_write_is_trie
             scene.foreign_secret("app", data={"token": "new"})
             return await send(request)
 
-        scene.faults.next(again, when=is_apply, times=7)
+        scene.faults.next(again, when=is_apply, times=9)
         merge(scene, password="db#password")
         await scene.settled()
         assert scene.values("app") == {"token": "new", "password": "canary-1"}
@@ -925,15 +992,19 @@ async def test_a_webhook_that_refuses_the_removal_of_keys_is_not_quoted(autojump
         scene.delete("ours")
         await scene.settled()
         assert scene.values("app") == {"token": "theirs"}
-        assert any("keys of a deleted definition are not removed yet" in line for line in scene.log.lines)
+        why = "the server's message is withheld: it may quote a value"
+        error = f"PATCH {secret_path('app')}: 403 Forbidden ({why})"
+        fields = {"namespace": NAMESPACE, "name": "ours", "error": error}
+        assert f"WARNING keys of a deleted definition are not removed yet, retrying {fields}" in scene.log.lines
 
 
-async def test_a_warning_is_reported(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("owned", [False, True])
+async def test_a_warning_is_reported(autojump_clock: MockClock, *, owned: bool) -> None:
     async with running(config=RARELY) as scene:
-        theirs(scene)
+        theirs(scene, **{"password" if owned else "token": "theirs"})
         scene.write("db", password="canary-1")
-        scene.faults.next(fault.warned("careful"), when=is_apply)
-        merge(scene, password="db#password")
+        scene.faults.always(fault.warned("careful"), when=is_apply)
+        merge(scene, password="db#password", annotations=adopting())
         await scene.settled()
         assert scene.message("ours") == "Secret app is in sync, and Kubernetes warns: careful"
 
@@ -975,6 +1046,29 @@ async def test_the_time_of_a_write_whose_response_was_lost_is_in_the_status(auto
         assert text(scene.definition("ours"), "status", "lastSyncTime") > before
 
 
+async def test_a_response_without_owners_counts_as_a_write(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        before = text(scene.definition("ours"), "status", "lastSyncTime")
+        scene.faults.next(fault.seen({"metadata": {"managedFields": []}}), when=is_apply)
+        scene.edit("app", {"data": {"password": None}})
+        await scene.settled()
+        assert (scene.reason("ours"), scene.values("app")) == ("Synced", {"token": "theirs", "password": "canary-1"})
+        assert text(scene.definition("ours"), "status", "lastSyncTime") > before
+
+
+async def test_a_namespace_that_is_watched_by_itself_is_known_without_a_read(autojump_clock: MockClock) -> None:
+    config = ControllerConfig(reconcile_period=86_400, watch_namespaces=(NAMESPACE,))
+    async with running(config=config) as scene:
+        await merged(scene)
+        before = len(requests(scene))
+        scene.change("ours", keysMap=keys_map(more="db#password"))
+        await scene.passed(5)
+        secrets = [each.method for each in requests(scene)[before:] if each.url.path.endswith(SECRETS)]
+        assert secrets == ["PATCH"]
+        assert (scene.values("app") or {}).keys() == {"token", "password", "more"}
+
+
 async def test_a_read_that_fails_is_counted(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         theirs(scene)
@@ -982,8 +1076,18 @@ async def test_a_read_that_fails_is_counted(autojump_clock: MockClock) -> None:
         scene.faults.next(fault.answer(500), when=is_metadata, times=4)
         merge(scene, password="db#password")
         await scene.settled()
-        assert scene.metric("secret_read_errors_total", "app")
+        assert (errors := scene.metric("secret_read_errors_total", "app"))
         assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+
+        async def gone(request: httpx.Request, send: fault.Send) -> httpx.Response:
+            scene.user.delete(secret_path("app"))
+            return await send(request)
+
+        scene.faults.next(gone, when=is_apply)
+        scene.faults.next(fault.answer(500), when=lambda request: request.url.path == secret_path("app"), times=2)
+        scene.change("ours", keysMap=keys_map(more="db#password"))
+        await scene.settled()
+        assert scene.metric("secret_read_errors_total", "app") == errors + 1
 
 
 async def test_the_finalizer_of_the_original_deletes_no_secret_of_others(autojump_clock: MockClock) -> None:

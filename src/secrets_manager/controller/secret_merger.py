@@ -43,8 +43,8 @@ class _LastMerge(NamedTuple):
     written_at: str = ""
     warning: str | None = None
     """The warning of the last write; None if this process has not written the keys."""
-    contention: Problem | None = None
-    """The reported contention. It stays while no key differs."""
+    contested: Contested | None = None
+    """The reported contention. Its problem stays while no key differs."""
 
 
 class _Result(NamedTuple):
@@ -83,11 +83,11 @@ class SecretMerger:
         result = await self._apply_until_equal(now, desired, Trigger.RESYNCED if unchanged else Trigger.DESIRED_CHANGED)
         if isinstance(result, Problem):
             return result
-        contention = None if result.wait is None else _contention(desired, result)
-        self._last[definition.key] = result.last._replace(contention=contention)
+        contested = None if result.wait is None else Contested(_contention(desired, result), result.wait, result.taken)
+        self._last[definition.key] = result.last._replace(contested=contested)
         copies = await self._secret_writer.delete_stale(definition, desired)
-        if contention is not None and result.wait is not None:
-            return Contested(contention, result.wait, result.taken)
+        if contested is not None:
+            return contested
         last = result.last
         return Synced(result.wrote, Claim.OWNED, unchanged, last.warning, last.written_at, copies, result.taken)
 
@@ -172,7 +172,7 @@ class SecretMerger:
 
 def _contention(desired: Desired, result: _Result) -> Problem:
     last = result.last
-    if last.contention is not None and not result.keys:
-        return last.contention
+    if last.contested is not None and not result.keys:
+        return last.contested.problem
     by_admission = last.known is not None and bool(last.known.changed)
     return merge_contention(desired, result.keys, last.taken, by_admission=by_admission)

@@ -229,6 +229,7 @@ async def test_the_competing_manager_is_looked_up_again_after_a_failed_lookup(
         await scene.passed(30)
         assert scene.reason("app") == "SecretContended"
         assert attempts(scene) == 2
+        assert scene.metric("secret_read_errors_total", "app") == 3
 
 
 def to_the_secret(request: httpx.Request) -> bool:
@@ -271,6 +272,32 @@ async def test_another_secret_begins_without_contention(autojump_clock: MockCloc
         await scene.passed(1)
         assert (scene.values("renamed"), scene.values("app")) == ({"pw": "hunter-1 "}, None)
         assert scene.reason("app") == "Synced"
+
+
+async def test_the_former_secret_stays_while_the_new_one_is_deleted_again_and_again(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        scene.faults.always(fault.answer(500), when=lambda request: request.method == "DELETE")
+        scene.change("app", name="renamed")
+        for _ in range(30):
+            if scene.secret("renamed"):
+                scene.user.delete(secret_path("renamed"))
+            await scene.passed(0.1)
+        scene.faults.heal()
+        await scene.passed(30)
+        assert [scene.values(name) for name in ("app", "renamed")] == [{"pw": "hunter-1 "}, None]
+        await scene.passed(61)
+        assert [scene.values(name) for name in ("app", "renamed")] == [None, {"pw": "hunter-1 "}]
+
+
+async def test_a_secret_whose_time_was_removed_is_in_sync(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        scene.edit("app", {"metadata": {"annotations": {"secrets-manager.tuenti.io/lastUpdateTime": None}}})
+        await scene.settled()
+        assert (scene.reason("app"), scene.writes_to_secrets()) == ("Synced", ["POST secrets app"])
 
 
 async def test_a_recreated_definition_begins_without_contention(autojump_clock: MockClock) -> None:

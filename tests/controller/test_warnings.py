@@ -32,6 +32,11 @@ async def test_a_warning_is_reported_until_the_next_write_also_by_the_next_proce
         await scene.settled()
         assert scene.message("app") == IN_SYNC
 
+        scene.faults.next(fault.warned(PEM), when=fault.on_path(ends="/secrets/app"))
+        scene.write("app", password="hunter-3")
+        await scene.settled()
+        assert scene.message("app") == f"{IN_SYNC}, and Kubernetes warns: {PEM}"
+
 
 async def test_a_warning_is_that_of_the_last_write_also_if_that_did_not_end_a_fight(autojump_clock: MockClock) -> None:
     async with running() as scene:

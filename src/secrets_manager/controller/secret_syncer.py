@@ -113,14 +113,13 @@ class SecretSyncer:
         now = now._replace(state=result.state, contention=None if result.wait is None else now.contention)
         now = now._replace(warning=result.warning) if result.wrote else now
         if before is None or now.restarts != before.restarts:
-            now = now._replace(restarts=_recorded(result.current))
+            now = now._replace(restarts=_annotation(result.current, RESTARTS))
         self._last_syncs[definition.key] = now
         copies = await self._writer.delete_stale(definition, desired) if result.current is not None else []
         if result.wait is not None:
             return Contested(await self._contention_problem(now, desired, result), result.wait)
         reverted = _is_unchanged(before, definition, desired)
-        current = result.current
-        written_at = current.metadata.annotations.get(LAST_UPDATE, "") if current is not None else ""
+        written_at = _annotation(result.current, LAST_UPDATE)
         return Synced(result.wrote, result.claim, reverted, now.warning, written_at, copies)
 
     async def delete_owned(self, definition: SecretDefinition, name: str) -> None:
@@ -172,9 +171,9 @@ class SecretSyncer:
         return contention.problem
 
 
-def _recorded(secret: CurrentSecret | None) -> str:
-    """Return the record of restarts on a Secret; empty if there is none."""
-    return "" if secret is None else secret.metadata.annotations.get(RESTARTS, "")
+def _annotation(secret: CurrentSecret | None, name: str) -> str:
+    """Return the text of an annotation; empty if there is none."""
+    return "" if secret is None else secret.metadata.annotations.get(name, "")
 
 
 def _is_unchanged(last: _LastSync | None, definition: SecretDefinition, desired: Desired) -> bool:

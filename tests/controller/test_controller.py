@@ -1,10 +1,11 @@
 """The main job, in virtual time: a definition becomes a Secret, and follows every change on either side."""
 
+import httpx
 from trio.testing import MockClock
 
-from fake_kubernetes.documents import Object, at, items, text
+from fake_kubernetes.documents import Object, at, items, mapping, parse, text
 from secrets_manager.config import ControllerConfig
-from tests.controller.component import definition_path, running, secret_path
+from tests.controller.component import NAMESPACE, definition_path, running, secret_path
 from tests.doubles import faults as fault
 
 FINALIZER = "secret.finalizer.secrets-manager.tuenti.io"
@@ -172,6 +173,7 @@ async def test_a_new_name_brings_the_new_secret_before_the_old_one_goes(autojump
         scene.write("app", password="hunter-1")
         scene.define("app", pw="app#password")
         await scene.settled()
+        before = mapping(scene.secret("app"), "metadata")
         del scene.door.writes[:]
 
         scene.change("app", name="renamed")
@@ -179,6 +181,15 @@ async def test_a_new_name_brings_the_new_secret_before_the_old_one_goes(autojump
 
         assert scene.writes_to_secrets() == ["POST secrets renamed", "DELETE secrets app"]
         assert (scene.values("app"), scene.values("renamed")) == (None, {"pw": "hunter-1"})
+        (deletion,) = [request for request in scene.faults.requests if request.method == "DELETE"]
+        known = {name: before[name] for name in ("uid", "resourceVersion")}
+        assert mapping(parse(deletion.content), "preconditions") == known
+        lines = [line for line in scene.log.lines if line.startswith("INFO Secret ")]
+        assert lines == [
+            "INFO Secret written {'namespace': 'shop', 'secret': 'app'}",
+            "INFO Secret written {'namespace': 'shop', 'secret': 'renamed'}",
+            "INFO Secret deleted {'namespace': 'shop', 'secret': 'app'}",
+        ]
 
 
 async def test_a_new_name_takes_the_old_secret_along_also_where_its_label_was_removed_meanwhile(
@@ -257,6 +268,9 @@ async def test_a_foreign_secret_is_untouched_until_the_user_gives_it_away(autoju
 
         scene.annotate("app", adopt="true")
         await scene.settled()
+        listed = scene.user.list(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")
+        (note,) = [text(each, "note") for each in listed if text(each, "reason") == "SecretAdopted"]
+        assert note.startswith("Secret app ")
 
         assert scene.values("app") == {"pw": "hunter-1"}
         assert text(scene.secret("app"), "metadata", "uid") == text(theirs, "metadata", "uid")
@@ -311,6 +325,17 @@ async def test_the_finalizer_of_the_original_is_honoured_on_a_definition_that_go
         assert scene.picture() == {"secrets": {}, "definitions": {}}
 
 
+async def test_the_finalizer_of_the_original_goes_where_there_is_no_secret(autojump_clock: MockClock) -> None:
+    async with running(alive=False) as scene:
+        scene.define("app", pw="app#password", finalizers=(FINALIZER,))
+        scene.delete("app")
+
+        scene.start()
+        await scene.settled()
+
+        assert scene.picture() == {"secrets": {}, "definitions": {}}
+
+
 async def test_the_finalizer_of_the_original_takes_no_foreign_secret_along(autojump_clock: MockClock) -> None:
     async with running(alive=False) as scene:
         theirs = scene.foreign_secret("app")
@@ -322,6 +347,41 @@ async def test_the_finalizer_of_the_original_takes_no_foreign_secret_along(autoj
 
         assert scene.secret("app") == theirs
         assert scene.user.find(definition_path("app")) is None
+
+
+async def test_the_finalizer_of_the_original_takes_no_secret_of_another_definition_along(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("second", secret="app", pw="app#password")
+        await scene.settled()
+        await scene.stop()
+        scene.edit("app", {"metadata": {"ownerReferences": None}})
+        theirs = scene.secret("app")
+        scene.define("app", pw="app#password", finalizers=(FINALIZER,))
+        scene.delete("app")
+
+        scene.faults.always(fault.answer(500), when=lambda request: request.method == "PATCH")
+        scene.start()
+        await scene.passed(10)
+        assert scene.secret("app") == theirs
+
+
+async def test_a_finalizer_that_comes_while_that_of_the_original_goes_stays(autojump_clock: MockClock) -> None:
+    both: Object = {"metadata": {"finalizers": [FINALIZER, "example.com/theirs"]}}
+
+    async def meanwhile(request: httpx.Request, send: fault.Send) -> httpx.Response:
+        scene.user.patch(definition_path("app"), both)
+        return await send(request)
+
+    async with running() as scene:
+        scene.faults.next(meanwhile, when=lambda request: request.url.path == definition_path("app"))
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password", finalizers=(FINALIZER,))
+        await scene.settled()
+
+        assert at(scene.definition("app"), "metadata", "finalizers") == ["example.com/theirs"]
 
 
 async def test_a_deleted_definition_takes_its_secret_along_without_any_request_of_ours(

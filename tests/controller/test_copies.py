@@ -1,11 +1,13 @@
 """Secrets that resemble a definition's under another name: what it once wrote goes, what others made stays."""
 
+import httpx
 import pytest
 from trio.testing import MockClock
 
 from fake_kubernetes.documents import mapping, text, without
 from secrets_manager.config import ControllerConfig
-from tests.controller.component import NAMESPACE, Scene, definition_path, running
+from secrets_manager.controller.secret import OWNER
+from tests.controller.component import NAMESPACE, Scene, definition_path, running, secret_path
 from tests.doubles import faults as fault
 
 RARELY = ControllerConfig(reconcile_period=600)
@@ -103,6 +105,46 @@ async def test_a_rename_during_which_the_process_dies_and_another_one_before_the
 
         assert [scene.values(name) for name in ("app", "second", "third")] == [None, None, {"pw": "hunter-1"}]
         assert notes(scene) == []
+
+
+async def test_two_former_secrets_go_also_where_the_label_of_one_was_removed(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled(CALM)
+        scene.faults.always(fault.answer(500), when=lambda request: request.method == "DELETE")
+        scene.change("app", name="second")
+        await scene.passed(1)
+        await scene.stop()
+        scene.edit("app", {"metadata": {"labels": {OWNER: None}}})
+        scene.change("app", name="third")
+        scene.faults.heal()
+        scene.start()
+        await scene.settled(CALM)
+
+        assert [scene.values(name) for name in ("app", "second", "third")] == [None, None, {"pw": "hunter-1"}]
+
+
+@pytest.mark.parametrize("when", ["while no process lives", "just before it is deleted"])
+async def test_a_former_secret_that_others_delete_is_no_obstacle(when: str, autojump_clock: MockClock) -> None:
+    async def gone(request: httpx.Request, send: fault.Send) -> httpx.Response:
+        scene.user.delete(secret_path("app"))
+        return await send(request)
+
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled(CALM)
+        if when == "while no process lives":
+            await scene.stop()
+            scene.user.delete(secret_path("app"))
+            scene.change("app", name="renamed")
+            scene.start()
+        else:
+            scene.faults.next(gone, when=lambda request: request.method == "DELETE")
+            scene.change("app", name="renamed")
+        await scene.settled(CALM)
+
+        assert (scene.secret("app"), scene.values("renamed")) == (None, {"pw": "hunter-1"})
+        assert (scene.reason("app"), "SyncFailed" in scene.event_series("app")) == ("Synced", False)
 
 
 @pytest.mark.parametrize("status", ["recorded", "not recorded"])

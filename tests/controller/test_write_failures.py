@@ -85,17 +85,42 @@ async def test_a_deleted_secret_that_can_not_be_made_again_is_reported(autojump_
         assert (scene.secret("app"), scene.reason("app")) == (None, "SecretWriteFailed")
 
 
-async def test_one_failure_changes_no_condition(autojump_clock: MockClock) -> None:
+async def test_one_failure_of_each_definition_changes_no_condition(autojump_clock: MockClock) -> None:
     async with running() as scene:
         in_sync(scene)
+        scene.define("other", pw="app#password")
         await scene.settled()
         before = scene.ready("app")
-        scene.faults.next(WEBHOOK_DOWN, when=to_a_secret)
+        for name in ("app", "other"):
+            scene.faults.next(WEBHOOK_DOWN, when=fault.on_path(ends=f"/secrets/{name}"))
         scene.write("app", password="hunter-2")
         await scene.passed(10)
-        assert scene.values("app") == {"pw": "hunter-2"}
+        assert (scene.values("app"), scene.values("other")) == ({"pw": "hunter-2"}, {"pw": "hunter-2"})
         assert scene.ready("app") == before
-        assert "SyncFailed" not in scene.event_series("app")
+        assert ("SyncFailed" in scene.event_series("app"), "SyncFailed" in scene.event_series("other")) == (
+            False,
+            False,
+        )
+
+
+async def test_a_second_failure_in_a_row_is_reported(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        scene.faults.next(WEBHOOK_DOWN, when=to_a_secret, times=2)
+        in_sync(scene)
+        await scene.passed(10)
+        assert (scene.values("app"), scene.event_series("app")["SyncFailed"]) == ({"pw": "hunter-1"}, 1)
+
+
+async def test_a_recreated_definition_has_not_failed_yet(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        scene.faults.next(WEBHOOK_DOWN, when=to_a_secret, times=2)
+        in_sync(scene)
+        await scene.passed(0.001)
+        scene.delete("app")
+        await scene.passed(0.001)
+        scene.define("app", pw="app#password")
+        await scene.passed(10)
+        assert (scene.values("app"), "SyncFailed" in scene.event_series("app")) == ({"pw": "hunter-1"}, False)
 
 
 async def test_a_write_whose_reply_is_lost_counts_as_a_sync(autojump_clock: MockClock) -> None:
@@ -108,6 +133,33 @@ async def test_a_write_whose_reply_is_lost_counts_as_a_sync(autojump_clock: Mock
         assert scene.values("app") == {"pw": "hunter-1"}
         synced_at = text(scene.definition("app"), "status", "lastSyncTime")
         assert synced_at == text(scene.secret("app"), "metadata", "annotations", LAST_UPDATE)
+
+
+async def test_a_creation_whose_reply_is_lost_is_found(autojump_clock: MockClock) -> None:
+    """The watch does not show it either."""
+    async with running(config=RARELY) as scene:
+        of_secrets = fault.on_path(ends="/secrets")
+        scene.faults.always(fault.silent_after(0), when=lambda request: of_secrets(request) and fault.is_watch(request))
+        scene.faults.next(fault.lose_reply(), when=to_a_secret)
+        in_sync(scene)
+        await scene.passed(10)
+        assert (scene.reason("app"), scene.writes_to_secrets()) == ("Synced", ["POST secrets app"])
+        assert scene.events() == []
+        assert scene.faults.count(lambda call: call == ("GET", secret_path("app"))) == 1
+
+
+async def test_a_secret_that_goes_just_before_its_change_is_made_again(autojump_clock: MockClock) -> None:
+    async def gone(request: httpx.Request, send: fault.Send) -> httpx.Response:
+        scene.user.delete(secret_path("app"))
+        return await send(request)
+
+    async with running() as scene:
+        in_sync(scene)
+        await scene.settled()
+        scene.faults.next(gone, when=to_a_secret)
+        scene.write("app", password="hunter-2")
+        await scene.passed(10)
+        assert (scene.values("app"), "SyncFailed" in scene.event_series("app")) == ({"pw": "hunter-2"}, False)
 
 
 async def test_failures_count_only_in_a_row(autojump_clock: MockClock) -> None:
@@ -184,6 +236,38 @@ async def test_a_definition_that_changes_under_way_is_tried_again_without_a_word
         assert (scene.values("app"), scene.ready("app")) == ({"pw": "hunter-1"}, before)
 
 
+async def test_a_secret_is_not_replaced_for_a_definition_that_has_changed_unseen(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        in_sync(scene)
+        await scene.settled()
+        scene.edit("app", {"immutable": True})
+        changed = fault.seen({"metadata": {"annotations": {"another": "one"}}})
+        scene.faults.always(changed, when=fault.on_path(ends="/secretdefinitions/app"))
+        scene.write("app", password="hunter-2")
+        await scene.passed(30)
+        assert (scene.values("app"), scene.writes_to_secrets()) == ({"pw": "hunter-1"}, ["POST secrets app"])
+
+        scene.faults.heal()
+        await scene.passed(65)
+        assert scene.values("app") == {"pw": "hunter-2"}
+
+
+async def test_a_secret_is_not_made_again_for_a_definition_that_is_gone_unseen(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        assert scene.faults.count(lambda call: call == ("GET", definition_path("app"))) == 0
+        of_definitions = fault.on_path(ends="/secretdefinitions")
+        scene.faults.always(
+            fault.silent_after(0), when=lambda request: of_definitions(request) and fault.is_watch(request)
+        )
+        scene.cluster.end_watches()
+        await scene.passed(1)
+        scene.delete("app")
+        await scene.passed(10)
+        assert (scene.secret("app"), scene.writes_to_secrets()) == (None, ["POST secrets app"])
+
+
 @pytest.mark.parametrize("code", [500, 422, 403, 409])
 async def test_a_webhook_that_prints_the_object_leaks_no_value(code: int, autojump_clock: MockClock) -> None:
     """The scene searches everything that was output, in the end."""
@@ -228,10 +312,12 @@ async def test_a_definition_that_can_not_let_go_its_secret_says_so(autojump_cloc
         scene.foreign_secret("app", labels={"app.kubernetes.io/managed-by": "secrets-manager"})
         scene.define("app", pw="app#password", finalizers=(FINALIZER,))
         scene.delete("app")
+        scene.faults.next(fault.answer(500), when=fault.on_path(ends="/secrets/app"))
         scene.faults.always(WEBHOOK_DOWN, when=lambda request: request.method == "DELETE")
         scene.start()
         await scene.passed(5)
         assert scene.reason("app") == "SecretWriteFailed"
+        assert scene.metric("secret_read_errors_total", "app") == 1
 
         scene.faults.heal()
         await scene.settled()
@@ -259,7 +345,8 @@ async def test_a_broken_definition_of_the_original_is_released_with_the_secret_t
         await scene.settled()
         assert scene.user.find(definition_path("app")) is None
         assert [text(each, "metadata", "name") for each in scene.user.list(secret_path(""))] == left
-        assert bool([line for line in scene.log.lines if "spec has no valid name" in line]) is bool(left)
+        line = "WARNING removed finalizer without deleting a Secret: spec has no valid name"
+        assert scene.log.lines.count(f"{line} {{'namespace': 'shop', 'name': 'app'}}") == len(left)
 
 
 async def test_a_broken_definition_of_the_original_takes_no_foreign_secret_along(autojump_clock: MockClock) -> None:

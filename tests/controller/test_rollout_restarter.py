@@ -483,6 +483,19 @@ async def test_a_target_that_is_not_there_is_reported_and_restarted_once_it_is(a
 REFUSAL = 'deployments.apps "web" is forbidden: User "sm" cannot patch resource "deployments" in API group "apps"'
 
 
+async def test_a_failure_stays_reported_while_the_definition_is_synced_again(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await in_sync(scene, "app")
+        rotate(scene, "app")
+        await scene.settled(CALM)
+        before = condition_of(scene, "app")
+        assert condition(scene, "app") == ("False", "TargetNotFound")
+
+        scene.annotate("app", poke="1")
+        await scene.passed(1)
+        assert condition_of(scene, "app") == before
+
+
 async def test_a_target_that_may_not_be_restarted_is_reported(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         deploy(scene, WEB)

@@ -113,7 +113,7 @@ class RolloutRestarter:
         """Set the restarts of a definition."""
         before = self._restarts.pop(key, None)
         for workload in (_Workload(key.namespace, target) for target in (before.pending if before is not None else ())):
-            self._pending[workload].pop(key, None)
+            del self._pending[workload][key]
             if not self._pending[workload]:
                 del self._pending[workload]
         if restarts is not None:

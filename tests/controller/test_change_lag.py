@@ -116,3 +116,16 @@ async def test_a_restart_an_undelete_and_another_definition_are_no_changes_of_th
 
         assert scene.values("app") == {"pw": "hunter-2", "password": "hunter-2"}
         assert scene.sample(f"{LAG}_count") == 0
+
+
+async def test_a_recreated_definition_has_no_change_before_its_first_sync(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        change(scene, "app", "hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        scene.delete("app")
+        await scene.settled()
+        change(scene, "app", "hunter-2")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        assert (scene.values("app"), scene.sample(f"{LAG}_count")) == ({"pw": "hunter-2"}, 0)

@@ -391,12 +391,15 @@ async def test_a_deleted_definition_takes_its_secret_along_without_any_request_o
         scene.write("app", password="hunter-1")
         scene.define("app", pw="app#password")
         await scene.settled()
+        in_sync = {"state": "Ready", "reason": "Synced"}
+        assert scene.sample("secrets_manager_controller_definitions", **in_sync) == 1
         del scene.door.writes[:]
 
         scene.delete("app")
         await scene.settled()
 
         assert scene.picture() == {"secrets": {}, "definitions": {}}
+        assert scene.sample("secrets_manager_controller_definitions", **in_sync) == 0
         assert scene.writes() == []
 
 

@@ -499,8 +499,11 @@ async def test_a_definition_that_is_made_again_begins_without_contention(autojum
         assert (scene.reason("ours"), (scene.values("app") or {})["password"]) == ("Synced", "canary-1")
 
 
+@pytest.mark.parametrize("refusal", [None, fault.answer(422, reason="Invalid")], ids=["as it is", "for its uid"])
 @pytest.mark.parametrize("again", [False, True])
-async def test_a_secret_that_goes_just_before_the_write_is_not_made(autojump_clock: MockClock, *, again: bool) -> None:
+async def test_a_secret_that_goes_just_before_the_write_is_not_made(
+    autojump_clock: MockClock, *, again: bool, refusal: fault.Fault | None
+) -> None:
     async with running(config=RARELY) as scene:
         theirs(scene)
         scene.write("db", password="canary-1")
@@ -509,15 +512,15 @@ async def test_a_secret_that_goes_just_before_the_write_is_not_made(autojump_clo
             scene.user.delete(secret_path("app"))
             if again:
                 scene.foreign_secret("app", data={"token": "new"})
-            return await send(request)
+            return await (send(request) if refusal is None else refusal(request, send))
 
         scene.faults.next(gone, when=is_apply)
         merge(scene, password="db#password")
         await scene.settled()
         expected = {"token": "new", "password": "canary-1"} if again else None
         assert (scene.values("app"), scene.reason("ours")) == (expected, "Synced" if again else "SecretRejected")
-        assert again or "does not exist" in scene.message("ours")
-        assert scene.event_series("ours").keys() == {"Synced" if again else "SyncFailed"}
+        assert scene.event_series("ours") == {"Synced" if again else "SyncFailed": 1}
+        assert [line for line in scene.log.lines if "sync failed" in line and "does not exist" not in line] == []
 
 
 async def test_a_secret_that_is_being_deleted_is_waited_for(autojump_clock: MockClock) -> None:
@@ -1054,7 +1057,11 @@ async def test_a_response_without_owners_counts_as_a_write(autojump_clock: MockC
         scene.edit("app", {"data": {"password": None}})
         await scene.settled()
         assert (scene.reason("ours"), scene.values("app")) == ("Synced", {"token": "theirs", "password": "canary-1"})
-        assert text(scene.definition("ours"), "status", "lastSyncTime") > before
+        assert (after := text(scene.definition("ours"), "status", "lastSyncTime")) > before
+
+        scene.annotate("ours", poke="1")
+        await scene.settled()
+        assert text(scene.definition("ours"), "status", "lastSyncTime") == after
 
 
 async def test_a_namespace_that_is_watched_by_itself_is_known_without_a_read(autojump_clock: MockClock) -> None:

@@ -11,6 +11,7 @@ from secrets_manager.config import ControllerConfig
 from tests.controller.component import CRD, definition_path, keys_map, running, secret_path, without_status
 from tests.doubles import faults as fault
 
+APP = {"namespace": "shop", "name": "app"}
 THEIRS: Object = {
     "type": "Audited",
     "status": "True",
@@ -90,12 +91,13 @@ async def test_a_problem_is_reported_once_and_again_when_its_reason_changes(auto
             "key pw: 'password' at secret/data/app is null: give it a value, or remove the key here"
         )
 
+        failed = APP | {"reason": scene.reason("app"), "message": scene.message("app")}
         scene.write("app", password="hunter-1")
         await scene.settled()
         assert scene.events() == [("SyncFailed", "app"), ("SyncFailed", "app"), ("Synced", "app")]
-        warnings = [line for line in scene.log.lines if line.startswith("WARNING")]
-        assert len(warnings) == 2
-        assert all("sync failed" in line for line in warnings)
+        lines = [line for line in scene.log.lines if " sync" in line]
+        assert [line.partition(" {")[0] for line in lines] == ["WARNING sync failed"] * 2 + ["INFO in sync"]
+        assert lines[1:] == [f"WARNING sync failed {failed}", f"INFO in sync {APP | {'secret': 'app'}}"]
 
 
 async def test_a_recovery_without_a_write_is_reported_by_an_event_of_its_own(autojump_clock: MockClock) -> None:

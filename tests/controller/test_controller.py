@@ -36,6 +36,11 @@ async def test_a_definition_becomes_a_secret_that_it_owns(autojump_clock: MockCl
                 "controller": True,
             }
         ]
+        (event,) = scene.user.list(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")
+        assert (text(event, "reportingController"), text(event, "reportingInstance")) == (
+            "secrets-manager",
+            "component",
+        )
 
 
 async def test_a_change_in_vault_arrives_within_a_period_and_a_half(autojump_clock: MockClock) -> None:

@@ -22,6 +22,7 @@ def traces(scene: Scene) -> list[str]:
     """Of each unexpected exception, the task that met it."""
     lines = [line for line in scene.log.lines if line.startswith("ERROR unexpected error")]
     assert all("Traceback" in line and "ValueError: odd" in line for line in lines)
+    assert all("'namespace': 'shop', 'name': 'app', 'error': 'odd'}" in line for line in lines)
     return [line.partition("'task': '")[2].partition("'")[0] for line in lines]
 
 

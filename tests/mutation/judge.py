@@ -30,6 +30,15 @@ OPTIONS = ["-q", "-p", "no:cacheprovider", "--assert=plain", "--tb=native", "-o"
 SURVIVORS = MUTANTS / "survivors.json"
 """For each mutant that has survived: a digest of the tests that it has survived."""
 NAMED_OTHERWISE = {
+    "controller": [
+        "controller",
+        "merge",
+        "namespaces",
+        "reporter",
+        "rollout_restarter",
+        "status_page",
+        "status_writer",
+    ],
     "documents": ["desired"],
     "key_writer": ["merge"],
     "lease": ["leadership"],
@@ -37,13 +46,17 @@ NAMED_OTHERWISE = {
     "merged_secret": ["merge"],
     "names": ["data_from", "validation"],
     "reconciler": ["controller", "write_failures"],
+    "reporter": ["copies", "freshness", "merge", "reporter", "rollout_restarter"],
     "rules": ["validation"],
     "secret_merger": ["merge"],
     "secret_syncer": ["contested_secrets", "copies"],
     "secret_writer": ["controller", "copies", "write_failures"],
-    "source_table": ["sources"],
+    "source_table": ["folders", "sources"],
+    "sources": ["folders", "sources"],
     "spec": ["definition", "desired", "spec_fields"],
     "templated": ["templating"],
+    "view": ["status_page"],
+    "watches": ["merge", "namespaces"],
     "workload": ["rollout_restart"],
 }
 TIMEOUT, ALARM = 36, -signal.SIGALRM

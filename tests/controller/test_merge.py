@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from fake_kubernetes.documents import Object, items, mapping, text, without
+from fake_kubernetes.documents import Object, items, mapping, parse, text, without
 from fake_kubernetes.patches import APPLY
 from secrets_manager.config import ControllerConfig
 from tests.controller.component import NAMESPACE, Scene, definition_path, keys_map, running, secret_path, values_of
@@ -103,6 +103,19 @@ async def test_keys_are_written_and_nothing_else(autojump_clock: MockClock) -> N
         assert scene.events() == [("Synced", "ours")]
         assert text(scene.definition("ours"), "status", "lastSyncTime") != ""
         assert scene.metric("last_sync_status", "app") == 1
+
+
+async def test_an_apply_names_the_secret_that_was_compared(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        compared = mapping(scene.secret("app"), "metadata")
+        scene.write("db", password="canary-1")
+        merge(scene, password="db#password")
+        await scene.settled()
+        (sent,) = applies(scene)
+        assert mapping(parse(sent.content), "metadata") == {
+            name: compared[name] for name in ("name", "uid", "resourceVersion")
+        }
 
 
 async def test_at_rest_no_request_is_sent(autojump_clock: MockClock) -> None:

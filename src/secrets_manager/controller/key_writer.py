@@ -188,7 +188,7 @@ class KeyWriter:
 
 def _body(current: MergedSecret, data: Mapping[str, bytes]) -> dict[str, object]:
     meta = current.metadata
-    metadata = {"uid": meta.uid, "resourceVersion": meta.resource_version}
+    metadata = {"name": meta.name, "uid": meta.uid, "resourceVersion": meta.resource_version}
     body: dict[str, object] = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
     return body | {"data": data} if data else body
 

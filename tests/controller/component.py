@@ -345,6 +345,13 @@ class Scene:
         ordered = sorted(listed, key=lambda event: int(text(event, "metadata", "resourceVersion")))
         return [(text(each, "reason"), text(each, "regarding", "name")) for each in ordered]
 
+    def told(self, name: str) -> list[str]:
+        """What each Event of an object says, in order."""
+        listed = self.user.list(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")
+        about = [each for each in listed if text(each, "regarding", "name") == name]
+        about.sort(key=lambda event: int(text(event, "metadata", "resourceVersion")))
+        return [" ".join(text(each, field) for field in ("type", "reason", "action", "note")) for each in about]
+
     def event_series(self, name: str) -> dict[str, int]:
         """The count of each reason of an object's Events: a repeated Event is counted, not created again."""
         listed = self.user.list(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")

@@ -46,10 +46,11 @@ async def test_a_copy_by_hand_is_left_alone_and_reported_once(autojump_clock: Mo
         await scene.settled()
 
         assert (scene.values("app"), scene.secret("backup")) == ({"pw": "hunter-2"}, made)
-        (note,) = notes(scene)
-        assert note == (
-            "Secret backup has the label and the owner of this definition, but was created by others: it is left "
-            "alone. It is deleted with the definition: remove its ownerReferences to keep it"
+        (left,) = (line for line in scene.told("app") if "SecretLeftAlone" in line)
+        assert left == (
+            "Warning SecretLeftAlone Sync Secret backup has the label and the owner of this definition, but was "
+            "created by others: it is left alone. It is deleted with the definition: remove its ownerReferences to "
+            "keep it"
         )
         assert scene.event_series("app")["SecretLeftAlone"] == 1
 

@@ -379,9 +379,9 @@ async def test_keys_that_are_taken_over_are_reported_once_with_their_managers(au
             scene.edit("app", {"data": {"password": encoded("again"), "user": encoded("again")}})
         await scene.settled()
         owned = "and this definition does from now on"
-        assert sorted(notes(scene, "KeysAdopted")) == [
-            f"Secret app: manager administrator owned 'password', 'user', {owned}",
-            f"Secret app: manager helm owned 'host', {owned}",
+        assert sorted(line for line in scene.told("ours") if "KeysAdopted" in line) == [
+            f"Normal KeysAdopted Sync Secret app: manager administrator owned 'password', 'user', {owned}",
+            f"Normal KeysAdopted Sync Secret app: manager helm owned 'host', {owned}",
         ]
         await scene.stop()
         scene.start()

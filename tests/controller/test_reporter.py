@@ -107,11 +107,16 @@ async def test_a_recovery_without_a_write_is_reported_by_an_event_of_its_own(aut
         await scene.settled()
         scene.vault.delete_kv("secret/data/app")
         await scene.settled()
+        problem = scene.message("app")
 
         scene.write("app", password="hunter-1")
         await scene.settled()
 
-        assert scene.events() == [("Synced", "app"), ("SyncFailed", "app"), ("SyncRecovered", "app")]
+        assert scene.told("app") == [
+            "Normal Synced Sync Secret app is written",
+            f"Warning SyncFailed Sync {problem}",
+            "Normal SyncRecovered Sync Secret app is in sync again",
+        ]
 
 
 async def test_a_recovery_is_reported_by_the_process_that_comes_after_the_failure(autojump_clock: MockClock) -> None:
@@ -194,10 +199,15 @@ async def test_events_report_the_kind_of_each_write(autojump_clock: MockClock) -
         )
         await scene.settled()
 
-        assert [reason for reason, name in scene.events() if name == "app"] == ["Synced", "SecretReverted"]
+        assert sorted(scene.told("app")) == [
+            "Normal SecretReverted Sync Secret app was changed or deleted by others and is restored",
+            "Normal Synced Sync Secret app is written",
+        ]
         assert scene.event_series("app") == {"Synced": 2, "SecretReverted": 2}
-        assert [reason for reason, name in scene.events() if name == "adopted"] == ["SecretAdopted"]
-        assert [reason for reason, name in scene.events() if name == "retyped"] == ["SecretAdopted"]
+        for name in ("adopted", "retyped"):
+            assert scene.told(name) == [
+                f"Normal SecretAdopted Sync Secret {name} was created by others and is managed from now on"
+            ]
 
 
 async def test_conditions_of_others_survive(autojump_clock: MockClock) -> None:

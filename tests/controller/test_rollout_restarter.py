@@ -151,7 +151,8 @@ async def test_a_workload_is_restarted_when_the_data_changes(kind: str, autojump
         assert restarts(scene, target) == 1
         assert restarted_for(scene, target) == {"app": revision(scene, "app")}
         assert condition(scene, "app") == UP_TO_DATE
-        assert ("RolloutRestarted", "app") in scene.events()
+        restarted = f"{kind} web is restarted, since Secret app has changed"
+        assert f"Normal RolloutRestarted Restart {restarted}" in scene.told("app")
 
 
 async def test_each_change_is_a_restart_of_its_own(autojump_clock: MockClock) -> None:
@@ -473,6 +474,7 @@ async def test_a_target_that_is_not_there_is_reported_and_restarted_once_it_is(a
         assert message(scene, "app") == (
             "Deployment web does not exist: create it, or remove it from spec.rolloutRestartTargets"
         )
+        assert f"Warning RolloutRestartFailed Restart {message(scene, 'app')}" in scene.told("app")
         assert scene.event_series("app")["RolloutRestartFailed"] == 1
 
         deploy(scene, WEB)

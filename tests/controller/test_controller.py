@@ -82,6 +82,28 @@ async def test_a_definition_may_have_its_own_period_and_a_wrong_one_is_reported(
         await scene.settled()
         assert scene.reason("app") == "DefinitionInvalid"
         assert scene.values("app") == {"pw": "hunter-2"}
+        before = scene.vault.count("GET", "secret/data/app")
+        await scene.passed(600)
+        assert scene.vault.count("GET", "secret/data/app") == before
+
+
+async def test_after_a_restart_a_definition_without_a_secret_comes_first(autojump_clock: MockClock) -> None:
+    async with running(config=ControllerConfig(workers=1)) as scene:
+        names = [f"app-{number}" for number in range(10)]
+        for name in names:
+            scene.write(name, password="hunter-1")
+            scene.define(name, pw=f"{name}#password")
+        await scene.settled()
+        await scene.stop()
+        for name in names:
+            scene.write(name, password="hunter-2")
+        scene.define("new", pw="app-0#password")
+        del scene.door.writes[:]
+
+        scene.start()
+        await scene.settled()
+
+        assert scene.writes_to_secrets() == ["POST secrets new", *(f"PATCH secrets {name}" for name in names)]
 
 
 async def test_the_annotation_to_force_a_sync_reads_afresh_at_once_at_each_new_value(

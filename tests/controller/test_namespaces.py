@@ -9,6 +9,7 @@ from tests.controller.component import Scene, definition_path, keys_map, running
 from tests.doubles import faults as fault
 
 FINALIZER = "secret.finalizer.secrets-manager.tuenti.io"
+WATCH_UP = "secrets_manager_watch_up"
 NO_RIGHT = fault.answer(403, reason="Forbidden", message="there is no Role for it")
 
 
@@ -50,6 +51,10 @@ async def test_only_the_watched_namespaces_are_read(autojump_clock: MockClock) -
 
         assert scene.values("app") is None
         assert scene.secret("app", namespace="other") is not None
+        metadata = [
+            scene.sample(WATCH_UP, kind="SecretMetadata", namespace=name) for name in ("other", "not-yet-there")
+        ]
+        assert metadata == [1, None]
         assert all("/namespaces/" in call.path for call in scene.faults.calls)
 
 

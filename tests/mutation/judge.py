@@ -32,6 +32,7 @@ SURVIVORS = MUTANTS / "survivors.json"
 NAMED_OTHERWISE = {
     "controller": [
         "controller",
+        "freshness",
         "merge",
         "namespaces",
         "reporter",

@@ -33,10 +33,9 @@ def due(
     *,
     count: int = 20,
     unread: bool = False,
-    store_down: bool = False,
     now: float = 100.0,
 ) -> FolderState:
-    return listing.due(folder, count, unread=unread, store_down=store_down, now=now, policy=POLICY)
+    return listing.due(folder, count, unread=unread, now=now, policy=POLICY)
 
 
 def listed(
@@ -98,12 +97,6 @@ def test_folder_of_a_single_source_is_idle(count: int) -> None:
 
 def test_folder_of_two_sources_is_listed() -> None:
     assert due(count=2) == LISTING
-
-
-def test_folder_of_a_store_that_is_down_waits_a_period_and_covers_nothing() -> None:
-    folder = due(store_down=True)
-
-    assert (folder.due, folder.listing, folder.covered_until) == (160.0, False, -inf)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +168,6 @@ def test_folder_counts_among_others_by_the_listings_that_are_worth_their_cost() 
 def test_folder_that_covers_nothing_delays_no_other() -> None:
     folders = {
         "idle": FolderState(),
-        "of a store that is down": due(store_down=True),
         "failed": listing.failed(listed(), now=100.0, policy=POLICY),
         "refused": listing.refused(listed(), now=100.0, policy=POLICY, random=Random(0)),
     }

@@ -168,25 +168,24 @@ answers = st.sampled_from(["listed", "refused", "failed"])
 durations = st.sampled_from([0.0, 0.01, 0.3, 4.0, 15.0])
 
 
-@given(st.lists(st.tuples(members, st.booleans(), answers, durations), max_size=40), st.randoms(use_true_random=False))
+@given(st.lists(st.tuples(members, answers, durations), max_size=40), st.randoms(use_true_random=False))
 def test_folder_has_one_wake_up_or_one_listing_under_way_and_costs_no_more_than_it_saves(
-    course: list[tuple[Members, bool, str, float]], random: Random
+    course: list[tuple[Members, str, float]], random: Random
 ) -> None:
     now = 1000.0
     folder = listing.joined(FolderState(), 2, now=now, policy=POLICY, random=random)
-    for known, store_down, answer, takes in course:
+    for known, answer, takes in course:
         assert now <= folder.due < inf
         now = folder.due
-        folder = listing.due(folder, known.in_use, unread=known.unread, store_down=store_down, now=now, policy=POLICY)
+        folder = listing.due(folder, known.in_use, unread=known.unread, now=now, policy=POLICY)
         if folder == FolderState():
             assert known.in_use <= 1
             folder = listing.joined(folder, 2, now=now, policy=POLICY, random=random)
             continue
         if not folder.listing:
-            assert store_down or known.unread
+            assert known.unread
             assert now < folder.due <= now + PERIOD
             continue
-        assert not store_down
         assert folder.due == inf
         began_at, now = now, now + takes
         folder = answered(folder, answer, known.rates, began_at=began_at, now=now, random=random)

@@ -100,12 +100,10 @@ class FolderLister:
                 self._set_state(key, folder, listing.failed(folder.state, now=trio.current_time(), policy=self._policy))
 
     async def _list(self, key: Folder, folder: _ListedFolder) -> None:
-        down = self._reader.error is not None
         state = listing.due(
             folder.state,
             len(folder.members),
             unread=folder.has_unread(),
-            store_down=down,
             now=trio.current_time(),
             policy=self._policy,
         )

@@ -5,12 +5,11 @@
     Idle      a second source in use                        Waiting for a moment, so that others can join
     Waiting   due, and only one source is left              Idle
               due, and sources are unread that are new      Waiting
-              due, and the store is down                    Waiting, a period; nothing is covered
               due otherwise                                 Listing
     Listing   success                                       Waiting, its rest; its sources are covered meanwhile
               slow, and mostly of unused secrets            Waiting, as after a refusal
               the store refuses listings of this folder     Waiting, minutes to an hour; nothing is covered
-              failure                                       Waiting, a period; nothing is covered
+              failure, as while the store is down           Waiting, a period; nothing is covered
 
 A listing returns the markers of all secrets of a folder for the price of a few reads, so it can be more frequent than
 the reads that it saves: a change is found within about a second, however long the period is. For a single source it is
@@ -64,9 +63,7 @@ def joined(state: FolderState, count: int, *, now: float, policy: ReadPolicy, ra
     return msgspec.structs.replace(state, due=now + wait, listed_at=now, rest_debt=-policy.list_burst)
 
 
-def due(
-    state: FolderState, count: int, *, unread: bool, store_down: bool, now: float, policy: ReadPolicy
-) -> FolderState:
+def due(state: FolderState, count: int, *, unread: bool, now: float, policy: ReadPolicy) -> FolderState:
     """Handle the due time: return a state that is `listing`, waits again, or is idle.
 
     `count` is the number of sources, and `unread` whether any of them is unread.
@@ -75,8 +72,6 @@ def due(
         return state
     if count <= 1:
         return FolderState()
-    if store_down:
-        return msgspec.structs.replace(state, due=now + policy.period, covered_until=-inf, demand=0.0)
     if unread and now < state.listed_at + policy.period:
         return msgspec.structs.replace(state, due=min(now + policy.list_period, state.listed_at + policy.period))
     return msgspec.structs.replace(state, listing=True, due=inf)

@@ -428,6 +428,9 @@ async def test_a_deleted_definition_takes_its_secret_along_without_any_request_o
         assert scene.picture() == {"secrets": {}, "definitions": {}}
         assert scene.sample("secrets_manager_controller_definitions", **in_sync) == 0
         assert scene.writes() == []
+        before = scene.vault.count("GET", "secret/data/app")
+        await scene.passed(600)
+        assert scene.vault.count("GET", "secret/data/app") == before
 
 
 async def test_a_recreated_definition_takes_over_the_secret_of_the_one_before(autojump_clock: MockClock) -> None:

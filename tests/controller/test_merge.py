@@ -373,10 +373,13 @@ async def test_keys_that_are_taken_over_are_reported_once_with_their_managers(au
         assert notes(scene, "KeysAdopted") == []
 
         scene.annotate("ours", adopt="true")
+        scene.foreign_secret("other", data={"password": "theirs"})
+        merge(scene, "second", into="other", annotations=adopting(), password="db#password")
         await scene.settled()
         for _ in range(5):
             await scene.passed(400)  # later than an Event joins the series of the one before
             scene.edit("app", {"data": {"password": encoded("again"), "user": encoded("again")}})
+            scene.edit("other", {"data": {"password": encoded("again")}})
         await scene.settled()
         owned = "and this definition does from now on"
         assert sorted(line for line in scene.told("ours") if "KeysAdopted" in line) == [
@@ -386,7 +389,7 @@ async def test_keys_that_are_taken_over_are_reported_once_with_their_managers(au
         await scene.stop()
         scene.start()
         await scene.settled()
-        assert len(notes(scene, "KeysAdopted")) == 2
+        assert len(notes(scene, "KeysAdopted")) == 2 + 1
 
 
 @pytest.mark.parametrize("change", ["changed", "removed"])

@@ -172,7 +172,6 @@ class Controller:
         self._metrics.secrets.forget(key)
         self._freshness.forget(key)
         self._sources.unsubscribe(key)
-        self._queue.forget(key)
         self._queue.forget(key, STATUS_PRIORITY)
         self._queue.add(key, Priority.ROUTINE)  # the reconciler forgets it, after a reconcile in progress
 

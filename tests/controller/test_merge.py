@@ -342,6 +342,7 @@ async def test_a_key_that_others_remove_is_written_again(autojump_clock: MockClo
             await scene.passed(1)
             assert scene.values("app") == {"token": "theirs", "password": f"canary-{number}"}
             assert scene.event_series("ours")["SecretReverted"] == number
+        assert scene.sample("secrets_manager_controller_verification_age_seconds_gcount", reason="") is None
 
 
 async def test_an_adopted_key_that_others_change_is_written_again(autojump_clock: MockClock) -> None:

@@ -53,6 +53,7 @@ async def test_a_change_in_vault_arrives_within_a_period_and_a_half(autojump_clo
         await scene.passed(ControllerConfig().reconcile_period * 1.5)
 
         assert scene.values("app") == {"pw": "hunter-2"}
+        assert scene.sample("secrets_manager_controller_verification_age_seconds_gcount", reason="") is None
 
 
 async def test_a_path_that_many_use_is_read_once_a_period(autojump_clock: MockClock) -> None:

@@ -393,6 +393,19 @@ async def test_keys_that_are_taken_over_are_reported_once_with_their_managers(au
         assert len(notes(scene, "KeysAdopted")) == 2 + 1
 
 
+async def test_keys_that_are_taken_over_are_reported_of_each_definition_of_a_name(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        scene.write("db", password="canary-1")
+        scene.foreign_secret("app")
+        for number in (1, 2):
+            scene.edit("app", {"data": {"password": encoded("theirs")}})
+            merge(scene, annotations=adopting(), password="db#password")
+            await scene.passed(400)
+            assert len(notes(scene, "KeysAdopted")) == number
+            scene.delete("ours")
+            await scene.passed(400)
+
+
 @pytest.mark.parametrize("change", ["changed", "removed"])
 async def test_a_manager_that_rewrites_our_keys_is_reported_and_costs_a_write_a_minute(
     change: str, autojump_clock: MockClock

@@ -202,8 +202,10 @@ async def test_recreated_definition_is_not_reported_in_sync_before_its_own_first
         await in_sync(scene)
         scene.faults.always(fault.answer(500), when=lambda request: request.method == "POST")
         scene.delete("app")
-        del scene.door.writes[:]
         scene.define("app", pw="app#password")
+        scene.compact()  # so that the next list shows both at once
+        scene.cluster.end_watches()
+        del scene.door.writes[:]
         await scene.passed(5)
 
         reasons = {text(items(write.change.after, "status", "conditions")[0], "reason") for write in scene.door.writes}

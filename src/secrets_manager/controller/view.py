@@ -50,8 +50,7 @@ class View:
 
     def definitions(self) -> list[SecretDefinition]:
         """Return all definitions, but those of excluded namespaces."""
-        found = self._watches.definitions
-        return [each for each in found if each.key.namespace not in self._excluded] if self._excluded else [*found]
+        return [each for each in self._watches.definitions if each.key.namespace not in self._excluded]
 
     def standing(self, definition: SecretDefinition) -> Standing:
         """Return how a definition stands."""

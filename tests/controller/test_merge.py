@@ -168,6 +168,7 @@ async def test_keys_leave_with_the_definition(autojump_clock: MockClock) -> None
         assert scene.values("app") == {"token": "theirs"}
         assert managers(scene) == {"administrator": {"token"}}
         assert "INFO keys removed {'namespace': 'shop', 'secret': 'app'}" in scene.log.lines
+        assert "data" not in mapping(parse(applies(scene)[-1].content)), "or we would own that, without any key"
 
 
 async def test_two_definitions_merge_into_one_secret(autojump_clock: MockClock) -> None:

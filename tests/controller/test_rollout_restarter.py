@@ -138,6 +138,8 @@ async def test_attempts_are_counted_by_their_result(autojump_clock: MockClock) -
         rotate(scene, "app", value="hunter-4")
         await scene.settled()
         assert attempts(scene) == (5, 4), "what is unexpected counts, too"
+        (line,) = [line for line in scene.log.lines if line.startswith("ERROR unexpected error, retrying")]
+        assert line.endswith(("'kind': 'Deployment', 'name': 'web'}", "'kind': 'Deployment', 'name': 'api'}"))
 
 
 @pytest.mark.parametrize("kind", PLURALS)
@@ -419,6 +421,12 @@ async def test_a_replacement_with_other_data_is_a_change_and_one_with_the_same_i
         await scene.settled(CALM)
         assert (text(scene.secret("app"), "type"), restarts(scene)) == ("example.org/other", 1)
 
+        await scene.stop()
+        scene.change("app", type="example.org/third")
+        scene.start()
+        await scene.settled(CALM)
+        assert (text(scene.secret("app"), "type"), restarts(scene)) == ("example.org/third", 1)
+
 
 async def test_a_pending_restart_survives_a_replacement(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
@@ -460,6 +468,8 @@ async def test_a_workload_that_others_change_meanwhile_keeps_their_changes(autoj
         assert (number(found, "spec", "replicas"), restarts(scene)) == (3, 2)
         assert restarted_for(scene) == {"app": revision(scene, "app"), "other": "theirs"}
         assert ("RolloutRestartFailed", "app") not in scene.events()
+        (line,) = [line for line in scene.log.lines if "restart failed, retrying" in line]
+        assert line.startswith("DEBUG ")
 
 
 async def test_a_target_that_is_not_there_is_reported_and_restarted_once_it_is(autojump_clock: MockClock) -> None:
@@ -476,6 +486,7 @@ async def test_a_target_that_is_not_there_is_reported_and_restarted_once_it_is(a
         )
         assert f"Warning RolloutRestartFailed Restart {message(scene, 'app')}" in scene.told("app")
         assert scene.event_series("app")["RolloutRestartFailed"] == 1
+        assert any(line.startswith("WARNING restart failed, retrying") for line in scene.log.lines)
 
         deploy(scene, WEB)
         await scene.passed(65)
@@ -483,6 +494,20 @@ async def test_a_target_that_is_not_there_is_reported_and_restarted_once_it_is(a
 
 
 REFUSAL = 'deployments.apps "web" is forbidden: User "sm" cannot patch resource "deployments" in API group "apps"'
+
+
+async def test_no_restart_is_tried_before_the_server_asked_for_it(autojump_clock: MockClock) -> None:
+    busy = fault.answer(503, reason="ServiceUnavailable", headers={"Retry-After": "20"})
+    async with running(config=RARELY) as scene:
+        deploy(scene, WEB)
+        await in_sync(scene, "app")
+        scene.faults.always(busy, when=of_workloads)
+        rotate(scene, "app")
+        await scene.passed(5 + 19)
+        assert requests_to_workloads(scene) == 1
+        scene.faults.heal()
+        await scene.passed(5)
+        assert restarts(scene) == 1
 
 
 async def test_a_failure_stays_reported_while_the_definition_is_synced_again(autojump_clock: MockClock) -> None:

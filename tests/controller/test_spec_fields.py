@@ -309,6 +309,7 @@ async def test_an_orphan_is_not_taken_while_the_watch_of_definitions_is_behind(a
         scene.start()
         await scene.passed(20)
         assert (scene.reason("first"), scene.reason("second"), scene.values("app")) == ("", "SecretNotOwned", {})
+        assert "is owned by SecretDefinition first" in scene.message("second")
         scene.faults.heal()
         await scene.settled()
         assert (scene.reason("first"), scene.reason("second")) == ("Synced", "SecretNotOwned")

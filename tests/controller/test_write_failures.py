@@ -75,6 +75,17 @@ async def test_a_changed_value_that_can_not_be_written_is_reported(autojump_cloc
         assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-2"}, "Synced")
 
 
+async def test_a_change_that_is_refused_is_reported_and_nothing_is_made_in_its_place(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        in_sync(scene)
+        await scene.settled()
+        scene.faults.always(fault.answer(422, reason="Invalid"), when=to_a_secret)
+        scene.write("app", password="hunter-2")
+        await scene.passed(10)
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1"}, "SecretRejected")
+        assert scene.faults.count(lambda call: call.method == "POST" and call.path.endswith("/secrets")) == 1
+
+
 async def test_a_deleted_secret_that_can_not_be_made_again_is_reported(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         in_sync(scene)

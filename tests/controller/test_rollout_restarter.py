@@ -136,8 +136,8 @@ async def test_attempts_are_counted_by_their_result(autojump_clock: MockClock) -
 
         scene.faults.next(fault.lose_request(ValueError("odd")), when=of_workloads)
         rotate(scene, "app", value="hunter-4")
-        await scene.settled()
-        assert attempts(scene) == (5, 4), "what is unexpected counts, too"
+        await scene.passed(10)
+        assert attempts(scene) == (5, 4), "what is unexpected counts, too, and is tried again soon"
         (line,) = [line for line in scene.log.lines if line.startswith("ERROR unexpected error, retrying")]
         assert line.endswith(("'kind': 'Deployment', 'name': 'web'}", "'kind': 'Deployment', 'name': 'api'}"))
 
@@ -562,26 +562,35 @@ async def test_a_failure_that_lasts_is_reported_and_one_that_does_not_is_not(aut
             assert (restarts(scene), condition(scene, "app")) == (count, UP_TO_DATE)
             assert "RolloutRestartFailed" not in scene.event_series("app")
 
-        scene.faults.always(failing, when=of_workloads)
+        scene.faults.next(failing, when=of_workloads, times=3)
         rotate(scene, "app", value="hunter-4")
+        await scene.settled()
+        assert scene.event_series("app")["RolloutRestartFailed"] == 1
+
+        scene.faults.always(failing, when=of_workloads)
+        rotate(scene, "app", value="hunter-5")
         await scene.settled()
         assert condition(scene, "app") == ("False", "RestartFailed")
         assert "can't be restarted, and is tried again" in message(scene, "app")
         scene.faults.heal()
         await scene.settled()
-        assert (restarts(scene), condition(scene, "app")) == (3, UP_TO_DATE)
+        assert (restarts(scene), condition(scene, "app")) == (4, UP_TO_DATE)
 
 
 async def test_a_secret_that_changes_again_during_a_restart_causes_another(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         deploy(scene, WEB)
-        await in_sync(scene, "app")
+        await in_sync(scene, "app", "other")
         scene.faults.next(fault.late(3), when=lambda request: fault.is_write(request) and of_workloads(request))
-        rotate(scene, "app")
+        rotate(scene, "app", "other")
         await scene.passed(6)
         rotate(scene, "app", value="hunter-3")
+        await scene.passed(3)
+        assert (condition(scene, "app")[1], condition(scene, "other")) == ("RestartPending", UP_TO_DATE)
+
         await scene.settled(CALM)
-        assert (restarts(scene), restarted_for(scene)) == (2, {"app": revision(scene, "app")})
+        assert restarts(scene) == 2
+        assert restarted_for(scene) == {name: revision(scene, name) for name in ("app", "other")}
 
 
 async def test_a_workload_that_can_not_be_read_fails_alone(autojump_clock: MockClock) -> None:

@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from math import ceil
 from pathlib import Path
@@ -29,6 +29,8 @@ from tests.mutation.mutants import KILLED, MUTANTS, Module
 OPTIONS = ["-q", "-p", "no:cacheprovider", "--assert=plain", "--tb=native", "-o", "faulthandler_timeout=0"]
 SURVIVORS = MUTANTS / "survivors.json"
 """For each mutant that has survived: a digest of the tests that it has survived."""
+MEASURED = MUTANTS / "measured.json"
+"""For each file of tests: a digest of what it was when they were measured."""
 NAMED_OTHERWISE = {
     "controller": [
         "controller",
@@ -144,7 +146,10 @@ class Judge:
         return True
 
     def _measure(self, session: pytest.Session) -> None:
-        """Let each test that is new tell how long it takes, and which functions it reaches."""
+        """Let each test tell how long it takes, and which functions it reaches: once, and when its file has changed."""
+        measured: dict[str, str] = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
+        present = {str(path): _digest([path]) for path in {item.path for item in session.items}}
+        _forget({item.nodeid for item in session.items if measured.get(str(item.path)) != present[str(item.path)]})
         new = [item for item in session.items if item.nodeid not in state().duration_by_test]
         for some in (new[start : start + AT_A_TIME] for start in range(0, len(new), AT_A_TIME)):
             if time.monotonic() > self._ends_at:
@@ -156,6 +161,8 @@ class Judge:
             if status != 0:
                 pytest.exit("the tests must pass first", returncode=1)
             load_stats()
+            measured |= {str(item.path): present[str(item.path)] for item in some}
+            MEASURED.write_text(json.dumps(measured, indent=0))
 
     def _check(self, session: pytest.Session, cases: Iterable[Case]) -> None:
         """Let the tests of a module pass without a mutant: one may fail for what another one has left behind."""
@@ -172,7 +179,7 @@ class Judge:
                 if module.status(name) in KILLED:
                     continue
                 tests = [items[id_] for id_ in self._tests_of(module, name) if id_ in items]
-                digest = _digest(tests)
+                digest = _digest({item.path for item in tests}, *(item.nodeid for item in tests))
                 if self._survivors.get(name) != digest or module.status(name) != "survived":
                     yield Case(module, name, tests, digest)
 
@@ -268,10 +275,18 @@ def _try(session: pytest.Session, item: pytest.Item) -> bool:
     return session.testsfailed == 0
 
 
-def _digest(tests: Iterable[pytest.Item]) -> str:
+def _forget(tests: Collection[str]) -> None:
+    """Forget what these tests have told."""
+    for id_ in tests:
+        state().duration_by_test.pop(id_, None)
+    for reaching in state().tests_by_mangled_function_name.values():
+        reaching.difference_update(tests)
+
+
+def _digest(files: Iterable[Path], *names: str) -> str:
     digest = blake2b(digest_size=8)
-    for id_ in sorted(item.nodeid for item in tests):
-        digest.update(id_.encode())
-    for path in sorted({item.path for item in tests}):
+    for name in sorted(names):
+        digest.update(name.encode())
+    for path in sorted(files):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -147,6 +147,12 @@ class Arena:
         self.nursery.start_soon(candidate.run)
         return candidate
 
+    async def leader(self, name: str, *, skew: float = 0.0, work: Work = None, ending: float = 0.0) -> Candidate:
+        """Start a candidate, and wait until it works."""
+        candidate = self.enter(name, skew=skew, work=work, ending=ending)
+        await self.until_at_work(candidate)
+        return candidate
+
     async def until_at_work(self, candidate: Candidate) -> float:
         """Returns the seconds that it took."""
         began = trio.current_time()

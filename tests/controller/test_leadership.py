@@ -88,8 +88,7 @@ async def test_without_an_election_the_work_begins_at_once_and_no_lease_is_asked
 
 async def test_the_first_one_works_and_its_record_says_so(autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        await here.leader("one")
         assert here.lease() == {
             "holderIdentity": "one",
             "leaseDurationSeconds": 15,
@@ -100,8 +99,7 @@ async def test_the_first_one_works_and_its_record_says_so(autojump_clock: MockCl
 
 async def test_the_first_one_creates_the_lease_by_one_request(autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         request = one.faults.requests[-1]
         assert (request.method, request.url.path) == ("POST", PATH.rpartition("/")[0])
         assert parse(request.content) == {
@@ -114,8 +112,7 @@ async def test_the_first_one_creates_the_lease_by_one_request(autojump_clock: Mo
 
 async def test_a_leader_that_is_well_works_on_and_the_other_one_waits(autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         two = here.enter("two")
         await trio.sleep(600)
         assert (one.at_work, two.terms, here.lease("leaseTransitions")) == (True, [], None)
@@ -126,8 +123,7 @@ async def test_the_lease_is_released_after_the_work_has_ended_and_the_next_one_b
     autojump_clock: MockClock,
 ) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         two = here.enter("two")
         await trio.sleep(20)
         assert (one.elector.is_leader, two.elector.is_leader) == (True, False)
@@ -142,8 +138,7 @@ async def test_the_lease_is_released_after_the_work_has_ended_and_the_next_one_b
 
 async def test_work_that_ends_by_itself_releases_the_lease(autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         await trio.sleep_until(LEASE.retry_period / 2)
         one.done.set()
         await one.over.wait()
@@ -155,8 +150,7 @@ async def test_work_that_ends_by_itself_releases_the_lease(autojump_clock: MockC
 
 async def test_a_stop_in_the_middle_of_a_renewal_releases_the_lease_all_the_same(autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         one.faults.next(fault.kill_after(one.life), when=fault.is_write)
         await one.over.wait()
         assert here.lease("holderIdentity") in ("", None)
@@ -164,8 +158,7 @@ async def test_a_stop_in_the_middle_of_a_renewal_releases_the_lease_all_the_same
 
 async def test_a_renewal_that_lands_while_the_lease_is_released_does_not_keep_it(autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         two = here.enter("two")
         await trio.sleep(20)
         cut_off: list[httpx.Request] = []
@@ -190,8 +183,7 @@ async def test_a_renewal_that_lands_while_the_lease_is_released_does_not_keep_it
 
 async def test_a_release_that_always_meets_a_conflict_ends_all_the_same(autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         one.faults.always(fault.answer(409, reason="Conflict"), when=fault.is_write)
         began = trio.current_time()
 
@@ -207,8 +199,7 @@ async def test_a_release_that_takes_nearly_half_of_the_renew_deadline_frees_the_
     autojump_clock: MockClock,
 ) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         one.faults.always(one.slow_road(LEASE.renew_deadline / 2 - 0.1, 0.0))
 
         one.life.cancel()
@@ -219,8 +210,7 @@ async def test_a_release_that_takes_nearly_half_of_the_renew_deadline_frees_the_
 
 async def test_a_leader_that_is_well_renews_by_one_write_each_retry_period(autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         before = len(one.faults.calls)
         await trio.sleep(10 * LEASE.retry_period + 0.1)
         assert one.faults.calls[before:] == [Call("PATCH", PATH)] * 10
@@ -231,8 +221,7 @@ async def test_a_leader_whose_requests_are_slow_but_answered_stays_leader(
     seconds: float, autojump_clock: MockClock
 ) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         two = here.enter("two")
         one.faults.always(one.slow_road(seconds / 2, seconds / 2))
         await trio.sleep(120)
@@ -243,8 +232,7 @@ async def test_a_leader_that_must_read_the_lease_has_half_of_the_renew_deadline_
     autojump_clock: MockClock,
 ) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         one.faults.next(fault.answer(409, reason="Conflict"), when=fault.is_write)
         one.faults.always(one.slow_road(0.0, LEASE.renew_deadline / 2 - 0.1), when=is_read)
         await trio.sleep(60)
@@ -256,8 +244,7 @@ async def test_a_leader_gives_up_a_request_that_hangs_while_there_is_time_for_an
     hangs: Condition, autojump_clock: MockClock
 ) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         one.faults.next(fault.late(1e6), when=hangs)
         one.faults.next(fault.answer(409, reason="Conflict"), when=fault.is_write)
         await trio.sleep(60)
@@ -269,8 +256,7 @@ async def test_a_candidate_that_is_slow_to_connect_and_to_be_answered_gets_the_l
     seconds: float, autojump_clock: MockClock
 ) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         two = here.enter("two", connecting=2 * seconds)
         two.faults.always(two.slow_road(seconds / 2, seconds / 2))
         await trio.sleep(60)
@@ -284,8 +270,7 @@ async def test_a_candidate_that_is_slow_to_connect_and_to_be_answered_gets_the_l
 
 async def test_work_that_goes_on_after_the_lease_has_expired_is_reported(autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one", ending=60.0)
-        await here.until_at_work(one)
+        one = await here.leader("one", ending=60.0)
         one.faults.always(OFFLINE)
 
         await trio.sleep(LEASE.duration - 0.3)
@@ -302,8 +287,7 @@ async def test_work_that_goes_on_after_the_lease_has_expired_is_reported(autojum
 
 async def test_neither_a_leader_that_is_well_nor_a_standby_has_an_expired_lease(autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         two = here.enter("two")
         for _ in range(100):
             await trio.sleep(1)
@@ -312,8 +296,7 @@ async def test_neither_a_leader_that_is_well_nor_a_standby_has_an_expired_lease(
 
 async def test_a_standby_reads_once_each_retry_period_and_up_to_a_fifth_later(autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        await here.leader("one")
         two = here.enter("two")
         await trio.sleep(600)
         assert set(two.faults.calls) == {Call("GET", PATH)}
@@ -325,8 +308,7 @@ async def test_a_leader_that_vanishes_is_followed_within_duration_and_one_retry_
     seed: int, autojump_clock: MockClock
 ) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         two = here.enter(f"two-{seed}")
         await trio.sleep(20 + seed * 0.37)
 
@@ -337,8 +319,7 @@ async def test_a_leader_that_vanishes_is_followed_within_duration_and_one_retry_
 
 async def test_a_standby_takes_the_lease_at_the_moment_at_which_it_may(autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         two = here.enter("two")
         await trio.sleep(20.3)
         await one.kill()
@@ -367,8 +348,7 @@ async def test_the_work_ends_at_the_renew_deadline_and_before_another_may_begin(
     trouble: Fault, last_renewal_took: float, autojump_clock: MockClock
 ) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         here.enter("two")
         one.faults.next(fault.late(last_renewal_took), when=fault.is_write)
         while one.faults.calls[-1].method != "PATCH":  # noqa: ASYNC110 - virtual time
@@ -433,8 +413,7 @@ async def test_requests_for_the_lease_that_fail_are_logged_with_their_reason(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         one.faults.next(fault.answer(500, message="the write fails"), when=fault.is_write)
         one.faults.next(fault.answer(500, message="the read fails"), when=is_read)
         await trio.sleep(LEASE.retry_period + 0.1)
@@ -447,8 +426,7 @@ async def test_requests_for_the_lease_that_fail_are_logged_with_their_reason(
 
 async def test_an_outage_that_ends_before_the_deadline_is_harmless(autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         two = here.enter("two")
         for pause in (0.0, 0.5, 1.0, 1.5):
             await trio.sleep(10 + pause)
@@ -461,8 +439,7 @@ async def test_an_outage_that_ends_before_the_deadline_is_harmless(autojump_cloc
 
 async def test_renewals_whose_replies_are_lost_count_for_nothing_but_do_no_harm(autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         two = here.enter("two")
         for _ in range(10):
             await trio.sleep(7)
@@ -473,8 +450,7 @@ async def test_renewals_whose_replies_are_lost_count_for_nothing_but_do_no_harm(
 @pytest.mark.parametrize("skew", [-86400.0, 86400.0])
 async def test_the_clocks_of_others_are_not_trusted(skew: float, autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one", skew=skew)
-        await here.until_at_work(one)
+        one = await here.leader("one", skew=skew)
         two = here.enter("two")
         await trio.sleep(300)
         assert (one.at_work, two.terms) == (True, [])
@@ -487,8 +463,7 @@ async def test_a_lease_that_was_given_to_others_ends_the_work_at_the_next_renewa
     autojump_clock: MockClock,
 ) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         here.overwrite({"holderIdentity": "an administrator's choice"})
         given = trio.current_time()
         await one.over.wait()
@@ -501,8 +476,7 @@ async def test_a_lease_that_others_have_freed_is_taken_again_by_its_holder_thoug
     autojump_clock: MockClock,
 ) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         here.overwrite({"holderIdentity": ""})
         one.faults.next(fault.answer(409, reason="Conflict"), when=fault.is_write)
         one.faults.next(fault.answer(500), when=fault.is_write)
@@ -513,8 +487,7 @@ async def test_a_lease_that_others_have_freed_is_taken_again_by_its_holder_thoug
 async def test_a_standby_logs_each_new_leader_once(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "secrets_manager.kube.lease")
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        await here.leader("one")
         here.enter("two")
         await trio.sleep(5)
         for holder in ("three", "", "three"):
@@ -526,8 +499,7 @@ async def test_a_standby_logs_each_new_leader_once(autojump_clock: MockClock, ca
 
 async def test_a_lease_that_is_deleted_is_recreated_by_its_holder(autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         here.delete()
         await trio.sleep(LEASE.retry_period + 0.1)
         assert (one.at_work, here.lease("holderIdentity")) == (True, "one")
@@ -537,8 +509,7 @@ async def test_a_standby_that_saw_nothing_for_long_does_not_take_what_was_renewe
     autojump_clock: MockClock,
 ) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         two = here.enter("two")
         await trio.sleep(5)
         two.faults.always(OFFLINE)
@@ -550,8 +521,7 @@ async def test_a_standby_that_saw_nothing_for_long_does_not_take_what_was_renewe
 
 async def test_a_standby_that_is_shown_an_old_record_can_not_take_the_lease(autojump_clock: MockClock) -> None:
     async with arena() as here:
-        one = here.enter("one")
-        await here.until_at_work(one)
+        one = await here.leader("one")
         two = here.enter("two")
         await trio.sleep(10)
         two.faults.always(fault.as_of(here.cluster.storage.revision), when=is_read)

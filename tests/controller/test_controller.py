@@ -511,3 +511,17 @@ async def test_a_request_that_is_throttled_is_not_made_again_before_its_time(aut
 
         await scene.passed(2)
         assert scene.values("app") == {"pw": "hunter-1"}
+
+
+async def test_flags_say_how_often_sources_are_read_and_how_many_at_a_time(autojump_clock: MockClock) -> None:
+    config = ControllerConfig(reconcile_period=60, list_period=0, backend_concurrency=3)
+    async with running(config=config) as scene:
+        scene.write("db", password="canary-1", user="canary-2")
+        scene.write("smtp", password="canary-3")
+        scene.define("app", password="db#password", mail="smtp#password")
+        await scene.settled()
+        since = len(scene.vault.requests)
+        await scene.passed(600)
+        read = [each.path for each in scene.vault.requests[since:] if each.path.startswith("secret/")]
+        assert sorted(read) == ["secret/data/db"] * 10 + ["secret/data/smtp"] * 10
+        assert scene.sample("secrets_manager_backend_concurrency") == 3

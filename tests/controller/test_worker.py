@@ -210,3 +210,26 @@ async def test_no_change_waits_for_the_statuses_of_others(autojump_clock: MockCl
         assert len([write for write in scene.door.writes if write.kind.startswith("secretdefinitions")]) < 200
         await scene.settled()
         assert {scene.reason(name) for name in names} == {"Synced"}
+
+
+async def slowly(request: httpx.Request, send: fault.Send) -> httpx.Response:
+    await trio.sleep(1)
+    return await send(request)
+
+
+async def test_what_a_user_defines_comes_before_changes_that_listings_show(autojump_clock: MockClock) -> None:
+    async with running(config=ControllerConfig(workers=1)) as scene:
+        scene.write("shared", password="canary-1")
+        scene.write("own", password="canary-2")
+        for number in range(6):
+            scene.define(f"app-{number}", pw="shared#password")
+        await scene.settled()
+        before = len(scene.writes_to_secrets())
+        scene.faults.always(slowly, when=fault.is_write)
+        scene.write("shared", password="canary-3")
+        await scene.passed(3)
+        scene.define("new", pw="own#password")
+        await scene.settled()
+        written = scene.writes_to_secrets()[before:]
+        assert len(written) == 7
+        assert written.index("POST secrets new") <= 3

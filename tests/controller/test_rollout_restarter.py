@@ -157,6 +157,19 @@ async def test_a_workload_is_restarted_when_the_data_changes(kind: str, autojump
         assert f"Normal RolloutRestarted Restart {restarted}" in scene.told("app")
 
 
+async def test_a_restart_costs_a_status_and_no_reconcile(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        deploy(scene, WEB)
+        await in_sync(scene, "app")
+        rotate(scene, "app")
+        await scene.passed(1)
+        reconciles = scene.sample("secrets_manager_controller_reconcile_duration_seconds_count")
+        assert condition(scene, "app")[0] == "Unknown"
+        await scene.settled(CALM)
+        assert condition(scene, "app") == UP_TO_DATE
+        assert scene.sample("secrets_manager_controller_reconcile_duration_seconds_count") == reconciles
+
+
 async def test_each_change_is_a_restart_of_its_own(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         deploy(scene, WEB, API)

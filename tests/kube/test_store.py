@@ -32,6 +32,18 @@ def test_an_object_that_is_not_newer_causes_no_notification(store: Store[Thing],
     assert store.get(A) == known
 
 
+def test_the_result_of_a_write_is_stored_where_the_object_was_not_replaced_meanwhile(store: Store[Thing]) -> None:
+    older, before, after = (thing("a", version=version) for version in (1, 2, 3))
+    store.apply(before)
+    store.advance(before, after)
+    assert store.get(A) == after
+
+    store.replace([older], namespace="", resource_version="1")  # by a server that lags behind
+    store.advance(before, after)
+    assert store.get(A) == older
+    assert store.apply(before) == Change(older, before), "so that the watch tells what has changed"
+
+
 def test_versions_are_compared_as_numbers() -> None:
     assert is_older("9", than="10")
     assert not is_older("10", than="9")

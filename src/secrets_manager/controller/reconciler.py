@@ -232,7 +232,7 @@ class Reconciler:
         kept = [name for name in meta.finalizers if name != LEGACY_FINALIZER]
         body = {"metadata": {"finalizers": kept, "resourceVersion": meta.resource_version}}
         released = await self._client.patch(SECRET_DEFINITIONS, definition.key, body)
-        self._definitions.apply(released)
+        self._definitions.advance(definition, released)
         return released
 
 

@@ -76,7 +76,7 @@ class StatusWriter:
             return
         if written.spec == definition.spec:  # it takes most of the memory: share it
             written = msgspec.structs.replace(written, spec=definition.spec)
-        self._definitions.apply(written)
+        self._definitions.advance(definition, written)
 
     def forget(self, key: ObjectKey) -> None:
         """Forget a deleted definition."""

@@ -69,6 +69,14 @@ class Store(Generic[T]):
             return None
         return self._put(obj)
 
+    def advance(self, before: T, after: T) -> None:
+        """Store the result of our own write to an object, of which no one is notified.
+
+        If the store has another state of it by now, as after a list that was older, the watch has to tell what changed.
+        """
+        if _is_same(self._objects.get(before.metadata.key), before):
+            self.apply(after)
+
     def remove(self, key: ObjectKey, resource_version: str) -> Change[T] | None:
         """Remove an object deleted at this version, unless a later one is known. Returns the change, if any."""
         if is_older(resource_version, than=self._known_version(key)):

@@ -341,22 +341,25 @@ class Scene:
 
     def events(self) -> list[tuple[str, str]]:
         """Reason and object's name of each Event, in order."""
-        listed = self.user.list(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")
-        ordered = sorted(listed, key=lambda event: int(text(event, "metadata", "resourceVersion")))
-        return [(text(each, "reason"), text(each, "regarding", "name")) for each in ordered]
+        return [(text(each, "reason"), text(each, "regarding", "name")) for each in self._events()]
 
-    def told(self, name: str) -> list[str]:
-        """What each Event of an object says, in order."""
-        listed = self.user.list(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")
-        about = [each for each in listed if text(each, "regarding", "name") == name]
-        about.sort(key=lambda event: int(text(event, "metadata", "resourceVersion")))
+    def events_of(self, name: str) -> list[str]:
+        """Type, reason, action and note of each Event of an object, in order."""
+        about = (each for each in self._events() if text(each, "regarding", "name") == name)
         return [" ".join(text(each, field) for field in ("type", "reason", "action", "note")) for each in about]
+
+    def notes(self, reason: str) -> list[str]:
+        """The note of each Event of a reason, in order."""
+        return [text(each, "note") for each in self._events() if text(each, "reason") == reason]
 
     def event_series(self, name: str) -> dict[str, int]:
         """The count of each reason of an object's Events: a repeated Event is counted, not created again."""
-        listed = self.user.list(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")
-        about = [each for each in listed if text(each, "regarding", "name") == name]
+        about = (each for each in self._events() if text(each, "regarding", "name") == name)
         return {text(each, "reason"): number(each, "series", "count") or 1 for each in about}
+
+    def _events(self) -> list[Object]:
+        listed = self.user.list(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")
+        return sorted(listed, key=lambda event: int(text(event, "metadata", "resourceVersion")))
 
     def metric(self, family: str, name: str, *, namespace: str = NAMESPACE) -> float | None:
         """A sample of the controller's metrics about a definition."""

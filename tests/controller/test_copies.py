@@ -7,7 +7,7 @@ from trio.testing import MockClock
 from fake_kubernetes.documents import mapping, text, without
 from secrets_manager.config import ControllerConfig
 from secrets_manager.controller.secret import OWNER
-from tests.controller.component import NAMESPACE, Scene, definition_path, running, secret_path
+from tests.controller.component import Scene, definition_path, running, secret_path
 from tests.doubles import faults as fault
 
 RARELY = ControllerConfig(reconcile_period=600)
@@ -28,12 +28,6 @@ def copy(scene: Scene, name: str, new_name: str) -> None:
     scene.user.create({**secret, "metadata": {**metadata, "name": new_name}})
 
 
-def notes(scene: Scene) -> list[str]:
-    """Notes of the Events about Secrets that are left alone."""
-    listed = scene.user.list(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")
-    return [text(each, "note") for each in listed if text(each, "reason") == "SecretLeftAlone"]
-
-
 async def test_a_copy_by_hand_is_left_alone_and_reported_once(autojump_clock: MockClock) -> None:
     async with running() as scene:
         in_sync(scene)
@@ -46,7 +40,7 @@ async def test_a_copy_by_hand_is_left_alone_and_reported_once(autojump_clock: Mo
         await scene.settled()
 
         assert (scene.values("app"), scene.secret("backup")) == ({"pw": "hunter-2"}, made)
-        (left,) = (line for line in scene.told("app") if "SecretLeftAlone" in line)
+        (left,) = (line for line in scene.events_of("app") if "SecretLeftAlone" in line)
         assert left == (
             "Warning SecretLeftAlone Sync Secret backup has the label and the owner of this definition, but was "
             "created by others: it is left alone. It is deleted with the definition: remove its ownerReferences to "
@@ -105,7 +99,7 @@ async def test_a_rename_during_which_the_process_dies_and_another_one_before_the
         await scene.settled(CALM)
 
         assert [scene.values(name) for name in ("app", "second", "third")] == [None, None, {"pw": "hunter-1"}]
-        assert notes(scene) == []
+        assert scene.notes("SecretLeftAlone") == []
 
 
 async def test_two_former_secrets_go_also_where_the_label_of_one_was_removed(autojump_clock: MockClock) -> None:

@@ -62,6 +62,14 @@ async def merged(scene: Scene) -> None:
     assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
 
 
+async def contended(scene: Scene) -> None:
+    """Let another client remove the key after each write, until that is contention."""
+    for _ in range(3):
+        scene.edit("app", {"data": {"password": None}})
+        await scene.passed(1)
+    assert scene.reason("ours") == "SecretContended"
+
+
 def managers(scene: Scene, name: str = "app") -> dict[str, set[str]]:
     """Return the keys of each manager of a Secret."""
     return {
@@ -360,11 +368,6 @@ async def test_an_adopted_key_that_others_change_is_written_again(autojump_clock
         assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
 
 
-def notes(scene: Scene, reason: str) -> list[str]:
-    listed = scene.user.list(f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events")
-    return [text(each, "note") for each in listed if text(each, "reason") == reason]
-
-
 async def test_keys_that_are_taken_over_are_reported_once_with_their_managers(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         theirs(scene, user="theirs", password="theirs")
@@ -372,7 +375,7 @@ async def test_keys_that_are_taken_over_are_reported_once_with_their_managers(au
         scene.write("db", password="canary-1", user="canary-2", host="canary-3")
         merge(scene, password="db#password", user="db#user", host="db#host")
         await scene.settled()
-        assert notes(scene, "KeysAdopted") == []
+        assert scene.notes("KeysAdopted") == []
 
         scene.annotate("ours", adopt="true")
         scene.foreign_secret("other", data={"password": "theirs"})
@@ -384,14 +387,14 @@ async def test_keys_that_are_taken_over_are_reported_once_with_their_managers(au
             scene.edit("other", {"data": {"password": encoded("again")}})
         await scene.settled()
         owned = "and this definition does from now on"
-        assert sorted(line for line in scene.told("ours") if "KeysAdopted" in line) == [
+        assert sorted(line for line in scene.events_of("ours") if "KeysAdopted" in line) == [
             f"Normal KeysAdopted Sync Secret app: manager administrator owned 'password', 'user', {owned}",
             f"Normal KeysAdopted Sync Secret app: manager helm owned 'host', {owned}",
         ]
         await scene.stop()
         scene.start()
         await scene.settled()
-        assert len(notes(scene, "KeysAdopted")) == 2 + 1
+        assert len(scene.notes("KeysAdopted")) == 2 + 1
 
 
 async def test_keys_that_are_taken_over_are_reported_of_each_definition_of_a_name(autojump_clock: MockClock) -> None:
@@ -402,7 +405,7 @@ async def test_keys_that_are_taken_over_are_reported_of_each_definition_of_a_nam
             scene.edit("app", {"data": {"password": encoded("theirs")}})
             merge(scene, annotations=adopting(), password="db#password")
             await scene.passed(400)
-            assert len(notes(scene, "KeysAdopted")) == number
+            assert len(scene.notes("KeysAdopted")) == number
             scene.delete("ours")
             await scene.passed(400)
 
@@ -437,9 +440,7 @@ async def test_the_message_follows_the_key_that_is_contested(autojump_clock: Moc
         scene.write("db", password="canary-1", user="canary-user")
         merge(scene, password="db#password", user="db#user")
         await scene.settled()
-        for _ in range(3):
-            scene.edit("app", {"data": {"password": None}})
-            await scene.passed(1)
+        await contended(scene)
         assert "another manager changes data.password after each write" in scene.message("ours")
 
         await scene.passed(61)
@@ -469,7 +470,7 @@ async def test_admission_that_changes_our_values_is_reported(autojump_clock: Moc
         merge(scene, password="db#password", annotations=adopting())
         await scene.passed(300)
         owned = "Secret app: manager administrator owned 'password', and this definition does from now on"
-        assert notes(scene, "KeysAdopted") == [owned]
+        assert scene.notes("KeysAdopted") == [owned]
         assert scene.reason("ours") == "SecretContended"
         assert "an admission webhook or policy changes data.password in each write" in scene.message("ours")
         assert len(applies(scene)) <= 7
@@ -519,10 +520,7 @@ async def test_a_secret_that_is_made_again_gets_the_keys_again(autojump_clock: M
 async def test_a_definition_that_is_made_again_begins_without_contention(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         await merged(scene)
-        for _ in range(3):
-            scene.edit("app", {"data": {"password": None}})
-            await scene.passed(1)
-        assert scene.reason("ours") == "SecretContended"
+        await contended(scene)
         scene.delete("ours")
         await scene.passed(1)
         merge(scene, password="db#password")
@@ -956,10 +954,7 @@ async def test_keys_stay_where_they_are_until_they_are_elsewhere(name: str, auto
 async def test_contention_for_one_secret_is_none_for_the_next(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         await merged(scene)
-        for _ in range(3):
-            scene.edit("app", {"data": {"password": None}})
-            await scene.passed(1)
-        assert scene.reason("ours") == "SecretContended"
+        await contended(scene)
         scene.foreign_secret("new")
         scene.change("ours", name="new")
         await scene.passed(1)

@@ -112,7 +112,7 @@ async def test_a_recovery_without_a_write_is_reported_by_an_event_of_its_own(aut
         scene.write("app", password="hunter-1")
         await scene.settled()
 
-        assert scene.told("app") == [
+        assert scene.events_of("app") == [
             "Normal Synced Sync Secret app is written",
             f"Warning SyncFailed Sync {problem}",
             "Normal SyncRecovered Sync Secret app is in sync again",
@@ -199,13 +199,13 @@ async def test_events_report_the_kind_of_each_write(autojump_clock: MockClock) -
         )
         await scene.settled()
 
-        assert sorted(scene.told("app")) == [
+        assert sorted(scene.events_of("app")) == [
             "Normal SecretReverted Sync Secret app was changed or deleted by others and is restored",
             "Normal Synced Sync Secret app is written",
         ]
         assert scene.event_series("app") == {"Synced": 2, "SecretReverted": 2}
         for name in ("adopted", "retyped"):
-            assert scene.told(name) == [
+            assert scene.events_of(name) == [
                 f"Normal SecretAdopted Sync Secret {name} was created by others and is managed from now on"
             ]
 

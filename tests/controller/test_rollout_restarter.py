@@ -154,7 +154,7 @@ async def test_a_workload_is_restarted_when_the_data_changes(kind: str, autojump
         assert restarted_for(scene, target) == {"app": revision(scene, "app")}
         assert condition(scene, "app") == UP_TO_DATE
         restarted = f"{kind} web is restarted, since Secret app has changed"
-        assert f"Normal RolloutRestarted Restart {restarted}" in scene.told("app")
+        assert f"Normal RolloutRestarted Restart {restarted}" in scene.events_of("app")
 
 
 async def test_a_restart_costs_a_status_and_no_reconcile(autojump_clock: MockClock) -> None:
@@ -497,7 +497,7 @@ async def test_a_target_that_is_not_there_is_reported_and_restarted_once_it_is(a
         assert message(scene, "app") == (
             "Deployment web does not exist: create it, or remove it from spec.rolloutRestartTargets"
         )
-        assert f"Warning RolloutRestartFailed Restart {message(scene, 'app')}" in scene.told("app")
+        assert f"Warning RolloutRestartFailed Restart {message(scene, 'app')}" in scene.events_of("app")
         assert scene.event_series("app")["RolloutRestartFailed"] == 1
         assert any(line.startswith("WARNING restart failed, retrying") for line in scene.log.lines)
 

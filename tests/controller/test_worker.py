@@ -212,11 +212,6 @@ async def test_no_change_waits_for_the_statuses_of_others(autojump_clock: MockCl
         assert {scene.reason(name) for name in names} == {"Synced"}
 
 
-async def slowly(request: httpx.Request, send: fault.Send) -> httpx.Response:
-    await trio.sleep(1)
-    return await send(request)
-
-
 async def test_what_a_user_defines_comes_before_changes_that_listings_show(autojump_clock: MockClock) -> None:
     async with running(config=ControllerConfig(workers=1)) as scene:
         scene.write("shared", password="canary-1")
@@ -225,7 +220,7 @@ async def test_what_a_user_defines_comes_before_changes_that_listings_show(autoj
             scene.define(f"app-{number}", pw="shared#password")
         await scene.settled()
         before = len(scene.writes_to_secrets())
-        scene.faults.always(slowly, when=fault.is_write)
+        scene.faults.always(fault.held(1), when=fault.is_write)
         scene.write("shared", password="canary-3")
         await scene.passed(3)
         scene.define("new", pw="own#password")

@@ -276,7 +276,7 @@ def _try(session: pytest.Session, item: pytest.Item) -> bool:
 
 
 def _forget(tests: Collection[str]) -> None:
-    """Forget what these tests have told."""
+    """Forget how long these tests take, and which functions they reach."""
     for id_ in tests:
         state().duration_by_test.pop(id_, None)
     for reaching in state().tests_by_mangled_function_name.values():

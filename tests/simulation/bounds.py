@@ -57,9 +57,7 @@ def response(plan: Plan, *, forced: bool) -> float:
 
 def verification(plan: Plan) -> float:
     """Return the seconds since a definition in sync was last compared with the backend, at most, at rest."""
-    settings = plan.settings
-    latency = 20 * (settings.latency_to_kubernetes + settings.latency_to_vault)
-    return 10.0 + latency + 1.5 * max(settings.period, LONGEST_INTERVAL) + settings.list_period
+    return response(plan, forced=False) + 1.5 * max(0.0, LONGEST_INTERVAL - plan.settings.period)
 
 
 def _of_action(action: Action) -> float:

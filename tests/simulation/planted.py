@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from secrets_manager.backends import Source, Unavailable
+from secrets_manager.backends.base import Login
 from secrets_manager.backends.vault.token import Token
 from secrets_manager.backends.vault.token_manager import TokenManager
 from secrets_manager.controller import (
@@ -246,8 +247,9 @@ def _made_by_none(_: CurrentSecret) -> str:
     return ""
 
 
-def _granted_ttl(manager: TokenManager) -> float:
-    return manager._token.ttl if manager._token else 0.0
+def _granted(manager: TokenManager) -> Login:
+    token = manager._token
+    return Login(token is not None, trio.current_time() + token.ttl if token else -inf)
 
 
 def _verified_by_reads(entry: Entry) -> float:
@@ -311,7 +313,7 @@ PLANTED: Mapping[str, Plant] = {
     "a restart is repeated": _replaced(rollout_restarter, "restart", _restarted_again),
     "the first Secret restarts, too": _replaced(decision, "has_changed", _always_changed),
     "what was copied stays": _replaced(metadata, "_recorded", _records_nothing),
-    "the TTL that was granted is shown as what remains": _replaced(TokenManager, "_remaining_ttl", _granted_ttl),
+    "the TTL that was granted is shown as what remains": _replaced(TokenManager, "login", property(_granted)),
     "a definition at rest is not verified by listings": _replaced(Entry, "verified_at", property(_verified_by_reads)),
     "a template that can't be parsed is left out": _replaced(reconciler, "read_templates", _leaves_out_what_is_broken),
     "a Secret of a former name stays": _replaced(SecretWriter, "delete_stale", _leaves_former_ones),

@@ -23,8 +23,7 @@ from secrets_manager.backends.vault.client import open_vault_client, vault_certi
 from secrets_manager.backends.vault.engine import create_engine
 from secrets_manager.backends.vault.token_manager import TokenManager
 from secrets_manager.config import Config, ControllerConfig, VaultConfig
-from secrets_manager.controller import controller
-from secrets_manager.controller.controller import Controller
+from secrets_manager.controller.controller import Controller, _read_policy
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.lease import AlwaysLeader, Elector, LeadershipLost
@@ -129,17 +128,15 @@ class Replica:
     async def _process(self) -> None:
         config = configuration(self._simulation)
         random = Random(f"{self._simulation.plan.seed} {self.identity}")
-        metrics = KubeMetrics(self.registry, url=DOUBLE.url)
+        kube = KubeMetrics(self.registry, url=DOUBLE.url)
         async with (
-            open_client(
-                DOUBLE, transport=Link(self._simulation, self, to_vault=False), count=metrics.request
-            ) as client,
+            open_client(DOUBLE, transport=Link(self._simulation, self, to_vault=False), count=kube.request) as client,
             self._backend(config.vault, random) as backend,
         ):
             self.leader = new_elector(
                 config, client, namespace="default", identity=self.identity, random=random, clock=self._clock
             )
-            self.controller = program = Controller(
+            self.controller = controller = Controller(
                 client,
                 backend,
                 config.controller,
@@ -150,13 +147,13 @@ class Replica:
                 clock=self._clock,
             )
             leader = self.leader
-            metrics.election(lease_name(config.controller.name), leads=lambda: leader.is_leader)
+            kube.election(lease_name(config.controller.name), leads=lambda: leader.is_leader)
             self.liveness = liveness = Liveness(leader.check)
             async with trio.open_nursery() as process:
                 process.start_soon(liveness.supervise, "backend maintenance", backend.maintain)
-                process.start_soon(liveness.supervise, "watch", program.watches.run)
+                process.start_soon(liveness.supervise, "watch", controller.watches.run)
                 with self._term:
-                    await leader.run(partial(liveness.supervise, "controller", program.run))
+                    await leader.run(partial(liveness.supervise, "controller", controller.run))
                 process.cancel_scope.cancel()
 
     @asynccontextmanager
@@ -205,10 +202,9 @@ def configuration(simulation: "Simulation") -> Config:
 @contextmanager
 def turns(list_batch: int) -> Generator[None]:
     """Let the program list so few folders in a period that they have to take turns."""
-    original = controller._read_policy
 
     def read_policy(config: ControllerConfig) -> ReadPolicy:
-        return msgspec.structs.replace(original(config), list_batch=list_batch)
+        return msgspec.structs.replace(_read_policy(config), list_batch=list_batch)
 
-    with patch.object(controller, "_read_policy", read_policy):
+    with patch("secrets_manager.controller.controller._read_policy", read_policy):
         yield

@@ -94,7 +94,7 @@ class TokenManager:
         self._replaced = trio.Event()
         self._validated_at = -LOOKUP_CACHE_TTL
         self._unproven = 0
-        metrics.follow_token(self._remaining_ttl)
+        metrics.follow_token(lambda: max(0.0, self.login.expires_at - trio.current_time()))
 
     def __repr__(self) -> str:
         return f"TokenManager({self._auth.name}, {self._token})"
@@ -192,9 +192,6 @@ class TokenManager:
 
     def _valid_token(self) -> Token | None:
         return self._token if self._token and self._token.is_valid(trio.current_time()) else None
-
-    def _remaining_ttl(self) -> float:
-        return self._token.remaining(trio.current_time()) if self._token else 0.0
 
     def _trusts_lookup(self, token: Token, *, refused_at: float, by_policy: bool) -> bool:
         """Return whether the last lookup shows that the token is valid despite a refusal."""

@@ -1,12 +1,13 @@
 """What an API server does to its clients, in virtual time: it is slow, refuses, forgets, and takes kinds away."""
 
+import httpx
 import pytest
 from trio.testing import MockClock
 
 from fake_kubernetes.documents import Object, text
 from secrets_manager.config import ControllerConfig
 from secrets_manager.controller import crd
-from tests.controller.component import Scene, running, secret_path
+from tests.controller.component import Scene, keys_map, running, secret_path
 from tests.doubles import faults as fault
 
 RARELY = ControllerConfig(reconcile_period=3600)
@@ -18,6 +19,11 @@ CRD_PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd.NAME}"
 def in_sync(scene: Scene) -> None:
     scene.write("app", password="hunter-1")
     scene.define("app", pw="app#password")
+
+
+def of_definitions(request: httpx.Request) -> bool:
+    """Whether a request lists or watches definitions."""
+    return request.method == "GET" and request.url.path == WATCHED[1]
 
 
 async def test_a_crd_that_is_deleted_takes_all_along_without_any_request_of_ours(autojump_clock: MockClock) -> None:
@@ -97,6 +103,32 @@ async def test_a_server_that_is_down_for_long_is_found_again_and_all_that_happen
         scene.faults.heal()
         await scene.passed(65)
         assert (scene.values("app"), scene.values("more")) == ({"pw": "hunter-2"}, {"pw": "hunter-3"})
+
+
+async def test_a_status_write_hides_no_change_that_a_lagging_server_takes_back(autojump_clock: MockClock) -> None:
+    """Vault is sealed meanwhile."""
+    async with running() as scene:
+        in_sync(scene)
+        scene.write("other", password="hunter-2")
+        await scene.settled()
+        behind = scene.cluster.storage.revision
+        scene.faults.next(fault.late(4), when=fault.on_path(ends="/status"))
+        scene.change("app", name="renamed", keysMap=keys_map(pw="other#password"))
+        await scene.passed(1)
+
+        scene.faults.next(fault.answer(410, reason="Expired"), when=of_definitions)
+        scene.faults.next(fault.as_of(behind), when=of_definitions)
+        scene.faults.next(fault.late(8), when=of_definitions)  # so the answer to the status write comes before
+        with scene.vault.sealed():
+            scene.cluster.end_watches()
+            await scene.passed(30)
+        await scene.passed(65)
+        assert (scene.values("renamed"), scene.reason("app")) == ({"pw": "hunter-2"}, "Synced")
+        assert (scene.metric("last_sync_status", "renamed"), scene.metric("last_sync_status", "app")) == (1, None)
+
+        scene.write("other", password="hunter-3")
+        await scene.passed(ControllerConfig().reconcile_period * 1.5)
+        assert scene.values("renamed") == {"pw": "hunter-3"}
 
 
 async def test_watches_that_fall_silent_are_noticed_within_100_seconds(autojump_clock: MockClock) -> None:

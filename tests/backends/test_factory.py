@@ -27,11 +27,10 @@ registry = CollectorRegistry()
 
 async def main():
     async with open_backend(config, BackendMetricsFactory(registry, config)):
-        pass
+        print(*sorted({"azure", "kubernetes", "msal", "requests", "yaml"} & sys.modules.keys()))
+        print(*sorted({family.name.split("_")[2] for family in registry.collect()}))
 
 trio.run(main)
-print(*sorted({"azure", "kubernetes", "msal", "requests", "yaml"} & sys.modules.keys()))
-print(*sorted({family.name.split("_")[2] for family in registry.collect()}))
 """
 
 

@@ -105,7 +105,7 @@ def _settings(random: Draws) -> Settings:
         restricted=random.random() < 0.25,
         token_ttl=random.choice((60, 600, 3600)),
         token_max_ttl=random.choice((0, 0, 300, 900)),
-        token_polling_period=random.choice((15.0, 15.0, 1.0, 120.0)),
+        token_polling_period=random.choice((15.0, 15.0, 5.0, 120.0)),
         backend_concurrency=random.choice((16, 16, 2, 1)),
         lists=random.random() < 0.75,
         latency_to_kubernetes=random.choice(LATENCIES),
@@ -124,7 +124,8 @@ def _idle(random: Draws, settings: Settings) -> float:
     if random.random() < 0.7:
         return 0.0
     lists = settings.lists and settings.list_period
-    rate = settings.replicas / 15 + (3 / settings.list_period if lists else 12 / settings.period)
+    rate = 3 / settings.list_period if lists else 12 / settings.period
+    rate += settings.replicas / settings.token_polling_period
     rate += settings.replicas / settings.lease.retry_period if settings.lease.enabled else 0.0
     return min(4 * 3600.0, IDLE_REQUESTS / rate)
 

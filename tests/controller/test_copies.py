@@ -180,3 +180,43 @@ async def test_what_the_garbage_collector_missed_of_an_earlier_definition_goes_b
             None,
             {"pw": "hunter-1"},
         ]
+
+
+@pytest.mark.parametrize("policy", ["Owner", "Orphan"])
+async def test_a_name_that_is_wanted_back_while_the_watch_is_silent_gets_its_secret_before_the_other_one_goes(
+    policy: str, autojump_clock: MockClock
+) -> None:
+    """The process has deleted that Secret itself."""
+    async with running(config=RARELY, alive=False) as scene:
+        scene.faults.next(fault.silent_after(10), when=fault.on_path(ends="/secrets"), times=2)
+        in_sync(scene)
+        scene.change("app", creationPolicy=policy)
+        scene.start()
+        await scene.passed(11)
+        scene.change("app", name="renamed")
+        await scene.passed(2)
+        assert (scene.secret("app"), scene.values("renamed")) == (None, {"pw": "hunter-1"})
+
+        scene.change("app", name="app")
+        await scene.passed(2)
+        assert (scene.values("app"), scene.secret("renamed")) == ({"pw": "hunter-1"}, None)
+
+
+async def test_a_former_secret_stays_while_the_watch_hides_that_others_have_deleted_the_new_one(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(config=RARELY, alive=False) as scene:
+        scene.faults.next(fault.silent_after(10), when=fault.on_path(ends="/secrets"), times=2)
+        in_sync(scene)
+        scene.start()
+        await scene.passed(9)
+        scene.faults.always(fault.answer(500), when=lambda request: request.method == "DELETE")
+        scene.change("app", name="renamed")
+        await scene.passed(2)
+        scene.user.delete(secret_path("renamed"))
+        scene.faults.heal()
+        await scene.passed(60)
+        assert (scene.values("app"), scene.secret("renamed")) == ({"pw": "hunter-1"}, None)
+
+        await scene.passed(60)
+        assert (scene.secret("app"), scene.values("renamed")) == (None, {"pw": "hunter-1"})

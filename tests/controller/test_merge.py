@@ -92,6 +92,10 @@ def requests(scene: Scene) -> list[httpx.Request]:
     return [request for request in scene.faults.requests if not fault.is_watch(request)]
 
 
+def is_of(request: httpx.Request, name: str) -> bool:
+    return request.url.path == secret_path(name)
+
+
 def is_metadata(request: httpx.Request) -> bool:
     return "PartialObjectMetadata" in request.headers["Accept"]
 
@@ -211,6 +215,29 @@ async def test_keys_move_to_another_secret(autojump_clock: MockClock) -> None:
             {"more": "theirs", "password": "canary-1"},
         )
         assert text(scene.definition("ours"), "status", "secretName") == "new"
+
+
+async def test_keys_stay_while_the_watch_hides_that_others_have_deleted_the_next_secret(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(config=RARELY) as scene:
+        await merged(scene)
+        scene.foreign_secret("new")
+        await scene.stop()
+        unseen(scene)
+        scene.start()
+        await scene.passed(10)
+        scene.faults.always(fault.answer(500), when=lambda request: fault.is_write(request) and is_of(request, "app"))
+        scene.change("ours", name="new")
+        await scene.passed(2)
+        assert scene.values("new") == {"password": "canary-1"}
+
+        scene.user.delete(secret_path("new"))
+        scene.faults.heal()
+        await scene.passed(60)
+        assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+        await scene.passed(60)
+        assert scene.reason("ours") == "SecretRejected"
 
 
 async def test_another_policy_takes_the_keys_out(autojump_clock: MockClock) -> None:
@@ -831,10 +858,16 @@ async def test_values_of_others_are_never_read(autojump_clock: MockClock) -> Non
     async with running(config=RARELY) as scene:
         await merged(scene)
         scene.edit("app", {"data": {"token": encoded("other")}})
-        await scene.settled()
         reads = [each for each in scene.faults.requests if each.method == "GET" and each.url.path.endswith(SECRETS)]
         assert all("labelSelector" in each.url.params for each in reads if not is_metadata(each))
         assert values_of(scene.secret("app") or {})["token"] == "other"
+
+        scene.foreign_secret("new")
+        scene.change("ours", name="new")
+        await scene.settled()
+        assert scene.values("app") == {"token": "other"}
+        looks = [each for each in scene.faults.requests if each.method == "GET" and is_of(each, "new")]
+        assert all(map(is_metadata, looks))
 
 
 # What is not done twice, and not too early

@@ -94,12 +94,16 @@ class SecretMerger:
     async def release_others(self, definition: SecretDefinition, *, but: str) -> None:
         """Remove keys of the definition from Secrets that it does not manage any more: all but the one of this name.
 
+        An empty name: it manages none.
+
         Raises:
             KubeError: A retry may help.
         """
         merger = merger_key(definition.key)
         others = [secret for secret in self._with_keys_of(merger) if secret.metadata.name != but]
-        if others:
+        if others and but:
+            await self._secret_writer.check_replaced(definition, by=but)
+        elif others:
             await self._secret_writer.check_unchanged(definition)
         for secret in others:
             await self._writer.release(merger_of(definition.metadata.name), secret)

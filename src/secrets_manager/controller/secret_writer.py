@@ -22,6 +22,7 @@ from secrets_manager.controller.decision import (
 )
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired
+from secrets_manager.controller.merged_secret import MERGED_SECRETS
 from secrets_manager.controller.names import is_object_name
 from secrets_manager.controller.ownership import (
     BY_DEFINITION,
@@ -146,7 +147,7 @@ class SecretWriter:
         stale, copies = other_secrets(definition, desired, owned)
         with redact_errors(desired.values):
             if stale:
-                await self.check_unchanged(definition)
+                await self.check_replaced(definition, by=desired.name)
             for deletion in stale:
                 with suppress(NotFound):
                     await self._execute(deletion)
@@ -219,6 +220,7 @@ class SecretWriter:
             case Delete(current):
                 meta = current.metadata
                 await self._client.delete(SECRETS, current.key, uid=meta.uid, resource_version=meta.resource_version)
+                self._secrets.remove(current.key, meta.resource_version)
                 _log("Secret deleted", current.key)
                 return None
 
@@ -255,6 +257,17 @@ class SecretWriter:
             if present.is_equivalent_to(definition):
                 return
         raise Conflict(f"SecretDefinition {definition.key} has changed meanwhile", code=HTTPStatus.CONFLICT)
+
+    async def check_replaced(self, definition: SecretDefinition, *, by: str) -> None:
+        """Do the same before what it had elsewhere is removed, and look for the Secret of this name, which replaces it.
+
+        Raises:
+            Conflict: The definition has changed, or the Secret is gone.
+        """
+        await self.check_unchanged(definition)
+        key = definition.key._replace(name=by)
+        if await self._read(MERGED_SECRETS, definition, key) is None:
+            raise Conflict(f"Secret {key} has been deleted meanwhile", code=HTTPStatus.CONFLICT)
 
     async def _get(self, definition: SecretDefinition, key: ObjectKey) -> CurrentSecret | None:
         return await self._read(SECRETS, definition, key)

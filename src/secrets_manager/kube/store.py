@@ -1,9 +1,9 @@
 """A cache of the objects of one kind, by key and by index: client-go's Indexer.
 
 The reflector writes the events of the watch. The reconciler writes the responses to its own requests, so that it reads
-its own writes, and the echo from the watch is not a change. This is safe only for a create, or a write with the
-resourceVersion that was read: then the response holds nothing but what was known and what we wrote. The response to any
-other write must not be stored: a foreign change could hide in it, and its event would then count as old.
+its own writes, and the echo from the watch is not a change. This is safe only for a create, or a write or deletion with
+the resourceVersion that was read: then the response holds nothing but what was known and what we wrote. The response to
+any other write must not be stored: a foreign change could hide in it, and its event would then count as old.
 
 The two writers are not synchronized, so a change that is older than the cached version is ignored. This holds for
 deleted objects too, or a late response would bring one back: an object that was not in a full list was gone at the

@@ -13,13 +13,13 @@ DEFINITIONS = f"secretdefinitions.{GROUP}"
 MARKS_OF_THE_ORIGINAL = ("app.kubernetes.io/managed-by", "secrets-manager")
 
 
-def violations(storage: Storage, writes: Iterable[Change]) -> list[str]:
-    """What was done that must never be, in words."""
+def violations(storage: Storage, writes: Iterable[Change], *, read_at: int | None = None) -> list[str]:
+    """What was done that must never be, in words. `read_at` is when definitions were read, if not just before."""
     return [
         f"{problem}: {change.key.name} at revision {change.revision}"
         for change in writes
         if change.key.resource == "secrets" and change.before is not None
-        for problem in _problems(storage, change, change.before)
+        for problem in _problems(storage, change, change.before, change.revision - 1 if read_at is None else read_at)
     ]
 
 
@@ -58,8 +58,8 @@ def _is_marked_for(definitions: Iterable[Object], before: Object, after: Object)
     return is_ == was or is_ in {text(each, "metadata", "uid") for each in definitions}
 
 
-def _problems(storage: Storage, change: Change, before: Object) -> Iterable[str]:
-    definitions = storage.objects(DEFINITIONS, revision=change.revision - 1)
+def _problems(storage: Storage, change: Change, before: Object, read_at: int) -> Iterable[str]:
+    definitions = storage.objects(DEFINITIONS, revision=read_at)
     if not _is_ours(change.key, before, definitions):
         if change.after is None:
             yield "a foreign Secret was deleted"
@@ -144,7 +144,7 @@ def _has_another(storage: Storage, change: Change, definition: Object) -> bool:
     wanted = change.key._replace(name=name)
     states = [storage.get(wanted, revision=change.revision - 1)]
     states += [
-        each.after
+        each.before
         for each in storage.changes_after(max(since, storage.compacted))
         if each.key == wanted and each.revision < change.revision
     ]

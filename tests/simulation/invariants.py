@@ -72,6 +72,8 @@ class InvariantChecker:
         """When a definition ceased to want a Secret of this name."""
         self._in_another_form: dict[tuple[str, str], float] = {}
         """When a definition ceased to want a Secret of this name, which had to be deleted first to be of its type."""
+        self._definition_read: dict[tuple[str, Key], int] = {}
+        """The revision at which a replica has read a definition last."""
         self._written: defaultdict[Key, deque[float]] = defaultdict(lambda: deque(maxlen=AT_MOST_OF_ONE))
         self._sent: defaultdict[tuple[str, Step], deque[float]] = defaultdict(deque)
 
@@ -88,6 +90,10 @@ class InvariantChecker:
             holder = kubernetes.holder
             if holder != call.who:
                 self._fail(Property.SINGLE_WRITER, f"{call} while {holder or 'no replica'} leads")
+
+    def definition_read(self, who: str, key: Key, revision: int) -> None:
+        """Note that a replica reads a definition."""
+        self._definition_read[who, key] = revision
 
     def changed(self, kubernetes: Kubernetes, change: Change, writer: str) -> None:
         """Check a change in the storage of Kubernetes."""
@@ -147,12 +153,27 @@ class InvariantChecker:
 
     def _check_ownership(self, kubernetes: Kubernetes, change: Change, writer: str) -> None:
         allowed_until = self._in_another_form if change.after is None else self._given_away
-        for violation in violations(kubernetes.cluster.storage, [change]):
-            if _is_seen(allowed_until, change.key):
+        storage, read_at = kubernetes.cluster.storage, self._read_before(change, writer)
+        for violation in violations(storage, [change]):
+            if not _is_seen(allowed_until, change.key):
+                continue
+            if read_at < storage.compacted or violations(storage, [change], read_at=read_at):
                 self._fail(Property.OWNERSHIP, f"{violation}, by {writer}")
         for name in robbed(kubernetes.cluster.storage, change):
             if _is_seen(self._wanted, change.key._replace(name=name)):
                 self._fail(Property.OWNERSHIP, f"{change.key} is taken from {name}, by {writer}")
+
+    def _read_before(self, change: Change, writer: str) -> int:
+        """Return the revision at which a replica read the definition of the Secret that it deletes; 0 if it did not.
+
+        That the definition wants the Secret again, from then until the request arrives, it can't know.
+        """
+        if change.after is not None:
+            return 0
+        owners = [text(each, "name") for each in items(change.before, "metadata", "ownerReferences")]
+        names = [*owners, text(change.before, "metadata", "annotations", ORPHAN_OF)]
+        keys = (Key(DEFINITIONS, change.key.namespace, name) for name in names)
+        return max((self._definition_read.get((writer, key), 0) for key in keys), default=0)
 
     def _check_copy(self, kubernetes: Kubernetes, change: Change) -> None:
         """Expect that a copy of a Secret under a name that no definition has is never changed."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import trio
 from trio.testing import MockClock
 
-from fake_kubernetes.documents import items, mapping, parse, text
+from fake_kubernetes.documents import Object, items, mapping, parse, text
 from fake_kubernetes.storage import Change, Key
 from tests.simulation.convergence import is_synced
 from tests.simulation.course import Course
@@ -18,7 +18,7 @@ from tests.simulation.environment import Action
 from tests.simulation.history import History
 from tests.simulation.injector import FaultInjector, Injected
 from tests.simulation.invariants import InvariantChecker, LogLines, abandoned_by_sender
-from tests.simulation.merging import MERGER
+from tests.simulation.merging import MERGER, merges
 from tests.simulation.nemesis import Disruption
 from tests.simulation.pausing import Freezer
 from tests.simulation.plan import Plan, ScheduledAction, pauses
@@ -190,6 +190,8 @@ class Simulation:
         token = abandoned_by_sender.set(is_late)
         try:
             if call.step in OF_KUBERNETES:
+                if (read := definition_of(call)) is not None:
+                    self.invariants.definition_read(call.who, read, self.kubernetes.cluster.storage.revision)
                 return self.kubernetes.answer(call, behind=max(behind, self.lag(call)))
             return self.vault.answer(call)
         finally:
@@ -240,13 +242,18 @@ class Simulation:
             namespace, _, name = call.path.rpartition("/namespaces/")[2].split("/")
             return Key(DEPLOYMENTS, namespace, name) not in self.kubernetes.objects(DEPLOYMENTS)
         key = secret_of(call)
-        if key is None and call.step is Step.GET and "/secretdefinitions/" in call.path:
-            namespace, _, name = call.path.rpartition("/namespaces/")[2].split("/")
-            definition = self.kubernetes.objects(DEFINITIONS).get(Key(DEFINITIONS, namespace, name))
-            key = Key("secrets", namespace, text(definition, "spec", "name"))
+        definitions = self.kubernetes.objects(DEFINITIONS)
+        if (read := definition_of(call)) is not None:
+            key = Key("secrets", read.namespace, text(definitions.get(read), "spec", "name"))
         if key is not None and (merger := merger_of(call)):
-            definition = self.kubernetes.objects(DEFINITIONS).get(Key(DEFINITIONS, key.namespace, merger))
+            definition = definitions.get(Key(DEFINITIONS, key.namespace, merger))
             return definition is not None and not is_synced(definition)
+        if (
+            key is not None
+            and call.step is Step.GET
+            and any(merges_in_vain(each, key) for each in definitions.values())
+        ):
+            return True
         secret = None if key is None else self.kubernetes.objects("secrets").get(key)
         return secret is not None and not text(secret, "metadata", "labels", f"{GROUP}/owner")
 
@@ -309,6 +316,20 @@ def secret_of(call: Call) -> Key | None:
     if kind != "secrets" or not (name or call.body):
         return None
     return Key("secrets", namespace, name or text(parse(call.body), "metadata", "name"))
+
+
+def definition_of(call: Call) -> Key | None:
+    """Return the definition that a request reads; None for other requests."""
+    if call.step is not Step.GET or "/secretdefinitions/" not in call.path:
+        return None
+    namespace, _, name = call.path.rpartition("/namespaces/")[2].split("/")
+    return Key(DEFINITIONS, namespace, name)
+
+
+def merges_in_vain(definition: Object, secret: Key) -> bool:
+    """Whether a definition can't merge its keys into a Secret, and tries again."""
+    same = (text(definition, "metadata", "namespace"), text(definition, "spec", "name")) == secret[1:]
+    return same and merges(definition) and not is_synced(definition)
 
 
 def merger_of(call: Call) -> str:

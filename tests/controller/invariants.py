@@ -10,6 +10,8 @@ from fake_kubernetes.storage import Change, Key, Storage
 
 GROUP = "secrets-manager.tuenti.io"
 DEFINITIONS = f"secretdefinitions.{GROUP}"
+MERGER = "secrets-manager-merge/"
+"""The beginning of the name of each definition's field manager."""
 MARKS_OF_THE_ORIGINAL = ("app.kubernetes.io/managed-by", "secrets-manager")
 
 
@@ -67,6 +69,8 @@ def _problems(storage: Storage, change: Change, before: Object, read_at: int) ->
             yield "a foreign Secret was overwritten"
     elif change.after is None and not _may_delete(storage, change, before, definitions):
         yield "a Secret that is wanted was deleted"
+    if change.after is not None and _leave_early(storage, change, before, change.after, definitions):
+        yield "keys were removed before they were elsewhere"
 
 
 def _is_ours(key: Key, secret: Object, definitions: dict[Key, Object]) -> bool:
@@ -103,11 +107,35 @@ def _is_merge(change: Change, before: Object, after: Object, definitions: dict[K
     return rest[0] == rest[1] and removed <= ours and (given_away or not theirs)
 
 
+def _leave_early(
+    storage: Storage, change: Change, before: Object, after: Object, definitions: dict[Key, Object]
+) -> list[str]:
+    """The definitions whose keys a write removes, though what they merge into now has never been there."""
+    return [
+        place.name
+        for place, definition in definitions.items()
+        if place.namespace == change.key.namespace
+        and _merges(definition)
+        and not _names(definition, place, change.key)
+        and _has_keys(before, place.name)
+        and not _has_keys(after, place.name)
+        and not _has_another(storage, change, definition)
+    ]
+
+
+def _has_keys(secret: Object, definition: str) -> bool:
+    """Whether the manager of a definition has keys."""
+    return any(
+        text(each, "manager") == f"{MERGER}{definition}" and mapping(each, "fieldsV1", "f:data")
+        for each in items(secret, "metadata", "managedFields")
+    )
+
+
 def _managers(secret: Object, key: str, *, ours: bool) -> bool:
     """Whether managers of ours, or others, have the key."""
     entries = items(secret, "metadata", "managedFields")
     have = [text(each, "manager") for each in entries if at(each, "fieldsV1", "f:data", f"f:{key}") is not None]
-    return any(name.startswith("secrets-manager-merge/") is ours for name in have)
+    return any(name.startswith(MERGER) is ours for name in have)
 
 
 def _adopts(definition: Object) -> bool:

@@ -12,8 +12,8 @@ import trio
 
 from fake_kubernetes.documents import Object, at, items, mapping, text
 from fake_kubernetes.storage import Change, Key
-from tests.controller.invariants import robbed, violations
-from tests.simulation.merging import MERGER, adopts, managers, owner
+from tests.controller.invariants import MERGER, robbed, violations
+from tests.simulation.merging import adopts, managers, owner
 from tests.simulation.pausing import REPLICA
 from tests.simulation.properties import Property
 from tests.simulation.restarts import Restarts
@@ -164,14 +164,15 @@ class InvariantChecker:
                 self._fail(Property.OWNERSHIP, f"{change.key} is taken from {name}, by {writer}")
 
     def _read_before(self, change: Change, writer: str) -> int:
-        """Return the revision at which a replica read the definition of the Secret that it deletes; 0 if it did not.
+        """Return the revision at which a replica read the definitions of a Secret that it changes; 0 if it did not.
 
-        That the definition wants the Secret again, from then until the request arrives, it can't know.
+        What they want from then until the request arrives, it can't know.
         """
-        if change.after is not None:
+        if change.before is None:
             return 0
         owners = [text(each, "name") for each in items(change.before, "metadata", "ownerReferences")]
-        names = [*owners, text(change.before, "metadata", "annotations", ORPHAN_OF)]
+        mergers = [each.removeprefix(MERGER) for each in managers(change.before)]
+        names = [*owners, *mergers, text(change.before, "metadata", "annotations", ORPHAN_OF)]
         keys = (Key(DEFINITIONS, change.key.namespace, name) for name in names)
         return max((self._definition_read.get((writer, key), 0) for key in keys), default=0)
 

@@ -5,11 +5,9 @@ from collections.abc import Iterator
 
 from fake_kubernetes.documents import Object, at, items, mapping, text
 from fake_kubernetes.storage import Key
+from tests.controller.invariants import MERGER
 from tests.simulation.servers import DEFINITIONS
 from tests.simulation.workload import GROUP, MERGE
-
-MERGER = "secrets-manager-merge/"
-"""The beginning of the name of each definition's field manager."""
 
 
 def merges(definition: Object | None) -> bool:

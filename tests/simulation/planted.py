@@ -37,7 +37,7 @@ from secrets_manager.controller.controller import Controller
 from secrets_manager.controller.definition import Condition, Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired
 from secrets_manager.controller.key_writer import KeyWriter
-from secrets_manager.controller.merged_secret import MergedSecret
+from secrets_manager.controller.merged_secret import MergedSecret, merger_key, merger_of
 from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.reconciler import Reconciler
@@ -270,6 +270,19 @@ async def _leaves_former_ones(_: SecretWriter, __: SecretDefinition, ___: Desire
     return []
 
 
+_sync_secret = Reconciler._sync_secret
+
+
+async def _releases_first(
+    reconciler: Reconciler, definition: SecretDefinition, desired: Desired
+) -> Synced | Contested | Problem:
+    merger, name = reconciler._merger, merger_of(definition.metadata.name)
+    for secret in merger._with_keys_of(merger_key(definition.key)):
+        if secret.metadata.name != desired.name:
+            await merger._writer.release(name, secret)
+    return await _sync_secret(reconciler, definition, desired)
+
+
 @contextmanager
 def _orphans_deleted() -> Generator[None]:
     """Neither the definition nor the Secret says that it is an orphan."""
@@ -307,6 +320,7 @@ PLANTED: Mapping[str, Plant] = {
     "a fixed version is not kept": _replaced(DataSource, "source", property(_newest)),
     "a key of others is overwritten": _replaced(KeyWriter, "_try_apply", _forced),
     "a late apply is taken": _replaced(key_writer, "_body", _any_version),
+    "keys leave before they are elsewhere": _replaced(Reconciler, "_sync_secret", _releases_first),
     "keys of a deleted definition stay": _replaced(SecretMerger, "release_gone", _nothing_async),
     "an orphan is deleted with its definition": _replaced(decision, "is_orphaned", _no_orphan),
     "the finalizer of the original deletes an orphan": _orphans_deleted,

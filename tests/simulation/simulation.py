@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from fake_kubernetes.documents import Object, items, mapping, parse, text
 from fake_kubernetes.storage import Change, Key
+from tests.controller.invariants import MERGER
 from tests.simulation.convergence import is_synced
 from tests.simulation.course import Course
 from tests.simulation.coverage import Pair
@@ -18,7 +19,7 @@ from tests.simulation.environment import Action
 from tests.simulation.history import History
 from tests.simulation.injector import FaultInjector, Injected
 from tests.simulation.invariants import InvariantChecker, LogLines, abandoned_by_sender
-from tests.simulation.merging import MERGER, merges
+from tests.simulation.merging import merges
 from tests.simulation.nemesis import Disruption
 from tests.simulation.pausing import Freezer
 from tests.simulation.plan import Plan, ScheduledAction, pauses

@@ -231,13 +231,14 @@ async def test_a_new_name_takes_the_old_secret_along_also_where_its_label_was_re
 
         scene.edit("app", {"metadata": {"labels": {OWNER: None}}})
         scene.change("app", name="renamed")
-        scene.faults.next(fault.answer(500), when=fault.on_path(ends="/secrets/app"))
+        for name in ("app", "renamed"):
+            scene.faults.next(fault.answer(500), when=fault.on_path(ends=f"/secrets/{name}"))
         scene.start()
         await scene.settled()
 
         assert scene.values("renamed") == {"pw": "hunter-1"}
         assert scene.secret("app") is None
-        assert scene.metric("secret_read_errors_total", "renamed") == 1
+        assert scene.metric("secret_read_errors_total", "renamed") == 2
 
 
 async def test_a_new_name_that_is_taken_leaves_the_old_secret_alone(autojump_clock: MockClock) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 
 import httpx
@@ -313,6 +314,35 @@ async def test_a_pending_restart_does_not_wait_for_the_backend(autojump_clock: M
             await scene.settled(CALM)
             assert scene.reason("app") == "BackendUnavailable"
             assert (restarts(scene), condition(scene, "app")) == (1, UP_TO_DATE)
+
+
+@pytest.mark.parametrize("up", [True, False], ids=["Vault is up", "Vault is sealed"])
+async def test_a_process_that_sees_an_old_secret_restarts_nothing_for_it(
+    autojump_clock: MockClock, *, up: bool
+) -> None:
+    """Its definition is seen as it is. Nothing more comes of the Secrets until their watch is given up."""
+    async with running(config=RARELY) as scene:
+        deploy(scene, WEB)
+        await in_sync(scene, "app")
+        rotate(scene, "app")
+        await scene.settled(CALM)
+        behind, seen = scene.cluster.storage.revision, restarted_for(scene)
+        rotate(scene, "app", value="hunter-3")
+        await scene.settled(CALM)
+        assert restarted_for(scene) != seen
+        await scene.stop()
+
+        scene.faults.next(fault.as_of(behind), when=fault.on_path(ends="/secrets"))
+        scene.faults.next(fault.silent_after(0), when=fault.on_path(ends="/secrets"))
+        with nullcontext() if up else scene.vault.sealed():
+            scene.start()
+            await scene.passed(60)
+            assert restarts(scene) == 2
+        await scene.passed(120)
+        assert (restarts(scene), condition(scene, "app")) == (2, UP_TO_DATE)
+        rotate(scene, "app", value="hunter-4")
+        await scene.settled(CALM)
+        assert (restarts(scene), restarted_for(scene)) == (3, {"app": revision(scene, "app")})
 
 
 async def test_a_target_that_is_added_later_is_not_restarted_for_what_was_before(autojump_clock: MockClock) -> None:

@@ -124,6 +124,11 @@ def expected(definition: SecretDefinition, secret: CurrentSecret | None, before:
     )
 
 
+def revision_of(secret: CurrentSecret) -> str:
+    """Return the revision on a Secret; empty if there is none."""
+    return secret.metadata.annotations.get(RESTARTS, "").partition(";")[0]
+
+
 def restart(
     workload: Workload, revisions: Mapping[str, str], *, exists: Callable[[str], bool]
 ) -> dict[str, object] | None:

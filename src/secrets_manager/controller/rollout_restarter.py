@@ -2,12 +2,15 @@
 
 rollout_restart.py decides which restarts are pending; this is the I/O around it. A restart waits for some seconds from
 the first change on, so that Secrets that change together cause one: a read, and a patch with the resourceVersion that
-was read. One task does it, beside the workers. At rest no request is sent.
+was read. Between them the Secrets are read: where the watch is behind, a workload may have been restarted for what came
+later. One task does it, beside the workers. At rest no request is sent.
 """
 
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
 from random import Random
 from typing import NamedTuple, NoReturn
 
@@ -15,12 +18,19 @@ import trio
 
 from secrets_manager.backoff import Backoff
 from secrets_manager.controller.definition import SecretDefinition
-from secrets_manager.controller.rollout_restart import Reason, Restarts, expected, failure_of, restart
-from secrets_manager.controller.secret import CurrentSecret
+from secrets_manager.controller.rollout_restart import (
+    Reason,
+    Restarts,
+    expected,
+    failure_of,
+    restart,
+    revision_of,
+)
+from secrets_manager.controller.secret import SECRETS, CurrentSecret
 from secrets_manager.controller.spec import RolloutRestartTarget
 from secrets_manager.controller.workload import WORKLOADS
 from secrets_manager.kube.client import KubeClient
-from secrets_manager.kube.errors import Conflict, KubeError, retry_after
+from secrets_manager.kube.errors import Conflict, KubeError, NotFound, retry_after
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.store import Store
 from secrets_manager.metrics import ControllerMetrics
@@ -155,9 +165,22 @@ class RolloutRestarter:
         resource, key = WORKLOADS[workload.target.kind], ObjectKey(workload.namespace, workload.target.name)
         patch = restart(await self._client.get(resource, key), revisions, exists=exists)
         if patch is not None:
+            for name, revision in revisions.items():
+                await self._check_revision(ObjectKey(workload.namespace, name), revision)
             await self._client.patch(resource, key, patch)
             self._metrics.restart_attempted(succeeded=True)
             log.info("workload restarted", extra={"fields": workload.fields})
+
+    async def _check_revision(self, key: ObjectKey, revision: str) -> None:
+        """Get a Secret before a workload is restarted for its revision: the watch may be behind.
+
+        Raises:
+            Conflict: It has another revision, or is gone.
+        """
+        with suppress(NotFound):
+            if revision_of(await self._client.get(SECRETS, key)) == revision:
+                return
+        raise Conflict(f"Secret {key} has changed meanwhile", code=HTTPStatus.CONFLICT)
 
     def _try_again(self, workload: _Workload, error: Exception, *, soon: bool) -> bool:
         """Schedule another attempt. Returns whether the failure is worth a report."""

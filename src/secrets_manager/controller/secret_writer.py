@@ -259,7 +259,7 @@ class SecretWriter:
         raise Conflict(f"SecretDefinition {definition.key} has changed meanwhile", code=HTTPStatus.CONFLICT)
 
     async def check_replaced(self, definition: SecretDefinition, *, by: str) -> None:
-        """Do the same before what it had elsewhere is removed, and look for the Secret of this name, which replaces it.
+        """Get the definition, and look for its Secret, before what that replaces is removed: the watches may be behind.
 
         Raises:
             Conflict: The definition has changed, or the Secret is gone.

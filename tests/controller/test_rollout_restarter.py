@@ -316,6 +316,26 @@ async def test_a_pending_restart_does_not_wait_for_the_backend(autojump_clock: M
             assert (restarts(scene), condition(scene, "app")) == (1, UP_TO_DATE)
 
 
+@pytest.mark.parametrize("removed", ["the revision", "the Secret"])
+async def test_a_restart_is_made_though_others_remove_what_it_is_for(removed: str, autojump_clock: MockClock) -> None:
+    async def without(request: httpx.Request, send: fault.Send) -> httpx.Response:
+        if removed == "the Secret":
+            scene.user.delete(secret_path("app"))
+        else:
+            scene.edit("app", {"metadata": {"annotations": {RESTARTS: None}}})
+        return await send(request)
+
+    async with running(config=RARELY) as scene:
+        deploy(scene, WEB)
+        await in_sync(scene, "app")
+        rotate(scene, "app")
+        await scene.passed(2)
+        scene.faults.next(without, when=fault.on_path(ends="/secrets/app"))
+        await scene.settled(CALM)
+        assert (restarts(scene), condition(scene, "app")) == (1, UP_TO_DATE)
+        assert attempts(scene) == (1, 0)
+
+
 @pytest.mark.parametrize("up", [True, False], ids=["Vault is up", "Vault is sealed"])
 async def test_a_process_that_sees_an_old_secret_restarts_nothing_for_it(
     autojump_clock: MockClock, *, up: bool

@@ -174,13 +174,14 @@ class RolloutRestarter:
     async def _check_revision(self, key: ObjectKey, revision: str) -> None:
         """Get a Secret before a workload is restarted for its revision: the watch may be behind.
 
+        Others may have removed the revision, or the Secret.
+
         Raises:
-            Conflict: It has another revision, or is gone.
+            Conflict: It has another revision.
         """
         with suppress(NotFound):
-            if revision_of(await self._client.get(SECRETS, key)) == revision:
-                return
-        raise Conflict(f"Secret {key} has changed meanwhile", code=HTTPStatus.CONFLICT)
+            if revision_of(await self._client.get(SECRETS, key)) not in ("", revision):
+                raise Conflict(f"Secret {key} has changed meanwhile", code=HTTPStatus.CONFLICT)
 
     def _try_again(self, workload: _Workload, error: Exception, *, soon: bool) -> bool:
         """Schedule another attempt. Returns whether the failure is worth a report."""

@@ -268,8 +268,10 @@ def _of_memory(simulation: "Simulation", leader: Replica) -> Iterator[str]:
             yield from (f"{sample.name} is {sample.value:g}" for sample in family.samples if sample.value)
     assert leader.controller is not None
     controller = leader.controller
-    if len(controller._queue):
-        yield f"the queue is not empty: {controller._queue}"
+    objects = simulation.kubernetes.objects(DEFINITIONS)
+    retried = {(key.namespace, key.name) for key, each in objects.items() if not is_synced(each)}
+    if waiting := {key for keys in controller._queue._waiting.values() for key in keys if key not in retried}:
+        yield f"the queue is not empty: {sorted(waiting)} in {controller._queue}"
     stored = {(key.namespace, key.name) for key in controller.watches.definitions.keys()}  # noqa: SIM118 - no dict
     if stored != there:
         yield f"the store of definitions has {sorted(stored)}, not {sorted(there)}"

@@ -357,6 +357,8 @@ async def test_a_process_that_sees_an_old_secret_restarts_nothing_for_it(
         with nullcontext() if up else scene.vault.sealed():
             scene.start()
             await scene.passed(60)
+            refused = f"Secret {NAMESPACE}/app has changed meanwhile"
+            assert message(scene, "app") == f"Deployment web can't be restarted, and is tried again: {refused}"
             assert restarts(scene) == 2
         await scene.passed(120)
         assert (restarts(scene), condition(scene, "app")) == (2, UP_TO_DATE)

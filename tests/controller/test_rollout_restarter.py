@@ -9,7 +9,7 @@ import httpx
 import pytest
 from trio.testing import MockClock
 
-from fake_kubernetes.documents import Json, Object, at, items, mapping, number, text
+from fake_kubernetes.documents import Json, Object, at, items, mapping, number, text, without
 from secrets_manager.config import ControllerConfig
 from tests.controller.component import NAMESPACE, Scene, keys_map, running, secret_path
 from tests.doubles import faults as fault
@@ -318,7 +318,7 @@ async def test_a_pending_restart_does_not_wait_for_the_backend(autojump_clock: M
 
 @pytest.mark.parametrize("removed", ["the revision", "the Secret"])
 async def test_a_restart_is_made_though_others_remove_what_it_is_for(removed: str, autojump_clock: MockClock) -> None:
-    async def without(request: httpx.Request, send: fault.Send) -> httpx.Response:
+    async def removing(request: httpx.Request, send: fault.Send) -> httpx.Response:
         if removed == "the Secret":
             scene.user.delete(secret_path("app"))
         else:
@@ -330,7 +330,7 @@ async def test_a_restart_is_made_though_others_remove_what_it_is_for(removed: st
         await in_sync(scene, "app")
         rotate(scene, "app")
         await scene.passed(2)
-        scene.faults.next(without, when=fault.on_path(ends="/secrets/app"))
+        scene.faults.next(removing, when=fault.on_path(ends="/secrets/app"))
         await scene.settled(CALM)
         assert (restarts(scene), condition(scene, "app")) == (1, UP_TO_DATE)
         assert attempts(scene) == (1, 0)
@@ -365,6 +365,25 @@ async def test_a_process_that_sees_an_old_secret_restarts_nothing_for_it(
         rotate(scene, "app", value="hunter-4")
         await scene.settled(CALM)
         assert (restarts(scene), restarted_for(scene)) == (3, {"app": revision(scene, "app")})
+
+
+@pytest.mark.parametrize("path", ["app", "missing"])
+async def test_a_copy_by_hand_that_a_definition_is_renamed_to_is_no_reason_for_a_restart(
+    path: str, autojump_clock: MockClock
+) -> None:
+    """One target is not there, so that the status does not say that all are restarted."""
+    async with running(config=RARELY) as scene:
+        deploy(scene, WEB)
+        await in_sync(scene, "app", targets=(WEB, API))
+        rotate(scene, "app")
+        await scene.settled(CALM)
+        secret = scene.secret("app")
+        assert secret is not None
+        metadata = without(mapping(secret, "metadata"), "uid", "resourceVersion", "creationTimestamp")
+        scene.user.create({**secret, "metadata": {**metadata, "name": "copied"}})
+        scene.change("app", name="copied", keysMap=keys_map(pw=f"{path}#password"))
+        await scene.passed(120)
+        assert restarts(scene) == 1
 
 
 async def test_a_target_that_is_added_later_is_not_restarted_for_what_was_before(autojump_clock: MockClock) -> None:

@@ -197,10 +197,13 @@ def _patch(
     marked = not labels and not annotations and not _is_marked_as_copy(current.metadata)
     if same_content and marked and owners == current.metadata.owner_references:
         return None
-    record = {} if same_data else _record(current.metadata, restarts)
+    if not same_data:
+        annotations |= _record(current.metadata, restarts)
+    elif _is_marked_as_copy(current.metadata):  # the record is that of the Secret that was copied
+        annotations |= _record(current.metadata, "")
     metadata: dict[str, object] = {
         "resourceVersion": current.metadata.resource_version,
-        "annotations": annotations | record | {LAST_UPDATE: now, WRITTEN_AS: desired.name},
+        "annotations": annotations | {LAST_UPDATE: now, WRITTEN_AS: desired.name},
     }
     if labels:
         metadata["labels"] = labels

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from secrets_manager.controller.definition import GROUP, SecretDefinition
-from secrets_manager.controller.ownership import Claim, claim
+from secrets_manager.controller.ownership import Claim, claim, is_copy
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.spec import RolloutRestartTarget, Spec
 from secrets_manager.controller.workload import WORKLOADS, Workload
@@ -168,8 +168,8 @@ def _replaced(restarts: Restarts, pending: Mapping[RolloutRestartTarget, Failure
 
 
 def _recorded(definition: SecretDefinition, secret: CurrentSecret | None) -> tuple[str, set[RolloutRestartTarget]]:
-    """Return the revision on a Secret and its targets; empty if there is none, or the Secret is not ours."""
-    if secret is None or claim(definition, secret) is not Claim.OWNED:
+    """Return the revision on a Secret and its targets; empty if there is none, or others have made the Secret."""
+    if secret is None or claim(definition, secret) is not Claim.OWNED or is_copy(definition, secret):
         return "", set()
     revision, _, names = secret.metadata.annotations.get(RESTARTS, "").partition(";")
     parts = (name.partition("/") for name in names.split(","))

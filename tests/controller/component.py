@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry
 
 from fake_kubernetes import requests
 from fake_kubernetes.cluster import Cluster
-from fake_kubernetes.documents import Json, Object, at, items, mapping, number, parse, text
+from fake_kubernetes.documents import Json, Object, at, items, mapping, number, parse, text, without
 from fake_kubernetes.requests import Request
 from fake_kubernetes.storage import Change
 from fake_kubernetes.watches import Watch
@@ -314,6 +314,13 @@ class Scene:
         about: Object = {"name": name, "namespace": NAMESPACE, **metadata}
         content: Object = {key: base64.b64encode(value.encode()).decode() for key, value in (data or {}).items()}
         return self.user.create({"apiVersion": "v1", "kind": "Secret", "metadata": about, "data": content})
+
+    def copy(self, name: str, new_name: str) -> None:
+        """Copy a Secret as people do, by `kubectl get secret NAME -o json`, another name, and `kubectl apply`."""
+        secret = self.secret(name)
+        assert secret is not None
+        metadata = without(mapping(secret, "metadata"), "uid", "resourceVersion", "creationTimestamp")
+        self.user.create({**secret, "metadata": {**metadata, "name": new_name}})
 
     # What people see
 

@@ -69,8 +69,8 @@ def _problems(storage: Storage, change: Change, before: Object, read_at: int) ->
             yield "a foreign Secret was overwritten"
     elif change.after is None and not _may_delete(storage, change, before, definitions):
         yield "a Secret that is wanted was deleted"
-    if change.after is not None and _leave_early(storage, change, before, change.after, definitions):
-        yield "keys were removed before they were elsewhere"
+    for name in _left_early(storage, change, before, change.after, definitions) if change.after is not None else ():
+        yield f"the keys of {name} were removed before they were elsewhere"
 
 
 def _is_ours(key: Key, secret: Object, definitions: dict[Key, Object]) -> bool:
@@ -107,7 +107,7 @@ def _is_merge(change: Change, before: Object, after: Object, definitions: dict[K
     return rest[0] == rest[1] and removed <= ours and (given_away or not theirs)
 
 
-def _leave_early(
+def _left_early(
     storage: Storage, change: Change, before: Object, after: Object, definitions: dict[Key, Object]
 ) -> list[str]:
     """The definitions whose keys a write removes, though what they merge into now has never been there."""

@@ -4,7 +4,7 @@ import httpx
 import pytest
 from trio.testing import MockClock
 
-from fake_kubernetes.documents import mapping, text, without
+from fake_kubernetes.documents import text
 from secrets_manager.config import ControllerConfig
 from secrets_manager.controller.secret import OWNER
 from tests.controller.component import Scene, definition_path, running, secret_path
@@ -20,19 +20,11 @@ def in_sync(scene: Scene) -> None:
     scene.define("app", pw="app#password")
 
 
-def copy(scene: Scene, name: str, new_name: str) -> None:
-    """As people do by `kubectl get secret NAME -o json`, another name, and `kubectl apply`."""
-    secret = scene.secret(name)
-    assert secret is not None
-    metadata = without(mapping(secret, "metadata"), "uid", "resourceVersion", "creationTimestamp")
-    scene.user.create({**secret, "metadata": {**metadata, "name": new_name}})
-
-
 async def test_a_copy_by_hand_is_left_alone_and_reported_once(autojump_clock: MockClock) -> None:
     async with running() as scene:
         in_sync(scene)
         await scene.settled(CALM)
-        copy(scene, "app", "backup")
+        scene.copy("app", "backup")
         made = scene.secret("backup")
         await scene.settled(CALM)
         scene.write("app", password="hunter-2")
@@ -53,7 +45,7 @@ async def test_a_copy_stays_through_a_rename_and_may_become_the_wanted_one(autoj
     async with running() as scene:
         in_sync(scene)
         await scene.settled(CALM)
-        copy(scene, "app", "backup")
+        scene.copy("app", "backup")
         scene.change("app", name="renamed")
         await scene.settled(CALM)
         assert [scene.values(name) for name in ("app", "renamed", "backup")] == [None, *[{"pw": "hunter-1"}] * 2]
@@ -67,7 +59,7 @@ async def test_a_copy_that_has_become_the_wanted_one_goes_after_the_next_rename(
     async with running() as scene:
         in_sync(scene)
         await scene.settled(CALM)
-        copy(scene, "app", "copied")
+        scene.copy("app", "copied")
         scene.change("app", name="copied")
         await scene.settled(CALM)
         copied = scene.secret("copied")
@@ -169,7 +161,7 @@ async def test_what_the_garbage_collector_missed_of_an_earlier_definition_goes_b
         await scene.settled(CALM)
         scene.change("app", name="renamed")
         await scene.settled(CALM)
-        copy(scene, "renamed", "backup")
+        scene.copy("renamed", "backup")
         scene.cluster.cleans_up = False
         scene.delete("app")
         scene.define("app", pw="app#password")

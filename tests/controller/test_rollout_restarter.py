@@ -9,7 +9,7 @@ import httpx
 import pytest
 from trio.testing import MockClock
 
-from fake_kubernetes.documents import Json, Object, at, items, mapping, number, text, without
+from fake_kubernetes.documents import Json, Object, at, items, mapping, number, text
 from secrets_manager.config import ControllerConfig
 from tests.controller.component import NAMESPACE, Scene, keys_map, running, secret_path
 from tests.doubles import faults as fault
@@ -377,10 +377,7 @@ async def test_a_copy_by_hand_that_a_definition_is_renamed_to_is_no_reason_for_a
         await in_sync(scene, "app", targets=(WEB, API))
         rotate(scene, "app")
         await scene.settled(CALM)
-        secret = scene.secret("app")
-        assert secret is not None
-        metadata = without(mapping(secret, "metadata"), "uid", "resourceVersion", "creationTimestamp")
-        scene.user.create({**secret, "metadata": {**metadata, "name": "copied"}})
+        scene.copy("app", "copied")
         scene.change("app", name="copied", keysMap=keys_map(pw=f"{path}#password"))
         await scene.passed(120)
         assert restarts(scene) == 1

@@ -194,13 +194,12 @@ def _patch(
     owners = _owners(definition, current.metadata)
     same_data = current.digest == desired.digest
     same_content = same_data and (current.immutable or not desired.immutable)
-    marked = not labels and not annotations and not _is_marked_as_copy(current.metadata)
+    copied = _is_marked_as_copy(current.metadata)
+    marked = not labels and not annotations and not copied
     if same_content and marked and owners == current.metadata.owner_references:
         return None
-    if not same_data:
-        annotations |= _record(current.metadata, restarts)
-    elif _is_marked_as_copy(current.metadata):  # the record is that of the Secret that was copied
-        annotations |= _record(current.metadata, "")
+    if copied or not same_data:  # the record on a copy is that of the Secret that was copied
+        annotations |= _record(current.metadata, "" if same_data else restarts)
     metadata: dict[str, object] = {
         "resourceVersion": current.metadata.resource_version,
         "annotations": annotations | {LAST_UPDATE: now, WRITTEN_AS: desired.name},

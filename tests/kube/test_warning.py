@@ -16,6 +16,10 @@ PEM = "tls: failed to find any PEM data in certificate input"
         pytest.param([r'299 - "a \"b\" \\ c"'], [r'a "b" \ c'], id="escaped"),
         pytest.param(['299 - "a\u2028b"'], [r"a\u2028b"], id="more than a line"),
         pytest.param(['110 proxy "stale"', '299 - "a"'], ["a"], id="a cache's"),
+        pytest.param(['299 - "value {"k":"v"}"', '299 - "a" "b" "c"', '299 - "d"'], ["d"], id="with a quote inside"),
+        pytest.param(
+            ['299 - "a" "Wed, 21 Oct 2015 07:28:00 GMT" , 299 - "b"'], ["a", "b"], id="with a date, and another"
+        ),
         pytest.param(['299 - ""', "299 -", '299 - "a', "nonsense"], [], id="no text"),
         pytest.param([f'299 - "{"word " * 100}"'], [f"{('word ' * 51).rstrip()}…"], id="long"),
     ],

@@ -215,7 +215,8 @@ class Simulation:
         self.last_writes.stored(secret, merger_of(call), call.who, WITHHELD if quoted in text and values else text)
         if not text:
             return answer
-        return answer._replace(headers=[*answer.headers, (b"Warning", f'299 - "{text}"'.encode())])
+        escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+        return answer._replace(headers=[*answer.headers, (b"Warning", f'299 - "{escaped}"'.encode())])
 
     def on_answer(self, call: Call) -> None:
         """Record that an answer has reached its replica."""

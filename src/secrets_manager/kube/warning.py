@@ -1,6 +1,7 @@
 """Parse the warnings of a successful response.
 
 Each is `299 - "text"` in a Warning header, several with commas between (RFC 7234, 5.5). Other codes are of caches.
+What is not well-formed is dropped, as client-go does: a quote that is not escaped may end the text within a value.
 """
 
 import re
@@ -8,7 +9,7 @@ from collections.abc import Iterable
 
 from secrets_manager.kube.status import one_line
 
-_WARNING = re.compile(r'(?P<code>\d{3}) \S+ "(?P<text>(?:[^"\\]|\\.)*)"')
+_WARNING = re.compile(r'(?P<code>\d{3}) \S+ "(?P<text>(?:[^"\\]|\\.)*)"(?: "[^"]*")?\s*(?:,|$)')
 _ESCAPED = re.compile(r"\\(.)")
 _OF_THE_API = "299"
 

@@ -128,7 +128,10 @@ async def test_refusal_of_a_proxy(url: str, refusal: str, expected: str, proxy: 
     assert await failure(url) == expected
 
 
-@pytest.mark.parametrize("proxy", ["socks5://user:hunter2@proxy:1080", "http://user:hunter2@:3128", "http://[hunter2"])
+@pytest.mark.parametrize(
+    "proxy",
+    ["socks5://user:hunter2@proxy:1080", "http://user:hunter2@:3128", "http://[hunter2", "http://hunter2:3128\n"],
+)
 async def test_proxy_that_is_none_ends_it_at_once(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
 

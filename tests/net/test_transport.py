@@ -12,7 +12,7 @@ import trio.testing
 
 from secrets_manager.net.client import HttpClient, Response
 from secrets_manager.net.errors import CertificateNotTrusted, ConnectFailed, ConnectionLost, ResponseTooLarge, TimedOut
-from secrets_manager.net.tls import client_context
+from secrets_manager.net.tls import Tls, client_context
 from secrets_manager.net.transport import Transport
 
 KEEPALIVE_EXPIRY = 60.0
@@ -227,6 +227,23 @@ async def test_a_connection_that_breaks_is_distinguished_from_one_that_is_refuse
             await client.request("GET", "/")
     async with client_of(peer) as client:
         with pytest.raises(ConnectFailed, match="refused"):
+            await client.request("GET", "/")
+
+
+@pytest.mark.parametrize("host", ["vault..svc", "x" * 64])
+async def test_a_host_that_can_not_be_is_one_that_can_not_be_reached(host: str) -> None:
+    async with aclosing(HttpClient(Transport(tls=client_context()), base_url=f"https://{host}")) as client:
+        with pytest.raises(ConnectFailed):
+            await client.request("GET", "/")
+
+
+async def test_a_server_name_that_can_not_be_is_one_that_can_not_be_reached() -> None:
+    tls = Tls(client_context(), server_name=".example.com")
+    async with (
+        running(answer_never) as peer,
+        aclosing(HttpClient(Transport(tls=tls), base_url=peer.url.replace("http", "https"))) as client,
+    ):
+        with pytest.raises(ConnectFailed):
             await client.request("GET", "/")
 
 

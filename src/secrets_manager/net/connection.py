@@ -123,7 +123,7 @@ async def open_connection(request: httpx.Request, route: Route) -> Connection:
         async with AsyncExitStack() as on_failure:
             try:
                 connection = await _connect(origin_of(request.url), route, on_failure)
-            except (OSError, trio.BrokenResourceError) as error:
+            except (OSError, ValueError, trio.BrokenResourceError) as error:  # ValueError: a host name that can't be
                 raise httpx.ConnectError(str(error)) from error
             on_failure.pop_all()
             return connection

@@ -8,6 +8,8 @@ import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+import httpx
+
 from secrets_manager.errors import UsageError
 
 
@@ -33,8 +35,8 @@ def _checked(proxy: str, name: str) -> str:
     """Its URL may hold a password, so it is not shown."""
     try:
         parts = urlsplit(proxy)
-        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and httpx.URL(proxy)
+    except (ValueError, httpx.InvalidURL):
         usable = False
     if not usable:
         raise UsageError(f"{name} is no address of an HTTP proxy: write it like http://proxy.example.com:3128")

@@ -94,6 +94,8 @@ def test_token_is_alive_while_it_has_time_left(left: float, seconds: float, *, a
         granting(client_token="s.é"),
         granting(client_token="s. canary"),
         granting(lease_duration="x"),
+        granting(lease_duration=-1),
+        granting(lease_duration=10**400),
     ],
 )
 def test_login_without_a_token_that_fits_in_a_header(body: bytes) -> None:
@@ -108,6 +110,13 @@ def test_ttl_of_zero_means_no_expiry_only_without_an_expire_time() -> None:
     assert dying
     assert (root.seconds, dying.seconds) == (math.inf, 0.0)
     assert parse_lookup(b'{"data":{}}') is None
+
+
+@pytest.mark.parametrize("ttl", ["-1", "1" + "0" * 400])
+def test_ttl_that_can_not_be_is_malformed(ttl: str) -> None:
+    lookup = f'{{"data":{{"ttl":{ttl},"expire_time":"2026-01-01T00:00:00Z","renewable":true}}}}'
+
+    assert parse_lookup(lookup.encode()) is None
 
 
 def test_lookup_updates_expiry_and_keeps_the_granted_ttl() -> None:

@@ -6,6 +6,7 @@ seems to live longer than it does.
 
 import math
 from enum import Enum, auto
+from typing import Annotated
 
 import msgspec
 
@@ -77,10 +78,14 @@ def until_due(token: Token, *, now: float) -> float:
     return math.inf if math.isinf(token.expires_at) else token.remaining(now) - token.ttl * RENEW_AT
 
 
+Seconds = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""Those that a float holds."""
+
+
 class Lookup(msgspec.Struct, frozen=True):
     """The response of lookup-self. A ttl of 0 without an expire_time means that the token does not expire."""
 
-    ttl: int
+    ttl: Seconds
     expire_time: str | None
     renewable: bool
 
@@ -93,7 +98,7 @@ class Lookup(msgspec.Struct, frozen=True):
 class _Auth(msgspec.Struct, frozen=True):
     """The auth object in the response to a login or a renewal."""
 
-    lease_duration: int
+    lease_duration: Seconds
     renewable: bool
     client_token: str = ""
     num_uses: int = 0

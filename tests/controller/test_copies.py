@@ -212,3 +212,23 @@ async def test_a_former_secret_stays_while_the_watch_hides_that_others_have_dele
 
         await scene.passed(60)
         assert (scene.secret("app"), scene.values("renamed")) == (None, {"pw": "hunter-1"})
+
+
+async def test_the_former_secret_of_an_orphan_stays_where_its_definition_goes_just_before_it_would_be_deleted(
+    autojump_clock: MockClock,
+) -> None:
+    async def meanwhile(request: httpx.Request, send: fault.Send) -> httpx.Response:
+        response = await send(request)
+        scene.delete("app")
+        return response
+
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        scene.change("app", creationPolicy="Orphan")
+        await scene.settled(CALM)
+        scene.faults.next(
+            meanwhile, when=lambda request: (request.method, request.url.path) == ("GET", secret_path("renamed"))
+        )
+        scene.change("app", name="renamed")
+        await scene.settled(CALM)
+        assert [scene.values(name) for name in ("app", "renamed")] == [{"pw": "hunter-1"}] * 2

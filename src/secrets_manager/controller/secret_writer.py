@@ -259,15 +259,15 @@ class SecretWriter:
         raise Conflict(f"SecretDefinition {definition.key} has changed meanwhile", code=HTTPStatus.CONFLICT)
 
     async def check_replaced(self, definition: SecretDefinition, *, by: str) -> None:
-        """Get the definition, and look for its Secret, before what that replaces is removed: the watches may be behind.
+        """Look for its Secret, and get the definition, before what that replaces is removed: the watches may be behind.
 
         Raises:
             Conflict: The definition has changed, or the Secret is gone.
         """
-        await self.check_unchanged(definition)
         key = definition.key._replace(name=by)
         if await self._read(MERGED_SECRETS, definition, key) is None:
             raise Conflict(f"Secret {key} has been deleted meanwhile", code=HTTPStatus.CONFLICT)
+        await self.check_unchanged(definition)  # the last: an orphan stays where its definition goes
 
     async def _get(self, definition: SecretDefinition, key: ObjectKey) -> CurrentSecret | None:
         return await self._read(SECRETS, definition, key)

@@ -50,6 +50,21 @@ async def test_secret_id_is_unwrapped_once_and_serves_every_login(vault: Vault, 
     assert len(tokens) == 3
 
 
+@pytest.mark.parametrize("left", ["no file", "an empty one"])
+async def test_secret_id_that_was_unwrapped_outlives_the_file_of_its_token(
+    left: str, vault: Vault, wrapping: Wrapping
+) -> None:
+    wrapping.write()
+    method = wrapping.method()
+
+    async with client_of(vault) as client:
+        first = await method.login(client)
+        wrapping.file.unlink() if left == "no file" else wrapping.file.write_text("")
+        second = await method.login(client)
+
+    assert first.secret != second.secret
+
+
 async def test_new_wrapping_token_is_unwrapped_at_the_next_login(vault: Vault, wrapping: Wrapping) -> None:
     method = wrapping.method()
 

@@ -12,7 +12,6 @@ from secrets_manager.kube.errors import KubeError, Unreachable
 from secrets_manager.kube.events import EventRecorder
 from secrets_manager.kube.objects import KubeObject, ObjectKey, ObjectReference
 from secrets_manager.kube.resources import Resource
-from secrets_manager.kube.tokenbucket import TokenBucket
 
 CACHE_SIZE = 1_024
 
@@ -264,18 +263,3 @@ async def test_recording_is_bounded_in_memory_and_never_fails_though_the_server_
 
     assert (len(recorder._cache), len(recorder._pending)) == (CACHE_SIZE, CACHE_SIZE)
     assert sum(server.dropped) == 100
-
-
-def test_a_token_bucket_lets_a_burst_pass_and_then_its_rate() -> None:
-    bucket = TokenBucket(rate=2.0, burst=3)
-
-    assert [bucket.reserve(0.0) for _ in range(5)] == [0.0, 0.0, 0.0, 0.5, 1.0]
-    assert [bucket.reserve(100.0) for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
-
-
-def test_a_token_is_taken_only_where_there_is_one() -> None:
-    bucket = TokenBucket(rate=2.0, burst=3)
-
-    assert [bucket.try_take(10.0) for _ in range(5)] == [True, True, True, False, False]
-    assert [bucket.try_take(now) for now in (10.4, 10.5, 10.9, 11.0, 11.1)] == [False, True, False, True, False]
-    assert [bucket.try_take(100.0) for _ in range(4)] == [True, True, True, False]

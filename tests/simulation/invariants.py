@@ -44,14 +44,11 @@ AT_MOST: dict[Step, int] = {
     Step.LEASE: 150,
     Step.READ: 600,
     Step.LISTING: 400,
-    Step.LOGIN: 60,
-    Step.TOKEN: 132,
+    Step.LOGIN: 20,
+    Step.TOKEN: 120,
     Step.HEALTH: 12,
 }
-"""The largest number of requests of a replica within the window: far beyond what a dozen definitions need.
-
-A token that others revoke costs a login and two lookups, of that token and of the next one; 12 are polls.
-"""
+"""The largest number of requests of a replica within the window: far beyond what a dozen definitions need."""
 AT_MOST_OF_ONE = 40
 """The same for writes of one Secret."""
 
@@ -196,13 +193,19 @@ class InvariantChecker:
         key, name = change.key, text(change.before, "metadata", "annotations", ORPHAN_OF)
         if not name or items(change.before, "metadata", "ownerReferences") or kubernetes.is_going(key.namespace):
             return
-        definitions = kubernetes.objects(DEFINITIONS)
-        definition = definitions.get(Key(DEFINITIONS, key.namespace, name))
-        replaced = writer != ITSELF and any(
-            place.namespace == key.namespace and _replaces(each, key.name, change.before)
-            for place, each in definitions.items()
-        )
-        if not replaced and (definition is None or text(definition, "metadata", "deletionTimestamp")):
+
+        def is_gone(definitions: Mapping[Key, Object]) -> bool:
+            definition = definitions.get(Key(DEFINITIONS, key.namespace, name))
+            replaced = writer != ITSELF and any(
+                place.namespace == key.namespace and _replaces(each, key.name, change.before)
+                for place, each in definitions.items()
+            )
+            return not replaced and (definition is None or bool(text(definition, "metadata", "deletionTimestamp")))
+
+        storage, read_at = kubernetes.cluster.storage, self._read_before(change, writer)
+        if is_gone(storage.objects(DEFINITIONS)) and (
+            read_at < storage.compacted or is_gone(storage.objects(DEFINITIONS, revision=read_at))
+        ):
             self._fail(Property.OWNERSHIP, f"{key} is deleted by {writer}, an orphan of {name}, which has gone")
 
     def _check_conditions(self, change: Change) -> None:

@@ -21,8 +21,8 @@ import trio
 
 from secrets_manager.access.cache import ReviewCache
 from secrets_manager.access.reviews import ReviewFailed, User
-from secrets_manager.kube.tokenbucket import TokenBucket
 from secrets_manager.server.message import Request, Response
+from secrets_manager.tokenbucket import TokenBucket
 
 log = logging.getLogger(__name__)
 

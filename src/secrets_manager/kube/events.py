@@ -18,7 +18,7 @@ import trio
 from secrets_manager.kube.errors import KubeError
 from secrets_manager.kube.objects import KubeObject, ObjectKey, ObjectMeta, ObjectReference, Wire, micro_time
 from secrets_manager.kube.resources import Resource
-from secrets_manager.kube.tokenbucket import TokenBucket
+from secrets_manager.tokenbucket import TokenBucket
 
 T = TypeVar("T", bound=KubeObject)
 

@@ -126,6 +126,39 @@ async def test_credentials_in_vaults_errors_are_redacted(status: int) -> None:
     assert "canary" not in str(caught.value)
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 405])
+@pytest.mark.parametrize("body", [b"Client sent an HTTP request to an HTTPS server.", b"", b"[]", b"{}"])
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_a_refusal_of_something_else_than_a_vault_blames_no_credentials(
+    status: int, body: bytes, *, wrapped: bool
+) -> None:
+    vault = VaultState()
+    vault.fault = lambda _: Response(status, body)
+    secret_id: Credential = StaticCredential("canary-secret")
+    if wrapped:
+        secret_id = WrappedSecretId(secret_id, mount="approle")
+    async with client_of(vault) as client:
+        with pytest.raises(Unavailable) as caught:
+            await approle(secret_id).login(client)
+
+    assert type(caught.value) is Unavailable
+    assert str(caught.value) == (
+        f"Vault returned the unexpected status {status}: does vault.url name a Vault, with its scheme and port?"
+    )
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+async def test_a_login_in_a_namespace_that_does_not_exist_names_the_setting(*, wrapped: bool) -> None:
+    vault = VaultState()
+    vault.fault = lambda _: Response(404, b'{"errors":["namespace not found"]}')
+    secret_id: Credential = StaticCredential("canary-secret")
+    if wrapped:
+        secret_id = WrappedSecretId(secret_id, mount="approle")
+    async with client_of(vault) as client:
+        with pytest.raises(LoginRefused, match=r"Vault has no such namespace: correct vault\.namespace"):
+            await approle(secret_id).login(client)
+
+
 async def test_mount_that_can_not_be() -> None:
     async with client_of(VaultState()) as client:
         with pytest.raises(SourceMalformed):

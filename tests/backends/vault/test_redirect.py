@@ -1,5 +1,6 @@
 """Redirects of a standby, which send the token to their target."""
 
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
@@ -7,9 +8,12 @@ import httpx
 import msgspec
 import pytest
 
+from secrets_manager.backends.base import TimedOut, Unreachable
+from secrets_manager.backends.vault.address import Address, parse_address
 from secrets_manager.backends.vault.client import VaultClient, open_vault_client
 from secrets_manager.backends.vault.responses import Response
 from secrets_manager.config import VaultConfig
+from secrets_manager.net.proxy import proxy_for
 
 STANDBY, ACTIVE = "https://one.test:8200", "https://two.test:8200"
 PATH = "secret/data/app"
@@ -66,7 +70,11 @@ def refused() -> httpx.Response:
     raise httpx.ConnectError("refused")
 
 
-@pytest.mark.parametrize("fails", [refused, lambda: httpx.Response(473), lambda: httpx.Response(503)])
+def untrusted() -> httpx.Response:
+    raise httpx.ConnectError("untrusted") from ssl.SSLCertVerificationError(1, "expired")
+
+
+@pytest.mark.parametrize("fails", [refused, untrusted, lambda: httpx.Response(473), lambda: httpx.Response(503)])
 async def test_node_that_leads_no_more_is_left_for_the_configured_one(fails: Callable[[], httpx.Response]) -> None:
     cluster = Cluster()
 
@@ -79,6 +87,60 @@ async def test_node_that_leads_no_more_is_left_for_the_configured_one(fails: Cal
 
     assert reply.status == 200
     assert cluster.requests[before:] == [ACTIVE, STANDBY]
+
+
+async def test_node_that_hangs_is_left_for_the_configured_one_by_the_next_request() -> None:
+    def hang() -> httpx.Response:
+        raise httpx.ReadTimeout("nothing came")
+
+    cluster = Cluster()
+    async with client_of(cluster) as client:
+        await read(client)
+        cluster.active_fails, cluster._status = hang, 200
+        with pytest.raises(TimedOut):
+            await read(client)
+        before = len(cluster.requests)
+        reply = await read(client)
+
+    assert (reply.status, cluster.requests[before:]) == (200, [STANDBY])
+
+
+async def test_node_that_hangs_from_the_first_redirect_on_is_not_asked_first() -> None:
+    def hang() -> httpx.Response:
+        raise httpx.ReadTimeout("nothing came")
+
+    cluster = Cluster()
+    cluster.active_fails = hang
+    async with client_of(cluster) as client:
+        with pytest.raises(TimedOut):
+            await read(client)
+        cluster._status = 200
+        reply = await read(client)
+
+    assert (reply.status, cluster.requests) == (200, [STANDBY, ACTIVE, STANDBY])
+
+
+async def test_redirect_of_a_path_may_leave_bare_what_the_request_encodes() -> None:
+    """Go writes the path of a URL so."""
+    cluster = Cluster(location=f"{ACTIVE}/v1/secret/data/jo@example.com,a+b")
+
+    async with client_of(cluster) as client:
+        reply = await client.request("GET", "secret/data/jo%40example.com%2Ca%2Bb", token="s.canary")
+
+    assert (reply.status, cluster.requests) == (200, [STANDBY, ACTIVE])
+
+
+async def test_node_behind_a_proxy_that_can_not_be_is_unreachable() -> None:
+    cluster = Cluster()
+
+    def open_transport(to: Address) -> httpx.AsyncBaseTransport:
+        if to.url.host == "two.test":
+            proxy_for(str(to.url), environ={"HTTPS_PROXY": "socks5://proxy.test:1080"})
+        return httpx.MockTransport(cluster.answer)
+
+    client = VaultClient(parse_address(STANDBY), open_transport, deadline=5)
+    with pytest.raises(Unreachable, match=r"https://two\.test:8200 can't be reached: HTTPS_PROXY is no address"):
+        await read(client)
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,20 @@ SOURCE = Source("secret/data/app")
             404,
             b"<html>no such page</html>",
             Unavailable,
-            "path 'secret/data/app': the response is not Vault's (404): does vault.url name a Vault?",
+            "Vault returned the unexpected status 404: does vault.url name a Vault, with its scheme and port?",
         ),
+        *[
+            (
+                status,
+                b"Client sent an HTTP request to an HTTPS server.",
+                Unavailable,
+                (
+                    f"Vault returned the unexpected status {status}: "
+                    "does vault.url name a Vault, with its scheme and port?"
+                ),
+            )
+            for status in (400, 403, 405)
+        ],
         (
             404,
             b'{"warnings":["Invalid path for a versioned K/V secrets engine."]}',
@@ -88,8 +100,18 @@ SOURCE = Source("secret/data/app")
             Sealed,
             "Vault is sealed or can't serve requests now (503) (Vault is sealed)",
         ),
-        (204, b"", Unavailable, "Vault returned the unexpected status 204: does vault.url name a Vault?"),
-        (401, b"", Unavailable, "Vault returned the unexpected status 401: does vault.url name a Vault?"),
+        (
+            204,
+            b"",
+            Unavailable,
+            "Vault returned the unexpected status 204: does vault.url name a Vault, with its scheme and port?",
+        ),
+        (
+            401,
+            b"",
+            Unavailable,
+            "Vault returned the unexpected status 401: does vault.url name a Vault, with its scheme and port?",
+        ),
     ],
 )
 def test_each_status_has_its_meaning(status: int, body: bytes, kind: type[BackendError], text: str) -> None:

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from secrets_manager.backends.base import LoginRefused, Unavailable
 from secrets_manager.backends.vault.token import Token
-from secrets_manager.backends.vault.token_manager import TokenManager
+from secrets_manager.backends.vault.token_manager import REVOKED_SOON, TokenManager
 from tests.backends.vault.harness import Timed, token_manager_of
 from tests.backends.vault.recorded import RecordedMetrics
 from tests.doubles.vault import Request, Response, VaultState
@@ -335,7 +335,7 @@ class TestRefusedRead:
 
         assert str(caught.value) == "the response to lookup-self is malformed: does vault.url name a Vault?"
 
-    async def test_two_tokens_that_vault_issues_and_refuses_are_the_last_for_a_while(
+    async def test_three_tokens_that_vault_issues_and_refuses_are_the_last_for_a_while(
         self, vault: VaultState, autojump_clock: MockClock
     ) -> None:
         def refuse(request: Request) -> Response | None:
@@ -346,10 +346,29 @@ class TestRefusedRead:
             first = await token_manager.token()
             second = await replacement(token_manager, first)
             assert second
+            third = await replacement(token_manager, second)
+            assert third
             with pytest.raises(LoginRefused) as caught:
-                await replacement(token_manager, second)
+                await replacement(token_manager, third)
 
-        assert str(caught.value) == (
-            "Vault accepts none of the tokens that it issues: is the role bound to other CIDR blocks?"
-        )
-        assert vault.tokens.logins == 2
+        assert str(caught.value) == REVOKED_SOON
+        assert vault.tokens.logins == 3
+
+    async def test_tokens_that_are_revoked_again_and_again_cost_a_login_in_fifteen_seconds(
+        self, vault: VaultState, autojump_clock: MockClock
+    ) -> None:
+        """Each is accepted before: others revoke what works, or Vault loses it."""
+        async with token_manager_of(vault, vault.approle("app")) as token_manager:
+            failures: set[str] = set()
+            for _ in range(600):
+                try:
+                    token = await token_manager.token()
+                    assert await replacement(token_manager, token) is None
+                    vault.revoke_token(token.secret)
+                    await replacement(token_manager, token)
+                except LoginRefused as error:
+                    failures.add(str(error))
+                await trio.sleep(0.5)
+
+        assert failures == {REVOKED_SOON}
+        assert 20 <= vault.tokens.logins <= 23

@@ -1,7 +1,7 @@
 """A client of Vault's HTTP API, for all nodes of a cluster.
 
 Requests go to the node in vault.url. If it is a standby that redirects to the active node, requests go to the active
-node from then on, until it is no longer active.
+node from then on, until it is no longer active, or does not answer.
 """
 
 import os
@@ -11,8 +11,8 @@ from contextlib import aclosing, asynccontextmanager
 import httpx
 import msgspec
 
-from secrets_manager.backends.base import BackendError, Unreachable
-from secrets_manager.backends.vault.address import Address, parse_address
+from secrets_manager.backends.base import BackendError, TimedOut, Unavailable, Unreachable
+from secrets_manager.backends.vault.address import Address, is_host, parse_address
 from secrets_manager.backends.vault.node import Node, RecordRequest, Request, record_nothing
 from secrets_manager.backends.vault.redirect import LEADER_REQUEST, NOT_ACTIVE, REDIRECTS, active_node, redirect_target
 from secrets_manager.backends.vault.responses import OK, Response, redacted
@@ -100,20 +100,34 @@ class VaultClient:
         address = redirect_target(response, request, configured=self._address, active=await self._active_node())
         if address is None:
             return response
-        self._active = active = self._node(address)
-        return await active.send(request)
+        try:
+            active = self._node(address)
+        except UsageError as error:
+            raise Unreachable.of_store(f"Vault at {address} can't be reached: {error}") from None
+        answer = await active.send(request)
+        self._active = active
+        return answer
 
     async def _send_to_active(self, active: Node, request: Request) -> Response | None:
-        """Return None if the node did not serve the request, as it is no longer active."""
+        """Return None if the node did not serve the request, as it is no longer active.
+
+        A node that hangs has used up the time of the request: the next one goes to the configured node.
+        """
         try:
             response = await active.send(request)
-        except Unreachable:
-            response = None
-        if response is None or response.status in NOT_ACTIVE:
-            self._active = None
-            await active.aclose()
+        except Unavailable as error:
+            await self._leave(active)
+            if isinstance(error, TimedOut):
+                raise
+            return None
+        if response.status in NOT_ACTIVE:
+            await self._leave(active)
             return None
         return response
+
+    async def _leave(self, active: Node) -> None:
+        self._active = None
+        await active.aclose()
 
     def _node(self, address: Address) -> Node:
         if address not in self._nodes:
@@ -138,9 +152,11 @@ async def open_vault_client(
     """Open a client for the life of the process. `transport` replaces the network.
 
     Raises:
-        UsageError: vault.url is not an address, or a certificate file can't be used.
+        UsageError: vault.url is not an address, or a certificate file or a name can't be used.
     """
     address = parse_address(config.url)
+    if config.tls_server_name and not is_host(config.tls_server_name):
+        raise UsageError("vault.tls-server-name is not the name of a host: write it like vault.example.com")
     open_transport: OpenTransport = (
         (lambda _: transport) if transport else await open_network(certificates or vault_certificates(config))
     )

@@ -1,6 +1,6 @@
 """Translate the errors of the HTTP client into BackendError."""
 
-from secrets_manager.backends.base import BackendError, SourceTooLarge, TimedOut, TlsFailed, Unreachable
+from secrets_manager.backends.base import BackendError, SourceTooLarge, TimedOut, TlsFailed, Unavailable, Unreachable
 from secrets_manager.backends.vault.address import Address
 from secrets_manager.net import errors as net
 
@@ -22,8 +22,10 @@ def backend_error(error: net.HttpError, address: Address, *, max_body: int) -> B
             problem = f"can't be reached: {error}: check {address.url.scheme.upper()}_PROXY and NO_PROXY"
         case net.ConnectFailed(cause=cause):
             problem = f"can't be reached{f' ({cause})' if cause else ''}"
-        case _:
+        case net.ConnectionLost():
             problem = "closed the connection before its response was complete"
+        case _:
+            return Unavailable.of_store(f"{vault} can't be asked: {error}")
     return Unreachable.of_store(f"{vault} {problem}")
 
 

@@ -5,6 +5,8 @@ target. So the target must be the active node that the cluster reports, or the s
 vault.url does, and the path must be the requested one.
 """
 
+from urllib.parse import unquote
+
 import msgspec
 
 from secrets_manager.backends.vault.address import Address, parse_address
@@ -35,10 +37,11 @@ def redirect_target(
     """Return the node that the response redirects to; None if the request must not go there."""
     if response.status not in REDIRECTS or configured.socket:
         return None
-    node, slash, rest = response.location.partition(f"/v1/{request.path}")
+    node, _, rest = response.location.partition("/v1/")
     target = _address(node)
     known = {node.origin for node in (configured, active) if node}
-    if target is None or not slash or (rest and not rest.startswith("?")) or target.origin not in known:
+    path = rest.partition("?")[0]  # Go leaves characters bare that we encode
+    if target is None or unquote(path) != unquote(request.path) or target.origin not in known:
         return None
     return None if (configured.url.scheme, target.url.scheme) == ("https", "http") else target
 

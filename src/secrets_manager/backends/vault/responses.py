@@ -27,12 +27,11 @@ OK = 200
 FORBIDDEN = 403
 NOT_FOUND = 404
 REFUSALS = frozenset({400, 403, 404, 405})
-"""Statuses for a login or a token that Vault does not accept. A retry does not help."""
+"""Statuses of Vault for a login, a token or a path that it does not accept. A retry does not help."""
 SERVER_ERRORS = frozenset({429, *range(500, 600)})
 """Statuses whose error messages say more than the status."""
 MAX_DETAILS = 200
 """Characters."""
-NOT_VAULT = "the response is not Vault's (404): does vault.url name a Vault?"
 
 T = TypeVar("T")
 
@@ -95,7 +94,17 @@ def decode(body: bytes, shape: type[T]) -> T | None:
 def redacted(response: Response, secrets: Collection[str]) -> Response:
     """Return the response, without its body if an error message repeats a secret of the request."""
     leaked = any(secret and secret in error for error in _errors(response) for secret in secrets)
-    return msgspec.structs.replace(response, body=b"{}") if leaked else response
+    return msgspec.structs.replace(response, body=b'{"errors":[]}') if leaked else response
+
+
+def is_refusal(response: Response) -> bool:
+    """Return whether Vault refuses the request, and not a proxy or another server at its address."""
+    return response.status in REFUSALS and _parsed(response) != _ErrorResponse()
+
+
+def lacks_namespace(response: Response) -> bool:
+    """Return whether Vault refuses the request because its namespace does not exist."""
+    return any("namespace not found" in error for error in _errors(response))
 
 
 def details(response: Response) -> str:
@@ -118,17 +127,17 @@ def forbidden_by_policy(response: Response) -> bool:
 
 def read_error(response: Response, source: Source) -> BackendError:
     """Return the error for the response to a read, whose status is not 200."""
-    where = f"path {quoted(source.path)}"
+    where, is_vaults = f"path {quoted(source.path)}", is_refusal(response)
     match response.status:
-        case 400:
+        case 400 if is_vaults:
             return SourceMalformed(f"{where} was refused by Vault as malformed{details(response)}: correct the path")
-        case 403:
+        case 403 if is_vaults:
             return SourceForbidden(
                 f"{where} is forbidden by Vault's policies: allow reading it to the controller's role"
             )
         case 404:
             return _not_found(response, source)
-        case 405:
+        case 405 if is_vaults:
             return SourceMalformed(f"{where} is not a secret that Vault can read{details(response)}: correct the path")
         case 413 | 414 | 431:
             return SourceMalformed(f"{where} is too long for Vault: correct the path")
@@ -162,23 +171,28 @@ def _diagnosis(status: int) -> tuple[type[Unavailable], str]:
         case 5, _:
             return Unavailable, f"failed to answer ({status})"
         case _:
-            return Unavailable, f"returned the unexpected status {status}: does vault.url name a Vault?"
+            return (
+                Unavailable,
+                f"returned the unexpected status {status}: does vault.url name a Vault, with its scheme and port?",
+            )
 
 
 def _errors(response: Response) -> tuple[str, ...]:
-    parsed = decode(response.body, _ErrorResponse)
-    return (parsed and parsed.errors) or ()
+    return _parsed(response).errors or ()
+
+
+def _parsed(response: Response) -> _ErrorResponse:
+    return decode(response.body, _ErrorResponse) or _ErrorResponse()
 
 
 def _not_found(response: Response, source: Source) -> BackendError:
     where = f"path {quoted(source.path)}"
     gone = decode(response.body, _MissingVersionResponse)
-    parsed = decode(response.body, _ErrorResponse)
     if gone is not None:
         return _gone(where, gone.data.metadata)
-    if parsed is None or parsed == _ErrorResponse():
-        return Unavailable(f"{where}: {NOT_VAULT}", store=NOT_VAULT)
-    return SourceNotFound(f"{where} {_what_is_missing(parsed, source)}")
+    if not is_refusal(response):
+        return unavailable(response)
+    return SourceNotFound(f"{where} {_what_is_missing(response, source)}")
 
 
 def _gone(where: str, metadata: _Metadata) -> SourceNotFound:
@@ -199,12 +213,12 @@ def _with_data(segments: tuple[str, ...]) -> str:
             return "write the mount, then data/, then the rest, as in secret/data/app"
 
 
-def _what_is_missing(parsed: _ErrorResponse, source: Source) -> str:
-    if any("versioned K/V" in warning for warning in parsed.warnings or ()):
+def _what_is_missing(response: Response, source: Source) -> str:
+    if any("versioned K/V" in warning for warning in _parsed(response).warnings or ()):
         return f"lacks data/, which KV version 2 has after the mount: {_with_data(parse_path(source.path).segments)}"
-    if any("no handler for route" in error for error in parsed.errors or ()):
+    if any("no handler for route" in error for error in _errors(response)):
         return "is under no secrets engine: correct the path, or mount one there"
-    if any("namespace not found" in error for error in parsed.errors or ()):
+    if lacks_namespace(response):
         return "is in a namespace that does not exist: correct vault.namespace"
     if source.version is not None:
         return f"has no version {source.version}: write it, or correct the version"

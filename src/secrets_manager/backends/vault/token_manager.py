@@ -26,7 +26,7 @@ import trio
 from secrets_manager.backends.base import BackendError, Login, LoginRefused, Unavailable
 from secrets_manager.backends.vault.auth.base import AuthMethod
 from secrets_manager.backends.vault.client import VaultClient
-from secrets_manager.backends.vault.responses import OK, REFUSALS, Response, forbidden_by_policy, unavailable
+from secrets_manager.backends.vault.responses import OK, Response, forbidden_by_policy, is_refusal, unavailable
 from secrets_manager.backends.vault.retry_gate import RetryGate
 from secrets_manager.backends.vault.shielding import run_shielded
 from secrets_manager.backends.vault.token import (
@@ -40,6 +40,7 @@ from secrets_manager.backends.vault.token import (
 )
 from secrets_manager.backoff import Backoff, BackoffManager
 from secrets_manager.config import VaultConfig
+from secrets_manager.tokenbucket import TokenBucket
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +50,19 @@ REVOKE_SELF = "revoke-self"
 
 LOOKUP_CACHE_TTL = 5.0
 """Seconds for which the result of a lookup is trusted when a read seems to be forbidden by a policy."""
-MAX_UNPROVEN_TOKENS = 2
-"""New tokens in a row that Vault may refuse before logins back off. A single one may have been revoked."""
+REVOCATIONS, REVOCATION_PERIOD = 2, 15.0
+"""So many tokens may become invalid before they expire, then one in each period of seconds, before logins wait.
+
+Those of a limited number of uses don't count.
+"""
 MIN_PAUSE = 0.5
 """Seconds between two polls of the token, however short its TTL is."""
 SHUTDOWN_GRACE = 1.0
 """Seconds that a cancelled task waits for the response to a login, and a revocation may take."""
+REVOKED_SOON = (
+    "Vault refuses tokens soon after it issued them: "
+    "does anything revoke them, or is the role bound to other CIDR blocks?"
+)
 POLICY_CHECKS = Backoff(initial=60.0, maximum=600.0, jitter=0.0)
 """Delays between logins that check for other policies. Each costs Vault a token."""
 
@@ -93,7 +101,7 @@ class TokenManager:
         self._token: Token | None = None
         self._replaced = trio.Event()
         self._validated_at = -LOOKUP_CACHE_TTL
-        self._unproven = 0
+        self._revocations = TokenBucket(rate=1 / REVOCATION_PERIOD, burst=REVOCATIONS)
         metrics.follow_token(lambda: max(0.0, self.login.expires_at - trio.current_time()))
 
     def __repr__(self) -> str:
@@ -242,7 +250,6 @@ class TokenManager:
 
     def _install(self, token: Token) -> None:
         self._token = token
-        self._unproven += 1
         if token.uses > 0:  # a lookup would use it up
             self._mark_valid(trio.current_time())
         self._next_policy_check = max(self._next_policy_check, trio.current_time() + POLICY_CHECKS.initial)
@@ -253,7 +260,6 @@ class TokenManager:
     def _mark_valid(self, at: float) -> None:
         """Record that Vault accepted the token, and so that the login succeeded."""
         self._validated_at = at
-        self._unproven = 0
         self._login_gate.succeeded()
 
     async def _lookup_self(self, token: Token) -> bool:
@@ -275,12 +281,8 @@ class TokenManager:
             self._metrics.renewal_error(LOOKUP_SELF, "refused")
             log.warning("the Vault token became invalid before it expired")
             self._token = None
-            if self._unproven >= MAX_UNPROVEN_TOKENS:
-                raise self._login_gate.failed(
-                    LoginRefused.of_store(
-                        "Vault accepts none of the tokens that it issues: is the role bound to other CIDR blocks?"
-                    )
-                )
+            if token.uses == 0 and (wait := self._revocations.reserve(trio.current_time())):
+                raise self._login_gate.failed(LoginRefused.of_store(REVOKED_SOON, retry_after=wait))
             return False
         self._mark_valid(sent_at)
         return True
@@ -326,7 +328,7 @@ class TokenManager:
         return after
 
     async def _send(self, method: str, operation: str, token: Token, *, body: dict[str, int] | None) -> Response:
-        """Send a request about the token itself. Return the response if it is a 200 or one of REFUSALS.
+        """Send a request about the token itself. Return the response if it is a 200 or a refusal.
 
         Raises:
             Unavailable: it is something else, or too early for a retry.
@@ -335,7 +337,7 @@ class TokenManager:
         path = f"auth/token/{operation}"
         try:
             response = await self._client.request(method, path, operation=operation, token=token.secret, body=body)
-            if response.status != OK and response.status not in REFUSALS:
+            if response.status != OK and not is_refusal(response):
                 raise unavailable(response)
         except BackendError as error:
             self._metrics.renewal_error(operation, type(error).__name__)

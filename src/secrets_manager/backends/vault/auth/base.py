@@ -8,8 +8,18 @@ import trio
 from secrets_manager.backends.base import LoginRefused
 from secrets_manager.backends.vault.client import VaultClient
 from secrets_manager.backends.vault.path import parse_path
-from secrets_manager.backends.vault.responses import OK, REFUSALS, details, redacted, unavailable
+from secrets_manager.backends.vault.responses import (
+    OK,
+    Response,
+    details,
+    is_refusal,
+    lacks_namespace,
+    redacted,
+    unavailable,
+)
 from secrets_manager.backends.vault.token import Token, parse_token
+
+NO_NAMESPACE = "Vault has no such namespace: correct vault.namespace"
 
 
 class AuthMethod(Protocol):
@@ -29,6 +39,12 @@ class AuthMethod(Protocol):
         ...
 
 
+def login_refused(response: Response, problem: str) -> LoginRefused:
+    """Return the error for a login, or a part of it, that Vault refuses."""
+    text = NO_NAMESPACE if lacks_namespace(response) else problem
+    return LoginRefused(f"{text}{details(response)}", store=text)
+
+
 async def post_login(
     client: VaultClient, mount: str, *, body: Mapping[str, str], secrets: tuple[str, ...], refused: str
 ) -> Token:
@@ -39,8 +55,8 @@ async def post_login(
     """
     path, sent_at = f"auth/{parse_path(mount).url}/login", trio.current_time()
     response = redacted(await client.request("POST", path, operation="login", body=body), secrets)
-    if response.status in REFUSALS:
-        raise LoginRefused(f"{refused}{details(response)}", store=refused)
+    if is_refusal(response):
+        raise login_refused(response, refused)
     if response.status != OK:
         raise unavailable(response)
     token = parse_token(response.body, sent_at=sent_at)

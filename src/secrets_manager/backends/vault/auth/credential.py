@@ -6,15 +6,16 @@ that fails, someone else may have done it.
 
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import trio
 
 from secrets_manager.backends.base import LoginRefused
+from secrets_manager.backends.vault.auth.base import login_refused
 from secrets_manager.backends.vault.client import VaultClient
 from secrets_manager.backends.vault.path import parse_path
-from secrets_manager.backends.vault.responses import OK, REFUSALS, Response, decode, details, redacted, unavailable
+from secrets_manager.backends.vault.responses import OK, Response, decode, is_refusal, redacted, unavailable
 from secrets_manager.backends.vault.shielding import run_shielded
 
 MAX_FILE_SIZE = 64 * 1024
@@ -99,8 +100,19 @@ class _SecretId(msgspec.Struct, frozen=True):
     secret_id: str
 
 
-class _Unwrapped(msgspec.Struct, frozen=True):
+class _UnwrapResponse(msgspec.Struct, frozen=True):
     data: _SecretId
+
+
+class _Unwrapped(NamedTuple):
+    token: str
+    secret_id: str
+
+    def __repr__(self) -> str:
+        return "_Unwrapped(...)"
+
+
+NOTHING = _Unwrapped("", "")
 
 
 class WrappedSecretId:
@@ -112,17 +124,22 @@ class WrappedSecretId:
     def __init__(self, token: Credential, *, mount: str) -> None:
         self._token = token
         self._mount = mount
-        self._unwrapped = ("", "")
+        self._unwrapped = NOTHING
 
     def __repr__(self) -> str:
         return f"WrappedSecretId({self._token})"
 
     async def read(self, client: VaultClient) -> str:
-        token = await self._token.read(client)
-        if self._unwrapped[0] != token:
+        try:
+            token = await self._token.read(client)
+        except LoginRefused:
+            if self._unwrapped == NOTHING:
+                raise
+            token = self._unwrapped.token  # the file of a wrapping token may go once it was used
+        if self._unwrapped.token != token:
             await self._check_origin(client, token)
             await run_shielded(partial(self._unwrap, client, token), grace=UNWRAP_GRACE)
-        return self._unwrapped[1]
+        return self._unwrapped.secret_id
 
     async def check(self, client: VaultClient) -> None:
         """Check that the token can be unwrapped, without doing so.
@@ -151,10 +168,10 @@ class WrappedSecretId:
 
     async def _unwrap(self, client: VaultClient, token: str) -> None:
         response = await client.request("POST", "sys/wrapping/unwrap", operation="unwrap", token=token)
-        unwrapped = decode(_body(response), _Unwrapped)
+        unwrapped = decode(_body(response), _UnwrapResponse)
         if unwrapped is None:
             raise LoginRefused.of_store("the wrapping token contains no secret_id: wrap one")
-        self._unwrapped = (token, unwrapped.data.secret_id)
+        self._unwrapped = _Unwrapped(token, unwrapped.data.secret_id)
 
 
 def _body(response: Response) -> bytes:
@@ -163,8 +180,8 @@ def _body(response: Response) -> bytes:
     Raises:
         Unavailable: it is another status.
     """
-    if response.status in REFUSALS:
-        raise LoginRefused(f"{WRAPPING_EXPIRED}{details(response)}", store=WRAPPING_EXPIRED)
+    if is_refusal(response):
+        raise login_refused(response, WRAPPING_EXPIRED)
     if response.status != OK:
         raise unavailable(response)
     return response.body

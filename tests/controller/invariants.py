@@ -110,7 +110,12 @@ def _is_merge(change: Change, before: Object, after: Object, definitions: dict[K
 def _left_early(
     storage: Storage, change: Change, before: Object, after: Object, definitions: dict[Key, Object]
 ) -> list[str]:
-    """The definitions whose keys a write removes, though what they merge into now has never been there."""
+    """The definitions whose keys a write removes, though what they merge into now has never been there.
+
+    A definition that has the whole Secret replaces its content.
+    """
+    if any(_names(each, place, change.key) and not _merges(each) for place, each in definitions.items()):
+        return []
     return [
         place.name
         for place, definition in definitions.items()

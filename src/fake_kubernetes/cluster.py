@@ -156,7 +156,8 @@ class Cluster:
         strict, manager = request.query.get("fieldValidation") == "Strict", request.manager
         match request.method:
             case "POST":
-                created = self._writes.create(target, body_of(request), manager=manager, strict=strict)
+                dry_run = request.query.get("dryRun") == "All"
+                created = self._writes.create(target, body_of(request), manager=manager, strict=strict, dry_run=dry_run)
                 return self._reads.shown(target, created, request, status=201)
             case "PUT":
                 replaced, new = self._writes.replace(target, body_of(request), manager=manager, strict=strict)

@@ -39,9 +39,16 @@ class Writes:
         self._identify = identify
 
     def create(
-        self, target: Target, sent: Object, *, manager: str = "", strict: bool = False, owners: Owners | None = None
+        self,
+        target: Target,
+        sent: Object,
+        *,
+        manager: str = "",
+        strict: bool = False,
+        owners: Owners | None = None,
+        dry_run: bool = False,
     ) -> Object:
-        """Store a new object. `owners` own its fields, or else the manager. Raises: Refusal."""
+        """Store a new object, unless it is a dry run. `owners` own its fields, or else the manager. Raises: Refusal."""
         kind = target.kind
         uid = self._identify()
         name = text(sent, "metadata", "name")
@@ -68,7 +75,8 @@ class Writes:
         key = key_of(target._replace(name=name))
         if self._storage.get(key) is not None:
             raise already_exists(kind, name)
-        return self._storage.put(key, self._owned(kind, None, document, manager, owners))
+        document = self._owned(kind, None, document, manager, owners)
+        return document if dry_run else self._storage.put(key, document)
 
     def replace(self, target: Target, sent: Object, *, manager: str = "", strict: bool = False) -> tuple[Object, bool]:
         """Store a new state of an object, and tell whether it was made by that. Raises: Refusal."""

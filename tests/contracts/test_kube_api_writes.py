@@ -39,6 +39,16 @@ async def test_the_second_create_of_a_name_is_refused(api: Api) -> None:
     )
 
 
+async def test_a_dry_run_is_refused_as_a_creation_would_be_and_creates_nothing(api: Api) -> None:
+    dry_run = f"{api.secrets}?dryRun=All"
+    assert (await api.post(dry_run, secret())).outcome[0] == 201
+    assert (await api.get(f"{api.secrets}/one")).outcome == (404, "NotFound")
+    await api.post(api.secrets, secret())
+    assert (await api.post(dry_run, secret())).outcome == (409, "AlreadyExists")
+    without_a_key = secret(type="kubernetes.io/ssh-auth", data={"ssh-privatekey": ""})
+    assert (await api.post(dry_run, without_a_key)).outcome == (422, "Invalid")
+
+
 @pytest.mark.parametrize("document", [widget(), secret()], ids=["custom", "own"])
 async def test_nothing_is_created_in_a_namespace_that_is_not_there(api: Api, document: Object) -> None:
     path = api.widgets if document["kind"] == "Widget" else api.secrets

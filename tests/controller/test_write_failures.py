@@ -2,9 +2,11 @@
 
 import base64
 import json
+from itertools import count
 
 import httpx
 import pytest
+import trio
 from trio.testing import MockClock
 
 from fake_kubernetes.documents import Json, Object, items, mapping, text
@@ -221,8 +223,14 @@ async def test_a_secret_that_changes_faster_than_it_can_be_written_is_reported(a
         in_sync(scene)
         await scene.settled()
 
-        overtaken = fault.answer(409, reason="Conflict", message="the object has been modified")
-        scene.faults.always(overtaken, when=to_a_secret)
+        numbers = count()
+
+        async def overtake(request: httpx.Request, send: fault.Send) -> httpx.Response:
+            await trio.sleep(0.5)
+            scene.edit("app", {"metadata": {"annotations": {"another": f"{next(numbers)}"}}})
+            return await send(request)
+
+        scene.faults.always(overtake, when=to_a_secret)
         scene.write("app", password="hunter-2")
         await scene.passed(10)
         assert (scene.reason("app"), scene.message("app")) == (
@@ -233,6 +241,69 @@ async def test_a_secret_that_changes_faster_than_it_can_be_written_is_reported(a
         scene.faults.heal()
         await scene.passed(65)
         assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-2"}, "Synced")
+
+
+@pytest.mark.parametrize("code", [404, 409])
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_denial_with_the_code_of_a_conflict_is_told_as_the_denial(
+    code: int, *, first: bool, autojump_clock: MockClock
+) -> None:
+    """The API server passes on what code a webhook chooses."""
+    words = 'admission webhook "guard.example.com" denied the request: the name is taken'
+    async with running(config=RARELY) as scene:
+        scene.write("app", password="hunter-1")
+        if not first:
+            scene.define("app", pw="app#password")
+            await scene.settled()
+        scene.faults.always(fault.answer(code, message=words), when=to_a_secret)
+        if first:
+            scene.define("app", pw="app#password")
+        else:
+            scene.edit("app", {"data": {"pw": "eA=="}})
+        before = len(scene.faults.calls)
+        await scene.passed(5)
+        assert scene.reason("app") == "SecretRejected"
+        assert scene.message("app").endswith(f": {words}")
+
+        await scene.passed(600)
+        assert scene.faults.count(lambda call: "/secrets" in call.path) - before < (120 if first else 60)
+
+        scene.faults.heal()
+        await scene.passed(65)
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1"}, "Synced")
+
+
+async def test_a_secret_stays_while_kubernetes_refuses_what_would_replace_it(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        scene.write("app", password="")
+        keys: Object = {"ssh-privatekey": {"path": "secret/data/app", "key": "password"}}
+        scene.define_as_it_is("app", {"name": "app", "keysMap": keys})
+        await scene.settled()
+        scene.edit("app", {"metadata": {"labels": {"foreign": "stays"}}})
+        before = scene.secret("app")
+        scene.change("app", type="kubernetes.io/ssh-auth")
+        await scene.passed(60)
+        assert (scene.secret("app"), scene.reason("app")) == (before, "SecretRejected")
+        assert "data[ssh-privatekey]" in scene.message("app")
+
+        scene.write("app", password="hunter-1")
+        scene.annotate("app", **{"force-sync": "1"})
+        await scene.passed(65)
+        assert (text(scene.secret("app"), "type"), scene.reason("app")) == ("kubernetes.io/ssh-auth", "Synced")
+        assert text(scene.secret("app"), "metadata", "labels", "foreign") == "stays"
+
+
+async def test_a_webhook_that_supports_no_dry_run_hinders_no_replacement(autojump_clock: MockClock) -> None:
+    unsupported = fault.answer(
+        400, reason="BadRequest", message='admission webhook "guard.example.com" does not support dry run'
+    )
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        scene.faults.always(unsupported, when=lambda request: "dryRun" in request.url.params)
+        scene.change("app", type="example.com/other")
+        await scene.passed(5)
+        assert (text(scene.secret("app"), "type"), scene.reason("app")) == ("example.com/other", "Synced")
 
 
 async def test_a_definition_that_changes_under_way_is_tried_again_without_a_word(autojump_clock: MockClock) -> None:

@@ -18,6 +18,7 @@ from secrets_manager.controller.decision import (
     Patch,
     decide,
     decide_deletion,
+    new_secret,
     other_secrets,
 )
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, Reason, SecretDefinition
@@ -35,7 +36,7 @@ from secrets_manager.controller.ownership import (
 )
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.redaction import WITHHELD, may_contain_value, redact
-from secrets_manager.controller.secret import OWNER, SECRETS, CurrentSecret
+from secrets_manager.controller.secret import OWNER, SECRETS, CurrentSecret, Secret
 from secrets_manager.kube.client import KubeClient, WarningHandler
 from secrets_manager.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, KubeError, NotFound
 from secrets_manager.kube.objects import KubeObject, ObjectKey
@@ -49,6 +50,8 @@ T = TypeVar("T", bound=KubeObject)
 
 Write = Create | Patch | Delete
 
+NO_DRY_RUN = "does not support dry run"
+"""What the API server says of a webhook with side effects."""
 ATTEMPTS = 5
 """Decisions for a write; then the next reconcile retries."""
 
@@ -165,26 +168,28 @@ class SecretWriter:
         self, definition: SecretDefinition, desired: Desired, decision: Write, *, seen_before: bool, restarts: str
     ) -> WriteResult | Problem:
         key = ObjectKey(definition.metadata.namespace, desired.name)
-        claimed, wrote, before = Claim.OWNED, False, None
+        claimed, wrote, before, based_on = Claim.OWNED, False, None, None
         for _ in range(ATTEMPTS):
-            if isinstance(decision, Patch | Delete):
-                claimed = decision.claim
-            obstacle = await self._find_obstacle(definition, decision, seen_before=seen_before and before is None)
+            if not isinstance(decision, Create):
+                claimed, based_on = decision.claim, _version(decision.current)
+            obstacle = await self._find_obstacle(
+                definition, desired, decision, seen_before=seen_before and before is None, restarts=restarts
+            )
             if obstacle is not None:
                 return obstacle
-            if isinstance(decision, Delete):
-                before = decision.current
+            before = decision.current if isinstance(decision, Delete) else before
             warnings: list[str] = []
             try:
                 current, wrote = await self._execute(decision, on_warning=warnings.append), True
                 if current is not None:
                     return WriteResult(current, claimed, wrote, join_warnings(warnings, desired))
-            except (AlreadyExists, Conflict):
+            except (Invalid, Forbidden) as error:
+                return rejected(error, desired)
+            except (AlreadyExists, Conflict, NotFound) as error:
                 current = await self._get(definition, key)
-            except (Invalid, Forbidden, NotFound) as error:
-                if not isinstance(error, NotFound) or isinstance(decision, Create):
-                    return rejected(error, desired)
-                current = None  # it was deleted before our write
+                if _version(current) == based_on:
+                    return rejected(error, desired)  # nothing has changed: a webhook chooses the code of its denial
+                based_on = _version(current)
             following = self.decide(definition, desired, current, before, restarts=restarts)
             if following is None or isinstance(following, Problem):
                 return following or WriteResult(current, claimed, wrote)
@@ -192,19 +197,37 @@ class SecretWriter:
         raise TooManyConflicts(f"Secret {key.name}: others change it faster than it can be written")
 
     async def _find_obstacle(
-        self, definition: SecretDefinition, decision: Write, *, seen_before: bool
+        self, definition: SecretDefinition, desired: Desired, decision: Write, *, seen_before: bool, restarts: str
     ) -> Problem | None:
-        """Look at definitions before a write that takes something away: the watch may be behind.
+        """Look at what takes its place, and at definitions, before a write takes something away.
 
         Raises:
-            Conflict: The definition has changed.
+            Conflict: The definition has changed: the watch is behind.
+            KubeError: A retry may help.
         """
+        if isinstance(decision, Delete):
+            after = new_secret(definition, desired, now=self._now(), before=decision.current, restarts=restarts)
+            if (refusal := await self._find_refusal(after)) is not None:
+                return rejected(refusal, desired)
         if isinstance(decision, Delete) or (isinstance(decision, Create) and seen_before):
             await self.check_unchanged(definition)
         if isinstance(decision, Create) or decision.claim is not Claim.ADOPTED:
             return None
         present = await self._find_holder(decision.current)
         return None if present is None else not_owned(decision.current, present)
+
+    async def _find_refusal(self, secret: Secret) -> KubeError | None:
+        """Have Kubernetes check a Secret that replaces one. A quota does not count in a dry run.
+
+        Raises:
+            KubeError: A retry may help.
+        """
+        with suppress(AlreadyExists):
+            try:
+                await self._client.create(SECRETS, secret.metadata.namespace, secret, dry_run=True)
+            except (Invalid, Forbidden) as error:
+                return None if NO_DRY_RUN in error.server_message else error
+        return None
 
     async def _execute(
         self, decision: Create | Patch | Delete, *, on_warning: WarningHandler | None = None
@@ -280,6 +303,10 @@ class SecretWriter:
         except KubeError:
             self._metrics.secrets.read_error(definition.key)
             raise
+
+
+def _version(secret: CurrentSecret | None) -> str:
+    return "" if secret is None else secret.metadata.resource_version
 
 
 @contextmanager

@@ -178,14 +178,22 @@ class KubeClient:
         namespace: str,
         body: msgspec.Struct | Mapping[str, object],
         *,
+        dry_run: bool = False,
         on_warning: WarningHandler | None = None,
     ) -> T:
-        """Create an object.
+        """Create an object; with `dry_run` the server checks all as if it would, and stores nothing.
 
         Raises:
             AlreadyExists: Also when an earlier attempt succeeded and its response was lost.
         """
-        return await self._request_object(resource, "POST", resource.path(namespace), body=body, on_warning=on_warning)
+        return await self._request_object(
+            resource,
+            "POST",
+            resource.path(namespace),
+            body=body,
+            query={"fieldManager": FIELD_MANAGER, "dryRun": "All" if dry_run else ""},
+            on_warning=on_warning,
+        )
 
     async def replace(self, resource: Resource[T], key: ObjectKey, body: msgspec.Struct) -> T:
         """Replace an object.

@@ -223,7 +223,7 @@ def test_check_reports_what_is_wrong_with_a_key() -> None:
             "{team: 1}",
             (
                 "standard input, document 1: DefinitionInvalid: it can't be read: "
-                "Expected `str`, got `int` - at `$.metadata.labels[...]`"
+                "metadata.labels[...] must be a text, and is a number: write it in quotes"
             ),
         ),
         (
@@ -292,9 +292,22 @@ def test_folder_is_read_through_in_the_order_of_names_without_hidden_files(tmp_p
         ("a: 2026-99-99", "standard input is not YAML: it has an invalid character or date, or is nested too deep"),
         ("- " * 5000, "standard input is not YAML: it has an invalid character or date, or is nested too deep"),
         ("", "there is no SecretDefinition of secrets-manager.tuenti.io/v1alpha1 in -"),
-        (CONFIG_MAP, "there is no SecretDefinition of secrets-manager.tuenti.io/v1alpha1 in -"),
+        (
+            CONFIG_MAP,
+            (
+                "there is no SecretDefinition of secrets-manager.tuenti.io/v1alpha1 in -: "
+                "standard input, document 1 is skipped: it is ConfigMap v1"
+            ),
+        ),
+        (
+            f"{CONFIG_MAP}---\n{DEFINITION.replace('v1alpha1', 'v1')}---\n{CONFIG_MAP}",
+            (
+                "there is no SecretDefinition of secrets-manager.tuenti.io/v1alpha1 in -: "
+                "standard input, document 2 is skipped: it is SecretDefinition secrets-manager.tuenti.io/v1"
+            ),
+        ),
     ],
-    ids=["syntax", "character", "date", "depth", "empty", "other kinds only"],
+    ids=["syntax", "character", "date", "depth", "empty", "other kinds only", "another version"],
 )
 def test_file_that_is_of_no_use_ends_it_all_in_one_line(text: str, line: str) -> None:
     with pytest.raises(UsageError) as raised:

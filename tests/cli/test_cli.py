@@ -59,6 +59,13 @@ def test_help_lists_commands_defaults_and_environment_variables() -> None:
     assert max(map(len, lines)) <= 120
 
 
+def test_help_says_which_flags_without_a_value_are_on() -> None:
+    lines = help_text().splitlines()
+
+    assert lines[lines.index("  --status-page") + 1].endswith(" (default true)")
+    assert lines[lines.index("  --enable-leader-election") + 1].endswith(".")
+
+
 @pytest.mark.parametrize(
     "argv", [["-version"], ["--version"], ["run", "--version=true", "-backend=vault"]], ids=" ".join
 )
@@ -73,7 +80,10 @@ def test_version_is_printed(argv: list[str]) -> None:
         (["rendr"], "unknown command 'rendr': did you mean render?"),
         (["a\nb"], "unknown command 'a\\nb': see `secrets-manager --help`"),
         (["-reconcile-period=0"], "--reconcile-period: '0' is too small: the minimum is 100ms"),
-        (["crd", "-backend=vault"], "unknown flag -backend: see `secrets-manager --help`"),
+        (["crd", "-backend=vault"], "unknown flag -backend: see `secrets-manager crd --help`"),
+        (["render", "--version"], "unknown flag --version: see `secrets-manager render --help`"),
+        (["demo", "now"], "there is an argument that is not a flag: see `secrets-manager demo --help`"),
+        (["run", "-nope"], "unknown flag -nope: see `secrets-manager --help`"),
         (
             [],
             (
@@ -262,5 +272,5 @@ def test_demo_says_what_to_install_if_its_extra_is_missing() -> None:
         [sys.executable, "-c", WITHOUT_RICH], capture_output=True, text=True, timeout=60, env={}, check=False
     )
 
-    line = "secrets-manager: the demo needs more packages: pip install 'secrets-manager[demo]'\n"
+    line = "secrets-manager: the demo needs more packages: run `.ci/setup demo` in the clone\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)

@@ -371,7 +371,10 @@ def test_flags_of_the_log_agree_on_one_level_and_form(argv: list[str], log: LogC
         ),
         (
             "-watch-namespaces=Shop",
-            ("--watch-namespaces: 'Shop' is not a list of namespaces: separate names by commas, like shop,shop-test"),
+            (
+                "--watch-namespaces: 'Shop' is not a list of namespaces: "
+                "write names in lower case with commas between them, like shop,shop-test"
+            ),
         ),
         ("-watch-namespaces=,", "--watch-namespaces: ',' names no namespace"),
         (

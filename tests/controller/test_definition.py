@@ -87,13 +87,43 @@ def test_object_of_the_api_is_read_whole() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        pytest.param("{}", "spec can't be read: Object missing required field `name`", id="empty"),
-        pytest.param("null", "spec can't be read: Expected `object`, got `null`", id="null"),
-        pytest.param("[1, 2]", "spec can't be read: Expected `object`, got `array`", id="no object"),
+        pytest.param("{}", "spec can't be read: name is missing", id="empty"),
+        pytest.param("null", "spec can't be read: it must be a map, and is null", id="null"),
+        pytest.param("[1, 2]", "spec can't be read: it must be a map, and is a list", id="no object"),
         pytest.param(
             '{"name": "db", "keysMap": {"pw": {"path": 5, "key": "pw"}}}',
-            "spec can't be read: Expected `str | null`, got `int` - at `$.keysMap[...].path`",
+            "spec can't be read: keysMap[...].path must be a text, and is a number: write it in quotes",
             id="path is a number",
+        ),
+        pytest.param(
+            '{"name": "db", "refreshInterval": true}',
+            "spec can't be read: refreshInterval must be a text, and is true or false: write it in quotes",
+            id="interval is a boolean",
+        ),
+        pytest.param(
+            '{"name": "db", "immutable": "yes"}',
+            "spec can't be read: immutable must be true or false, and is a text",
+            id="flag is a text",
+        ),
+        pytest.param(
+            '{"name": "db", "sources": {"a": {"path": "x", "version": 1.5}}}',
+            "spec can't be read: sources[...].version must be a number or a text, and is a number: write it in quotes",
+            id="version is no integer",
+        ),
+        pytest.param(
+            f'{{"name": "db", "dataFrom": [{",".join(["{}"] * 33)}]}}',
+            "spec can't be read: dataFrom has too many entries: make several definitions with at most 32",
+            id="too many documents",
+        ),
+        pytest.param(
+            f'{{"name": "db", "dataFrom": [{{"prefix": "{"a" * 254}"}}]}}',
+            "spec can't be read: dataFrom[0].prefix is too long: write at most 253 characters",
+            id="long prefix",
+        ),
+        pytest.param(
+            '{"name": "db", "rolloutRestartTargets": [{"kind": "Deployment"}]}',
+            "spec can't be read: rolloutRestartTargets[0].name is missing",
+            id="target without a name",
         ),
     ],
 )
@@ -123,7 +153,7 @@ def test_name_of_the_secret_is_read_where_the_rest_of_the_spec_can_not_be(spec: 
 
 def test_object_without_spec_has_an_invalid_one() -> None:
     assert decode(b'{"metadata": {"name": "db"}}').spec == InvalidSpec(
-        "spec can't be read: Expected `object`, got `null`"
+        "spec can't be read: it must be a map, and is null"
     )
 
 

@@ -18,6 +18,8 @@ Value = str | int | float | bool | tuple[str, ...]
 
 ARGUMENT = ""
 """The name of a positional argument."""
+SEE_HELP = "see `secrets-manager --help`"
+"""The end of a message that knows nothing better."""
 MAX_QUOTED = 60
 _MAX_INT64 = 2**63 - 1
 _MAX_LENGTH = 64
@@ -130,10 +132,13 @@ def alternatives(words: Sequence[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def scan(argv: Sequence[str], flags: Mapping[str, Flag], *, arguments: bool = False) -> list[tuple[str, Value]]:
+def scan(
+    argv: Sequence[str], flags: Mapping[str, Flag], *, arguments: bool = False, see: str = SEE_HELP
+) -> list[tuple[str, Value]]:
     """Parse a command line. Return names and values of its flags, in order.
 
-    If the command takes `arguments`, positional ones are returned too, under the name ARGUMENT.
+    If the command takes `arguments`, positional ones are returned too, under the name ARGUMENT. `see` points to its
+    help.
 
     Raises:
         UsageError: one line.
@@ -147,7 +152,7 @@ def scan(argv: Sequence[str], flags: Mapping[str, Flag], *, arguments: bool = Fa
         if arguments and not argument.startswith("-"):
             found.append((ARGUMENT, argument))
             continue
-        flag, raw = _split(argument, flags, after=found[-1][0] if found else "")
+        flag, raw = _split(argument, flags, after=found[-1][0] if found else "", see=see)
         if raw is None:
             if flag.type is BOOLEAN:
                 raw = "true"
@@ -177,37 +182,37 @@ def quoted(text: str) -> str:
     return ascii(text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}...")
 
 
-def did_you_mean(word: str, known: Collection[str], *, prefix: str = "") -> str:
-    """Return the end of a message: the closest match, or a pointer to `--help`."""
+def did_you_mean(word: str, known: Collection[str], *, prefix: str = "", see: str = SEE_HELP) -> str:
+    """Return the end of a message: the closest match, or a pointer to the help."""
     nearest = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {prefix}{nearest[0]}?" if nearest else "see `secrets-manager --help`"
+    return f"did you mean {prefix}{nearest[0]}?" if nearest else see
 
 
-def _split(argument: str, flags: Mapping[str, Flag], *, after: str) -> tuple[Flag, str | None]:
+def _split(argument: str, flags: Mapping[str, Flag], *, after: str, see: str) -> tuple[Flag, str | None]:
     """Return the flag that an argument names, and its value if it has one. `after` is the flag before it."""
     name, equals, raw = argument.partition("=")
     bare = name.removeprefix("-").removeprefix("-")
     if not name.startswith("-") or not bare or bare.startswith("-"):
-        raise UsageError(_loose(flags.get(after), flags))
+        raise UsageError(_loose(flags.get(after), flags, see=see))
     if bare not in flags:
-        raise UsageError(_unknown(name, flags))
+        raise UsageError(_unknown(name, flags, see=see))
     return flags[bare], raw if equals else None
 
 
-def _unknown(name: str, flags: Mapping[str, Flag]) -> str:
+def _unknown(name: str, flags: Mapping[str, Flag], *, see: str) -> str:
     """Quote only what may be a flag: `--flag:value` and `--flag value` in one argument may contain a secret."""
     like_a_flag = _NAME.match(name)
     assert like_a_flag
     dashes, bare = like_a_flag.groups()
     if bare in flags:
         return f"--{bare}: put its value after =, or into an argument of its own"
-    return f"unknown flag {dashes}{bare}: {did_you_mean(bare, flags, prefix='--')}"
+    return f"unknown flag {dashes}{bare}: {did_you_mean(bare, flags, prefix='--', see=see)}"
 
 
-def _loose(before: Flag | None, flags: Mapping[str, Flag]) -> str:
+def _loose(before: Flag | None, flags: Mapping[str, Flag], *, see: str) -> str:
     """Don't quote a positional argument: it may be the second half of a secret with a space."""
     if before is None:
-        step = "name a file by --file (-f)" if "file" in flags else "see `secrets-manager --help`"
+        step = "name a file by --file (-f)" if "file" in flags else see
         return f"there is an argument that is not a flag: {step}"
     if before.type is BOOLEAN:
         return f"there is an argument after --{before.name} that is not a flag: write --{before.name}=true or =false"

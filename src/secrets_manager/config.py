@@ -117,8 +117,9 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The HTTP server."""
 
     metrics_addr: str = ":8080"
+    """Empty: no metrics and no status page."""
     health_probe_addr: str = ""
-    """The address of the probes. Empty: that of the metrics."""
+    """The address of the probes. Empty: that of the metrics, if there is one."""
     tls_cert_file: str = ""
     tls_key_file: str = ""
     """Empty: no TLS."""

@@ -23,7 +23,7 @@ import secrets
 import signal
 import socket
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
@@ -126,19 +126,22 @@ async def run(config: Config) -> None:
     log.info("server stopped")
 
 
-Listeners = tuple[socket.socket, socket.socket | None]
-"""Of the metrics, and of the probes if they have an address of their own."""
+Listeners = tuple[socket.socket | None, socket.socket | None]
+"""Of the metrics unless they are off, and of the probes if they have an address of their own."""
 
 
 @contextmanager
 def listening(config: ServerConfig) -> Generator[Listeners]:
     """Listen at the addresses. Raises: StartError."""
-    with listen(config.metrics_addr, flag="metrics-addr") as metrics_listener:
-        if not config.health_probe_addr:
-            yield metrics_listener, None
-            return
-        with listen(config.health_probe_addr, flag="health-probe-addr") as probe_listener:
-            yield metrics_listener, probe_listener
+    with (
+        _listening(config.metrics_addr, flag="metrics-addr") as metrics_listener,
+        _listening(config.health_probe_addr, flag="health-probe-addr") as probe_listener,
+    ):
+        yield metrics_listener, probe_listener
+
+
+def _listening(address: str, *, flag: str) -> AbstractContextManager[socket.socket | None]:
+    return listen(address, flag=flag) if address else nullcontext()
 
 
 async def load_certificate(config: ServerConfig) -> ServingCertificate | None:
@@ -174,8 +177,9 @@ async def serve_all(
             routes = routes | probe_routes
         else:
             await nursery.start(serve, probe_listener, Site(probe_routes))
-        tls = None if certificate is None else certificate.context
-        await nursery.start(partial(serve, metrics_listener, Site(routes, gate=gate), tls=tls))
+        if metrics_listener is not None:
+            tls = None if certificate is None else certificate.context
+            await nursery.start(partial(serve, metrics_listener, Site(routes, gate=gate), tls=tls))
         if certificate is not None:
             nursery.start_soon(certificate.keep_fresh)
         task_status.started()

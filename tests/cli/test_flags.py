@@ -277,6 +277,10 @@ def test_address_to_listen_on_is_taken(address: str) -> None:
     assert parsed(f"-health-probe-addr={address}").server.health_probe_addr == address
 
 
+def test_metrics_are_turned_off_as_in_controller_runtime() -> None:
+    assert parsed("-metrics-addr=0").server == ServerConfig(metrics_addr="")
+
+
 @pytest.mark.parametrize(
     ("argv", "log"),
     [

@@ -37,6 +37,12 @@ async def test_another_path_is_404_with_a_list_of_paths() -> None:
     assert await site().respond("GET", "/elsewhere") == Response(404, b"try /metrics or /healthz\n")
 
 
+async def test_a_single_path_is_a_list_too() -> None:
+    response = await Site({"/metrics": Route(saying(HELLO))}).respond("GET", "/")
+
+    assert response.body == b"try /metrics\n"
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get"])
 async def test_only_get_and_head_are_allowed(method: str) -> None:
     response = await site().respond(method, "/metrics")

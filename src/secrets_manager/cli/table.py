@@ -2,11 +2,11 @@
 
 from secrets_manager.cli.gosyntax import BOOLEAN, TEXT, Flag, at_least, choice
 from secrets_manager.cli.values import (
-    ADDRESS,
     DURATION,
     INTEGER,
     INTERVAL,
     LEVEL,
+    METRICS_ADDRESS,
     NAME,
     NAMESPACE,
     NAMESPACES,
@@ -366,8 +366,8 @@ CONTROLLER = (
 SERVER = (
     Flag(
         "metrics-addr",
-        ADDRESS,
-        "Address of /metrics, of the status page and, without health-probe-addr, of /healthz and /readyz.",
+        METRICS_ADDRESS,
+        "Address of /metrics, the status page and, without health-probe-addr, the probes; 0 serves none.",
         ":8080",
         ("server.metrics_addr",),
     ),

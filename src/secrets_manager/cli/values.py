@@ -63,6 +63,15 @@ def optional_listen_address(raw: str) -> str:
     return listen_address(raw) if raw.strip() else ""
 
 
+def metrics_address(raw: str) -> str:
+    """Parse host and port to listen on; 0, which turns the metrics off in controller-runtime, means none.
+
+    Raises:
+        InvalidValue: it is not valid.
+    """
+    return "" if raw.strip() == "0" else listen_address(raw)
+
+
 def namespace(raw: str) -> str:
     """Parse the name of a namespace, or none.
 
@@ -143,7 +152,7 @@ INTEGER = ValueType("NUMBER", integer)
 URL = ValueType("URL", url)
 PATH = ValueType("PATH", text)
 NAME = ValueType("NAME", text)
-ADDRESS = ValueType("HOST:PORT", listen_address)
+METRICS_ADDRESS = ValueType("HOST:PORT", metrics_address)
 OPTIONAL_ADDRESS = ValueType("HOST:PORT", optional_listen_address)
 NAMESPACE = ValueType("NAME", namespace)
 NAMESPACES = ValueType("NAMES", namespaces)

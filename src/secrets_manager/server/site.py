@@ -40,7 +40,7 @@ class Site:
         self._routes = routes
         self._gate = gate
         *first, last = routes
-        self._hint = f"try {', '.join(first)} or {last}\n".encode()
+        self._hint = f"try {', '.join(first)}{' or ' if first else ''}{last}\n".encode()
 
     async def respond(
         self, method: str, path: str, *, query: bytes = b"", headers: tuple[Header, ...] = ()

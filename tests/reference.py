@@ -30,7 +30,6 @@ from tests.monitoring.dashboard import dashboard
 from tests.monitoring.rules import prometheus_rule, rules_of_the_chart
 
 HEAD = "| Flag | Environment | Default | Meaning |\n|---|---|---|---|\n"
-EVALUATING = ("render", "plan", "explain", "doctor")
 MADE = "<!-- Made by `just reference`; changes here are lost. -->\n"
 
 
@@ -40,14 +39,15 @@ def flags() -> str:
     commands = "".join(
         f"\n### {name}\n\n{command.about}\n\n{HEAD}{''.join(map(_flag, command.groups['Flags']))}"
         for name, command in COMMANDS.items()
-        if name in EVALUATING
+        if name not in {"run", "crd"}
     )
     return (
         f"{MADE}# Flags\n\n"
         "A flag is written with one dash or two, as `--flag=value` or `--flag value`. Durations are like `300ms` or\n"
         "`1m30s`. Where a flag has an environment variable, the variable wins.\n"
         f"{tables}"
-        f"\n## Commands\n\nThese commands have flags of their own beside those above that `--help` lists.\n{commands}"
+        "\n## Commands\n\nThese commands have flags of their own beside those above that their `--help` lists.\n"
+        f"{commands}"
     )
 
 
@@ -68,6 +68,8 @@ def schema() -> str:
         f"## Spec\n\n{_table(spec, 'spec')}\n"
         "### Rules\n\nThe API server refuses an object that breaks a rule, with its message:\n\n"
         f"{''.join(_rules(spec, 'spec'))}\n"
+        "### Limits\n\nAt most, or the API server refuses the object and examines no rule:\n\n"
+        f"{''.join(_limits(spec, 'spec'))}\n"
         f"## Status\n\n{_table(status, 'status')}\n"
         f"## Columns\n\nWhat `kubectl get` prints:\n\n| Column | Source |\n|---|---|\n{columns}"
     )
@@ -175,10 +177,28 @@ def _type(field: Json) -> str:
     return text(field, "format") or text(field, "type")
 
 
+def _schemas(schema: Json, path: str) -> Iterator[tuple[str, Json]]:
+    """A schema and all those in it, also of items and values, with their paths."""
+    yield path, schema
+    for name, field in mapping(schema, "properties").items():
+        yield from _schemas(field, f"{path}.{name}")
+    for key, end in (("items", "[]"), ("additionalProperties", ".KEY")):
+        if isinstance(inner := at(schema, key), dict):
+            yield from _schemas(inner, f"{path}{end}")
+
+
 def _rules(schema: Json, path: str) -> Iterator[str]:
-    for name, field in ((path, schema), *((name, field) for name, field, _ in _fields(schema, path))):
+    for name, field in _schemas(schema, path):
         for rule in items(field, "x-kubernetes-validations"):
             yield f"- `{name}`: {text(rule, 'message')}\n"
+
+
+def _limits(schema: Json, path: str) -> Iterator[str]:
+    units = {"maxItems": "entries", "maxProperties": "entries", "maxLength": "characters"}
+    for name, field in _schemas(schema, path):
+        for key, unit in units.items():
+            if (limit := at(field, key)) is not None:
+                yield f"- `{name}`: {limit} {unit}\n"
 
 
 def _column(column: Json) -> str:

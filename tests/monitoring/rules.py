@@ -4,13 +4,10 @@ from pathlib import Path
 
 import yaml
 
-from fake_kubernetes.documents import Json, Object, items, mapping, text, without
-from tests import chart_values
+from fake_kubernetes.documents import Json, Object, items, text
 from tests.documents import ROOT
 
 RULES = ROOT / "deploy" / "monitoring" / "rules.yaml"
-(RUNBOOKS,) = (str(one.default) for one in chart_values.values() if one.name == "metrics.prometheusRule.runbooks")
-"""Where the links to runbooks lead, as the chart has it; each has the section of its alert as well."""
 
 
 def rules(file: Path = RULES) -> Object:
@@ -19,9 +16,9 @@ def rules(file: Path = RULES) -> Object:
     return document
 
 
-def alerts(document: Object | None = None) -> list[Object]:
+def alerts() -> list[Object]:
     """All alerting rules."""
-    found = [rule for group in items(document or rules(), "groups") for rule in items(group, "rules")]
+    found = [rule for group in items(rules(), "groups") for rule in items(group, "rules")]
     return [rule for rule in found if isinstance(rule, dict) and "alert" in rule]
 
 
@@ -46,11 +43,8 @@ def prometheus_rule() -> str:
 
 
 def rules_of_the_chart() -> str:
-    """deploy/chart/files/rules.yaml: without the links to runbooks, whose beginning is a value of the chart."""
-    whole = rules()
-    for alert in alerts(whole):
-        alert["annotations"] = without(mapping(alert, "annotations"), "runbook_url")
-    return _dumped(whole, source="deploy/monitoring/rules.yaml")
+    """deploy/chart/files/rules.yaml."""
+    return _dumped(rules(), source="deploy/monitoring/rules.yaml")
 
 
 def _dumped(document: Json, *, source: str) -> str:

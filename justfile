@@ -87,8 +87,8 @@ format:
     .ci/envtest {{ version }}
 
 # Build the image with podman or docker, and dist/secrets-manager.cdx.json, the list of its Python packages
-@image *tag:
-    .ci/image {{ tag }}
+@image *name:
+    .ci/image {{ name }}
 
 # Write deploy/crd.yaml, and the chart's copy of it, from the program's own types
 crd:
@@ -118,8 +118,8 @@ _lock source target *options:
     @echo {{ target }}
 
 # Build the wheel, twice with equal hashes, and the image where podman or docker is installed
-@build *tag:
-    .ci/build {{ tag }}
+@build *name:
+    .ci/build {{ name }}
 
 # Release what is committed, `just release minor`: version, CHANGELOG, chart, image tags, commit, tag; --dry-run shows it
 [positional-arguments]

@@ -248,8 +248,21 @@ def test_image_is_built_with_the_version_and_the_commit(tmp_path: Path) -> None:
     repository.write("README.md", "changed\n")
     changed, _ = repository.build("images.example.com/secrets-manager:next", path=path).stdout.splitlines()[-2:]
 
-    assert "--tag secrets-manager:2.3.4 --build-arg VERSION=2.3.4" in of_the_commit
+    assert "--tag secrets-manager:dev --build-arg VERSION=2.3.4" in of_the_commit
     assert f"--build-arg REVISION={commit} " in of_the_commit
     assert packages == "build --target sbom --output dist ."
     assert "--tag images.example.com/secrets-manager:next --build-arg VERSION=2.3.4" in changed
     assert f"--build-arg REVISION={commit}-dirty " in changed
+
+
+@pytest.mark.parametrize("place", ["images.example.com/secrets-manager", "localhost:5000/secrets-manager"])
+def test_image_without_a_tag_gets_that_of_the_chart_and_the_overlays(tmp_path: Path, place: str) -> None:
+    path = programs(tmp_path / "bin", podman='echo "$*"')
+    repository = Repository(tmp_path / "project", version="2.3.4")
+    repository.release("minor")
+
+    of_the_release = repository.run(".ci/image", "--push", place, path=path).stdout.splitlines()
+
+    assert repository.image_tags() == ["2.4.0", "2.4.0"]
+    assert f"--tag {place}:2.4.0 --build-arg VERSION=2.4.0" in of_the_release[0]
+    assert of_the_release[-1] == f"push {place}:2.4.0"

@@ -5,27 +5,24 @@ import pytest
 import trio
 
 from secrets_manager.config import ServerConfig
-from secrets_manager.server.message import Response
+from secrets_manager.server.message import Response, immediate
 from secrets_manager.server.site import Route
 from secrets_manager.supervisor import listening, serve_all
 
 LOCAL = "127.0.0.1:0"
 
 
+def saying(text: bytes) -> Route:
+    return Route(immediate(lambda _: Response(200, text)))
+
+
 async def said(config: ServerConfig) -> list[list[str]]:
     """What is answered at the address of the metrics and at that of the probes, where there are such, by path."""
-
-    async def metrics(_: object) -> Response:
-        return Response(200, b"metrics")
-
-    async def probe(_: object) -> Response:
-        return Response(200, b"probe")
-
     answers: list[list[str]] = []
     with listening(config) as listeners:
         async with trio.open_nursery() as nursery, httpx.AsyncClient(trust_env=False) as client:
             await nursery.start(
-                serve_all, listeners, None, {"/metrics": Route(metrics)}, {"/healthz": Route(probe)}, None
+                serve_all, listeners, None, {"/metrics": saying(b"metrics")}, {"/healthz": saying(b"probe")}, None
             )
             for listener in filter(None, listeners):
                 url = f"http://127.0.0.1:{listener.getsockname()[1]}"

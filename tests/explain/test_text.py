@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from secrets_manager.backends import BackendError, Document, Source, SourceForbidden
+from secrets_manager.backends import BackendError, Document, Source
 from secrets_manager.backends.vault.path import parse_path
+from secrets_manager.backends.vault.responses import Response, read_error
 from secrets_manager.config import ControllerConfig
 from secrets_manager.controller.decision import new_secret
 from secrets_manager.controller.definition import Condition, SecretDefinition, Status
@@ -28,19 +29,29 @@ DB, KEYSTORE, API = (
     Source("secret/data/shop/keystore"),
     Source("secret/data/shop/api", "3"),
 )
+FORBIDDEN = Source("secret/data/bank/keystore")
 DOCUMENTS: Mapping[Source, Document | BackendError] = {
     DB: Document(
-        values={"username": "app", "password": "hunter2"}, marker="7", version=7, changed="2026-02-03T04:05:06.789Z"
+        values={"username": "app", "password": "hunter2"},
+        marker="8",
+        version=8,
+        changed="2026-02-03T04:05:06.328826604Z",
     ),
-    KEYSTORE: Document(values={"p12": "AAEC"}, marker="2", version=2, changed="2025-11-12T13:14:15.161Z"),
-    API: Document(values={"account": '{"token": "t-12345"}'}, marker="3", version=3, changed="2026-01-02T03:04:05.6Z"),
+    KEYSTORE: Document(values={"p12": "AAEC"}, marker="2", version=2, changed="2025-11-12T13:14:15.378363882Z"),
+    API: Document(
+        values={"account": '{"token": "t-12345"}'}, marker="3", version=3, changed="2026-01-02T03:04:05.370644731Z"
+    ),
+    FORBIDDEN: read_error(Response(403, b""), FORBIDDEN),
 }
 IN_CLUSTER = {"password": b"hunter1!", "keystore.p12": b"\x00\x01\x02", "api-token": b"t-12345", "user": b"app"}
 
 
-def example() -> SecretDefinition:
-    """The definition of the documents, some time after it was applied."""
+def example(*, name: str = "shop-database", secret: str = "database", keystore: str = "shop") -> SecretDefinition:
+    """The definition of the documents, some time after it was applied, or one that is like it."""
     (manifest,) = blocks("docs/definitions.md#single-keys", "yaml")
+    for old, new in (("shop-database", name), ("name: database ", f"name: {secret} "), ("shop/key", f"{keystore}/key")):
+        assert old in manifest
+        manifest = manifest.replace(old, new)
     (definition,) = load(["-"], stdin=io.StringIO(manifest)).definitions
     ready = Condition(
         type="Ready",
@@ -79,13 +90,12 @@ def test_explanation_is_printed_as_the_documents_show_it() -> None:
 
 def test_plan_is_printed_as_the_documents_show_it() -> None:
     shown, _ = blocks("docs/definitions.md#render-plan-and-explain", "")
-    problem = SourceForbidden("path 'secret/data/shop/keystore' is forbidden by Vault's policies: allow reading it")
+    definitions = {"other": example(name="shop-other", secret="other", keystore="bank"), "shop": example()}
     plans = [
-        msgspec.structs.replace(explanation_of(example(), documents), location=f"{file}.yaml, document 1", name=name)
-        for file, name, documents in (
-            ("shop", "shop-database", DOCUMENTS),
-            ("other", "shop-other", {**DOCUMENTS, KEYSTORE: problem}),
+        msgspec.structs.replace(
+            explanation_of(definition, DOCUMENTS), location=f"deploy/definitions/{file}.yaml, document 1"
         )
+        for file, definition in definitions.items()
     ]
 
     assert planned(plans) == shown

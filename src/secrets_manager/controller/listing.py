@@ -12,8 +12,9 @@
               failure, as while the store is down           Waiting, a period; nothing is covered
 
 A listing returns the markers of all secrets of a folder for the price of a few reads, so it can be more frequent than
-the reads that it saves: a change is found within about a second, however long the period is. For a single source it is
-no cheaper than a read. It covers its sources until a period after the next one is due. Then they are polled again.
+the reads that it saves: of n sources with a period each it comes n times a period, once a second at most. For a single
+source it is no cheaper than a read. It covers its sources until a period after the next one is due. Then they are
+polled again.
 
 A folder causes no more requests than the polls that it saves, and its listings take a small share of the time. If it
 saves few, as while its sources fail or are unread after a start, it is listed once a period. Many folders take turns,

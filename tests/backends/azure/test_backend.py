@@ -7,16 +7,18 @@ import pytest
 import trio
 
 from secrets_manager.backends.azure import client
+from secrets_manager.backends.azure.backend import AzureBackend
 from secrets_manager.backends.base import (
     Document,
     Folder,
+    RateLimited,
     Source,
     SourceMalformed,
     Unavailable,
 )
 from secrets_manager.config import AzureConfig
 from tests.backends.azure.harness import RecordedMetrics, answering, backend_of, waiting_for
-from tests.doubles.key_vault import KeyVaultState, Request, failure
+from tests.doubles.key_vault import KeyVaultState, Request, Response, failure
 
 DB = Source("db")
 
@@ -109,6 +111,56 @@ async def test_no_request_is_sent_before_the_retry_after_of_a_vault(vault: KeyVa
     assert [error.retry_after is not None and 0 < error.retry_after <= 1 for error in errors] == [True] * 3
     assert len(vault.requests) == asked + 1
     assert metrics.requests == [("read", "429"), ("read", "200")]
+
+
+async def test_reads_that_wait_for_a_thread_are_not_sent_after_a_429(vault: KeyVaultState) -> None:
+    vault.set("db", "canary")
+    async with backend_of(vault) as backend:
+        await backend.read(DB)
+        asked = len(vault.requests)
+        vault.fault = answering(failure(429, "Throttled", headers={"Retry-After": "100"}))
+        async with trio.open_nursery() as nursery:
+            for _ in range(3 * client.MAX_THREADS):
+                nursery.start_soon(refused, backend)
+
+    assert len(vault.requests) - asked <= client.MAX_THREADS
+
+
+async def test_listing_stops_at_the_page_after_a_429(vault: KeyVaultState) -> None:
+    for number in range(3 * client.PAGE_SIZE):
+        vault.set(f"s{number}", "v")
+    pages: list[str] = []
+
+    async with backend_of(vault) as backend:
+        await backend.read(Source("s0"))
+        reached, throttled = Event(), Event()
+
+        def throttle(request: Request) -> Response | None:
+            if request.path != "/secrets":
+                return failure(429, "Throttled", headers={"Retry-After": "100"})
+            pages.append(request.path)
+            reached.set()
+            throttled.wait(timeout=20)
+            return None
+
+        vault.fault = throttle
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(not_listed, backend)
+            await trio.to_thread.run_sync(reached.wait)
+            await refused(backend)
+            throttled.set()
+
+    assert len(pages) == 1
+
+
+async def refused(backend: AzureBackend) -> None:
+    with pytest.raises(RateLimited):
+        await backend.read(DB)
+
+
+async def not_listed(backend: AzureBackend) -> None:
+    with pytest.raises(RateLimited):
+        await backend.markers(Folder(""))
 
 
 async def test_read_that_is_cancelled_leaves_the_backend_usable(vault: KeyVaultState) -> None:

@@ -1,17 +1,15 @@
 """Key Vault as a Backend: a path is the name of a secret, which has one value, whatever the key."""
 
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import trio
 
 from secrets_manager.backends.azure import names
 from secrets_manager.backends.azure.client import ClientMetrics, KeyVaultClient, open_client
-from secrets_manager.backends.base import BackendError, Document, Folder, Place, Source, SourceMalformed, Unavailable
+from secrets_manager.backends.base import BackendError, Document, Folder, Place, Source, SourceMalformed
 from secrets_manager.config import AzureConfig
-
-T = TypeVar("T")
 
 
 class AzureMetrics(ClientMetrics, Protocol):
@@ -29,8 +27,6 @@ class AzureBackend:
     def __init__(self, client: KeyVaultClient, metrics: AzureMetrics) -> None:
         self._client = client
         self._metrics = metrics
-        self._retry_at = float("-inf")
-        self._throttled = Unavailable("")
 
     def __repr__(self) -> str:
         return f"AzureBackend({self._client})"
@@ -43,8 +39,7 @@ class AzureBackend:
         """
         try:
             names.check(source)
-            self._check_throttled()
-            return await self._remember_throttling(self._client.get_secret(source))
+            return await self._client.get_secret(source)
         except BackendError as error:
             self._metrics.read_error(source.path, type(error).__name__)
             raise
@@ -75,8 +70,7 @@ class AzureBackend:
             Unavailable: a retry can help.
         """
         assert not folder.path, "a Key Vault has no folders"
-        self._check_throttled()
-        return await self._remember_throttling(self._client.markers())
+        return await self._client.markers()
 
     @property
     def login(self) -> None:
@@ -91,24 +85,6 @@ class AzureBackend:
         """Do nothing: the SDK renews the token at a read."""
         task_status.started()
         await trio.sleep_forever()
-
-    def _check_throttled(self) -> None:
-        """Fail until the vault's Retry-After is over.
-
-        Raises:
-            Unavailable: a copy of the failure that had it.
-        """
-        left = self._retry_at - trio.current_time()
-        if left > 0:
-            raise type(self._throttled).of_store(self._throttled.for_others().store, retry_after=left)
-
-    async def _remember_throttling(self, request: Awaitable[T]) -> T:
-        try:
-            return await request
-        except Unavailable as error:
-            if error.retry_after is not None:
-                self._throttled, self._retry_at = error.copy(), trio.current_time() + error.retry_after
-            raise
 
 
 @asynccontextmanager

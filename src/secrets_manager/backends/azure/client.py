@@ -30,6 +30,7 @@ from secrets_manager.backends.azure.errors import (
     status_code,
 )
 from secrets_manager.backends.azure.names import quoted
+from secrets_manager.backends.azure.throttle import Throttle
 from secrets_manager.backends.base import BackendError, Document, NotListable, Source, SourceMalformed, TimedOut
 from secrets_manager.config import AzureConfig
 from secrets_manager.errors import UsageError
@@ -81,6 +82,7 @@ class KeyVaultClient:
         self._address = address
         self._deadline = deadline
         self._limiter = trio.CapacityLimiter(MAX_THREADS)
+        self._throttle = Throttle()
 
     def __repr__(self) -> str:
         return f"KeyVaultClient({self._address}, {self._credential})"
@@ -134,6 +136,7 @@ class KeyVaultClient:
 
     async def _call(self, operation: str, call: Callable[[], T], failure: Callable[[Exception], BackendError]) -> T:
         def attempt() -> T:
+            self._throttle.check()
             began, generation, status = time.monotonic(), self._credential.generation, "200"
             try:
                 return call()
@@ -142,9 +145,11 @@ class KeyVaultClient:
                     self._credential.reset(generation=generation)
                 translated = failure(error)
                 status = str(status_code(error) or type(translated).__name__)
+                self._throttle.record(translated)
                 raise translated from None
             except BackendError as error:
                 status = type(error).__name__
+                self._throttle.record(error)
                 raise
             finally:
                 self._metrics.request(operation, status, time.monotonic() - began)

@@ -6,7 +6,7 @@ forbidden, disabled. `fault` sees each request first, and may answer in its stea
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -40,11 +40,12 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """Status 0 ends the connection without an answer."""
+    """Status 0 ends the connection once the pieces are sent, of which there may be no end."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = {}
+    pieces: Iterable[bytes] = ()
 
 
 Fault = Callable[[Request], Response | None]

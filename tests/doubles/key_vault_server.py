@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -58,6 +58,9 @@ class _Handler(BaseHTTPRequestHandler):
         )
         if response.status == 0:
             self.close_connection = True
+            with suppress(OSError):  # the client has closed the connection
+                for piece in response.pieces:
+                    self.wfile.write(piece)
             return
         self.send_response(response.status)
         for name, value in response.headers.items():

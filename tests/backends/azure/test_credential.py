@@ -10,13 +10,14 @@ import msgspec
 import pytest
 import trio
 from azure.core.credentials import AccessToken, AccessTokenInfo, TokenRequestOptions
+from azure.core.pipeline.transport import RequestsTransport
 
 from secrets_manager.backends.azure.backend import open_azure
 from secrets_manager.backends.azure.credential import Credential, CredentialType
-from secrets_manager.backends.base import Source, Unavailable
+from secrets_manager.backends.base import RateLimited, Source, Unavailable
 from secrets_manager.config import AzureConfig
 from secrets_manager.errors import UsageError
-from tests.backends.azure.harness import RecordedMetrics, backend_of
+from tests.backends.azure.harness import RecordedMetrics, backend_of, error_of
 from tests.doubles.key_vault import TENANT, KeyVaultState, Request, Response
 
 RESOURCE_ID = "/subscriptions/1/resourcegroups/shop/providers/Microsoft.ManagedIdentity/userAssignedIdentities/shop"
@@ -164,6 +165,47 @@ async def test_endpoint_of_the_login_that_is_not_there(vault: KeyVaultState) -> 
     )
 
 
+@pytest.mark.parametrize("method", ["service principal", "workload identity", "managed identity (system-assigned)"])
+@pytest.mark.parametrize(("status", "kind"), [(429, RateLimited), (410, Unavailable), (500, Unavailable)])
+async def test_endpoint_of_the_login_that_is_busy_is_no_fault_of_the_settings(
+    vault: KeyVaultState, token_file: Path, method: str, status: int, kind: type[Unavailable]
+) -> None:
+    config = {"service principal": principal(vault), "workload identity": workload(vault, token_file)}
+    headers = {"Retry-After": "30", "Content-Type": "application/json"}
+    busy = Response(status, b'{"error": "busy", "error_description": "AADSTS90033: canary"}', headers)
+    vault.fault = lambda request: busy if request.path.endswith("/token") else None
+    metrics = RecordedMetrics()
+
+    async with backend_of(vault, metrics, config.get(method)) as backend:
+        with pytest.raises(Unavailable) as caught:
+            await backend.read(Source("db"))
+
+    assert (type(caught.value), caught.value.retry_after) == (kind, 30)
+    assert str(caught.value) == f"login to Azure as {method}: its endpoint answered {status}: it is tried again"
+    assert metrics.login_errors == 1
+
+
+async def test_discovery_before_a_login_may_be_busy_too(vault: KeyVaultState) -> None:
+    vault.fault = lambda request: Response(503) if "well-known" in request.path else None
+
+    error = await error_of(vault, Source("db"), principal(vault))
+
+    assert type(error) is Unavailable
+    assert str(error) == "login to Azure as service principal: its endpoint answered 503: it is tried again"
+
+
+async def test_no_login_is_tried_before_the_retry_after_of_its_endpoint(vault: KeyVaultState) -> None:
+    busy = Response(429, headers={"Retry-After": "100"})
+    vault.fault = lambda request: busy if request.is_login else None
+
+    async with backend_of(vault) as backend:
+        for _ in range(3):
+            with pytest.raises(RateLimited):
+                await backend.read(Source("db"))
+
+    assert [request.is_login for request in vault.requests] == [False, True]
+
+
 async def test_stop_does_not_wait_for_a_login_that_hangs(vault: KeyVaultState) -> None:
     released, reached, metrics = Event(), Event(), RecordedMetrics()
 
@@ -291,14 +333,13 @@ class Issues:
 
     def __init__(self) -> None:
         self.asked: list[tuple[tuple[str, ...], TokenRequestOptions | None]] = []
-        self.closed = False
 
     def get_token_info(self, *scopes: str, options: TokenRequestOptions | None = None) -> AccessTokenInfo:
         self.asked.append((scopes, options))
         return AccessTokenInfo("canary", 1234)
 
     def close(self) -> None:
-        self.closed = True
+        """It holds nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -309,7 +350,7 @@ class Issues:
 
 def login_by(*credentials: Issues) -> Credential:
     left = iter(credentials)
-    return Credential(CredentialType("test", lambda: next(left)), lambda: None, random=Random(0))
+    return Credential(CredentialType("test", lambda _: next(left)), RequestsTransport(), lambda: None, random=Random(0))
 
 
 def test_client_of_the_older_kind_gets_the_same_token() -> None:
@@ -336,4 +377,6 @@ def test_of_many_refused_requests_only_the_first_one_resets() -> None:
     login.reset(generation=1)
     login.reset(generation=1)
 
-    assert (first.closed, second.closed, login.generation) == (True, False, 2)
+    assert login.generation == 2
+    assert login.get_token("vault") == AccessToken("canary", 1234)
+    assert (len(first.asked), len(second.asked)) == (0, 1)

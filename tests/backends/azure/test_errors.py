@@ -1,17 +1,11 @@
 """The message of each failure, without the server's messages."""
 
-import socket
-import ssl
 from pathlib import Path
 from threading import Event
 
 import pytest
-import trio
-from azure.core.exceptions import ServiceRequestError
-from trio.testing import MockClock
 
 from secrets_manager.backends.azure.backend import open_azure
-from secrets_manager.backends.azure.client import REQUESTS_PER_READ
 from secrets_manager.backends.azure.errors import unavailable
 from secrets_manager.backends.base import (
     BackendError,
@@ -26,6 +20,7 @@ from secrets_manager.backends.base import (
     Unreachable,
 )
 from secrets_manager.config import AzureConfig
+from secrets_manager.net import errors as net
 from tests.backends.azure.harness import RecordedMetrics, answering, backend_of, error_of, waiting_for
 from tests.doubles.key_vault import KeyVaultState, Response, failure
 from tests.kube.certificates import Authority
@@ -162,44 +157,31 @@ async def test_vault_that_does_not_answer_is_given_up(vault: KeyVaultState) -> N
     assert str(error) == f"Key Vault {vault.url} did not answer in time"
 
 
-async def test_read_is_given_up_once_all_its_requests_have_had_their_time(
-    vault: KeyVaultState, autojump_clock: MockClock
-) -> None:
-    """Each of them may drip for ever, which no timeout of a socket notices."""
-    released = Event()
-    vault.fault = waiting_for(released)
-
-    async with backend_of(vault, config=AzureConfig(timeout=3600)) as backend:
-        with pytest.raises(TimedOut, match=rf"^Key Vault {vault.url} did not answer in time$"):
-            await backend.read(DB)
-        assert trio.current_time() == REQUESTS_PER_READ * 3600
-        released.set()
-        while backend._client._limiter.borrowed_tokens:  # noqa: ASYNC110 - a thread that was left behind ends it
-            await trio.sleep(1)
-
-
-def no_tls() -> ssl.SSLError:
-    """What a client raises whose server answers in plain HTTP."""
-    answered = ssl.MemoryBIO()
-    answered.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    client = ssl.create_default_context().wrap_bio(answered, ssl.MemoryBIO(), server_hostname="localhost")
-    with pytest.raises(ssl.SSLError) as caught:
-        client.do_handshake()
-    return caught.value
-
-
 @pytest.mark.parametrize(
     ("cause", "kind", "expected"),
     [
-        (no_tls(), TlsFailed, "Key Vault can't be reached by TLS (WRONG_VERSION_NUMBER)"),
-        (socket.gaierror(-2, "canary"), Unreachable, "Key Vault can't be reached (its name is not known)"),
-        (ConnectionRefusedError(111, "canary"), Unreachable, "Key Vault can't be reached (Connection refused)"),
+        (net.TlsFailed("canary", "WRONG_VERSION_NUMBER"), TlsFailed, "can't be reached by TLS (WRONG_VERSION_NUMBER)"),
+        (net.TlsFailed("canary"), TlsFailed, "can't be reached by TLS (handshake failed)"),
+        (net.NameNotKnown(), Unreachable, "can't be reached (its name is not known)"),
+        (net.ConnectFailed("Connection refused"), Unreachable, "can't be reached (Connection refused)"),
+        (net.ConnectFailed(""), Unreachable, "can't be reached: no connection"),
+        (
+            net.ProxyRefused("407"),
+            Unreachable,
+            "can't be reached: a proxy refused (407): check HTTPS_PROXY and NO_PROXY",
+        ),
+        (
+            net.ConnectionLost("Connection reset by peer"),
+            Unreachable,
+            "can't be reached, or closed the connection before its response was complete",
+        ),
     ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_connection_that_does_not_come_about(cause: OSError, kind: type[Unavailable], expected: str) -> None:
-    error = unavailable(ServiceRequestError("canary", error=cause), "Key Vault")
+def test_exchange_that_does_not_come_about(cause: net.HttpError, kind: type[Unavailable], expected: str) -> None:
+    error = unavailable(cause, "Key Vault")
 
-    assert (type(error), str(error)) == (kind, expected)
+    assert (type(error), str(error)) == (kind, f"Key Vault {expected}")
 
 
 async def test_authority_that_is_not_trusted(

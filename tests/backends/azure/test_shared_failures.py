@@ -1,13 +1,11 @@
 """The public message of a failure of Key Vault has neither a path nor the server's messages."""
 
-import socket
-import ssl
-
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError
 
 from secrets_manager.backends.azure.errors import listing_error, login_error, read_error
 from secrets_manager.backends.base import UNKNOWN_PROBLEM, BackendError, Folder, RateLimited, Source, Unavailable
+from secrets_manager.net import errors as net
 from tests.backends.azure.harness import answering, backend_of
 from tests.doubles.key_vault import KeyVaultState, failure
 
@@ -74,11 +72,12 @@ async def test_requests_during_retry_after_fail_with_the_same_class(vault: KeyVa
         HttpResponseError("secret tenant-b-db"),
         ValueError("the challenge resource of tenant-b-db"),
         ValueError("tenant-b-db"),
-        TimeoutError("tenant-b-db"),
-        ssl.SSLError(1, "tenant-b-db"),
-        ssl.SSLCertVerificationError(1, "tenant-b-db"),
-        socket.gaierror(-2, "tenant-b-db"),
-        ConnectionRefusedError(111, "tenant-b-db"),
+        OSError(111, "tenant-b-db"),
+        net.TimedOut("tenant-b-db"),
+        net.TlsFailed("tenant-b-db"),
+        net.CertificateNotTrusted("tenant-b-db"),
+        net.ConnectionLost("tenant-b-db"),
+        net.MalformedResponse("tenant-b-db"),
         RecursionError("tenant-b-db"),
         OverflowError("tenant-b-db"),
     ],
@@ -96,7 +95,7 @@ def test_request_without_an_answer(error: Exception) -> None:
         ClientAuthenticationError("AADSTS700016: tenant-b-db"),
         ServiceRequestError("tenant-b-db"),
         ValueError("tenant-b-db"),
-        TimeoutError("tenant-b-db"),
+        net.TimedOut("tenant-b-db"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -82,9 +82,9 @@ class AzureBackend:
         self._metrics.forget(path)
 
     async def maintain(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Do nothing: the SDK renews the token at a read."""
+        """Keep the CA bundle fresh. The SDK renews the token at a read."""
         task_status.started()
-        await trio.sleep_forever()
+        await self._client.maintain()
 
 
 @asynccontextmanager

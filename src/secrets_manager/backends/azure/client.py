@@ -1,7 +1,7 @@
 """A client of Key Vault's secrets over the SDK. Its calls block, so each runs in a thread, with a deadline.
 
-Threads can't be cancelled. A call whose task was cancelled is abandoned until its own timeout, and counts against
-MAX_THREADS until then. It only reads. The SDK does not retry: that is up to the work queue.
+What blocks is a request, or the wait for another thread's login. Requests are sent by Trio (see `transport`), so a
+thread ends with its task. The SDK does not retry: that is up to the work queue.
 """
 
 import logging
@@ -17,23 +17,27 @@ from random import Random
 from typing import Protocol, TypeVar
 
 import trio
-from azure.core.exceptions import AzureError
 from azure.core.pipeline import PipelineResponse
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.keyvault.secrets import SecretClient, SecretProperties
 
 from secrets_manager.backends.azure.credential import Credential, choose_credential
 from secrets_manager.backends.azure.errors import (
+    SDK_FAILURES,
     UNAUTHORIZED,
+    check_login,
     listing_error,
     read_error,
     status_code,
 )
 from secrets_manager.backends.azure.names import quoted
 from secrets_manager.backends.azure.throttle import Throttle
+from secrets_manager.backends.azure.transport import Network, open_network, sdk_transport
 from secrets_manager.backends.base import BackendError, Document, NotListable, Source, SourceMalformed, TimedOut
 from secrets_manager.config import AzureConfig
 from secrets_manager.errors import UsageError
+from secrets_manager.net.certificates import CertificateFiles
+from secrets_manager.net.proxy import proxy_for
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +59,6 @@ CA_BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
 
 _ADDRESS = re.compile(r"https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 
-_FAILURES = (AzureError, OSError, ArithmeticError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
-"""What the SDK raises. All but the first two are about a response that is not Key Vault's."""
-
 T = TypeVar("T")
 
 
@@ -74,9 +75,17 @@ class KeyVaultClient:
     """Reads the secrets of one vault."""
 
     def __init__(
-        self, sdk: SecretClient, credential: Credential, metrics: ClientMetrics, *, address: str, deadline: float
+        self,
+        sdk: SecretClient,
+        credential: Credential,
+        network: Network,
+        metrics: ClientMetrics,
+        *,
+        address: str,
+        deadline: float,
     ) -> None:
         self._sdk = sdk
+        self._network = network
         self._credential = credential
         self._metrics = metrics
         self._address = address
@@ -134,28 +143,33 @@ class KeyVaultClient:
                 break
         raise NotListable(f"{self._address} holds more than {MAX_SECRETS} secrets, or its listing has no end")
 
+    async def maintain(self) -> None:
+        """Load a CA bundle again when it changes, until cancelled."""
+        await self._network.keep_fresh()
+        await trio.sleep_forever()
+
     async def _call(self, operation: str, call: Callable[[], T], failure: Callable[[Exception], BackendError]) -> T:
         def attempt() -> T:
             self._throttle.check()
-            began, generation, status = time.monotonic(), self._credential.generation, "200"
+            began, generation = time.monotonic(), self._credential.generation
             try:
-                return call()
-            except _FAILURES as error:
+                result = call()
+            except BackendError as error:
+                problem, status = error, type(error).__name__
+            except SDK_FAILURES as error:
                 if status_code(error) == UNAUTHORIZED:
                     self._credential.reset(generation=generation)
-                translated = failure(error)
-                status = str(status_code(error) or type(translated).__name__)
-                self._throttle.record(translated)
-                raise translated from None
-            except BackendError as error:
-                status = type(error).__name__
-                self._throttle.record(error)
-                raise
-            finally:
-                self._metrics.request(operation, status, time.monotonic() - began)
+                problem = failure(error)
+                status = str(status_code(error) or type(problem).__name__)
+            else:
+                self._metrics.request(operation, "200", time.monotonic() - began)
+                return result
+            self._metrics.request(operation, status, time.monotonic() - began)
+            self._throttle.record(problem)
+            raise problem
 
         with trio.move_on_after(self._deadline):
-            return await trio.to_thread.run_sync(attempt, abandon_on_cancel=True, limiter=self._limiter)
+            return await trio.to_thread.run_sync(attempt, limiter=self._limiter)
         raise TimedOut.of_store(f"{self._address} did not answer in time")
 
 
@@ -166,31 +180,37 @@ async def open_client(config: AzureConfig, metrics: ClientMetrics) -> AsyncGener
     Raises:
         UsageError: the configuration can't work.
     """
-    address, ca_bundle = vault_url(config), _ca_bundle()
-    credential_type = choose_credential(config, ca_bundle=ca_bundle)
+    address, trusted = vault_url(config), _ca_certificates()
+    credential_type = choose_credential(config)
     for name in SILENCED_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    credential = Credential(credential_type, metrics.login_error, random=Random())  # noqa: S311 - for jitter alone
-    options = {"api_version": config.api_version} if config.api_version else {}
-    sdk = SecretClient(
-        address,
-        credential,
-        verify_challenge_resource=config.verify_challenge_resource,
-        connection_timeout=config.timeout,
-        read_timeout=config.timeout,
-        connection_verify=ca_bundle or True,
-        permit_redirects=False,  # they would send the token to another host
-        retry_total=0,
-        **options,
-    )
-    log.info("using Key Vault", extra={"fields": {"vault": address, "login": credential_type.name}})
-    try:
-        yield KeyVaultClient(
-            sdk, credential, metrics, address=f"Key Vault {address}", deadline=REQUESTS_PER_READ * config.timeout
+    proxy_for(address, environ=os.environ)
+    async with open_network(trusted, deadline=config.timeout) as network:
+        credential = Credential(
+            credential_type,
+            sdk_transport(network, check_login),
+            metrics.login_error,
+            random=Random(),  # noqa: S311 - for jitter alone
         )
-    finally:
-        sdk.close()
-        credential.close()
+        options = {"api_version": config.api_version} if config.api_version else {}
+        sdk = SecretClient(
+            address,
+            credential,
+            transport=sdk_transport(network),
+            verify_challenge_resource=config.verify_challenge_resource,
+            permit_redirects=False,  # they would send the token to another host
+            retry_total=0,
+            **options,
+        )
+        log.info("using Key Vault", extra={"fields": {"vault": address, "login": credential_type.name}})
+        yield KeyVaultClient(
+            sdk,
+            credential,
+            network,
+            metrics,
+            address=f"Key Vault {address}",
+            deadline=REQUESTS_PER_READ * config.timeout,
+        )
 
 
 def vault_url(config: AzureConfig) -> str:
@@ -214,18 +234,18 @@ def identity_of(config: AzureConfig) -> str:
     Raises:
         UsageError: the configuration can't work.
     """
-    return f"Key Vault {vault_url(config)}, as {choose_credential(config, ca_bundle='').name}"
+    return f"Key Vault {vault_url(config)}, as {choose_credential(config).name}"
 
 
-def _ca_bundle() -> str:
-    """Return the CA bundle from the environment; empty for the default."""
+def _ca_certificates() -> CertificateFiles:
+    """Return the CA bundle, a file or a folder of files, that the environment names; else the system's."""
     for variable in CA_BUNDLE_VARIABLES:
         path = os.environ.get(variable, "")
         if path:
             if not Path(path).exists():
                 raise UsageError(f"{variable} is not a file: {path}")
-            return path
-    return ""
+            return CertificateFiles(ca_folder=path) if Path(path).is_dir() else CertificateFiles(ca_file=path)
+    return CertificateFiles()
 
 
 def _updated(properties: SecretProperties) -> str:

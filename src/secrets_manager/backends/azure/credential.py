@@ -5,7 +5,8 @@
     workload identity    by a token in a file, which Kubernetes rotates
 
 The SDK caches the token and refreshes it early. This adds what it lacks: one login for many threads, a backoff during
-which all get the last failure, and our errors.
+which all get the last failure, and our errors. Threads wait for a login as long as its requests take: each has a
+deadline, and they end when the read is cancelled that made them.
 """
 
 import logging
@@ -16,10 +17,10 @@ from random import Random
 from typing import NamedTuple
 
 from azure.core.credentials import AccessToken, AccessTokenInfo, SupportsTokenInfo, TokenRequestOptions
-from azure.core.exceptions import AzureError
+from azure.core.pipeline.transport import RequestsTransport
 from azure.identity import ClientSecretCredential, ManagedIdentityCredential, WorkloadIdentityCredential
 
-from secrets_manager.backends.azure.errors import login_error
+from secrets_manager.backends.azure.errors import SDK_FAILURES, login_error
 from secrets_manager.backends.base import Unavailable
 from secrets_manager.backoff import Backoff
 from secrets_manager.config import AzureConfig
@@ -34,50 +35,48 @@ class CredentialType(NamedTuple):
     """A type of credential: its name for messages, and how to create the SDK's credential."""
 
     name: str
-    create: Callable[[], SupportsTokenInfo]
+    create: Callable[[RequestsTransport], SupportsTokenInfo]
 
 
-def choose_credential(config: AzureConfig, *, ca_bundle: str) -> CredentialType:
-    """Return the type that the configuration selects. `ca_bundle` is a file; empty for the default.
+def choose_credential(config: AzureConfig) -> CredentialType:
+    """Return the type that the configuration selects.
 
     Raises:
         UsageError: a setting is missing.
     """
     if config.managed_client_id:
-        return _managed(config, ca_bundle, "client_id", config.managed_client_id)
+        return _managed("client_id", config.managed_client_id)
     if config.managed_resource_id:
-        return _managed(config, ca_bundle, "resource_id", config.managed_resource_id)
+        return _managed("resource_id", config.managed_resource_id)
     if config.client_secret:
-        return _service_principal(config, ca_bundle)
+        return _service_principal(config)
     if config.federated_token_file:
-        return _workload(config, ca_bundle)
+        return _workload(config)
     if config.client_id:
         raise UsageError(
             "azure-kv.client-id alone is not enough: it needs azure-kv.client-secret (better: AZURE_CLIENT_SECRET), or "
             "AZURE_FEDERATED_TOKEN_FILE for a workload identity; a managed identity has azure-kv.managed-client-id"
         )
-    return _managed(config, ca_bundle, "", "")
+    return _managed("", "")
 
 
-def _managed(config: AzureConfig, ca_bundle: str, kind: str, identity: str) -> CredentialType:
-    def create() -> SupportsTokenInfo:
+def _managed(kind: str, identity: str) -> CredentialType:
+    def create(transport: RequestsTransport) -> SupportsTokenInfo:
         return ManagedIdentityCredential(
             identity_config={kind: identity} if kind else None,
             # The SDK would prefer a workload identity where Kubernetes offers one.
             _exclude_workload_identity_credential=True,
-            connection_timeout=config.timeout,
-            read_timeout=config.timeout,
-            connection_verify=ca_bundle or True,
+            transport=transport,
             retry_total=0,
         )
 
     return CredentialType(f"managed identity ({kind.replace('_', ' ') or 'system-assigned'})", create)
 
 
-def _service_principal(config: AzureConfig, ca_bundle: str) -> CredentialType:
+def _service_principal(config: AzureConfig) -> CredentialType:
     _check_identity(config, "a service principal")
 
-    def create() -> SupportsTokenInfo:
+    def create(transport: RequestsTransport) -> SupportsTokenInfo:
         return ClientSecretCredential(
             config.tenant_id,
             config.client_id,
@@ -85,27 +84,23 @@ def _service_principal(config: AzureConfig, ca_bundle: str) -> CredentialType:
             authority=config.authority or None,
             # A configured authority is trusted; the public cloud does not know private ones.
             disable_instance_discovery=bool(config.authority),
-            connection_timeout=config.timeout,
-            read_timeout=config.timeout,
-            connection_verify=ca_bundle or True,
+            transport=transport,
             retry_total=0,
         )
 
     return CredentialType("service principal", create)
 
 
-def _workload(config: AzureConfig, ca_bundle: str) -> CredentialType:
+def _workload(config: AzureConfig) -> CredentialType:
     _check_identity(config, "a workload identity")
 
-    def create() -> SupportsTokenInfo:
+    def create(transport: RequestsTransport) -> SupportsTokenInfo:
         return WorkloadIdentityCredential(
             tenant_id=config.tenant_id,
             client_id=config.client_id,
             token_file_path=config.federated_token_file,
             authority=config.authority or None,
-            connection_timeout=config.timeout,
-            read_timeout=config.timeout,
-            connection_verify=ca_bundle or True,
+            transport=transport,
             retry_total=0,
         )
 
@@ -122,13 +117,21 @@ def _check_identity(config: AzureConfig, who: str) -> None:
 class Credential:
     """The credential of the SDK's client. It is thread-safe."""
 
-    def __init__(self, credential_type: CredentialType, on_failure: Callable[[], None], *, random: Random) -> None:
+    def __init__(
+        self,
+        credential_type: CredentialType,
+        transport: RequestsTransport,
+        on_failure: Callable[[], None],
+        *,
+        random: Random,
+    ) -> None:
         """Create it. `on_failure` is called after each failed login.
 
         Raises:
             UsageError: the SDK refuses the settings.
         """
         self._type = credential_type
+        self._transport = transport
         self._on_failure = on_failure
         self._random = random
         self._lock = threading.Lock()
@@ -138,7 +141,7 @@ class Credential:
         self.generation = 1
         """Counts the resets."""
         try:
-            self._credential = credential_type.create()
+            self._credential = credential_type.create(transport)
         except ValueError:
             raise UsageError(
                 f"login to Azure as {credential_type.name}: azure-kv.tenant-id or azure-kv.authority is not valid: "
@@ -159,7 +162,7 @@ class Credential:
                 raise self._failure.copy()
             try:
                 token = self._credential.get_token_info(*scopes, options=options)
-            except (AzureError, OSError, ValueError, TypeError, LookupError) as error:
+            except SDK_FAILURES as error:
                 raise self._record_failure(login_error(error, self._type.name)).copy() from None
             self._failures, self._retry_at = 0, 0.0
             return token
@@ -192,15 +195,7 @@ class Credential:
         """
         with self._lock:
             if self.generation == generation:
-                self._close()
-                self._credential, self.generation = self._type.create(), generation + 1
-
-    def close(self) -> None:
-        """Close connections. A login in progress is not waited for: its thread is abandoned."""
-        self._close()
-
-    def _close(self) -> None:
-        self._credential.__exit__(None, None, None)
+                self._credential, self.generation = self._type.create(self._transport), generation + 1
 
     def _record_failure(self, failure: Unavailable) -> Unavailable:
         self._failures += 1

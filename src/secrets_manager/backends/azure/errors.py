@@ -4,10 +4,8 @@ The SDK's messages repeat what servers sent, so only codes are taken from them. 
 permission, for a disabled secret and for its firewall. The inner error code shows which.
 """
 
-import os
 import re
-import socket
-import ssl
+from collections.abc import Mapping
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 from azure.core.rest import HttpResponse
@@ -21,22 +19,56 @@ from secrets_manager.backends.base import (
     Source,
     SourceForbidden,
     SourceNotFound,
+    SourceTooLarge,
     TimedOut,
     TlsFailed,
     Unavailable,
     Unreachable,
 )
+from secrets_manager.net import errors as net
+from secrets_manager.net.errors import HttpError
 
 UNAUTHORIZED = 401
 FORBIDDEN = 403
 NOT_FOUND = 404
+GONE = 410
 THROTTLED = 429
+INTERNAL_SERVER_ERROR = 500
 MAX_RETRY_AFTER = 300.0
 """Seconds. A longer Retry-After is cut."""
+
+MAX_BODY = 1024 * 1024
+"""Bytes of a response. A secret has 25 kB, of which JSON escapes make six times as much; a page has 25 names."""
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9]{1,60}")
 _AADSTS = re.compile(r"AADSTS[0-9]{1,9}")
 
+
+class EndpointBusy(Exception):
+    """An endpoint of the login can't serve now. The SDK passes its status on for some logins alone."""
+
+    def __init__(self, status: int, retry_after: float | None) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+        self.retry_after = retry_after
+
+
+SDK_FAILURES = (
+    AzureError,
+    HttpError,
+    EndpointBusy,
+    OSError,
+    ArithmeticError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    RecursionError,
+)
+"""What the SDK raises. Those that are Python's own, but OSError, are about a response that is not Azure's."""
+
+MALFORMED = "sent a malformed response: does azure-kv.url name a Key Vault?"
+NO_RESPONSE = "can't be reached, or closed the connection before its response was complete"
 WRONG_RESOURCE = (
     "requests a token for another domain than its own: correct azure-kv.url, "
     "or set azure-kv.verify-challenge-resource=false if it is an emulator or a private cloud"
@@ -58,12 +90,18 @@ def read_error(error: Exception, source: Source, address: str) -> BackendError:
                 f"{path} may not be read by this identity{_in_parentheses(code)}: "
                 "give it the role Key Vault Secrets User, or the permission get in the access policy"
             )
+        case _ if isinstance(error, net.ResponseTooLarge):
+            return SourceTooLarge(
+                f"{path}: the response is larger than {MAX_BODY // 1024**2} MiB: correct azure-kv.url"
+            )
         case _:
             return unavailable(error, address)
 
 
 def listing_error(error: Exception, address: str) -> BackendError:
     """Return the error for a failed listing."""
+    if isinstance(error, net.ResponseTooLarge):
+        return NotListable(f"{address} sent a page that is larger than {MAX_BODY // 1024**2} MiB")
     if status_code(error) in {FORBIDDEN, NOT_FOUND}:
         return NotListable(f"{address} does not let this identity list secrets{_in_parentheses(_error_code(error))}")
     return unavailable(error, address)
@@ -99,13 +137,32 @@ def _diagnosis(status: int) -> tuple[type[Unavailable], str, str]:
             )
 
 
+def check_login(status: int, headers: Mapping[str, str]) -> None:
+    """Check a response of an endpoint of the login.
+
+    Raises:
+        EndpointBusy: it can't serve now.
+    """
+    if status in {GONE, THROTTLED} or status >= INTERNAL_SERVER_ERROR:
+        raise EndpointBusy(status, _seconds(headers.get("Retry-After", "")))
+
+
 def login_error(error: Exception, method: str) -> Unavailable:
     """Return the error for a failed login. Entra ID's messages have a code that its documentation explains."""
     who, code, causes = f"login to Azure as {method}", _AADSTS.search(str(error)), _causes(error)
     for cause in causes:
-        if isinstance(cause, FileNotFoundError | PermissionError) and cause.filename:
-            return LoginRefused.of_store(f"{who}: {cause.filename} can't be read ({cause.strerror})")
-    if isinstance(error, ClientAuthenticationError) and not any(isinstance(cause, OSError) for cause in causes):
+        match cause:
+            case EndpointBusy(status=status, retry_after=retry_after):
+                kind = RateLimited if status == THROTTLED else Unavailable
+                return kind.of_store(
+                    f"{who}: its endpoint answered {status}: it is tried again", retry_after=retry_after
+                )
+            case FileNotFoundError(filename=str(file)) | PermissionError(filename=str(file)):
+                return LoginRefused.of_store(f"{who}: {file} can't be read ({cause.strerror})")
+            case _:
+                pass
+    no_answer = any(isinstance(cause, OSError | HttpError) for cause in causes)
+    if isinstance(error, ClientAuthenticationError) and not no_answer:
         details = _in_parentheses(code.group() if code else "")
         return LoginRefused.of_store(f"{who} was refused{details}: correct its settings, or allow it")
     return _no_response(error, f"{who}: its endpoint")
@@ -129,51 +186,49 @@ def _in_parentheses(code: str) -> str:
 
 
 def _retry_after(error: Exception) -> float | None:
-    """Return the seconds of Retry-After. Azure does not use its other form, a date."""
     response = error.response if isinstance(error, HttpResponseError) else None
-    value = response.headers.get("Retry-After", "") if isinstance(response, HttpResponse) else ""
-    return min(float(value), MAX_RETRY_AFTER) if value.isascii() and value.isdigit() else None
+    return _seconds(response.headers.get("Retry-After", "")) if isinstance(response, HttpResponse) else None
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Parse the header. Azure does not use its other form, a date."""
+    return min(float(retry_after), MAX_RETRY_AFTER) if retry_after.isascii() and retry_after.isdigit() else None
 
 
 def _no_response(error: Exception, address: str) -> Unavailable:
     """Return the error for a missing or malformed response."""
     for cause in _causes(error):
-        failure = _connection_error(cause, address)
-        if failure is not None:
-            return failure
+        if isinstance(cause, HttpError):
+            return _network_error(cause, address)
     if isinstance(error, ValueError) and "challenge resource" in str(error):
         return Unavailable.of_store(f"{address} {WRONG_RESOURCE}")
     if isinstance(error, AzureError | OSError):
-        return Unreachable.of_store(
-            f"{address} can't be reached, or closed the connection before its response was complete"
-        )
-    return Unavailable.of_store(f"{address} sent a malformed response: does azure-kv.url name a Key Vault?")
+        return Unreachable.of_store(f"{address} {NO_RESPONSE}")
+    return Unavailable.of_store(f"{address} {MALFORMED}")
 
 
-def _connection_error(cause: BaseException, address: str) -> Unavailable | None:
-    """Return the error if the cause is about the connection."""
-    match cause:
-        case TimeoutError():
-            return TimedOut.of_store(f"{address} did not answer in time")
-        case ssl.SSLError():
-            return TlsFailed.of_store(f"{address} {_tls(cause)}")
-        case socket.gaierror():
-            return Unreachable.of_store(f"{address} can't be reached (its name is not known)")
-        case OSError(errno=int(number)) if number > 0:
-            return Unreachable.of_store(f"{address} can't be reached ({os.strerror(number)})")
-        case _:
-            return None
-
-
-def _tls(error: ssl.SSLError) -> str:
+def _network_error(error: HttpError, address: str) -> Unavailable:
     match error:
-        case ssl.SSLCertVerificationError(verify_message=str(flaw)):
-            return (
-                f"has a certificate that is not trusted ({flaw}): put its CA into SSL_CERT_FILE, or check the host name"
+        case net.TimedOut():
+            return TimedOut.of_store(f"{address} did not answer in time")
+        case net.CertificateNotTrusted(flaw=flaw):
+            return TlsFailed.of_store(
+                f"{address} has a certificate that is not trusted ({flaw}): "
+                "put its CA into SSL_CERT_FILE, or check the host name"
             )
+        case net.TlsFailed(flaw=flaw):
+            return TlsFailed.of_store(f"{address} can't be reached by TLS ({flaw or 'handshake failed'})")
+        case net.ResponseTooLarge() | net.MalformedResponse():
+            return Unavailable.of_store(f"{address} {MALFORMED}")
+        case net.ConnectionLost():
+            problem = NO_RESPONSE
+        case net.ProxyRefused():
+            problem = f"can't be reached: {error}: check HTTPS_PROXY and NO_PROXY"
+        case net.ConnectFailed(cause=cause) if cause:
+            problem = f"can't be reached ({cause})"
         case _:
-            reason: str | None = getattr(error, "reason", None)  # missing where the error is not OpenSSL's
-            return f"can't be reached by TLS ({reason or 'handshake failed'})"
+            problem = f"can't be reached: {error}"
+    return Unreachable.of_store(f"{address} {problem}")
 
 
 def _causes(error: BaseException) -> list[BaseException]:

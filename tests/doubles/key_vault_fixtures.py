@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from azure.keyvault.secrets._shared import http_challenge_cache
 
 from tests.doubles.key_vault import KeyVaultState
 from tests.doubles.key_vault_server import serving
@@ -17,6 +18,7 @@ def authority_of_key_vault(tmp_path_factory: pytest.TempPathFactory) -> Authorit
 @pytest.fixture
 def key_vault_double(authority_of_key_vault: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[KeyVaultState]:
     """A vault that the machine's own identity may read."""
+    http_challenge_cache.clear()  # of the process, by host and port: an earlier vault may have had the same port
     state = KeyVaultState()
     state.managed.add("")
     with serving(state, authority_of_key_vault):

@@ -3,12 +3,15 @@
 from pathlib import Path
 from threading import Event
 
+import msgspec
 import pytest
 
+from fake_kubernetes.documents import Json
 from secrets_manager.backends.azure.backend import open_azure
 from secrets_manager.backends.azure.errors import unavailable
 from secrets_manager.backends.base import (
     BackendError,
+    Folder,
     RateLimited,
     Source,
     SourceForbidden,
@@ -63,11 +66,6 @@ async def test_right_that_is_missing(vault: KeyVaultState, inner: str) -> None:
     ("response", "kind", "expected"),
     [
         (
-            failure(403, "Forbidden", inner="ForbiddenByFirewall"),
-            Unavailable,
-            "is closed to this machine (ForbiddenByFirewall): allow its address in the vault's firewall",
-        ),
-        (
             failure(400, "BadParameter"),
             Unavailable,
             "answered 400 (BadParameter): if that stays, correct azure-kv.url or azure-kv.api-version",
@@ -105,6 +103,67 @@ async def test_what_concerns_the_whole_vault(
 
     assert type(error) is kind
     assert str(error) == f"Key Vault {vault.url} {expected}"
+
+
+@pytest.mark.parametrize("inner", ["ForbiddenByFirewall", "ForbiddenByConnection", "ForbiddenByNsp"])
+async def test_network_that_the_vault_is_closed_to_is_no_missing_right(vault: KeyVaultState, inner: str) -> None:
+    vault.fault = answering(failure(403, "Forbidden", inner=inner))
+
+    read = await error_of(vault, DB)
+    async with backend_of(vault) as backend:
+        with pytest.raises(Unavailable) as listing:
+            await backend.markers(Folder(""))
+
+    assert type(read) is Unavailable
+    assert str(read) == str(listing.value)
+    assert str(read) == (
+        f"Key Vault {vault.url} is closed to this machine ({inner}): "
+        "allow its address in the vault's firewall, or reach it by its private endpoint"
+    )
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>canary</html>", b"[]", b'{"error": "Forbidden"}', b'{"error": ["canary"]}']
+)
+async def test_refusal_that_is_not_key_vaults_says_nothing_about_the_secret(
+    vault: KeyVaultState, status: int, body: bytes
+) -> None:
+    vault.fault = answering(Response(status, body, {"Content-Type": "application/json" if body else "text/html"}))
+
+    read = await error_of(vault, DB)
+    async with backend_of(vault) as backend:
+        with pytest.raises(Unavailable) as listing:
+            await backend.markers(Folder(""))
+
+    assert type(read) is Unavailable
+    assert str(read) == str(listing.value)
+    assert str(read) == (
+        f"Key Vault {vault.url} sent a response that is not Key Vault's ({status}): "
+        "does azure-kv.url name a Key Vault, with no proxy that answers in its place?"
+    )
+
+
+@pytest.mark.parametrize("inner", ["AccessDenied", ["AccessDenied"], 5, {"code": {"a": 1}}, {"code": "no code"}, None])
+async def test_inner_error_without_a_code_leaves_the_outer_one(vault: KeyVaultState, inner: Json) -> None:
+    body = msgspec.json.encode({"error": {"code": "Forbidden", "message": "canary", "innererror": inner}})
+    vault.fault = answering(Response(403, body, {"Content-Type": "application/json"}))
+
+    error = await error_of(vault, DB)
+
+    assert type(error) is SourceForbidden
+    assert str(error).startswith("path 'db' may not be read by this identity (Forbidden): ")
+
+
+@pytest.mark.parametrize("value", [b'{"canary": 1}', b'["canary"]', b"5", b"1.10", b"true", b"NaN", b'"\\ud800"'])
+async def test_value_that_is_not_text_is_malformed(vault: KeyVaultState, value: bytes) -> None:
+    body = b'{"value": %b, "id": "https://localhost/secrets/db/1"}' % value
+    vault.fault = answering(Response(200, body, {"Content-Type": "application/json"}))
+
+    error = await error_of(vault, DB)
+
+    assert type(error) is SourceMalformed
+    assert str(error) == "path 'db' has a value that is not text: write it again"
 
 
 async def test_secret_without_a_value(vault: KeyVaultState) -> None:

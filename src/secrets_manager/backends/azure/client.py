@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Protocol, TypeVar
 
+import msgspec
 import trio
 from azure.core.pipeline import PipelineResponse
 from azure.core.rest import HttpRequest, HttpResponse
@@ -106,15 +107,15 @@ class KeyVaultClient:
         def read() -> Document:
             responses: list[PipelineResponse[HttpRequest, HttpResponse]] = []
             secret = self._sdk.get_secret(source.path, source.version, raw_response_hook=responses.append)
-            if secret.value is None:
-                raise SourceMalformed(f"path {quoted(source.path)} has no value: write it again")
+            received = responses[-1].http_response
+            value = _value(received.content, source)
             version, updated = secret.properties.version or "", _updated(secret.properties)
             return Document(
-                values={"": secret.value},
+                values={"": value},
                 keyless=True,
                 marker=version,
                 version=version,
-                listed=updated if _is_settled(secret.properties, responses[-1].http_response.headers) else "",
+                listed=updated if _is_settled(secret.properties, received.headers) else "",
                 changed=_time(secret.properties.updated_on),
             )
 
@@ -246,6 +247,25 @@ def _ca_certificates() -> CertificateFiles:
                 raise UsageError(f"{variable} is not a file: {path}")
             return CertificateFiles(ca_folder=path) if Path(path).is_dir() else CertificateFiles(ca_file=path)
     return CertificateFiles()
+
+
+class _Secret(msgspec.Struct):
+    value: str | None = None
+
+
+def _value(body: bytes, source: Source) -> str:
+    """Return the value of a secret. The SDK would make text of whatever is there, as Python shows it.
+
+    Raises:
+        SourceMalformed: it has none, or one that is not text.
+    """
+    try:
+        value = msgspec.json.decode(body, type=_Secret).value
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise SourceMalformed(f"path {quoted(source.path)} has a value that is not text: write it again") from None
+    if value is None:
+        raise SourceMalformed(f"path {quoted(source.path)} has no value: write it again")
+    return value
 
 
 def _updated(properties: SecretProperties) -> str:

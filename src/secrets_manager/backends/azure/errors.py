@@ -1,7 +1,8 @@
 """Translate the SDK's errors into BackendError.
 
 The SDK's messages repeat what servers sent, so only codes are taken from them. Key Vault returns 403 for a missing
-permission, for a disabled secret and for its firewall. The inner error code shows which.
+permission, for a disabled secret and for a network that it is closed to. The inner error code shows which. A 403 or 404
+without any code is not its own.
 """
 
 import re
@@ -37,6 +38,8 @@ INTERNAL_SERVER_ERROR = 500
 MAX_RETRY_AFTER = 300.0
 """Seconds. A longer Retry-After is cut."""
 
+CLOSED = frozenset({"ForbiddenByFirewall", "ForbiddenByConnection", "ForbiddenByNsp"})
+"""Codes of a 403 that is about the network: the firewall, public access that is off, a network security perimeter."""
 MAX_BODY = 1024 * 1024
 """Bytes of a response. A secret has 25 kB, of which JSON escapes make six times as much; a page has 25 names."""
 
@@ -77,17 +80,17 @@ WRONG_RESOURCE = (
 
 def read_error(error: Exception, source: Source, address: str) -> BackendError:
     """Return the error for a failed read."""
-    path = f"path {quoted(source.path)}"
-    match status_code(error), _error_code(error):
-        case 404, _ if source.version is not None:
+    path, code = f"path {quoted(source.path)}", _error_code(error)
+    match status_code(error):
+        case 404 if code and source.version is not None:
             return SourceNotFound(f"{path} has no version {quoted(source.version)}: correct the version")
-        case 404, _:
+        case 404 if code:
             return SourceNotFound(f"{path} does not exist or is disabled: write or enable it, or correct the path")
-        case 403, "SecretDisabled":
+        case 403 if code == "SecretDisabled":
             return SourceNotFound(f"{path} is disabled: enable it, or correct the path")
-        case 403, code if code != "ForbiddenByFirewall":
+        case 403 if code and code not in CLOSED:
             return SourceForbidden(
-                f"{path} may not be read by this identity{_in_parentheses(code)}: "
+                f"{path} may not be read by this identity ({code}): "
                 "give it the role Key Vault Secrets User, or the permission get in the access policy"
             )
         case _ if isinstance(error, net.ResponseTooLarge):
@@ -102,8 +105,9 @@ def listing_error(error: Exception, address: str) -> BackendError:
     """Return the error for a failed listing."""
     if isinstance(error, net.ResponseTooLarge):
         return NotListable(f"{address} sent a page that is larger than {MAX_BODY // 1024**2} MiB")
-    if status_code(error) in {FORBIDDEN, NOT_FOUND}:
-        return NotListable(f"{address} does not let this identity list secrets{_in_parentheses(_error_code(error))}")
+    code = _error_code(error)
+    if status_code(error) in {FORBIDDEN, NOT_FOUND} and code and code not in CLOSED:
+        return NotListable(f"{address} does not let this identity list secrets ({code})")
     return unavailable(error, address)
 
 
@@ -112,21 +116,25 @@ def unavailable(error: Exception, address: str) -> Unavailable:
     status = status_code(error)
     if status is None:
         return _no_response(error, address)
-    kind, fault, advice = _diagnosis(status)
-    code = "" if status == THROTTLED else _in_parentheses(_error_code(error))
+    code = _error_code(error)
+    kind, fault, advice = _diagnosis(status, code)
     return kind(
-        f"{address} {fault}{code}: {advice}",
+        f"{address} {fault}{'' if status == THROTTLED else _in_parentheses(code)}: {advice}",
         store=f"{address} {fault}: {advice}",
         retry_after=_retry_after(error),
     )
 
 
-def _diagnosis(status: int) -> tuple[type[Unavailable], str, str]:
+def _diagnosis(status: int, code: str) -> tuple[type[Unavailable], str, str]:
     match status:
         case 401:
             return LoginRefused, "refuses the token", "is azure-kv.tenant-id the vault's own?"
+        case 403 | 404 if not code:
+            fault = f"sent a response that is not Key Vault's ({status})"
+            return Unavailable, fault, "does azure-kv.url name a Key Vault, with no proxy that answers in its place?"
         case 403:
-            return Unavailable, "is closed to this machine", "allow its address in the vault's firewall"
+            advice = "allow its address in the vault's firewall, or reach it by its private endpoint"
+            return Unavailable, "is closed to this machine", advice
         case 429:
             return RateLimited, "is throttled", "fewer requests are let through"
         case _:
@@ -177,8 +185,12 @@ def _error_code(error: Exception) -> str:
     """Return the innermost error code of the response: the outer one is always Forbidden."""
     if not isinstance(error, HttpResponseError) or error.error is None:
         return ""
-    codes = [error.error.code, (error.error.innererror or {}).get("code")]
-    return next((str(code) for code in reversed(codes) if code and _CODE.fullmatch(str(code))), "")
+    match error.error.innererror:  # whatever the response has there
+        case {"code": str(code)} if _CODE.fullmatch(code):
+            return code
+        case _:
+            outer = error.error.code
+            return outer if isinstance(outer, str) and _CODE.fullmatch(outer) else ""
 
 
 def _in_parentheses(code: str) -> str:

@@ -144,6 +144,12 @@ async def test_refusal_that_is_not_key_vaults_says_nothing_about_the_secret(
     )
 
 
+async def test_code_of_an_emulator_counts_as_key_vaults(vault: KeyVaultState) -> None:
+    vault.fault = answering(failure(404, "com.github.nagyesta.lowkeyvault.service.exception.NotFoundException"))
+
+    assert type(await error_of(vault, DB)) is SourceNotFound
+
+
 @pytest.mark.parametrize("inner", ["AccessDenied", ["AccessDenied"], 5, {"code": {"a": 1}}, {"code": "no code"}, None])
 async def test_inner_error_without_a_code_leaves_the_outer_one(vault: KeyVaultState, inner: Json) -> None:
     body = msgspec.json.encode({"error": {"code": "Forbidden", "message": "canary", "innererror": inner}})

@@ -43,7 +43,7 @@ CLOSED = frozenset({"ForbiddenByFirewall", "ForbiddenByConnection", "ForbiddenBy
 MAX_BODY = 1024 * 1024
 """Bytes of a response. A secret has 25 kB, of which JSON escapes make six times as much; a page has 25 names."""
 
-_CODE = re.compile(r"[A-Za-z][A-Za-z0-9]{1,60}")
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{1,100}")
 _AADSTS = re.compile(r"AADSTS[0-9]{1,9}")
 
 

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 
 from fake_kubernetes.documents import Object, at, items, mapping, text, without
 from fake_kubernetes.storage import Change, Key, Storage
+from tests.managed_fields import MERGER, managers
 
 GROUP = "secrets-manager.tuenti.io"
 DEFINITIONS = f"secretdefinitions.{GROUP}"
-MERGER = "secrets-manager-merge/"
-"""The beginning of the name of each definition's field manager."""
 MARKS_OF_THE_ORIGINAL = ("app.kubernetes.io/managed-by", "secrets-manager")
 
 
@@ -130,17 +129,12 @@ def _left_early(
 
 def _has_keys(secret: Object, definition: str) -> bool:
     """Whether the manager of a definition has keys."""
-    return any(
-        text(each, "manager") == f"{MERGER}{definition}" and mapping(each, "fieldsV1", "f:data")
-        for each in items(secret, "metadata", "managedFields")
-    )
+    return bool(managers(secret).get(f"{MERGER}{definition}"))
 
 
 def _managers(secret: Object, key: str, *, ours: bool) -> bool:
     """Whether managers of ours, or others, have the key."""
-    entries = items(secret, "metadata", "managedFields")
-    have = [text(each, "manager") for each in entries if at(each, "fieldsV1", "f:data", f"f:{key}") is not None]
-    return any(name.startswith(MERGER) is ours for name in have)
+    return any(key in keys and name.startswith(MERGER) is ours for name, keys in managers(secret).items())
 
 
 def _adopts(definition: Object) -> bool:

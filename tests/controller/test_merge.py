@@ -13,10 +13,10 @@ from fake_kubernetes.patches import APPLY
 from secrets_manager.config import ControllerConfig
 from tests.controller.component import NAMESPACE, Scene, definition_path, keys_map, running, secret_path, values_of
 from tests.doubles import faults as fault
+from tests.managed_fields import MERGER, managers
 
 RARELY = ControllerConfig(reconcile_period=86_400)
 """No poll of Vault comes to the rescue."""
-OURS = "secrets-manager-merge/"
 SECRETS = ("/secrets", "/secrets/app")
 LABELS: Object = {"team": "shop"}
 
@@ -70,14 +70,6 @@ async def contended(scene: Scene) -> None:
     assert scene.reason("ours") == "SecretContended"
 
 
-def managers(scene: Scene, name: str = "app") -> dict[str, set[str]]:
-    """Return the keys of each manager of a Secret."""
-    return {
-        text(each, "manager"): {key.removeprefix("f:") for key in mapping(each, "fieldsV1", "f:data") if key != "."}
-        for each in items(scene.secret(name), "metadata", "managedFields")
-    }
-
-
 def rest_of(secret: Object | None) -> Object:
     """Return all of a Secret but data and bookkeeping."""
     assert secret is not None
@@ -109,7 +101,7 @@ async def test_keys_are_written_and_nothing_else(autojump_clock: MockClock) -> N
         await scene.settled()
         assert scene.values("app") == {"token": "theirs", "password": "canary-1", "user": "canary-user"}
         assert rest_of(scene.secret("app")) == rest_of(before)
-        assert managers(scene) == {f"{OURS}ours": {"password", "user"}, "administrator": {"token"}}
+        assert managers(scene.secret("app")) == {f"{MERGER}ours": {"password", "user"}, "administrator": {"token"}}
         assert scene.writes_to_secrets() == ["PATCH secrets app"]
         assert (scene.reason("ours"), scene.message("ours")) == ("Synced", "Secret app is in sync")
         assert scene.events() == [("Synced", "ours")]
@@ -178,7 +170,7 @@ async def test_keys_leave_with_the_definition(autojump_clock: MockClock) -> None
         scene.delete("ours")
         await scene.settled()
         assert scene.values("app") == {"token": "theirs"}
-        assert managers(scene) == {"administrator": {"token"}}
+        assert managers(scene.secret("app")) == {"administrator": {"token"}}
         assert "INFO keys removed {'namespace': 'shop', 'secret': 'app'}" in scene.log.lines
         assert "data" not in mapping(parse(applies(scene)[-1].content)), "or we would own that, without any key"
 
@@ -657,8 +649,8 @@ async def test_keys_of_a_definition_that_went_meanwhile_are_removed(name: str, a
         merge(scene, name, password="db#password")
         merge(scene, "second", user="db#user")
         await scene.settled()
-        assert len(managers(scene)) == 3
-        assert all(len(manager) <= 128 for manager in managers(scene))
+        assert len(managers(scene.secret("app"))) == 3
+        assert all(len(manager) <= 128 for manager in managers(scene.secret("app")))
         await scene.stop()
         scene.delete(name)
         scene.start()
@@ -851,7 +843,7 @@ async def test_stripped_owners_are_no_reason_to_lose_keys(autojump_clock: MockCl
             "Synced",
             {"token": "theirs", "password": "canary-1"},
         )
-        assert f"{OURS}ours" in managers(scene)
+        assert f"{MERGER}ours" in managers(scene.secret("app"))
 
 
 async def test_values_of_others_are_never_read(autojump_clock: MockClock) -> None:

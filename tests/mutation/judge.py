@@ -31,45 +31,40 @@ SURVIVORS = MUTANTS / "survivors.json"
 """For each mutant that has survived: a digest of the tests that it has survived."""
 MEASURED = MUTANTS / "measured.json"
 """For each file of tests: a digest of what it was when they were measured."""
-NAMED_OTHERWISE = {
-    "controller": [
-        "controller",
-        "freshness",
-        "merge",
-        "namespaces",
-        "reporter",
-        "rollout_restarter",
-        "status_page",
-        "status_writer",
-    ],
-    "documents": ["desired"],
-    "key_writer": ["merge"],
-    "lease": ["leadership"],
-    "lister": ["folders"],
-    "merged_secret": ["merge"],
-    "names": ["data_from", "validation"],
-    "reconciler": [
+TESTED_BY_TOO: dict[str, tuple[str, ...]] = {
+    "controller": ("freshness", "merge", "namespaces", "reporter", "rollout_restarter", "status_page", "status_writer"),
+    "documents": ("desired",),
+    "key_writer": ("merge",),
+    "lease": ("leadership",),
+    "lister": ("folders",),
+    "merged_secret": ("merge",),
+    "names": ("data_from", "validation"),
+    "reconciler": (
         "change_lag",
         "contested_secrets",
         "controller",
         "freshness",
         "merge",
+        "sources_freshness",
         "spec_fields",
         "write_failures",
-    ],
-    "reporter": ["copies", "freshness", "merge", "reporter", "rollout_restarter"],
-    "rules": ["validation"],
-    "secret_merger": ["merge"],
-    "secret_syncer": ["contested_secrets", "controller", "copies", "rollout_restarter", "warnings", "write_failures"],
-    "secret_writer": ["controller", "copies", "rollout_restarter", "spec_fields", "warnings", "write_failures"],
-    "source_table": ["folders", "sources"],
-    "sources": ["folders", "sources"],
-    "spec": ["definition", "desired", "spec_fields"],
-    "templated": ["templating"],
-    "view": ["status_page"],
-    "watches": ["merge", "namespaces"],
-    "workload": ["rollout_restart"],
+    ),
+    "reporter": ("copies", "freshness", "merge", "rollout_restarter", "sources_freshness"),
+    "rollout_restart": ("rollout_restarter",),
+    "rules": ("validation",),
+    "secret": ("contested_secrets",),
+    "secret_merger": ("merge",),
+    "secret_syncer": ("contested_secrets", "controller", "copies", "rollout_restarter", "warnings", "write_failures"),
+    "secret_writer": ("controller", "copies", "rollout_restarter", "spec_fields", "warnings", "write_failures"),
+    "source_table": ("folders", "sources"),
+    "sources": ("folders",),
+    "spec": ("definition", "desired", "spec_fields"),
+    "templated": ("templating",),
+    "view": ("status_page",),
+    "watches": ("merge", "namespaces"),
+    "workload": ("rollout_restart", "rollout_restarter"),
 }
+"""The tests of a module beside those that are named after it. A name stands for `test_NAME` and `test_NAME_*`."""
 TIMEOUT, ALARM = 36, -signal.SIGALRM
 AT_A_TIME = 100
 """Tests that are measured before what they tell is saved."""
@@ -231,9 +226,10 @@ def _file_of(id_: str) -> Path:
 
 
 def _is_own(module: Module, path: Path) -> bool:
-    """Whether the tests of this file are named after the module."""
+    """Whether this file is one of the module's own tests."""
     stem = module.name.rpartition(".")[2]
-    return any(name in path.stem for name in NAMED_OTHERWISE.get(stem, [stem]))
+    names = (stem, *TESTED_BY_TOO.get(stem, ()))
+    return any(f"{path.stem}_".startswith(f"test_{name}_") for name in names)
 
 
 def _measured(session: pytest.Session, items: Iterable[pytest.Item]) -> NoReturn:

@@ -12,8 +12,9 @@ import trio
 
 from fake_kubernetes.documents import Object, at, items, mapping, text
 from fake_kubernetes.storage import Change, Key
-from tests.controller.invariants import MERGER, robbed, violations
-from tests.simulation.merging import adopts, managers, owner
+from tests.controller.invariants import robbed, violations
+from tests.managed_fields import MERGER, managers
+from tests.simulation.merging import adopts, owner
 from tests.simulation.pausing import REPLICA
 from tests.simulation.properties import Property
 from tests.simulation.restarts import Restarts

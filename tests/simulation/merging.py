@@ -3,9 +3,9 @@
 import base64
 from collections.abc import Iterator
 
-from fake_kubernetes.documents import Object, at, items, mapping, text
+from fake_kubernetes.documents import Object, at, mapping, text
 from fake_kubernetes.storage import Key
-from tests.controller.invariants import MERGER
+from tests.managed_fields import MERGER, managers
 from tests.simulation.servers import DEFINITIONS
 from tests.simulation.workload import GROUP, MERGE
 
@@ -21,15 +21,6 @@ def adopts(definition: Object | None) -> bool:
 def owner(secret: Object) -> str:
     """Return the uid of the definition that made a Secret, as its label says."""
     return text(secret, "metadata", "labels", f"{GROUP}/owner")
-
-
-def managers(secret: Object) -> dict[str, set[str]]:
-    """Return the keys of each manager of a Secret."""
-    found: dict[str, set[str]] = {}
-    for entry in items(secret, "metadata", "managedFields"):
-        keys = {name.removeprefix("f:") for name in mapping(entry, "fieldsV1", "f:data") if name != "."}
-        found.setdefault(text(entry, "manager"), set()).update(keys)
-    return found
 
 
 def obstacles(name: str, definition: Object, secret: Object | None, data: dict[str, str], uids: set[str]) -> set[str]:

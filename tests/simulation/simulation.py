@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from fake_kubernetes.documents import Object, items, mapping, parse, text
 from fake_kubernetes.storage import Change, Key
-from tests.controller.invariants import MERGER
+from tests.managed_fields import MERGER
 from tests.simulation.convergence import is_synced
 from tests.simulation.course import Course
 from tests.simulation.coverage import Pair

@@ -190,15 +190,14 @@ def new_secret(
 def _patch(
     definition: SecretDefinition, desired: Desired, current: CurrentSecret, claimed: Claim, *, now: str, restarts: str
 ) -> Patch | None:
+    if not differing_fields(definition, desired, current):
+        return None
     labels, annotations = metadata_diff(current.metadata, desired_metadata(definition))
     owners = _owners(definition, current.metadata)
     same_data = current.digest == desired.digest
-    same_content = same_data and (current.immutable or not desired.immutable)
-    copied = _is_marked_as_copy(current.metadata)
-    marked = not labels and not annotations and not copied
-    if same_content and marked and owners == current.metadata.owner_references:
-        return None
-    if copied or not same_data:  # the record on a copy is that of the Secret that was copied
+    if not same_data or _is_marked_as_copy(
+        current.metadata
+    ):  # the record on a copy is that of the Secret that was copied
         annotations |= _record(current.metadata, "" if same_data else restarts)
     metadata: dict[str, object] = {
         "resourceVersion": current.metadata.resource_version,

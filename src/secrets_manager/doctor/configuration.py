@@ -3,6 +3,7 @@
 What can't work at all is a usage error before any check.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import urlsplit
 
@@ -53,11 +54,8 @@ def _useless(config: Config, settings: Iterable[Setting]) -> Iterator[Finding]:
             f"--{unused[0]} has no effect without --enable-leader-election",
             "set --enable-leader-election where there are several replicas",
         )
-    if {"zap-log-level", "enable-debug-log"} <= given and config.log.level <= _DEBUG:
+    if {"zap-log-level", "enable-debug-log"} <= given and config.log.level <= logging.DEBUG:
         yield _warning("--enable-debug-log overrides --zap-log-level", "leave one of them out")
-
-
-_DEBUG = 10
 
 
 def _vault(config: Config, settings: Iterable[Setting]) -> Iterator[Finding]:

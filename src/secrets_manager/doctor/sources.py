@@ -1,11 +1,11 @@
 """The sources that definitions use, and whether the allowed paths let them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from secrets_manager.backends import Source
 from secrets_manager.controller.definition import Reason, SecretDefinition
-from secrets_manager.controller.path_policy import PathPolicy
+from secrets_manager.controller.path_policy import PathPolicy, Segments
 from secrets_manager.controller.spec import Spec
 from secrets_manager.doctor.finding import Finding, ok, warning
 from secrets_manager.kube.objects import ObjectKey
@@ -13,9 +13,6 @@ from secrets_manager.kube.objects import ObjectKey
 CHECK = "allowed-paths"
 MAX_NAMED = 10
 """Findings of one kind. Of more, the number is shown."""
-
-Segments = Callable[[str], tuple[str, ...]]
-"""Splits a path as the secret store does. Raises: SourceMalformed."""
 
 
 class Used(NamedTuple):

@@ -336,7 +336,7 @@ NO_RENEWAL: dict[str, Fault] = {
     "the network is gone": OFFLINE,
     "requests hang": fault.late(1e6),
     "the server fails": fault.answer(500),
-    "the client is throttled": fault.answer(429, headers={"Retry-After": "1"}),
+    "the client is throttled": fault.rubbish(b"Too many requests, please try again later.", status=429),
     "the right was taken away": fault.answer(403, reason="Forbidden"),
     "others are always faster": fault.answer(409, reason="Conflict"),
 }

@@ -414,8 +414,11 @@ async def test_a_server_that_sheds_load_again_makes_those_wait_that_have_not_gon
     assert asked == pytest.approx([0, 7, 7.02, 14.02, 14.04])
 
 
-async def test_throttling_of_one_object_holds_no_other_call(autojump_clock: trio.testing.MockClock) -> None:
-    replies = [refused(429, reason="TooManyRequests", details={"retryAfterSeconds": 9}), ok(WIRED)]
+@pytest.mark.parametrize("reason", ["TooManyRequests", ""], ids=["with a reason", "as a webhook denies"])
+async def test_throttling_of_one_object_holds_no_other_call(
+    reason: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    replies = [refused(429, reason=reason, details={"retryAfterSeconds": 9}), ok(WIRED)]
     began = trio.current_time()
 
     async with open_client(CLUSTER, transport=httpx.MockTransport(lambda _: replies.pop(0))) as client:

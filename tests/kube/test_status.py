@@ -12,6 +12,7 @@ from secrets_manager.kube.errors import (
     Forbidden,
     Invalid,
     NotFound,
+    Overloaded,
     ServerError,
     Throttled,
     Unauthorized,
@@ -88,6 +89,21 @@ def test_body_that_is_no_status_is_not_repeated(body: bytes) -> None:
     error = error_from_status(404, NO_HEADERS, body)
 
     assert (type(error), str(error), error.reason) == (NotFound, "404 Not Found", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"Too many requests, please try again later.\n", Overloaded),
+        (status(reason="TooManyRequests"), Throttled),
+        (status(message='admission webhook "limits.example.com" denied the request: slow down'), Throttled),
+    ],
+    ids=["no Status", "a reason", "no reason"],
+)
+def test_a_429_is_an_overload_only_without_a_status(body: bytes, expected: type[ApiError]) -> None:
+    error = error_from_status(429, httpx.Headers({"Retry-After": "7"}), body)
+
+    assert (type(error), error.retry_after) == (expected, 7.0)
 
 
 def test_words_stay_on_one_line() -> None:

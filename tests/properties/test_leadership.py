@@ -63,7 +63,7 @@ ROADS: list[Road] = [
     slow(0.0, 1e6),
     slow(8.0, 0.0),
     bad(OFFLINE),
-    bad(fault.answer(429, headers={"Retry-After": "1"})),
+    bad(fault.rubbish(b"Too many requests, please try again later.", status=429)),
     bad(fault.answer(500)),
     bad(fault.rubbish(b"{}")),
 ]

@@ -4,8 +4,8 @@ One method is one request. Nothing is retried here: only the caller knows whethe
 KubeError that names method and path, never a body. Responses are read whole, within a deadline. A watch streams for
 minutes and has a read timeout: an API server sends a bookmark about once a minute, so silence means a lost connection.
 
-API Priority and Fairness rejects a request with 429 and no Status. This holds for the whole client: it sends nothing
-until the Retry-After has passed, then paces its requests (kube/throttle.py). A 429 with a Status concerns one request.
+A server that sheds load (Overloaded) holds the whole client: it sends nothing until the Retry-After has passed, then
+paces its requests (kube/throttle.py). Any other 429 concerns one request.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
@@ -21,8 +21,8 @@ from secrets_manager.kube.credentials import Cluster
 from secrets_manager.kube.errors import (
     ApiError,
     MalformedResponse,
+    Overloaded,
     ResponseTooLarge,
-    Throttled,
     Unreachable,
     WatchTimedOut,
 )
@@ -320,7 +320,7 @@ class KubeClient:
 
     def _note_throttling(self, error: ApiError) -> ApiError:
         """Throttle later requests if the error concerns the whole client. Returns the error."""
-        if isinstance(error, Throttled) and not error.reason:
+        if isinstance(error, Overloaded):
             self._throttle.back_off(trio.current_time(), retry_after=error.retry_after)
         return error
 

@@ -16,6 +16,7 @@ KubeError
     ├── Expired          410  the resourceVersion or continue token is too old: list again
     ├── Invalid          4xx  the object is rejected (400, 413, 422): a retry can't succeed
     ├── Throttled        429  wait for `retry_after`
+    │   └── Overloaded        the server sheds load: every request of this client must wait
     └── ServerError      5xx  a failure of the server
 """
 
@@ -125,7 +126,11 @@ class Invalid(ApiError):
 
 
 class Throttled(ApiError):
-    pass
+    """One request must wait: its object is busy, or an admission webhook says so."""
+
+
+class Overloaded(Throttled):
+    """The server rejected the request before it looked at it."""
 
 
 class ServerError(ApiError):

@@ -1,8 +1,11 @@
 """Translate an error response of the API server into an ApiError.
 
 By status code and the fields of the Status in the body, never by wording, except for the managers of a FieldConflict,
-whose names are nowhere else. A body that is not a Status (a proxy's page)
-is not quoted. What is quoted is bounded and stays on one line.
+whose names are nowhere else. A body that is not a Status (a proxy's page) is not quoted. What is quoted is bounded and
+stays on one line.
+
+A server that sheds load says 429 in plain text, before it looks at the request. A 429 with a Status concerns the one
+request, also without a reason: an admission webhook denies one object so.
 """
 
 import re
@@ -23,6 +26,7 @@ from secrets_manager.kube.errors import (
     Forbidden,
     Invalid,
     NotFound,
+    Overloaded,
     ServerError,
     Throttled,
     Unauthorized,
@@ -110,7 +114,11 @@ def error_from_status(status_code: int, headers: Mapping[str, str], body: bytes,
     summary = _join(request, f"{status_code} {known}".rstrip())
     server_message = _join(_truncate(unknown), message)
     owners = tuple(_owner(cause) for cause in details.causes or () if cause.reason == _FIELD_CONFLICT)
-    kind = FieldConflict if owners and status_code == HTTPStatus.CONFLICT else _type_of(status_code, status.reason)
+    kind = _type_of(status_code, status.reason)
+    if kind is Conflict and owners:
+        kind = FieldConflict
+    elif kind is Throttled and status is _NO_STATUS:
+        kind = Overloaded
     error = kind(
         _escape(_join(summary, server_message)),
         code=status_code,

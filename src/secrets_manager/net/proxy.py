@@ -8,9 +8,8 @@ import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-import httpx
-
 from secrets_manager.errors import UsageError
+from secrets_manager.net.hosts import is_http_url
 
 
 def proxy_for(url: str, *, environ: Mapping[str, str]) -> str:
@@ -33,12 +32,7 @@ def proxy_for(url: str, *, environ: Mapping[str, str]) -> str:
 
 def _checked(proxy: str, name: str) -> str:
     """Its URL may hold a password, so it is not shown."""
-    try:
-        parts = urlsplit(proxy)
-        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0 and httpx.URL(proxy)
-    except (ValueError, httpx.InvalidURL):
-        usable = False
-    if not usable:
+    if not is_http_url(proxy):
         raise UsageError(f"{name} is no address of an HTTP proxy: write it like http://proxy.example.com:3128")
     return proxy
 

@@ -1,18 +1,16 @@
 """Vault's address: an HTTP or HTTPS URL, or a Unix socket."""
 
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import httpx
 
 from secrets_manager.errors import UsageError
+from secrets_manager.net.hosts import is_http_url
 
 INVALID_ADDRESS = (
     "vault.url is not an address of Vault: write it like https://vault.example.com:8200, or unix:///run/vault.sock"
 )
 UNIX_SCHEME = "unix://"
-MAX_LABEL = 63
-"""Characters of a part of a host name, by DNS."""
 
 
 class Address(NamedTuple):
@@ -42,20 +40,12 @@ def parse_address(url: str) -> Address:
     """
     if url.startswith(UNIX_SCHEME):
         return _unix_address(url.removeprefix(UNIX_SCHEME))
-    try:
-        parsed, _ = httpx.URL(url), urlsplit(url).port  # each accepts some URLs that the other refuses
-    except (httpx.InvalidURL, ValueError):
-        raise UsageError(INVALID_ADDRESS) from None
-    if parsed.scheme not in {"http", "https"} or not is_host(parsed.raw_host.decode()):
+    if not is_http_url(url):
         raise UsageError(INVALID_ADDRESS)
+    parsed = httpx.URL(url)
     if parsed.query or parsed.fragment:
         raise UsageError(INVALID_ADDRESS)
     return Address(parsed)
-
-
-def is_host(name: str) -> bool:
-    """Return whether a name can be that of a host: DNS and TLS raise errors for others, as for `vault..svc`."""
-    return all(0 < len(label) <= MAX_LABEL for label in name.removesuffix(".").split("."))
 
 
 def _unix_address(path: str) -> Address:

@@ -12,13 +12,14 @@ import httpx
 import msgspec
 
 from secrets_manager.backends.base import BackendError, TimedOut, Unavailable, Unreachable
-from secrets_manager.backends.vault.address import Address, is_host, parse_address
+from secrets_manager.backends.vault.address import Address, parse_address
 from secrets_manager.backends.vault.node import Node, RecordRequest, Request, record_nothing
 from secrets_manager.backends.vault.redirect import LEADER_REQUEST, NOT_ACTIVE, REDIRECTS, active_node, redirect_target
 from secrets_manager.backends.vault.responses import OK, Response, redacted
 from secrets_manager.config import VaultConfig
 from secrets_manager.errors import UsageError
 from secrets_manager.net.certificates import CertificateFiles, Certificates
+from secrets_manager.net.hosts import is_host
 from secrets_manager.net.proxy import proxy_for
 from secrets_manager.net.tls import UnusableFile
 from secrets_manager.net.transport import Transport

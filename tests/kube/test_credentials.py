@@ -113,6 +113,14 @@ def test_address_of_version_6_stands_in_brackets(account: Path) -> None:
     assert config.url == "https://[fd00::1]:443"
 
 
+@pytest.mark.parametrize(
+    "variable", [{"KUBERNETES_SERVICE_HOST": "a..b"}, {"KUBERNETES_SERVICE_PORT": "tcp://10.0.0.1"}]
+)
+def test_address_in_a_pod_that_can_not_be_is_reported(variable: dict[str, str], account: Path) -> None:
+    with pytest.raises(CredentialsError, match="KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are no host"):
+        ServiceAccount(POD | variable, folder=account).load(refresh=True)
+
+
 def test_rotated_token_and_authority_are_seen_at_the_next_load(account: Path, tmp_path: Path) -> None:
     loader = ServiceAccount(POD, folder=account)
     first = loader.load(refresh=True)

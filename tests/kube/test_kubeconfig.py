@@ -58,7 +58,10 @@ def plugin(folder: Path, status: str) -> Fields:
 
 
 def credential(*, lives_for: timedelta) -> str:
-    expires = (datetime.now(UTC) + lives_for).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return credential_until((datetime.now(UTC) + lives_for).strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def credential_until(expires: str) -> str:
     return (
         '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", '
         f'"status": {{"token": "token-%(run)d", "expirationTimestamp": "{expires}"}}}}'
@@ -132,6 +135,27 @@ def test_login_plugin_runs_again_when_its_token_is_about_to_expire(tmp_path: Pat
     assert first != second
 
 
+@pytest.mark.parametrize(
+    ("expires", "again"),
+    [("0001-01-01T00:00:00Z", False), ("0001-01-01T00:00:01Z", True), ("9999-12-31T23:59:59-14:00", False)],
+    ids=["Go's zero time", "long ago", "never"],
+)
+def test_login_plugin_runs_again_as_client_go_runs_it(expires: str, tmp_path: Path, *, again: bool) -> None:
+    user = plugin(tmp_path, credential_until(expires))
+    loader = Kubeconfig(str(write(tmp_path / "config", user=user)))
+    first = loader.load(refresh=True).authorization
+    second = loader.load(refresh=False).authorization
+
+    assert (first != second) is again
+
+
+def test_login_plugin_whose_token_has_no_end_runs_once(tmp_path: Path) -> None:
+    user = plugin(tmp_path, credential_until("never").replace('"never"', "null"))
+    loader = Kubeconfig(str(write(tmp_path / "config", user=user)))
+
+    assert loader.load(refresh=True).authorization == loader.load(refresh=False).authorization
+
+
 def test_login_plugin_may_bring_a_client_certificate(tmp_path: Path) -> None:
     certificate, key = Authority(tmp_path).issue("me")
     status = {"clientCertificateData": certificate.read_text(), "clientKeyData": key.read_text()}
@@ -186,6 +210,7 @@ EMPTY_STATUS = '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecC
             EMPTY_STATUS.replace("{}", '{"expirationTimestamp": "hunter2"}'),
             "prints no ExecCredential",
         ),
+        (credential_until("2030-01-01T00:00:00"), "prints no ExecCredential"),
     ],
 )
 def test_login_plugin_that_prints_no_credential_is_reported(printed: str, why: str, tmp_path: Path) -> None:
@@ -465,14 +490,34 @@ def test_entry_that_is_incomplete_is_reported_without_its_token(tmp_path: Path) 
     assert failure(config) == "the auth-provider oidc fails: ConfigException"
 
 
+def test_issuer_of_a_login_that_can_not_be_reached_is_reported_until_it_can(tmp_path: Path) -> None:
+    claims = base64.urlsafe_b64encode(b'{"exp": 1}').decode().rstrip("=")
+    oidc = {"client-id": "i", "client-secret": "hunter2", "id-token": f"e30.{claims}.c2ln", "refresh-token": "hunter2"}
+    entry: Fields = {"name": "oidc", "config": oidc | {"idp-issuer-url": "http://127.0.0.1:1"}}
+    loader = Kubeconfig(str(write(tmp_path / "config", user={"auth-provider": entry})))
+
+    for refresh in (True, False):
+        with pytest.raises(CredentialsError, match=r"the auth-provider oidc fails: MaxRetryError$"):
+            loader.load(refresh=refresh)
+
+
 @pytest.mark.parametrize(
     ("cluster", "message"),
     [
-        ({"server": "cluster.example"}, "server must be a URL"),
-        ({"proxy-url": "socks5://user:hunter2@proxy"}, "proxy-url must be a URL"),
+        ({"server": "cluster.example"}, "its server must be a URL like https://kubernetes.example.com:6443$"),
+        ({"server": "https://[::1"}, "its server must be a URL"),
+        ({"server": "https://cluster.example:99999"}, "its server must be a URL"),
+        ({"server": "https://cluster..example"}, "its server must be a URL"),
+        (
+            {"proxy-url": "socks5://user:hunter2@proxy"},
+            "its proxy-url must be a URL like http://proxy.example.com:3128$",
+        ),
+        ({"proxy-url": "http://user:hunter2@[::1"}, "its proxy-url must be a URL"),
+        ({"proxy-url": "http://user:hunter2@proxy:99999"}, "its proxy-url must be a URL"),
+        ({"tls-server-name": "api..example"}, "its tls-server-name must be the name of a host"),
     ],
 )
-def test_url_of_another_kind_is_refused(cluster: Fields, message: str, tmp_path: Path) -> None:
+def test_address_that_can_not_be_is_refused(cluster: Fields, message: str, tmp_path: Path) -> None:
     with pytest.raises(CredentialsError, match=message) as caught:
         Kubeconfig(str(write(tmp_path / "config", cluster=cluster))).load(refresh=True)
 

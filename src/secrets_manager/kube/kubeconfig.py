@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 import yaml
@@ -18,6 +18,7 @@ import yaml
 from secrets_manager.kube.errors import CredentialsError
 from secrets_manager.kube.objects import without_nulls
 from secrets_manager.kube.restconfig import Credential, RestConfig, header_value, kubeconfig_files
+from secrets_manager.net.hosts import is_host, is_http_url
 from secrets_manager.net.tls import UnusableFile, client_context
 
 T = TypeVar("T")
@@ -120,8 +121,8 @@ class _ResolvedContext:
         self._context = context
         self._cluster = cluster
         self._folder = folder
-        self._url = _checked_url(cluster.server.rstrip("/"), what="server", schemes=("https", "http"))
-        self._proxy = _checked_url(cluster.proxy_url, what="proxy-url", schemes=("", "https", "http"))
+        _check_addresses(cluster)
+        self._url = cluster.server.rstrip("/")
         self._impersonation = tuple(_impersonation(user))
         self._credential = credential
         self._client_pem = b""
@@ -141,7 +142,7 @@ class _ResolvedContext:
             namespace=self._context.namespace or "default",
             authorization=header_value(credential.authorization),
             context=self._ssl_context,
-            proxy=self._proxy,
+            proxy=self._cluster.proxy_url,
             server_name=self._cluster.tls_server_name,
             impersonation=self._impersonation,
         )
@@ -328,9 +329,11 @@ def _impersonation(user: _User) -> list[tuple[str, str]]:
     return user_header + other_headers
 
 
-def _checked_url(url: str, *, what: str, schemes: tuple[str, ...]) -> str:
-    """Check a URL. Raises: CredentialsError, without the URL: it may contain a password."""
-    parts = urlsplit(url)
-    if parts.scheme not in schemes or (parts.scheme and not parts.hostname):
-        raise CredentialsError(f"its {what} must be a URL that begins with https:// or http://")
-    return url
+def _check_addresses(cluster: _Cluster) -> None:
+    """Raises: CredentialsError, without the URL: it may contain a password."""
+    if not is_http_url(cluster.server):
+        raise CredentialsError("its server must be a URL like https://kubernetes.example.com:6443")
+    if cluster.proxy_url and not is_http_url(cluster.proxy_url):
+        raise CredentialsError("its proxy-url must be a URL like http://proxy.example.com:3128")
+    if cluster.tls_server_name and not is_host(cluster.tls_server_name):
+        raise CredentialsError("its tls-server-name must be the name of a host like kubernetes.example.com")

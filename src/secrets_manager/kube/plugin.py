@@ -6,6 +6,7 @@ The `kubernetes` package runs them. The output of a failed plugin is quoted, unl
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 import msgspec
 from kubernetes.client import Configuration
@@ -19,6 +20,8 @@ from secrets_manager.kube.status import one_line
 
 EXPIRY_MARGIN = timedelta(minutes=5)
 """The plugin runs again this long before its credential expires."""
+NEVER_EXPIRES = datetime.min.replace(tzinfo=UTC)
+"""Go's zero time; client-go takes it for none."""
 
 _SECRET_NAME = re.compile(r"(?i)secret|token|passw|key|credential")
 _TOKEN = re.compile(r"eyJ[\w-]{8,}|(?i:bearer|basic) [\w.~+/=-]{16,}")
@@ -46,7 +49,7 @@ class _Status(msgspec.Struct, frozen=True, rename="camel"):
     token: str = ""
     client_certificate_data: str = ""
     client_key_data: str = ""
-    expiration_timestamp: datetime | None = None
+    expiration_timestamp: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 class ExecPlugin:
@@ -62,18 +65,21 @@ class ExecPlugin:
                 "exec needs a command and an apiVersion, and env names with values: add them"
             ) from None
         self._credential: Credential | None = None
-        self._expires: datetime | None = None
+        self._expires = NEVER_EXPIRES
 
     def credential(self) -> Credential:
         """Raises: CredentialsError with the output of the plugin."""
-        if self._credential is None or (self._expires and self._expires - EXPIRY_MARGIN <= datetime.now(UTC)):
+        if self._credential is None or self._is_about_to_expire():
             status = self._run()
             pem = (
                 f"{status.client_certificate_data}\n{status.client_key_data}" if status.client_certificate_data else ""
             )
             self._credential = Credential(f"Bearer {status.token}" if status.token else "", pem.encode())
-            self._expires = status.expiration_timestamp
+            self._expires = status.expiration_timestamp or NEVER_EXPIRES
         return self._credential
+
+    def _is_about_to_expire(self) -> bool:
+        return self._expires != NEVER_EXPIRES and self._expires <= datetime.now(UTC) + EXPIRY_MARGIN
 
     def _run(self) -> _Status:
         try:
@@ -85,7 +91,7 @@ class ExecPlugin:
             raise self._error(f"is not there: {hint}") from None
         except OSError as error:
             raise self._error(f"can't be run: {error.strerror}") from None
-        except (msgspec.ValidationError, LookupError, TypeError, AttributeError, ValueError):
+        except Exception:  # noqa: BLE001 - the package's: whatever the output does to it
             raise self._error("prints no ExecCredential") from None
         if not status.token and not (status.client_certificate_data and status.client_key_data):
             raise self._error("prints neither a token nor a client certificate with its key")
@@ -125,10 +131,11 @@ class AuthProvider:
         """Raises: CredentialsError."""
         try:
             if self._configuration is None:
-                self._configuration = Configuration()
-                self._loader.load_and_set(self._configuration)
+                configuration = Configuration()
+                self._loader.load_and_set(configuration)
+                self._configuration = configuration
             token = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        except (ConfigException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001 - the package's: it passes on those of urllib3 and others
             raise CredentialsError(f"the auth-provider {self._name} fails: {type(error).__name__}") from None
         return Credential(token or "")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from secrets_manager.kube.errors import CredentialsError
 from secrets_manager.kube.restconfig import RestConfig, describe_error, header_value
+from secrets_manager.net.hosts import is_http_url
 from secrets_manager.net.tls import client_context
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -27,6 +28,10 @@ class ServiceAccount:
 
     def load(self, *, refresh: bool) -> RestConfig:
         """Load the files; a refresh also makes a new TLS context."""
+        if not is_http_url(self._url):
+            raise CredentialsError(
+                "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are no host and port: correct them"
+            )
         try:
             token = (self._folder / "token").read_text().strip()
             context = self._tls_context((self._folder / "ca.crt").read_bytes(), reload=refresh)

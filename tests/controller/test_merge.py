@@ -658,6 +658,25 @@ async def test_keys_of_a_definition_that_went_meanwhile_are_removed(name: str, a
         assert scene.values("app") == {"token": "theirs", "user": "canary-user"}
 
 
+async def test_keys_of_a_long_name_are_removed_though_a_page_of_definitions_is_too_large(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1", user="canary-user")
+        merge(scene, "o" * 200, password="db#password")
+        merge(scene, "second", user="db#user")
+        await scene.settled()
+        listed = definition_path("").rstrip("/")
+        scene.faults.always(
+            fault.rubbish(b" " * 17 * 1024 * 1024),
+            when=lambda request: request.url.path == listed and request.url.params["limit"] != "1",
+        )
+        scene.delete("o" * 200)
+        await scene.settled()
+        assert scene.values("app") == {"token": "theirs", "user": "canary-user"}
+
+
 async def test_keys_of_the_last_definition_that_merged_stay_until_another_one_merges(autojump_clock: MockClock) -> None:
     """They go with no controller up, and without a definition that merges no metadata is watched."""
     async with running(config=RARELY) as scene:

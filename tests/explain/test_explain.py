@@ -12,13 +12,13 @@ from fake_kubernetes.documents import Json, Object, at
 from secrets_manager.config import ControllerConfig
 from secrets_manager.explain.explanation import Action, Change, Explanation, Key, Owner
 from secrets_manager.explain.text import explained
-from secrets_manager.inputs.lists import PAGE
+from secrets_manager.kube.pager import PAGE_SIZE
 from tests.controller.component import Scene, keys_map, running, secret_path
 from tests.controller.test_crashes import CALM, FINALIZER, in_sync
 from tests.doubles import faults as fault
 from tests.explain.running import ExplainRunner
 
-HALVINGS = PAGE.bit_length() - 1
+HALVINGS = PAGE_SIZE.bit_length() - 1
 """How often a page can be halved until it has one object."""
 OWNERS = "ownerReferences"
 SECRETS = "/api/v1/namespaces/shop/secrets"

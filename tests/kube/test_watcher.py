@@ -95,33 +95,12 @@ def too_large() -> ResponseTooLarge:
     return ResponseTooLarge("the reply is longer than 16777216 bytes")
 
 
-async def test_a_page_that_is_too_large_is_asked_for_with_half_as_many_and_the_next_with_one_more(
-    autojump_clock: MockClock,
-) -> None:
-    client, reports = await play(
-        lists=[too_large(), too_large(), page([A], "9", "more"), too_large(), page([B], "9", "last"), page([C], "9")]
-    )
-
-    pages = [("list", ""), ("list", ""), ("list", ""), ("list", "more"), ("list", "more"), ("list", "last")]
-    assert client.requests == [*pages, ("watch", "9")]
-    assert client.limits == [250, 125, 62, 63, 31, 32]
-    assert client.pauses == [0] * 6
-    assert reports == [("applied", A), ("applied", B), ("relisted", [A, B, C], [], "9")]
-
-
 async def test_the_next_list_begins_with_pages_of_the_size_that_fitted(autojump_clock: MockClock) -> None:
     client, _ = await play(
         lists=[too_large(), page([A], "9"), page([A], "10"), page([A], "11")], watches=[expired()] * 2
     )
 
     assert client.limits == [250, 125, 126, 127]
-
-
-async def test_pages_grow_again_up_to_the_usual_size(autojump_clock: MockClock) -> None:
-    pages = [page([A], "9", "more")] * 200
-    client, _ = await play(lists=[too_large(), *pages, page([B], "9")])
-
-    assert client.limits == [250, *range(125, 251), *[250] * 75]
 
 
 async def test_pages_shrink_to_one_object_and_one_that_is_too_large_is_a_failure(autojump_clock: MockClock) -> None:

@@ -7,6 +7,7 @@ with other managers. Errors that contain a value in the server's message are red
 
 import logging
 from collections.abc import Mapping
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ from secrets_manager.controller.secret_writer import join_warnings, redact_error
 from secrets_manager.kube.client import KubeClient, WarningHandler
 from secrets_manager.kube.errors import Conflict, FieldConflict, FieldOwner, Forbidden, Invalid, KubeError, NotFound
 from secrets_manager.kube.objects import ObjectKey
+from secrets_manager.kube.pager import Pager
 from secrets_manager.metrics import ControllerMetrics
 
 log = logging.getLogger(__name__)
@@ -175,15 +177,12 @@ class KeyWriter:
 
     async def _is_shortened(self, key: ObjectKey) -> bool:
         """Whether there is a definition whose name is shortened to this one."""
-        token = ""
-        while True:
-            page = await self._client.list_page(SECRET_DEFINITIONS, namespace=key.namespace, continue_token=token)
-            names = [definition.key for definition in page.items] + page.undecodable
-            if key in map(merger_key, names):
-                return True
-            token = page.continue_token
-            if not token:
-                return False
+        async with aclosing(Pager(self._client, SECRET_DEFINITIONS, namespace=key.namespace).pages()) as pages:
+            async for page in pages:
+                names = [definition.key for definition in page.items] + page.undecodable
+                if key in map(merger_key, names):
+                    return True
+        return False
 
 
 def _body(current: MergedSecret, data: Mapping[str, bytes]) -> dict[str, object]:

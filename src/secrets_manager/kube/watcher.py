@@ -5,12 +5,10 @@
       |              ├─ error: wait, then watch from the last version
       └── expired ───┘
 
-A long list comes in pages. The objects of a page are reported at once, so that work starts while the server prepares
-the next page; deletions show in the full list only. A list that fails (no such kind, forbidden) is retried.
-
-A page that is too large is requested again with half the limit, down to one; each page that fits raises the limit by
-one. A streaming list (`sendInitialEvents`) needs no pages, but costs the server twice the CPU (measured on Kubernetes
-1.37, where pages come from its cache), and its first object comes no sooner.
+A long list comes in pages (kube/pager.py). The objects of a page are reported at once, so that work starts while the
+server prepares the next page; deletions show in the full list only. A list that fails (no such kind, forbidden) is
+retried. A streaming list (`sendInitialEvents`) needs no pages, but costs the server twice the CPU (measured on
+Kubernetes 1.37, where pages come from its cache), and its first object comes no sooner.
 
 The end of a stream, a read timeout and an expired version cause no delay, unless they repeat. Repeated ones and errors
 back off, no shorter than a `Retry-After` of the server; the backoff resets after two minutes.
@@ -18,7 +16,7 @@ back off, no shorter than a `Retry-After` of the server; the backoff resets afte
 
 import logging
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from random import Random
 from typing import Generic, NoReturn, Protocol, TypeVar
 
@@ -26,9 +24,9 @@ import msgspec
 import trio
 
 from secrets_manager.backoff import Backoff, BackoffManager
-from secrets_manager.kube.errors import ApiError, Expired, KubeError, MalformedResponse, ResponseTooLarge, WatchTimedOut
+from secrets_manager.kube.errors import ApiError, Expired, KubeError, MalformedResponse, WatchTimedOut
 from secrets_manager.kube.objects import KubeObject, ObjectKey
-from secrets_manager.kube.page import Page
+from secrets_manager.kube.pager import Lister, Pager
 from secrets_manager.kube.resources import Resource
 from secrets_manager.kube.watchstream import (
     DECODE_ERRORS,
@@ -61,18 +59,8 @@ BACKOFF_RESET_AFTER = 120.0
 log = logging.getLogger(__name__)
 
 
-class ListWatch(Protocol):
-    """The part of KubeClient that the watcher uses. Both methods raise KubeError only, `watch` also while streaming."""
-
-    async def list_page(
-        self,
-        resource: Resource[T],
-        *,
-        namespace: str,
-        label_selector: str,
-        limit: int,
-        continue_token: str,
-    ) -> Page[T]: ...
+class ListWatch(Lister, Protocol):
+    """The part of KubeClient that the watcher uses. `watch` raises KubeError only, also while streaming."""
 
     def watch(
         self,
@@ -120,7 +108,7 @@ class Watcher(Generic[T]):
         self._random = random
         self._label_selector = label_selector
         self._resource_version = ""
-        self._page_size = PAGE_SIZE
+        self._pager = Pager(client, resource, namespace=namespace, label_selector=label_selector, page_size=PAGE_SIZE)
         self._undecodable: set[ObjectKey] = set()
         self._backoff = BackoffManager(BACKOFF, reset_after=BACKOFF_RESET_AFTER, random=random)
         self._last_failure = ""
@@ -148,38 +136,21 @@ class Watcher(Generic[T]):
             await trio.sleep(delay)
 
     async def _list(self, sink: Sink[T]) -> None:
-        page = await self._list_page()
-        objects, undecodable = [*page.items], [*page.undecodable]
-        while page.continue_token:
-            for obj in page.items:
-                sink.applied(obj)
-            page = await self._list_page(page.continue_token)
-            objects += page.items
-            undecodable += page.undecodable
+        objects: list[T] = []
+        undecodable: list[ObjectKey] = []
+        version = ""
+        async with aclosing(self._pager.pages()) as pages:
+            async for page in pages:
+                objects += page.items
+                undecodable += page.undecodable
+                version = page.resource_version
+                for obj in page.items if page.continue_token else ():
+                    sink.applied(obj)
         self._undecodable.intersection_update(undecodable)
         for key in undecodable:
             self._warn_undecodable(key)
-        sink.relisted(objects, undecodable=undecodable, resource_version=page.resource_version)
-        self._resource_version = page.resource_version
-
-    async def _list_page(self, continue_token: str = "") -> Page[T]:
-        """List a page; its size is adapted. Raises: ResponseTooLarge for a page of one object."""
-        while True:
-            try:
-                page = await self._client.list_page(
-                    self._resource,
-                    namespace=self.namespace,
-                    label_selector=self._label_selector,
-                    limit=self._page_size,
-                    continue_token=continue_token,
-                )
-            except ResponseTooLarge:
-                if self._page_size == 1:
-                    raise
-                self._page_size //= 2
-            else:
-                self._page_size = min(PAGE_SIZE, self._page_size + 1)
-                return page
+        sink.relisted(objects, undecodable=undecodable, resource_version=version)
+        self._resource_version = version
 
     async def _watch(self, sink: Sink[T]) -> None:
         timeout_seconds = self._random.randint(MIN_WATCH_TIMEOUT, MAX_WATCH_TIMEOUT)

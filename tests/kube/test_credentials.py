@@ -145,8 +145,40 @@ def names_of(config: RestConfig) -> list[str]:
 def test_missing_file_of_the_service_account_is_reported(file: str, account: Path) -> None:
     (account / file).unlink()
 
-    with pytest.raises(CredentialsError, match="No such file or directory; the pod needs automountServiceAccountToken"):
+    assert failure(account) == (
+        f"{account / file} is missing: the pod needs automountServiceAccountToken: true, or a projected volume with "
+        "token, ca.crt and namespace"
+    )
+
+
+@pytest.mark.parametrize("file", ["token", "ca.crt", "namespace"])
+def test_file_of_the_service_account_that_can_not_be_read_is_reported(file: str, account: Path) -> None:
+    (account / file).unlink()
+    (account / file).mkdir()
+
+    assert failure(account) == f"{account / file} can't be read (Is a directory): let this user read it"
+
+
+@pytest.mark.parametrize("file", ["token", "namespace"])
+def test_file_of_the_service_account_that_is_no_text_is_reported(file: str, account: Path) -> None:
+    (account / file).write_bytes(b"hunter2\xff")
+
+    assert failure(account) == f"{account / file} is not text: replace it"
+
+
+def test_authority_of_the_service_account_that_is_none_is_reported(account: Path) -> None:
+    (account / "ca.crt").write_text("hunter2")
+
+    assert failure(account) == (
+        f"{account / 'ca.crt'} can't be used (NO_CERTIFICATE_OR_CRL_FOUND): correct the ConfigMap kube-root-ca.crt, "
+        "which it is made from"
+    )
+
+
+def failure(account: Path) -> str:
+    with pytest.raises(CredentialsError) as caught:
         ServiceAccount(POD, folder=account).load(refresh=True)
+    return str(caught.value)
 
 
 def test_empty_token_is_reported(account: Path) -> None:

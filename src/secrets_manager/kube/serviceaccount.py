@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from secrets_manager.kube.errors import CredentialsError
-from secrets_manager.kube.restconfig import RestConfig, describe_error, header_value
+from secrets_manager.kube.restconfig import RestConfig, header_value
 from secrets_manager.net.hosts import is_http_url
-from secrets_manager.net.tls import client_context
+from secrets_manager.net.tls import UnusableFile, client_context
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -32,15 +32,9 @@ class ServiceAccount:
             raise CredentialsError(
                 "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are no host and port: correct them"
             )
-        try:
-            token = (self._folder / "token").read_text().strip()
-            context = self._tls_context((self._folder / "ca.crt").read_bytes(), reload=refresh)
-            namespace = (self._folder / "namespace").read_text().strip()
-        except (OSError, ValueError) as error:
-            raise CredentialsError(
-                f"the service account at {self._folder} can't be used: {describe_error(error)}; "
-                "the pod needs automountServiceAccountToken: true"
-            ) from None
+        token = self._text("token")
+        context = self._tls_context(self._read("ca.crt"), reload=refresh)
+        namespace = self._text("namespace")
         if not token:
             raise CredentialsError(f"the service account's token is empty: {self._folder / 'token'}")
         return RestConfig(
@@ -49,6 +43,29 @@ class ServiceAccount:
 
     def _tls_context(self, ca_cert: bytes, *, reload: bool) -> ssl.SSLContext:
         if self._ssl_context is None or reload or ca_cert != self._ca_cert:
-            self._ssl_context = client_context(ca_file=str(self._folder / "ca.crt"))
+            try:
+                self._ssl_context = client_context(ca_file=str(self._folder / "ca.crt"))
+            except UnusableFile as error:
+                raise CredentialsError(
+                    f"{error}: correct the ConfigMap kube-root-ca.crt, which it is made from"
+                ) from None
             self._ca_cert = ca_cert
         return self._ssl_context
+
+    def _text(self, name: str) -> str:
+        try:
+            return self._read(name).decode().strip()
+        except UnicodeDecodeError:
+            raise CredentialsError(f"{self._folder / name} is not text: replace it") from None
+
+    def _read(self, name: str) -> bytes:
+        file = self._folder / name
+        try:
+            return file.read_bytes()
+        except FileNotFoundError:
+            raise CredentialsError(
+                f"{file} is missing: the pod needs automountServiceAccountToken: true, or a projected volume with "
+                "token, ca.crt and namespace"
+            ) from None
+        except OSError as error:
+            raise CredentialsError(f"{file} can't be read ({error.strerror}): let this user read it") from None

@@ -39,10 +39,10 @@ class BackoffManager:
         self._failures = 0
         self._last_attempt = 0.0
 
-    def after_failure(self, now: float, *, retry_after: float | None = None) -> float:
+    def after_failure(self, now: float, *, retry_after: float = 0.0) -> float:
         """Return the seconds to wait after a failure: the backoff, and no less than a `retry_after` from the server."""
         self._count(now)
-        return self._wait(now, max(self._backoff.delay(self._failures, self._random), retry_after or 0.0))
+        return self._wait(now, max(self._backoff.delay(self._failures, self._random), retry_after))
 
     def after_restart(self, now: float) -> float:
         """Return the seconds to wait after a normal end: 0 for the first, the backoff for repeated ones."""

@@ -69,11 +69,11 @@ def credential_until(expires: str) -> str:
 
 
 def test_token_and_address_and_namespace_are_of_the_context(tmp_path: Path) -> None:
-    access = Kubeconfig(str(write(tmp_path / "config", context={"namespace": "team"}))).load(refresh=True)
+    loaded = Kubeconfig(str(write(tmp_path / "config", context={"namespace": "team"}))).load(refresh=True)
 
-    assert (access.url, access.namespace, access.authorization) == (URL, "team", "Bearer hunter2")
-    assert (access.proxy, access.server_name) == ("", "")
-    assert access.context.verify_mode == ssl.CERT_REQUIRED
+    assert (loaded.url, loaded.namespace, loaded.authorization) == (URL, "team", "Bearer hunter2")
+    assert (loaded.proxy, loaded.server_name) == ("", "")
+    assert loaded.context.verify_mode == ssl.CERT_REQUIRED
 
 
 def test_proxy_and_server_name_and_skipped_verification_are_of_the_cluster(tmp_path: Path) -> None:
@@ -82,10 +82,10 @@ def test_proxy_and_server_name_and_skipped_verification_are_of_the_cluster(tmp_p
         "tls-server-name": "api.example",
         "insecure-skip-tls-verify": True,
     }
-    access = Kubeconfig(str(write(tmp_path / "config", cluster=cluster))).load(refresh=True)
+    loaded = Kubeconfig(str(write(tmp_path / "config", cluster=cluster))).load(refresh=True)
 
-    assert (access.proxy, access.server_name) == ("http://proxy:3128", "api.example")
-    assert access.context.verify_mode == ssl.CERT_NONE
+    assert (loaded.proxy, loaded.server_name) == ("http://proxy:3128", "api.example")
+    assert loaded.context.verify_mode == ssl.CERT_NONE
 
 
 def test_proxy_of_the_environment_is_not_taken_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,10 +110,10 @@ def test_several_files_are_merged_and_paths_are_relative_to_theirs(tmp_path: Pat
     (two / "token").write_text("from-file")
     paths = os.pathsep.join([str(tmp_path / "missing"), str(one / "config"), str(two / "config")])
 
-    access = Kubeconfig(paths, context="far").load(refresh=True)
+    loaded = Kubeconfig(paths, context="far").load(refresh=True)
 
-    assert (access.url, access.authorization) == ("https://far.example", "Bearer from-file")
-    assert len(access.context.get_ca_certs()) == 1
+    assert (loaded.url, loaded.authorization) == ("https://far.example", "Bearer from-file")
+    assert len(loaded.context.get_ca_certs()) == 1
     assert authority.certificate.exists()
 
 
@@ -378,9 +378,9 @@ def test_user_without_credentials_is_reported(tmp_path: Path) -> None:
 
 
 def test_context_without_a_user_is_anonymous(tmp_path: Path) -> None:
-    access = Kubeconfig(str(write(tmp_path / "config", context={"user": None}))).load(refresh=True)
+    loaded = Kubeconfig(str(write(tmp_path / "config", context={"user": None}))).load(refresh=True)
 
-    assert access.authorization == ""
+    assert loaded.authorization == ""
 
 
 def test_user_with_a_password_logs_in_with_it(tmp_path: Path) -> None:
@@ -437,9 +437,9 @@ def test_file_of_a_token_that_is_missing_or_empty_is_reported(tmp_path: Path) ->
 def test_impersonation_is_sent_as_kubectl_sends_it(
     user: Fields, headers: tuple[tuple[str, str], ...], tmp_path: Path
 ) -> None:
-    access = Kubeconfig(str(write(tmp_path / "config", user={"token": "t"} | user))).load(refresh=True)
+    loaded = Kubeconfig(str(write(tmp_path / "config", user={"token": "t"} | user))).load(refresh=True)
 
-    assert access.impersonation == headers
+    assert loaded.impersonation == headers
 
 
 @pytest.mark.parametrize("user", [{"as-uid": "7"}, {"as-groups": ["a"]}, {"as-user-extra": {"a": ["b"]}}])
@@ -477,10 +477,10 @@ def test_certificate_that_can_not_be_used_is_named(user: Fields, cluster: Fields
 
 
 def test_repr_shows_no_token(tmp_path: Path) -> None:
-    access = Kubeconfig(str(write(tmp_path / "config"))).load(refresh=True)
+    loaded = Kubeconfig(str(write(tmp_path / "config"))).load(refresh=True)
 
-    assert access.authorization == "Bearer hunter2"
-    assert repr(access) == f"Access({URL!r})"
+    assert loaded.authorization == "Bearer hunter2"
+    assert repr(loaded) == f"RestConfig({URL!r})"
 
 
 def test_entry_that_is_incomplete_is_reported_without_its_token(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class RestConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Impersonation headers."""
 
     def __repr__(self) -> str:
-        return f"Access({self.url!r})"
+        return f"RestConfig({self.url!r})"
 
 
 class Credential(NamedTuple):
@@ -69,8 +69,3 @@ def header_value(authorization: str) -> str:
     if authorization.isascii() and authorization.isprintable():
         return authorization
     raise CredentialsError("the token for Kubernetes holds characters that no token has")
-
-
-def describe_error(error: Exception) -> str:
-    """Name the error without its text, which may quote what was read."""
-    return (isinstance(error, OSError) and error.strerror) or type(error).__name__

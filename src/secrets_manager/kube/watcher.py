@@ -24,7 +24,7 @@ import msgspec
 import trio
 
 from secrets_manager.backoff import Backoff, BackoffManager
-from secrets_manager.kube.errors import ApiError, Expired, KubeError, MalformedResponse, WatchTimedOut
+from secrets_manager.kube.errors import ApiError, Expired, KubeError, MalformedResponse, WatchTimedOut, retry_after
 from secrets_manager.kube.objects import KubeObject, ObjectKey
 from secrets_manager.kube.pager import Lister, Pager
 from secrets_manager.kube.resources import Resource
@@ -132,7 +132,7 @@ class Watcher(Generic[T]):
                 delay = 0.0  # it has waited already
             except KubeError as error:
                 self._log_failure(error)
-                delay = self._backoff.after_failure(trio.current_time(), retry_after=_retry_after(error))
+                delay = self._backoff.after_failure(trio.current_time(), retry_after=retry_after(error))
             await trio.sleep(delay)
 
     async def _list(self, sink: Sink[T]) -> None:
@@ -231,7 +231,3 @@ class Watcher(Generic[T]):
     @property
     def _fields(self) -> dict[str, str]:
         return {"kind": self.kind, "namespace": self.namespace}
-
-
-def _retry_after(error: KubeError) -> float | None:
-    return error.retry_after if isinstance(error, ApiError) else None

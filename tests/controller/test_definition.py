@@ -54,7 +54,6 @@ def test_object_of_the_api_is_read_whole() -> None:
             uid="u-1",
             resource_version="42",
             generation=3,
-            creation_timestamp="2026-02-03T04:05:06Z",
             labels={"team": "shop"},
         ),
         spec=Spec(

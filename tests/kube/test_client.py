@@ -167,11 +167,10 @@ WRITE = {"fieldManager": "secrets-manager"}
     [
         (lambda c: c.get(THINGS, KEY), ("GET", f"{COLLECTION}/a", {})),
         (lambda c: c.create(THINGS, "ns", thing("a", version=1)), ("POST", COLLECTION, WRITE)),
-        (lambda c: c.replace(THINGS, KEY, thing("a", version=1)), ("PUT", f"{COLLECTION}/a", WRITE)),
         (lambda c: c.patch(THINGS, KEY, {"colour": "red"}), ("PATCH", f"{COLLECTION}/a", WRITE)),
         (lambda c: c.patch(THINGS, KEY, {}, subresource="status"), ("PATCH", f"{COLLECTION}/a/status", WRITE)),
     ],
-    ids=["get", "create", "replace", "patch", "patch status"],
+    ids=["get", "create", "patch", "patch status"],
 )
 async def test_call_asks_and_returns_what_the_server_has_now(
     call: Call, expected: tuple[str, str, dict[str, str]]
@@ -207,10 +206,9 @@ async def test_write_passes_on_warnings(
     ("call", "content_type", "body"),
     [
         (lambda c: c.create(THINGS, "ns", thing("a", version=1)), "application/json", WIRED),
-        (lambda c: c.replace(THINGS, KEY, thing("a", version=1)), "application/json", WIRED),
         (lambda c: c.patch(THINGS, KEY, {"colour": None}), "application/merge-patch+json", {"colour": None}),
     ],
-    ids=["create", "replace", "patch"],
+    ids=["create", "patch"],
 )
 async def test_write_sends_json(call: Call, content_type: str, body: object) -> None:
     server = Server(ok(WIRED))
@@ -255,12 +253,11 @@ CALLS: list[Call] = [
     lambda c: c.list_page(THINGS),
     lambda c: c.get(THINGS, KEY),
     lambda c: c.create(THINGS, "ns", thing("a", version=1)),
-    lambda c: c.replace(THINGS, KEY, thing("a", version=1)),
     lambda c: c.patch(THINGS, KEY, {}),
     lambda c: c.delete(THINGS, KEY, uid="u1"),
     read_watch,
 ]
-each_call = pytest.mark.parametrize("call", CALLS, ids=["list", "get", "create", "replace", "patch", "delete", "watch"])
+each_call = pytest.mark.parametrize("call", CALLS, ids=["list", "get", "create", "patch", "delete", "watch"])
 
 
 @each_call
@@ -299,7 +296,7 @@ async def test_redirect_is_not_followed(call: Call) -> None:
             await call(client)
 
 
-@pytest.mark.parametrize("call", CALLS[:5], ids=["list", "get", "create", "replace", "patch"])
+@pytest.mark.parametrize("call", CALLS[:4], ids=["list", "get", "create", "patch"])
 @pytest.mark.parametrize(
     "body", [b"", b"hunter2", b'{"metadata":"hunter2"}', b"[]", b'{"metadata":{"name":"hunter2\xff"}}']
 )
@@ -432,7 +429,7 @@ async def test_throttling_of_one_object_holds_no_other_call(
 async def test_conflict_carries_its_code_and_reason() -> None:
     async with client_of(Server(refused(409, reason="Conflict"))) as client:
         with pytest.raises(Conflict) as caught:
-            await client.replace(THINGS, KEY, thing("a", version=1))
+            await client.patch(THINGS, KEY, thing("a", version=1))
 
     assert (caught.value.code, caught.value.reason) == (409, "Conflict")
 

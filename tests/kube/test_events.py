@@ -88,7 +88,7 @@ async def test_what_is_recorded_becomes_an_event(
 ) -> None:
     await trio.sleep(0.25)
     recorder.record(reference(), type_="Warning", reason="SyncFailed", action="Sync", note="no such path")
-    await nursery.start(recorder.run)
+    nursery.start_soon(recorder.run)
     await trio.sleep(1)
 
     assert server.created == [
@@ -117,7 +117,7 @@ async def test_what_is_recorded_becomes_an_event(
 async def test_a_note_is_cut_to_the_bytes_that_the_api_takes_and_stays_text(
     server: EventServer, recorder: EventRecorder, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    await nursery.start(recorder.run)
+    nursery.start_soon(recorder.run)
     record(recorder, "ü" * 700 + "x")
     record(recorder, "x" + "ü" * 700)
     await trio.sleep(1)
@@ -128,7 +128,7 @@ async def test_a_note_is_cut_to_the_bytes_that_the_api_takes_and_stays_text(
 async def test_the_name_of_an_event_is_a_valid_one_for_the_longest_names(
     server: EventServer, recorder: EventRecorder, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    await nursery.start(recorder.run)
+    nursery.start_soon(recorder.run)
     record(recorder, name="n" * 235 + "." + "n" * 17)
     await trio.sleep(1)
 
@@ -139,7 +139,7 @@ async def test_the_name_of_an_event_is_a_valid_one_for_the_longest_names(
 async def test_the_same_thing_again_counts_up_the_series_of_the_first_event(
     server: EventServer, recorder: EventRecorder, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    await nursery.start(recorder.run)
+    nursery.start_soon(recorder.run)
     for _ in range(3):
         record(recorder)
         await trio.sleep(300)
@@ -155,7 +155,7 @@ async def test_the_same_thing_again_counts_up_the_series_of_the_first_event(
 async def test_after_six_minutes_it_is_an_event_of_its_own(
     server: EventServer, recorder: EventRecorder, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    await nursery.start(recorder.run)
+    nursery.start_soon(recorder.run)
     record(recorder)
     await trio.sleep(361)
     record(recorder)
@@ -168,7 +168,7 @@ async def test_after_six_minutes_it_is_an_event_of_its_own(
 async def test_what_differs_in_object_type_reason_or_note_is_not_the_same(
     server: EventServer, recorder: EventRecorder, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    await nursery.start(recorder.run)
+    nursery.start_soon(recorder.run)
     record(recorder)
     record(recorder, uid="u2")
     record(recorder, "another note")
@@ -184,7 +184,7 @@ async def test_what_happens_again_before_it_is_sent_is_sent_as_a_series(
 ) -> None:
     for _ in range(3):
         record(recorder)
-    await nursery.start(recorder.run)
+    nursery.start_soon(recorder.run)
     await trio.sleep(1)
 
     assert server.counts == [3]
@@ -194,7 +194,7 @@ async def test_what_happens_again_while_it_is_sent_is_sent_afterwards(
     server: EventServer, recorder: EventRecorder, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     server.latency = 5.0
-    await nursery.start(recorder.run)
+    nursery.start_soon(recorder.run)
     record(recorder)
     await trio.sleep(1)
     record(recorder)
@@ -211,7 +211,7 @@ async def test_a_storm_is_sent_at_a_bounded_rate_and_what_waits_too_long_is_drop
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG, "secrets_manager")
-    await nursery.start(recorder.run)
+    nursery.start_soon(recorder.run)
     for number in range(1_000):
         record(recorder, f"note {number}")
     await trio.sleep(60)
@@ -233,7 +233,7 @@ async def test_what_happens_again_while_it_waits_is_fresh_again(
     for note in ("goes on", "is over", "young", "goes on"):
         record(recorder, note)
         await trio.sleep(4)
-    await nursery.start(recorder.run)
+    nursery.start_soon(recorder.run)
     await trio.sleep(1)
 
     assert [event["note"] for event in server.created] == ["young", "goes on"]
@@ -243,7 +243,7 @@ async def test_what_happens_again_while_it_waits_is_fresh_again(
 async def test_a_failure_is_dropped_and_the_next_time_is_an_event_of_its_own(
     server: EventServer, recorder: EventRecorder, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    await nursery.start(recorder.run)
+    nursery.start_soon(recorder.run)
     for failure in (None, Unreachable("down"), None):
         server.failures += [failure] if failure else []
         record(recorder)
@@ -257,7 +257,7 @@ async def test_recording_is_bounded_in_memory_and_never_fails_though_the_server_
     server: EventServer, recorder: EventRecorder, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     server.latency = float("inf")
-    await nursery.start(recorder.run)
+    nursery.start_soon(recorder.run)
     for number in range(CACHE_SIZE + 100):
         record(recorder, f"note {number}")
 

@@ -289,7 +289,7 @@ async def test_a_busy_taker_lets_others_have_a_turn(queue: WorkQueue[str]) -> No
 async def test_delayed_keys_come_at_their_time(
     queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    await nursery.start(queue.run)
+    nursery.start_soon(queue.run)
     start = trio.current_time()
     for key, seconds in (("late", 50), ("soon", 10), ("now", 0)):
         queue.add_after(key, seconds)
@@ -305,7 +305,7 @@ async def test_delayed_keys_come_at_their_time(
 async def test_the_timer_hears_of_a_key_that_comes_before_the_one_it_waits_for(
     queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    await nursery.start(queue.run)
+    nursery.start_soon(queue.run)
     start = trio.current_time()
     queue.add_after("late", 50)
     await trio.sleep(5)
@@ -317,7 +317,7 @@ async def test_the_timer_hears_of_a_key_that_comes_before_the_one_it_waits_for(
 async def test_delayed_keys_are_routine(
     queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    await nursery.start(queue.run)
+    nursery.start_soon(queue.run)
     queue.add_after("delayed", 1)
     await trio.sleep(2)
     queue.add("urgent")
@@ -328,7 +328,7 @@ async def test_delayed_keys_are_routine(
 async def test_a_key_waits_for_a_time_of_its_own_at_each_priority(
     queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    await nursery.start(queue.run)
+    nursery.start_soon(queue.run)
     start = trio.current_time()
     queue.add_after("a", 10, Priority.BACKGROUND)
     queue.add_after("a", 20, Priority.ROUTINE)
@@ -345,7 +345,7 @@ async def test_a_key_waits_for_a_time_of_its_own_at_each_priority(
 async def test_a_delayed_key_that_waits_already_at_another_priority_is_taken_once_at_the_most_urgent_one(
     queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    await nursery.start(queue.run)
+    nursery.start_soon(queue.run)
     queue.add_after("a", 1, Priority.BACKGROUND)
     queue.add_after("a", 2, Priority.ROUTINE)
     await trio.sleep(3)
@@ -359,7 +359,7 @@ async def test_a_delayed_key_that_waits_already_at_another_priority_is_taken_onc
 async def test_the_earlier_of_two_delays_wins_and_counts_once(
     queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock, delays: tuple[float, float]
 ) -> None:
-    await nursery.start(queue.run)
+    nursery.start_soon(queue.run)
     start = trio.current_time()
     for delay in delays:
         queue.add_after("a", delay)
@@ -374,63 +374,61 @@ async def test_the_earlier_of_two_delays_wins_and_counts_once(
     assert waiting.cancelled_caught
 
 
+async def seconds_until_retry(
+    queue: WorkQueue[str], key: str, priority: Priority = Priority.ROUTINE, *, at_least: float = 0.0
+) -> float:
+    """Let a key fail, and wait until it comes again."""
+    start = trio.current_time()
+    queue.add_rate_limited(key, priority, at_least=at_least)
+    async with queue.get() as item:
+        assert item == Item(key, priority)
+    return trio.current_time() - start
+
+
 async def test_failures_of_a_key_wait_longer_and_longer_until_it_is_forgotten(
-    queue: WorkQueue[str], nursery: trio.Nursery
+    queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    await nursery.start(queue.run)
-    assert [queue.add_rate_limited("a") for _ in range(4)] == [1, 2, 4, 8]
-    assert queue.add_rate_limited("b") == 1
-    assert (queue.num_requeues("a"), queue.num_requeues("b"), queue.num_requeues("c")) == (4, 1, 0)
+    nursery.start_soon(queue.run)
+    assert [await seconds_until_retry(queue, "a") for _ in range(4)] == [1, 2, 4, 8]
+    assert await seconds_until_retry(queue, "b") == 1
 
     queue.forget("a")
     queue.forget("never failed")
 
-    assert (queue.num_requeues("a"), queue.add_rate_limited("a")) == (0, 1)
+    assert [await seconds_until_retry(queue, key) for key in ("a", "b")] == [1, 2]
 
 
 async def test_failures_at_one_priority_delay_nothing_at_another(
     queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    await nursery.start(queue.run)
-    start = trio.current_time()
+    nursery.start_soon(queue.run)
     for _ in range(4):
-        queue.add_rate_limited("a", Priority.BACKGROUND)
-    assert queue.add_rate_limited("a") == 1
-    assert (queue.num_requeues("a"), queue.num_requeues("a", Priority.BACKGROUND)) == (1, 4)
+        await seconds_until_retry(queue, "a", Priority.BACKGROUND)
+    assert await seconds_until_retry(queue, "a") == 1
 
     queue.forget("a")
-    assert (queue.num_requeues("a"), queue.num_requeues("a", Priority.BACKGROUND)) == (0, 4)
+    assert await seconds_until_retry(queue, "a") == 1
+    assert await seconds_until_retry(queue, "a", Priority.BACKGROUND) == 16
     queue.forget("a", Priority.BACKGROUND)
-    assert queue.num_requeues("a", Priority.BACKGROUND) == 0
-    async with queue.get() as item:
-        assert (item.priority, trio.current_time() - start) == (Priority.ROUTINE, 1)
+    assert await seconds_until_retry(queue, "a", Priority.BACKGROUND) == 1
+    assert await seconds_until_retry(queue, "a") == 2
 
 
 async def test_a_retry_does_not_come_before_the_time_that_was_asked_for(
-    queue: WorkQueue[str], nursery: trio.Nursery
-) -> None:
-    await nursery.start(queue.run)
-    assert [queue.add_rate_limited("a", at_least=3.0) for _ in range(4)] == [3, 3, 4, 8]
-
-
-async def test_a_rate_limited_key_comes_again_after_its_delay_at_its_priority(
     queue: WorkQueue[str], nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    await nursery.start(queue.run)
-    for seconds in (1, 2, 4):
-        start = trio.current_time()
-        assert queue.add_rate_limited("a", Priority.BACKGROUND) == seconds
-
-        async with queue.get() as item:
-            assert (item, trio.current_time() - start) == (Item("a", Priority.BACKGROUND), seconds)
+    nursery.start_soon(queue.run)
+    assert [await seconds_until_retry(queue, "a", at_least=3.0) for _ in range(4)] == [3, 3, 4, 8]
 
 
-async def test_a_first_retry_comes_as_soon_as_the_backoff_says(registry: CollectorRegistry) -> None:
+async def test_a_first_retry_comes_as_soon_as_the_backoff_says(
+    registry: CollectorRegistry, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
     backoff = Backoff(initial=0.25, maximum=60.0, jitter=0.0)
     queue = WorkQueue[str](metrics=QueueMetrics(registry, "test"), random=Random(0), backoff=backoff)
-    await trio.lowlevel.checkpoint()  # the queue asks for Trio's time
+    nursery.start_soon(queue.run)
 
-    assert queue.add_rate_limited("a") == 0.25
+    assert await seconds_until_retry(queue, "a") == 0.25
 
 
 async def test_the_age_of_the_oldest_work_is_known(queue: WorkQueue[str], autojump_clock: MockClock) -> None:
@@ -448,7 +446,7 @@ async def test_the_age_of_the_oldest_work_is_known(queue: WorkQueue[str], autoju
 async def test_the_life_of_keys_is_counted_as_client_go_counts_it(
     queue: WorkQueue[str], registry: CollectorRegistry, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    await nursery.start(queue.run)
+    nursery.start_soon(queue.run)
     queue.add("a", Priority.ROUTINE)
     queue.add("b")
     await trio.sleep(2)

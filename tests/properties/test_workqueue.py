@@ -128,7 +128,7 @@ def test_no_key_is_lost_nor_held_twice_and_a_dirty_one_comes_again(calls: list[t
     async def main() -> None:
         run = Run()
         async with trio.open_nursery() as nursery:
-            await nursery.start(run.queue.run)
+            nursery.start_soon(run.queue.run)
             await run.play(calls)
             nursery.cancel_scope.cancel()
 

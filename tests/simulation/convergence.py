@@ -272,7 +272,7 @@ def _of_memory(simulation: "Simulation", leader: Replica) -> Iterator[str]:
     retried = {(key.namespace, key.name) for key, each in objects.items() if not is_synced(each)}
     if waiting := {key for keys in controller._queue._waiting.values() for key in keys if key not in retried}:
         yield f"the queue is not empty: {sorted(waiting)} in {controller._queue}"
-    stored = {(key.namespace, key.name) for key in controller.watches.definitions.keys()}  # noqa: SIM118 - no dict
+    stored = {(each.key.namespace, each.key.name) for each in controller.watches.definitions}
     if stored != there:
         yield f"the store of definitions has {sorted(stored)}, not {sorted(there)}"
     aged = {*controller._freshness._resting, *controller._freshness._waiting}

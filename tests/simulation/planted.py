@@ -121,8 +121,8 @@ def _lost_while_in_progress(queue: WorkQueue[ObjectKey], key: ObjectKey, priorit
         queue._put(key, priority)
 
 
-def _not_tried_again(*_: object, **__: object) -> float:
-    return 0.0
+def _not_tried_again(*_: object, **__: object) -> None:
+    pass
 
 
 _apply = SourceTable.apply

@@ -195,14 +195,6 @@ class KubeClient:
             on_warning=on_warning,
         )
 
-    async def replace(self, resource: Resource[T], key: ObjectKey, body: msgspec.Struct) -> T:
-        """Replace an object.
-
-        Raises:
-            Conflict: The object is not at the resourceVersion of `body`.
-        """
-        return await self._request_object(resource, "PUT", resource.path(key.namespace, key.name), body=body)
-
     async def patch(
         self,
         resource: Resource[T],

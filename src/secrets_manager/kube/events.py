@@ -128,9 +128,8 @@ class EventRecorder:
             if self._pending.pop(evicted, None):
                 self._dropped(1)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+    async def run(self) -> NoReturn:
         """Send recorded Events until cancelled. Unsent ones are lost then."""
-        task_status.started()
         while True:
             if not self._pending:
                 self._has_pending = trio.Event()

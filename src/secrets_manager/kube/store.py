@@ -48,9 +48,6 @@ class Store(Generic[T]):
         """Return the objects with this indexed value. Raises: KeyError if there is no such index."""
         return [self._objects[key] for key in self._indices[index].keys_of(value)]
 
-    def keys(self) -> list[ObjectKey]:
-        return list(self._objects)
-
     def __iter__(self) -> Iterator[T]:
         """Iterate over a copy, so the store may change meanwhile."""
         return iter(list(self._objects.values()))

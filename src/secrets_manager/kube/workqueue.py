@@ -90,22 +90,16 @@ class WorkQueue(Generic[K]):
         """Add the key after some seconds. An earlier time that is set already stays."""
         self._delayed.set(Item(key, priority), trio.current_time() + seconds)
 
-    def add_rate_limited(self, key: K, priority: Priority = Priority.ROUTINE, *, at_least: float = 0.0) -> float:
-        """Add the key after its backoff, and not before `at_least` seconds. Returns the seconds."""
+    def add_rate_limited(self, key: K, priority: Priority = Priority.ROUTINE, *, at_least: float = 0.0) -> None:
+        """Add the key after its backoff, and not before `at_least` seconds."""
         item = Item(key, priority)
         self._requeues[item] += 1
         self._metrics.retried()
-        delay = max(at_least, self._backoff.delay(self._requeues[item], self._random))
-        self.add_after(key, delay, priority)
-        return delay
+        self.add_after(key, max(at_least, self._backoff.delay(self._requeues[item], self._random)), priority)
 
     def forget(self, key: K, priority: Priority = Priority.ROUTINE) -> None:
         """Reset the key's backoff at this priority."""
         self._requeues.pop(Item(key, priority), None)
-
-    def num_requeues(self, key: K, priority: Priority = Priority.ROUTINE) -> int:
-        """How often the key was rate limited since the last `forget`."""
-        return self._requeues[Item(key, priority)]
 
     def has_waiting(self, priority: Priority) -> bool:
         """Whether a key waits at this priority or a more urgent one."""
@@ -129,9 +123,8 @@ class WorkQueue(Generic[K]):
             if key in self._dirty:
                 self._put(key, self._dirty.pop(key))
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+    async def run(self) -> NoReturn:
         """Add delayed keys when they are due, until cancelled."""
-        task_status.started()
         while True:
             for key, priority in await self._delayed.due():
                 self.add(key, priority)

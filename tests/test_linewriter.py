@@ -122,16 +122,25 @@ def test_stream_that_does_not_wait_is_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", [BrokenPipeError(), ValueError("I/O operation on closed file")], ids=repr)
 def test_closed_stream_drops_lines_and_does_not_block(fault: Exception) -> None:
+    tried: list[object] = []
+
     class Gone(Below):
         def write(self, data: object, /) -> int:
+            tried.append(data)
             raise fault
 
     writer = LineWriter(over(Gone()))
     writer.write("hello")
+    writer.flush(LONG)
+    writer.write("again")
     writer.close(LONG)
+
+    assert tried == [b"hello\n", b"again\n"]
 
 
 def test_without_a_stream_all_is_dropped() -> None:
     writer = LineWriter(None)
     writer.write("hello")
-    writer.close(LONG)
+    writer.close(0.0)
+
+    assert not writer._stuck

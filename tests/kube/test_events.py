@@ -263,3 +263,17 @@ async def test_recording_is_bounded_in_memory_and_never_fails_though_the_server_
 
     assert (len(recorder._cache), len(recorder._pending)) == (CACHE_SIZE, CACHE_SIZE)
     assert sum(server.dropped) == 100
+
+
+async def test_an_event_that_was_sent_is_not_dropped_when_the_cache_is_full(
+    server: EventServer, recorder: EventRecorder, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(recorder.run)
+    for number in range(CACHE_SIZE + 1):
+        record(recorder, f"note {number}")
+        await trio.sleep(0.25)
+    record(recorder, "note 0")
+    await trio.sleep(1)
+
+    assert server.counts == [None] * (CACHE_SIZE + 2)
+    assert server.dropped == []

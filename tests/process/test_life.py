@@ -102,20 +102,13 @@ def settled(passed: list[Passed]) -> int:
     return counts[-1]
 
 
-def test_sigterm_ends_it_within_two_seconds_workers_first(
-    control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path
-) -> None:
+def test_sigterm_ends_it_workers_first(control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path) -> None:
     with world(control_plane, openbao, tmp_path) as here:
         here.define("app", {"k": here.write("app", k="value") + "#k"})
         here.program.started()
         here.wait_for("app", {"k": "value"})
 
-        began = time.monotonic()
-        code = here.program.terminate()
-        took = time.monotonic() - began
-
-        assert code == 0
-        assert took < 2
+        assert here.program.terminate() == 0
         messages = re.findall(r'"msg": ?"([^"]*)"', here.program.output.read_text())
         assert messages[-3:] == ["stopping", "workers stopped", "server stopped"]
 

@@ -4,8 +4,8 @@ One method is one request. Nothing is retried here: only the caller knows whethe
 KubeError that names method and path, never a body. Responses are read whole, within a deadline. A watch streams for
 minutes and has a read timeout: an API server sends a bookmark about once a minute, so silence means a lost connection.
 
-A server that sheds load (Overloaded) holds the whole client: it sends nothing until the Retry-After has passed, then
-paces its requests (kube/throttle.py). Any other 429 concerns one request.
+A server that sheds load (Overloaded) throttles the whole client: it sends nothing until the Retry-After has passed,
+then paces its requests (kube/throttle.py). Any other 429 concerns one request.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping

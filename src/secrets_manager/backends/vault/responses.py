@@ -11,6 +11,7 @@ import msgspec
 
 from secrets_manager.backends.base import (
     BackendError,
+    LoginRefused,
     RateLimited,
     Source,
     SourceForbidden,
@@ -30,6 +31,7 @@ REFUSALS = frozenset({400, 403, 404, 405})
 """Statuses of Vault for a login, a token or a path that it does not accept. A retry does not help."""
 SERVER_ERRORS = frozenset({429, *range(500, 600)})
 """Statuses whose error messages say more than the status."""
+NO_NAMESPACE = "Vault has no such namespace: correct vault.namespace"
 MAX_DETAILS = 200
 """Characters."""
 
@@ -102,7 +104,7 @@ def is_refusal(response: Response) -> bool:
     return response.status in REFUSALS and _parsed(response) != _ErrorResponse()
 
 
-def lacks_namespace(response: Response) -> bool:
+def _lacks_namespace(response: Response) -> bool:
     """Return whether Vault refuses the request because its namespace does not exist."""
     return any("namespace not found" in error for error in _errors(response))
 
@@ -143,6 +145,12 @@ def read_error(response: Response, source: Source) -> BackendError:
             return SourceMalformed(f"{where} is too long for Vault: correct the path")
         case _:
             return unavailable(response)
+
+
+def login_refused(response: Response, problem: str) -> LoginRefused:
+    """Return the error for a login, or a part of it, that Vault refuses."""
+    text = NO_NAMESPACE if _lacks_namespace(response) else problem
+    return LoginRefused(f"{text}{details(response)}", store=text)
 
 
 def unavailable(response: Response) -> Unavailable:
@@ -218,7 +226,7 @@ def _what_is_missing(response: Response, source: Source) -> str:
         return f"lacks data/, which KV version 2 has after the mount: {_with_data(parse_path(source.path).segments)}"
     if any("no handler for route" in error for error in _errors(response)):
         return "is under no secrets engine: correct the path, or mount one there"
-    if lacks_namespace(response):
+    if _lacks_namespace(response):
         return "is in a namespace that does not exist: correct vault.namespace"
     if source.version is not None:
         return f"has no version {source.version}: write it, or correct the version"

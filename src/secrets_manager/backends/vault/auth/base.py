@@ -8,18 +8,8 @@ import trio
 from secrets_manager.backends.base import LoginRefused
 from secrets_manager.backends.vault.client import VaultClient
 from secrets_manager.backends.vault.path import parse_path
-from secrets_manager.backends.vault.responses import (
-    OK,
-    Response,
-    details,
-    is_refusal,
-    lacks_namespace,
-    redacted,
-    unavailable,
-)
+from secrets_manager.backends.vault.responses import OK, is_refusal, login_refused, redacted, unavailable
 from secrets_manager.backends.vault.token import Token, parse_token
-
-NO_NAMESPACE = "Vault has no such namespace: correct vault.namespace"
 
 
 class AuthMethod(Protocol):
@@ -37,12 +27,6 @@ class AuthMethod(Protocol):
             BackendError: it failed.
         """
         ...
-
-
-def login_refused(response: Response, problem: str) -> LoginRefused:
-    """Return the error for a login, or a part of it, that Vault refuses."""
-    text = NO_NAMESPACE if lacks_namespace(response) else problem
-    return LoginRefused(f"{text}{details(response)}", store=text)
 
 
 async def post_login(

@@ -12,10 +12,17 @@ import msgspec
 import trio
 
 from secrets_manager.backends.base import LoginRefused
-from secrets_manager.backends.vault.auth.base import login_refused
 from secrets_manager.backends.vault.client import VaultClient
 from secrets_manager.backends.vault.path import parse_path
-from secrets_manager.backends.vault.responses import OK, Response, decode, is_refusal, redacted, unavailable
+from secrets_manager.backends.vault.responses import (
+    OK,
+    Response,
+    decode,
+    is_refusal,
+    login_refused,
+    redacted,
+    unavailable,
+)
 from secrets_manager.backends.vault.shielding import run_shielded
 
 MAX_FILE_SIZE = 64 * 1024

@@ -1147,6 +1147,23 @@ async def test_a_namespace_that_is_watched_by_itself_is_known_without_a_read(aut
         assert (scene.values("app") or {}).keys() == {"token", "password", "more"}
 
 
+@pytest.mark.parametrize("code", [404, 409])
+async def test_a_denial_with_the_code_of_a_conflict_is_told_as_the_denial(code: int, autojump_clock: MockClock) -> None:
+    words = 'admission webhook "guard.example.com" denied the request: the name is taken'
+    async with running(config=RARELY) as scene:
+        theirs(scene)
+        scene.write("db", password="canary-1")
+        scene.faults.always(fault.answer(code, message=words), when=is_apply)
+        merge(scene, password="db#password")
+        await scene.passed(5)
+        assert scene.reason("ours") == "SecretRejected"
+        assert scene.message("ours").endswith(f": {words}")
+
+        scene.faults.heal()
+        await scene.passed(65)
+        assert scene.values("app") == {"token": "theirs", "password": "canary-1"}
+
+
 async def test_a_read_that_fails_is_counted(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         theirs(scene)

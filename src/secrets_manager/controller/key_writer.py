@@ -27,7 +27,16 @@ from secrets_manager.controller.merged_secret import (
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret_writer import join_warnings, redact_errors, rejected
 from secrets_manager.kube.client import KubeClient, WarningHandler
-from secrets_manager.kube.errors import Conflict, FieldConflict, FieldOwner, Forbidden, Invalid, KubeError, NotFound
+from secrets_manager.kube.errors import (
+    ApiError,
+    Conflict,
+    FieldConflict,
+    FieldOwner,
+    Forbidden,
+    Invalid,
+    KubeError,
+    NotFound,
+)
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.pager import Pager
 from secrets_manager.metrics import ControllerMetrics
@@ -73,7 +82,7 @@ class KeyWriter:
     async def apply(
         self, definition: SecretDefinition, desired: Desired, current: MergedSecret
     ) -> Applied | Problem | None:
-        """Apply the keys, and remove those that the definition had before. None: the Secret is another one by now.
+        """Apply the keys, and remove those that the definition had before. None: the Secret has changed by now.
 
         Keys of others are taken over only if the definition has the annotation `adopt`.
 
@@ -83,17 +92,17 @@ class KeyWriter:
         taken: tuple[FieldOwner, ...] = ()
         warnings: list[str] = []
         with redact_errors(desired.values):
-            try:
-                found = await self._try_apply(definition, current, desired, warnings.append)
-                if isinstance(found, FieldConflict):
-                    taken = found.owners
-                    if definition.metadata.annotations.get(ADOPT) != "true":
-                        return keys_not_owned(desired, taken)
-                    found = await self._try_apply(definition, current, desired, warnings.append, force=True)
-            except (Conflict, NotFound):
-                return None
+            found = await self._try_apply(definition, current, desired, warnings.append)
+            if isinstance(found, FieldConflict):
+                taken = found.owners
+                if definition.metadata.annotations.get(ADOPT) != "true":
+                    return keys_not_owned(desired, taken)
+                found = await self._try_apply(definition, current, desired, warnings.append, force=True)
             if isinstance(found, KubeError):
-                return None if await self._is_another(current) else rejected(found, desired)
+                present = await self.find(definition, current.key)
+                if present is None or present.metadata.resource_version != current.metadata.resource_version:
+                    return None
+                return rejected(found, desired)  # whatever its code, which a webhook chooses
         if found.metadata.resource_version != current.metadata.resource_version:
             _log("keys written", current.key)
         manager = field_manager(merger_of(definition.metadata.name))
@@ -153,7 +162,7 @@ class KeyWriter:
         on_warning: WarningHandler,
         *,
         force: bool = False,
-    ) -> ManagedSecret | FieldConflict | Invalid | Forbidden:
+    ) -> ManagedSecret | ApiError:
         """Apply the keys. Returns the Secret, or why it is refused."""
         try:
             return await self._client.apply(
@@ -164,7 +173,7 @@ class KeyWriter:
                 force=force,
                 on_warning=on_warning,
             )
-        except (FieldConflict, Invalid, Forbidden) as refusal:
+        except (Conflict, NotFound, Invalid, Forbidden) as refusal:
             return refusal
 
     async def _is_another(self, current: MergedSecret) -> bool:

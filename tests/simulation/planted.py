@@ -52,7 +52,7 @@ from secrets_manager.controller.templated import Templates, parsed
 from secrets_manager.controller.workload import Workload
 from secrets_manager.kube import lease, store, watcher
 from secrets_manager.kube.client import KubeClient, RequestCounter, WarningHandler, no_count
-from secrets_manager.kube.errors import FieldConflict, Forbidden, Invalid
+from secrets_manager.kube.errors import ApiError
 from secrets_manager.kube.lease import LeaderElector, LeaseSpec
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.workqueue import Priority, WorkQueue
@@ -209,7 +209,7 @@ async def _forced(
     on_warning: WarningHandler,
     *,
     force: bool = True,
-) -> ManagedSecret | FieldConflict | Invalid | Forbidden:
+) -> ManagedSecret | ApiError:
     del force
     return await _applied(writer, definition, current, desired, on_warning, force=True)
 

@@ -36,7 +36,7 @@ from secrets_manager.access.reviews import KubeReviewer
 from secrets_manager.backends.factory import open_backend
 from secrets_manager.config import Config, ControllerConfig, ServerConfig
 from secrets_manager.controller.controller import Controller
-from secrets_manager.controller.definition import GROUP
+from secrets_manager.controller.rules import GROUP
 from secrets_manager.errors import UsageError
 from secrets_manager.kube.client import KubeClient, open_client
 from secrets_manager.kube.credentials import find_cluster

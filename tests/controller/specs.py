@@ -25,7 +25,8 @@ KEY_RULE = "use at most 253 letters, digits, '-', '_' and '.'"
 NO_SOURCE = "is not in spec.sources: add it there, or correct the name"
 NO_LABEL = (
     "spec.metadata: a name is at most 63 letters, digits, '-', '_' and '.', with a prefix such as example.com/ or "
-    "without, and neither app.kubernetes.io/managed-by nor under secrets-manager.tuenti.io/"
+    "without, and neither app.kubernetes.io/managed-by nor kubectl.kubernetes.io/last-applied-configuration nor under "
+    "secrets-manager.tuenti.io/"
 )
 NO_VALUE = (
     "spec.metadata: the value of a label is at most 63 letters, digits, '-', '_' and '.', and begins and ends with a "
@@ -236,6 +237,7 @@ BAD = [
     (marked(labels={"te am": "x"}), NO_LABEL),
     (marked(labels={"app.kubernetes.io/managed-by": "x"}), NO_LABEL),
     (marked(labels={"secrets-manager.tuenti.io/owner": "x"}), NO_LABEL),
+    (marked(annotations={"kubectl.kubernetes.io/last-applied-configuration": "{}"}), NO_LABEL),
     (marked(annotations={f"{LONG}/{'n' * 64}": "x"}), NO_LABEL),
     (marked(labels={"team": "-shop"}), NO_VALUE),
     (

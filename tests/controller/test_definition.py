@@ -3,7 +3,6 @@ import pytest
 
 from secrets_manager.backends.base import Source
 from secrets_manager.controller.definition import (
-    LAST_APPLIED,
     SECRET_DEFINITIONS,
     Condition,
     SecretDefinition,
@@ -11,6 +10,7 @@ from secrets_manager.controller.definition import (
     Status,
     decode,
 )
+from secrets_manager.controller.rules import LAST_APPLIED
 from secrets_manager.controller.spec import DataFrom, DataSource, InvalidSpec, Spec
 from secrets_manager.kube.objects import ObjectKey, ObjectMeta, ObjectReference, OwnerReference
 from tests.gen import data_source, secret_definition

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from fake_kubernetes.documents import Json, Object
-from secrets_manager.controller.definition import LAST_APPLIED
+from secrets_manager.controller.rules import LAST_APPLIED
 from secrets_manager.explain.applied import Existing, applied, decode
 from secrets_manager.kube.objects import ObjectMeta
 from tests.gen import secret_definition, spec

@@ -7,8 +7,8 @@ validation rules are in rules.py. An existing definition that breaks a rule stay
 import msgspec
 import yaml
 
-from secrets_manager.controller.definition import GROUP, KIND, Status
-from secrets_manager.controller.rules import ANY_KEY, KEYS_ONLY, KNOWN_SOURCE, REQUIRED_KEYS, validations
+from secrets_manager.controller.definition import KIND, Status
+from secrets_manager.controller.rules import ANY_KEY, GROUP, KEYS_ONLY, KNOWN_SOURCE, REQUIRED_KEYS, validations
 from secrets_manager.controller.spec import Spec
 
 Schema = dict[str, object]

@@ -11,11 +11,11 @@ import msgspec
 from msgspec import Meta
 
 from secrets_manager.backends import Source
+from secrets_manager.controller.rules import GROUP, LAST_APPLIED
 from secrets_manager.controller.spec import CreationPolicy, InvalidSpec, Spec, decode_spec
 from secrets_manager.kube.objects import ObjectKey, ObjectMeta, ObjectReference, OwnerReference, Wire
 from secrets_manager.kube.resources import Resource
 
-GROUP = "secrets-manager.tuenti.io"
 API_VERSION = f"{GROUP}/v1alpha1"
 KIND = "SecretDefinition"
 
@@ -25,7 +25,6 @@ COPY = f"{GROUP}/copy"
 """Annotation on a definition: "false" has none of its labels and annotations copied to the Secret; else it lists, with
 commas, names with a prefix that are copied too, where `example.com/*` stands for all of that prefix."""
 LEGACY_FINALIZER = f"secret.finalizer.{GROUP}"
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 READY, RECONCILING, STALLED, ROLLOUT_RESTART = "Ready", "Reconciling", "Stalled", "RolloutRestart"

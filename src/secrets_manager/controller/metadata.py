@@ -12,8 +12,9 @@ is not copied any more can be distinguished from a foreign one, also by the next
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from secrets_manager.controller.definition import COPY, GROUP, SecretDefinition
-from secrets_manager.controller.rules import MANAGED_BY
+from secrets_manager.controller.definition import COPY, SecretDefinition
+from secrets_manager.controller.names import is_ours
+from secrets_manager.controller.rules import GROUP, MANAGED_BY
 from secrets_manager.controller.secret import OWNER
 from secrets_manager.controller.spec import CreationPolicy, SecretMetadata, Spec
 from secrets_manager.kube.objects import ObjectMeta
@@ -79,17 +80,12 @@ def _copied(marks: Mapping[str, str], copy: str) -> dict[str, str]:
     if copy == COPY_NONE:
         return {}
     listed = {name.strip() for name in copy.split(",")}
-    return {name: text for name, text in marks.items() if not _is_ours(name) and _is_copied(name, listed)}
+    return {name: text for name, text in marks.items() if not is_ours(name) and _is_copied(name, listed)}
 
 
 def _is_copied(name: str, listed: set[str]) -> bool:
     prefix, slash, _ = name.partition("/")
     return not slash or name in listed or f"{prefix}/*" in listed
-
-
-def _is_ours(name: str) -> bool:
-    """Whether this program uses the name itself."""
-    return name == MANAGED_BY or name.startswith(f"{GROUP}/")
 
 
 def _record(labels: Iterable[str], annotations: Iterable[str]) -> str:
@@ -103,4 +99,4 @@ def _recorded(record: str) -> tuple[list[str], list[str]]:
 
 
 def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name and not _is_ours(name)]
+    return [name for name in text.split(",") if name and not is_ours(name)]

@@ -45,9 +45,14 @@ def is_source_name(name: str) -> bool:
 
 
 def is_label_name(name: str) -> bool:
-    """Whether this is a valid name of a label or annotation, and not one that the controller sets."""
+    """Whether this is a valid name of a label or annotation, and not one that the controller sets or kubectl."""
     fits = len(name) <= rules.MAX_LABEL_NAME and _LABEL_NAME.fullmatch(name) is not None
-    return fits and name != rules.MANAGED_BY and not name.startswith(rules.OWN_PREFIX)
+    return fits and name != rules.LAST_APPLIED and not is_ours(name)
+
+
+def is_ours(name: str) -> bool:
+    """Whether this program itself uses the label or annotation."""
+    return name == rules.MANAGED_BY or name.startswith(rules.OWN_PREFIX)
 
 
 def is_label_value(value: str) -> bool:

@@ -11,10 +11,10 @@ for ever. Users can write these marks, so they hold a Secret no longer than that
 from collections.abc import Iterable
 from enum import Enum, auto
 
-from secrets_manager.controller.definition import ADOPT, GROUP, KIND, Reason, SecretDefinition
+from secrets_manager.controller.definition import ADOPT, KIND, Reason, SecretDefinition
 from secrets_manager.controller.metadata import LAST_UPDATE, MANAGED_BY_VALUE, ORPHAN_OF
 from secrets_manager.controller.problem import Problem
-from secrets_manager.controller.rules import MANAGED_BY
+from secrets_manager.controller.rules import GROUP, MANAGED_BY
 from secrets_manager.controller.secret import OWNER, CurrentSecret
 from secrets_manager.kube.objects import OwnerReference
 

@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from secrets_manager.controller.definition import GROUP, SecretDefinition
+from secrets_manager.controller.definition import SecretDefinition
 from secrets_manager.controller.ownership import Claim, claim, is_copy
+from secrets_manager.controller.rules import GROUP
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.spec import RolloutRestartTarget, Spec
 from secrets_manager.controller.workload import WORKLOADS, Workload

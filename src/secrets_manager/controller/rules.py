@@ -21,6 +21,8 @@ from secrets_manager.durations import PATTERN as DURATION
 from secrets_manager.durations import UNITS
 from secrets_manager.templates import MAX_TEMPLATE
 
+GROUP = "secrets-manager.tuenti.io"
+"""The API group of definitions, and the prefix of our own labels and annotations."""
 MAX_NAME = 253
 """Characters of a Secret's name, of each of its keys and of its type."""
 MAX_SHOWN = 60
@@ -179,12 +181,14 @@ MAX_LABEL_VALUE = 63
 LABEL_NAME_PATTERN = rf"({NAME_PATTERN}/)?[a-zA-Z0-9]([-._a-zA-Z0-9]{{0,61}}[a-zA-Z0-9])?"
 LABEL_VALUE_PATTERN = r"([a-zA-Z0-9]([-._a-zA-Z0-9]*[a-zA-Z0-9])?)?"
 MANAGED_BY = "app.kubernetes.io/managed-by"
-OWN_PREFIX = "secrets-manager.tuenti.io/"
+OWN_PREFIX = f"{GROUP}/"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""The annotation in which kubectl keeps the object that it applied. It is hidden, so no write of it would ever show."""
 LABEL_NAMES = Rule(
     f"self.all(name, name.size() <= {MAX_LABEL_NAME} && {_matches('name', LABEL_NAME_PATTERN)} "
-    f"&& name != '{MANAGED_BY}' && !name.startsWith('{OWN_PREFIX}'))",
+    f"&& name != '{MANAGED_BY}' && name != '{LAST_APPLIED}' && !name.startsWith('{OWN_PREFIX}'))",
     "spec.metadata: a name is at most 63 letters, digits, '-', '_' and '.', with a prefix such as example.com/ or "
-    f"without, and neither {MANAGED_BY} nor under {OWN_PREFIX}",
+    f"without, and neither {MANAGED_BY} nor {LAST_APPLIED} nor under {OWN_PREFIX}",
 )
 LABEL_VALUES = Rule(
     f"self.all(name, {_matches('self[name]', LABEL_VALUE_PATTERN)})",

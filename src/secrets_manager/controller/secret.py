@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from secrets_manager.controller.definition import GROUP, without_last_applied
+from secrets_manager.controller.definition import without_last_applied
+from secrets_manager.controller.rules import GROUP
 from secrets_manager.kube.objects import ObjectKey, ObjectMeta, OwnerReference, Wire
 from secrets_manager.kube.resources import Resource
 

@@ -5,7 +5,8 @@ from itertools import groupby
 
 import trio
 
-from secrets_manager.controller.definition import GROUP, SecretDefinition
+from secrets_manager.controller.definition import SecretDefinition
+from secrets_manager.controller.rules import GROUP
 from secrets_manager.controller.spec import Spec
 from secrets_manager.controller.workload import WORKLOADS
 from secrets_manager.doctor.checkup import Result

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 import msgspec
 
 from secrets_manager.controller import definition
-from secrets_manager.controller.definition import LAST_APPLIED, SecretDefinition, Status
+from secrets_manager.controller.definition import SecretDefinition, Status
+from secrets_manager.controller.rules import GROUP, LAST_APPLIED
 from secrets_manager.kube.objects import ObjectMeta, Wire
 from secrets_manager.kube.resources import Resource
 
@@ -42,9 +43,7 @@ def decode(raw: bytes | msgspec.Raw) -> Existing:
     return Existing(definition=definition.decode(raw), last_applied=_last_applied(record))
 
 
-EXISTING_DEFINITIONS = Resource(
-    definition.GROUP, "v1alpha1", definition.SECRET_DEFINITIONS.plural, definition.KIND, decode
-)
+EXISTING_DEFINITIONS = Resource(GROUP, "v1alpha1", definition.SECRET_DEFINITIONS.plural, definition.KIND, decode)
 
 
 def applied(manifest: SecretDefinition, existing: Existing | None) -> SecretDefinition:

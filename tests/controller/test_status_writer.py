@@ -42,6 +42,19 @@ def synced_at(scene: Scene) -> str:
     return text(scene.definition("app"), "status", "lastSyncTime")
 
 
+async def test_definition_that_has_no_sources_any_more_has_none_in_its_status(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        await in_sync(scene)
+        scene.change("app", keysMap={"pw": {"path": None, "key": None, "template": "constant"}})
+        await scene.settled()
+        assert items(scene.definition("app"), "status", "sources") == []
+        before = scene.writes_to_definitions()
+        scene.annotate("app", note="reconcile again")
+        await scene.settled()
+
+        assert scene.writes_to_definitions() == before
+
+
 # A later outcome equals the status that is there
 
 

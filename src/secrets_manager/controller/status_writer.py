@@ -68,7 +68,7 @@ class StatusWriter:
             return
         definition, status = pending
         # The resourceVersion keeps conditions of others that the store does not have yet.
-        body = {"status": status, "metadata": {"resourceVersion": definition.metadata.resource_version}}
+        body = {"status": _whole(status), "metadata": {"resourceVersion": definition.metadata.resource_version}}
         try:
             written = await self._client.patch(SECRET_DEFINITIONS, key, body, subresource="status")
         except NotFound:
@@ -97,3 +97,10 @@ class StatusWriter:
             if not self._warned_of_old_crd:
                 self._warned_of_old_crd = True
                 log.warning("the installed CRD has no status subresource: apply the output of `secrets-manager crd`")
+
+
+def _whole(status: Status) -> dict[str, object]:
+    """Return all fields for a merge patch: those at their defaults are null, which removes them."""
+    whole: dict[str, object] = {field.encode_name: None for field in msgspec.structs.fields(status)}
+    whole.update(msgspec.to_builtins(status))
+    return whole

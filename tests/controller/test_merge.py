@@ -282,6 +282,22 @@ async def test_a_secret_that_a_definition_made_is_not_merged_into(autojump_clock
         assert scene.values("app") == {"password": "canary-1"}
 
 
+async def test_a_secret_with_the_label_of_a_definition_in_another_namespace_is_merged_into(
+    autojump_clock: MockClock,
+) -> None:
+    """What copies Secrets to other namespaces copies their labels."""
+    async with running(config=RARELY) as scene:
+        scene.write("db", password="canary-1")
+        scene.define("app", namespace="other", password="db#password")
+        await scene.settled()
+        scene.foreign_secret("copied", labels=mapping(scene.secret("app", namespace="other"), "metadata", "labels"))
+        merge(scene, into="copied", password="db#password")
+        await scene.settled()
+
+        assert scene.reason("ours") == "Synced"
+        assert scene.values("copied") == {"password": "canary-1"}
+
+
 async def test_the_secret_that_a_definition_owned_before_goes(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         theirs(scene, "their")

@@ -85,6 +85,26 @@ async def test_an_excluded_namespace_is_not_touched_in_any_way(autojump_clock: M
         assert [line for line in scene.log.lines if "other" in line and "HTTP" not in line] == []
 
 
+async def test_edits_of_a_secret_with_the_label_of_a_definition_in_another_namespace_wake_no_one(
+    autojump_clock: MockClock,
+) -> None:
+    """What copies Secrets to other namespaces copies their labels."""
+
+    def reconciles() -> float:
+        return scene.sample_of("secrets_manager_controller_reconcile_duration_seconds", "_count")
+
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", namespace="other", pw="app#password")
+        await scene.settled()
+        before = reconciles()
+        scene.foreign_secret("copied", labels=at(scene.secret("app", namespace="other"), "metadata", "labels"))
+        scene.edit("copied", {"metadata": {"annotations": {"note": "edited"}}})
+        await scene.settled()
+
+        assert reconciles() == before
+
+
 async def test_all_namespaces_take_one_list_and_one_watch_of_each_kind(autojump_clock: MockClock) -> None:
     async with running() as scene:
         await scene.settled()

@@ -19,7 +19,6 @@ from secrets_manager.controller.definition import Reason, SecretDefinition
 from secrets_manager.controller.freshness import Freshness
 from secrets_manager.controller.key_writer import KeyWriter
 from secrets_manager.controller.merged_secret import MergedSecret, merger_key
-from secrets_manager.controller.ownership import BY_UID
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reconciler import Reconciler
@@ -190,16 +189,15 @@ class Controller:
             if merger not in mergers and _share(old, merger) != _share(new, merger):
                 self._queue.add(self.watches.definition_key(merger), Priority.ROUTINE)
 
-    def _is_excluded(self, obj: SecretDefinition | MergedSecret | None) -> bool:
+    def _is_excluded(self, obj: SecretDefinition | CurrentSecret | MergedSecret | None) -> bool:
         return obj is not None and obj.key.namespace in self._config.exclude_namespaces
 
     def _secret_changed(self, old: CurrentSecret | None, new: CurrentSecret | None) -> None:
-        for secret in (old, new):
-            for uid in owner_uid(secret) if secret is not None else ():
-                for definition in self.watches.definitions.by_index(BY_UID, uid):
-                    if definition.key.namespace not in self._config.exclude_namespaces:
-                        self._freshness.call_for(definition.key)
-                        self._queue.add(definition.key, Priority.URGENT)
+        for secret in filter(None, (old, new)):
+            for uid in () if self._is_excluded(secret) else owner_uid(secret):
+                for definition in self.watches.labelled(uid, secret.key.namespace):
+                    self._freshness.call_for(definition.key)
+                    self._queue.add(definition.key, Priority.URGENT)
 
     def _sources_changed(self, keys: Iterable[ObjectKey]) -> None:
         for key in keys:

@@ -18,7 +18,7 @@ from secrets_manager.controller.key_writer import KeyWriter
 from secrets_manager.controller.managed_fields import FieldPath
 from secrets_manager.controller.merge_decision import Known, differing_keys, merge_contention, missing, obstacle
 from secrets_manager.controller.merged_secret import BY_MERGER, MergedSecret, merger_key, merger_of
-from secrets_manager.controller.ownership import BY_UID, Claim
+from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret_syncer import Contested, Synced
 from secrets_manager.controller.secret_writer import SecretWriter, TooManyConflicts
@@ -171,7 +171,7 @@ class SecretMerger:
 
     def _owner(self, secret: MergedSecret) -> SecretDefinition | None:
         """Return the definition that made the Secret, if there is one."""
-        return next(iter(self._watches.definitions.by_index(BY_UID, secret.owner)), None)
+        return next(iter(self._watches.labelled(secret.owner, secret.key.namespace)), None)
 
 
 def _contention(desired: Desired, result: _Result) -> Problem:

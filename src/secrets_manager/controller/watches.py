@@ -116,6 +116,13 @@ class Watches:
         """Return the definitions that merge into a Secret."""
         return self.definitions.by_index(BY_TARGET, str(key))
 
+    def labelled(self, uid: str, namespace: str) -> list[SecretDefinition]:
+        """Return the definition that a label on a Secret names. One of another namespace does not count.
+
+        What copies Secrets from there copies their labels too.
+        """
+        return [each for each in self.definitions.by_index(BY_UID, uid) if each.key.namespace == namespace]
+
     def definition_key(self, merger: ObjectKey) -> ObjectKey:
         """Return the key of the definition of a merger; that of the merger, if there is no definition."""
         return next((found.key for found in self.definitions.by_index(BY_SHORTENED, str(merger))), merger)

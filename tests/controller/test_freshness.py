@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from secrets_manager.config import ControllerConfig
 from secrets_manager.controller.freshness import Freshness
-from tests.controller.component import READ_ONLY, running
+from tests.controller.component import READ_ONLY, definition_path, running
 from tests.controller.scripted import key
 from tests.doubles import faults as fault
 
@@ -151,6 +151,41 @@ async def test_deleted_definition_is_not_brought_back_by_the_reconcile_in_progre
     freshness.forget(APP)
 
     assert ages(freshness) == {}
+
+
+async def test_reconcile_of_a_definition_that_is_forgotten_counts_for_nothing(autojump_clock: MockClock) -> None:
+    freshness = fresh()
+    synced(freshness)
+    freshness.forget(APP)
+    freshness.begin(APP)
+    assert ages(freshness) == {}
+    freshness.succeed(APP)
+
+    assert ages(freshness) == {}
+
+
+async def test_definition_whose_deletion_others_hold_up_is_not_counted_nor_its_source_read(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(readable=READ_ONLY) as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password", finalizers=("example.com/keep",))
+        await scene.settled()
+        scene.delete("app")
+        await scene.settled()
+        before = scene.vault.count("GET", "secret/data/app")
+        scene.write("app", password="hunter-2")
+        scene.edit("app", {"metadata": {"annotations": {"note": "edited"}}})
+        await scene.passed(3600)
+
+        assert scene.sample(f"{GROUPED}_gcount", reason="Synced") is None
+        assert scene.vault.count("GET", "secret/data/app") == before
+
+        scene.user.patch(definition_path("app"), {"metadata": {"finalizers": None}})
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        assert scene.sample(f"{GROUPED}_gcount", reason="Synced") == 1
+        assert scene.values("app") == {"pw": "hunter-2"}
 
 
 @pytest.mark.parametrize("readable", [pytest.param(None, id="listed"), pytest.param(READ_ONLY, id="polled")])

@@ -157,15 +157,30 @@ class Controller:
             self.watches.need_merged(new.key.namespace)
         self._metrics.secrets.wants(new.key, new.spec.name or new.key.name)
         if old is None or old.metadata.generation != new.metadata.generation or not old.is_equivalent_to(new):
-            self._freshness.call_for(new.key)
-            admitted = self._policy.admit(new)
-            if isinstance(admitted, Spec):
-                self._sources.subscribe(new.key, admitted.read_sources, period=admitted.period)
-            else:
-                self._sources.subscribe(new.key, frozenset())
+            self._subscribe(new)
             self._queue.add(new.key, Priority.ROUTINE if old is None and new.in_sync else Priority.URGENT)
         elif self._statuses.is_pending(new.key):  # an earlier write arrived late, or others changed the status
             self._queue.add_after(new.key, STATUS_REPAIR_DELAY, STATUS_PRIORITY)
+
+    def _subscribe(self, definition: SecretDefinition) -> None:
+        """Have the sources of the definition read, and its age counted, unless it is being deleted."""
+        key = definition.key
+        if definition.metadata.deletion_timestamp is not None:
+            self._freshness.forget(key)
+            self._sources.unsubscribe(key)
+            return
+        self._freshness.call_for(key)
+        admitted = self._policy.admit(definition)
+        if isinstance(admitted, Spec):
+            self._sources.subscribe(key, admitted.read_sources, period=admitted.period)
+        else:
+            self._sources.subscribe(key, frozenset())
+
+    def _call_for(self, definition: SecretDefinition) -> None:
+        """Have the definition reconciled at once."""
+        if definition.metadata.deletion_timestamp is None:
+            self._freshness.call_for(definition.key)
+        self._queue.add(definition.key, Priority.URGENT)
 
     def _definition_deleted(self, key: ObjectKey) -> None:
         self._metrics.secrets.forget(key)
@@ -182,8 +197,7 @@ class Controller:
         mergers = {merger_key(target.key): target for target in self.watches.merging_into(secret.key)}
         for merger, definition in mergers.items():
             if definition.key != by and _share(old, merger) != _share(new, merger):
-                self._freshness.call_for(definition.key)
-                self._queue.add(definition.key, Priority.URGENT)
+                self._call_for(definition)
         for name in new.keys if new is not None else ():
             merger = secret.key._replace(name=name)
             if merger not in mergers and _share(old, merger) != _share(new, merger):
@@ -196,8 +210,7 @@ class Controller:
         for secret in filter(None, (old, new)):
             for uid in () if self._is_excluded(secret) else owner_uid(secret):
                 for definition in self.watches.labelled(uid, secret.key.namespace):
-                    self._freshness.call_for(definition.key)
-                    self._queue.add(definition.key, Priority.URGENT)
+                    self._call_for(definition)
 
     def _sources_changed(self, keys: Iterable[ObjectKey]) -> None:
         for key in keys:

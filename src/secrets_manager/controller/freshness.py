@@ -63,9 +63,10 @@ class Freshness:
             self._waiting[key] = _Waiting(trio.current_time(), verified=False)
 
     def begin(self, key: ObjectKey) -> None:
-        """Record that a reconcile begins."""
-        self.call_for(key)
-        self._waiting[key].again = False
+        """Record that a reconcile begins. One of a definition that was forgotten counts for nothing."""
+        if key in self._resting or key in self._waiting:
+            self.call_for(key)
+            self._waiting[key].again = False
 
     def succeed(self, key: ObjectKey) -> None:
         """Record that it has found the Secret equal, or has written it. The definition may have been deleted."""
@@ -75,7 +76,7 @@ class Freshness:
             self._resting[key] = self._sources_of(key)
 
     def forget(self, key: ObjectKey) -> None:
-        """Forget a deleted definition."""
+        """Forget a definition that is deleted, or is being deleted."""
         self._resting.pop(key, None)
         self._waiting.pop(key, None)
 

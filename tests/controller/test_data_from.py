@@ -1,6 +1,7 @@
 """Whole documents: which keys they give, what they are called, and what goes wrong."""
 
 import itertools
+from fnmatch import fnmatchcase
 from functools import partial
 
 import pytest
@@ -8,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secrets_manager.backends import Document, Source, SourceForbidden, SourceNotFound
+from secrets_manager.controller.data_from import chosen_keys
 from secrets_manager.controller.definition import Reason
 from secrets_manager.controller.desired import Desired, combine, desired, resolve
 from secrets_manager.controller.documents import Documents
 from secrets_manager.controller.names import is_key
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.spec import DataFrom, NamedSource, Spec
+from tests.calls import calls
 from tests.gen import data_source, document
 
 CANARY = "canary-7d1f"
@@ -55,6 +58,28 @@ def test_an_entry_takes_the_keys_that_it_names(entry: DataFrom, keys: set[str]) 
 
     assert found.keys() == keys
     assert all(isinstance(value, bytes) for value in found.values())
+
+
+def test_globs_that_are_many_take_no_more_work_than_one() -> None:
+    values = {f"key-{number}": "x" for number in range(100)}
+    few, many = (tuple(f"other-{number}" for number in range(count)) for count in (1, 64))
+
+    def work(excluded: tuple[str, ...]) -> int:
+        wanted = whole(of_db(include=("*", *excluded), exclude=excluded))
+        assert len(resolve(wanted, {DB: document({**values})})) == 100  # the globs are compiled once
+        return calls(lambda: resolve(wanted, {DB: document({**values})})).total()
+
+    assert work(many) == work(few)
+
+
+@given(st.lists(st.text("ab*?[]!-^|", min_size=1, max_size=5), max_size=4), st.sets(st.text("ab-", min_size=1)))
+def test_a_name_is_taken_if_any_of_the_globs_matches_it(globs: list[str], names: set[str]) -> None:
+    wanted = {name for name in names if not globs or any(fnmatchcase(name, glob) for glob in globs)}
+    left = {name for name in names if not any(fnmatchcase(name, glob) for glob in globs)}
+
+    for entry, expected in ((of_db(include=tuple(globs)), wanted), (of_db(exclude=tuple(globs)), left)):
+        found = chosen_keys(entry, names, where="")
+        assert isinstance(found, Problem) if not expected else found == {name: name for name in expected}
 
 
 def test_values_come_with_their_keys() -> None:

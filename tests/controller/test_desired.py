@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -16,6 +17,7 @@ from secrets_manager.controller.documents import Documents
 from secrets_manager.controller.problem import Problem, read_problem, summarize
 from secrets_manager.controller.secret import digest
 from secrets_manager.controller.spec import DataFrom, DataSource, NamedSource
+from tests.calls import calls
 from tests.gen import data_source, document, spec
 
 CANARY = "canary-7d1f"
@@ -158,6 +160,24 @@ def test_property_is_decoded_like_a_whole_value() -> None:
     wanted = spec(keys={"pw": data_source("secret/data/db#password", property_="user", encoding="base64")})
 
     assert resolve(wanted, at_db({"password": '{"user": "YWJj"}'})) == {"pw": b"abc"}
+
+
+def test_value_is_taken_apart_once_for_all_keys_that_are_fields_of_it() -> None:
+    fields = [f"field-{number}" for number in range(100)]
+    keys = {field: data_source("secret/data/db#password", property_=field) for field in fields}
+    documents = at_db({"password": msgspec.json.encode(dict.fromkeys(fields, "x")).decode()})
+
+    assert calls(lambda: resolve(spec(keys=keys), documents))["json_fields"] == 1
+
+
+@pytest.mark.parametrize("encoding", ["", "base64"])
+def test_value_is_decoded_once_and_held_once_for_all_its_keys(encoding: str) -> None:
+    """Else a value of 1 MiB that thousands of keys name takes gigabytes before it is found too large."""
+    keys = {f"key-{number}": data_source("secret/data/db#password", encoding=encoding) for number in range(100)}
+    found = resolve(spec(keys=keys), at_db({"password": "hunter22"}))
+
+    assert len(found) == 100
+    assert len({id(value) for value in found.values()}) == 1
 
 
 @pytest.mark.parametrize(

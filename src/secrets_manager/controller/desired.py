@@ -3,13 +3,14 @@
 `resolve` finds the value, or the problem, of each key; `desired` combines them into a Secret, or a problem.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
 
-from secrets_manager.backends import BackendError, Document
+from secrets_manager.backends import BackendError, Document, Source
 from secrets_manager.controller import encoding, secret
 from secrets_manager.controller.data_from import chosen_keys
 from secrets_manager.controller.definition import Reason
@@ -24,6 +25,9 @@ Resolved = Mapping[str, bytes | Problem]
 
 
 NO_TEXTS: Texts = MappingProxyType({})
+
+_Fields = Callable[[str], Mapping[str, str | None] | None]
+"""`json_fields`, which takes each text apart once: thousands of keys may be fields of one value."""
 
 
 class Desired(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,20 +54,25 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
 def resolve(spec: Spec, documents: Documents, texts: Texts = NO_TEXTS) -> Resolved:
     """Return the value or the problem of each key. A key that later ones replace is not resolved.
 
-    `texts` are those of its templates.
+    `texts` are those of its templates. What is made of a value is made once, however many keys it serves.
     """
+    fields: _Fields = cache(json_fields)
+    decode = cache(_decode)
     resolved: dict[str, bytes | Problem] = {}
-    taken: dict[str, _Found] = {}
+    taken: dict[str, _Taken] = {}
     for number, entry in enumerate(spec.data_from):
-        keys = _keys_of_document(entry, spec, documents, where=f"dataFrom[{number}]")
-        if isinstance(keys, Problem):
-            resolved[f"dataFrom[{number}]"] = keys
+        found = _taken(entry, spec, documents, fields, where=f"dataFrom[{number}]")
+        if isinstance(found, Problem):
+            resolved[f"dataFrom[{number}]"] = found
         else:
-            taken |= keys
+            taken |= dict.fromkeys(found.names, found)
     for key in sorted(taken.keys() | spec.keys_map.keys()):
         data_source = spec.keys_map.get(key)
-        found = taken[key] if data_source is None else _found(key, data_source, documents, texts)
-        resolved[key] = found.decode()
+        text, encoded, where = (
+            taken[key].found(key) if data_source is None else _found(key, data_source, documents, texts, fields)
+        )
+        value = text if isinstance(text, Problem) else decode(text, encoded)
+        resolved[key] = Problem(Reason.SOURCE_INVALID, f"{where}: {value}") if isinstance(value, str) else value
     return resolved
 
 
@@ -108,16 +117,30 @@ class _Found(NamedTuple):
     encoding: str
     where: str
 
-    def decode(self) -> bytes | Problem:
-        if isinstance(self.text, Problem):
-            return self.text
-        try:
-            return encoding.decode(self.text, self.encoding)
-        except encoding.EncodingError as error:
-            return Problem(Reason.SOURCE_INVALID, f"{self.where}: {error}")
+
+def _decode(text: str, encoded: str) -> bytes | str:
+    """Return the value, or why there is none."""
+    try:
+        return encoding.decode(text, encoded)
+    except encoding.EncodingError as error:
+        return str(error)
 
 
-def _keys_of_document(entry: DataFrom, spec: Spec, documents: Documents, *, where: str) -> dict[str, _Found] | Problem:
+class _Taken(NamedTuple):
+    """What an entry of `dataFrom` takes. `names` are those in the document, by the keys of the Secret."""
+
+    names: Mapping[str, str]
+    values: Mapping[str, str | None]
+    encoding: str
+    source: Source
+
+    def found(self, key: str) -> _Found:
+        name = self.names[key]
+        where = f"key {key}: {name!r} at {self.source}"
+        return _Found(value_at(self.values, name, where, remedy="exclude it"), self.encoding, where)
+
+
+def _taken(entry: DataFrom, spec: Spec, documents: Documents, fields: _Fields, *, where: str) -> _Taken | Problem:
     """Find the keys that an entry of `dataFrom` takes."""
     source = spec.document(entry)
     assert source is not None, "validated"
@@ -126,22 +149,16 @@ def _keys_of_document(entry: DataFrom, spec: Spec, documents: Documents, *, wher
         return read_problem(document, where=where)
     values = document.values
     if document.keyless:
-        fields = json_fields(values[document.key("")] or "")
-        if fields is None:
+        whole = fields(values[document.key("")] or "")
+        if whole is None:
             text = f"{where}: {source} is one value and not a JSON object: write one, or take the value by keysMap"
             return Problem(Reason.SOURCE_INVALID, text)
-        values = fields
-    keys = chosen_keys(entry, values, where=f"{where}: {source}")
-    if isinstance(keys, Problem):
-        return keys
-    found: dict[str, _Found] = {}
-    for key, name in keys.items():
-        place = f"key {key}: {name!r} at {source}"
-        found[key] = _Found(value_at(values, name, place, remedy="exclude it"), entry.encoding, place)
-    return found
+        values = whole
+    names = chosen_keys(entry, values, where=f"{where}: {source}")
+    return names if isinstance(names, Problem) else _Taken(names, values, entry.encoding, source)
 
 
-def _found(key: str, data_source: DataSource, documents: Documents, texts: Texts) -> _Found:
+def _found(key: str, data_source: DataSource, documents: Documents, texts: Texts, fields: _Fields) -> _Found:
     """Find the text of a key of `keysMap`."""
     where = f"key {key}"
     if data_source.template is not None:
@@ -156,13 +173,12 @@ def _found(key: str, data_source: DataSource, documents: Documents, texts: Texts
         where = f"{where}: {name!r} at {source}"
         text = value_at(document.values, document.key(name), where, remedy="remove the key here")
         if data_source.property and isinstance(text, str):
-            text = _property(text, data_source.property, where)
+            text = _property(fields(text), data_source.property, where)
     return _Found(text, data_source.encoding, where)
 
 
-def _property(text: str, name: str, where: str) -> str | Problem:
-    """Return a field of a value that is a JSON object."""
-    fields = json_fields(text)
+def _property(fields: Mapping[str, str | None] | None, name: str, where: str) -> str | Problem:
+    """Return a field of a value; there are none if it is not a JSON object."""
     if fields is None:
         return Problem(Reason.SOURCE_INVALID, f"{where} is not a JSON object: write one, or remove property: {name}")
     return value_at(fields, name, f"{where}, property {name!r}", remedy="remove the key here")

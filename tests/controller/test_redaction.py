@@ -2,6 +2,7 @@ import pytest
 
 from secrets_manager.controller.redaction import WITHHELD, redact
 from secrets_manager.kube.errors import ApiError, Conflict, Invalid, KubeError, Throttled, Unreachable
+from tests.calls import calls
 
 CANARY = b"canary-7d1f"
 BASE64 = "Y2FuYXJ5LTdkMWY="
@@ -111,6 +112,20 @@ LONG_VALUE = b"abcdefghijklmnopqrstuvwxyz"
 )
 def test_a_part_or_form_that_reveals_a_value_counts_as_the_value(words: str, value: bytes) -> None:
     assert withheld(words, value)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 8, 20])
+def test_many_values_are_not_searched_for_in_the_words_one_by_one(size: int) -> None:
+    values = [f"{number:x}".rjust(size, "x").encode() for number in range(256)]
+
+    def work(words: str, values: list[bytes]) -> int:
+        return calls(lambda: withheld(words, *values)).total()
+
+    few, many = (work("denied", values[:count]) for count in (128, 256))
+    words = f'denied: it is of no use: {" (see=/docs)" * 10} "Y2FuYXJ5LTdkMWY="'
+    few_in_more, many_in_more = (work(words, values[:count]) for count in (128, 256))
+
+    assert many_in_more - few_in_more == many - few
 
 
 @pytest.mark.parametrize("words", ["denied: you canar", "denied: something else\u2026"])

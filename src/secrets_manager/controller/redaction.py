@@ -44,6 +44,12 @@ _ESCAPED = re.compile(
 )
 _CONTROLS = dict(zip(b"abfnrtv", b"\a\b\f\n\r\t\v", strict=True))
 _CUT = "…"
+_DELIMITED = (
+    (re.compile(rb"""(?<=["'`])"""), re.compile(rb"""["'`]""")),
+    (re.compile(rb"(?<=[=:])\s*"), re.compile(rb"\.?(?:[\s,;)}\]]|$)")),
+    (re.compile(rb"(?<![^\0])"), re.compile(rb"\0|$")),
+)
+"""What is before a short value that is delimited, and what is after it. White space before it may be a part of it."""
 
 
 def redact(error: E, values: Iterable[bytes]) -> E:
@@ -62,9 +68,12 @@ def may_contain_value(message: str, values: Iterable[bytes]) -> bool:
     decodings = list(_decodings(message.removesuffix(_CUT).encode()))
     if any(_OBJECT.search(decoding) for decoding in decodings):
         return True
-    cut = message.endswith(_CUT)
     needles = {needle for value in values for needle in _needles(value)}
-    return any(_contains(decoding, needle, cut=cut) for needle in needles for decoding in decodings)
+    fragments = {part for needle in needles for part in (needle[:MIN_FRAGMENT], needle[-MIN_FRAGMENT:])}
+    lengths = set(map(len, fragments))
+    if not fragments.isdisjoint(part for text in decodings for part in _parts(text, lengths)):
+        return True
+    return message.endswith(_CUT) and _are_cut(needles, decodings)
 
 
 def _needles(value: bytes) -> Iterator[bytes]:
@@ -73,21 +82,33 @@ def _needles(value: bytes) -> Iterator[bytes]:
         yield from (text for text in (each, each.strip()) if text)
 
 
-def _contains(decoding: bytes, needle: bytes, *, cut: bool) -> bool:
-    if len(needle) < MIN_SUBSTRING:
-        return _delimited(needle).search(decoding) is not None
-    if needle[:MIN_FRAGMENT] in decoding or needle[-MIN_FRAGMENT:] in decoding:
-        return True
-    return cut and any(
-        decoding.endswith(needle[:length]) for length in range(MIN_SUBSTRING, min(MIN_FRAGMENT, len(needle)))
+def _parts(text: bytes, lengths: Iterable[int]) -> Iterator[bytes]:
+    """Yield the parts of these lengths; those that are shorter than MIN_SUBSTRING where they are delimited.
+
+    A message is short and values may be thousands: so its parts are looked up among them, not each value in it.
+    """
+    yield from _delimited(text)
+    for length in lengths:
+        if length >= MIN_SUBSTRING:
+            yield from (text[start : start + length] for start in range(len(text) - length + 1))
+
+
+def _are_cut(needles: Iterable[bytes], texts: Iterable[bytes]) -> bool:
+    """Whether a text ends within a value."""
+    ends = {text[-length:] for text in texts for length in range(MIN_SUBSTRING, MIN_FRAGMENT)}
+    return any(
+        needle[:length] in ends for needle in needles for length in range(MIN_SUBSTRING, min(MIN_FRAGMENT, len(needle)))
     )
 
 
-def _delimited(needle: bytes) -> re.Pattern[bytes]:
-    return re.compile(
-        rb"""(?x) ["'`] %(text)s ["'`]  |  [=:] \s* %(text)s (?= \.? (?:[\s,;)}\]]|$))  |  (?:^|\0) %(text)s (?:\0|$)"""
-        % {b"text": re.escape(needle)}
-    )
+def _delimited(text: bytes) -> Iterator[bytes]:
+    """Yield all delimited tokens that may be a short value, overlapping ones too."""
+    for before, after in _DELIMITED:
+        for match in before.finditer(text):
+            for start in range(match.start(), match.end() + 1):
+                for end in range(start + 1, start + MIN_SUBSTRING):
+                    if after.match(text, end):
+                        yield text[start:end]
 
 
 def _decodings(message: bytes) -> set[bytes]:

@@ -67,6 +67,9 @@ ROWS = {
         number(CONFIG.backend_concurrency), f"Key Vault {key_vault.MAX_THREADS} at most",
     ],
     "retries of a failed sync": [f"from {RETRIES.initial:g} s to {RETRIES.maximum:g} s"],
+    f"a foreign change of one field, change {contention.MAX_REVERTS + 1} within {contention.REVERT_WINDOW:g} s": [
+        f"{written_out(contention.REWRITE_INTERVAL)} after the one before"
+    ],
     "a contended Secret": [f"once {written_out(contention.REWRITE_INTERVAL)}"],
     "Events": [
         f"{events.BURST} at once and {events.RATE:g} a second", f"after {seconds(events.MAX_EVENT_AGE)} of waiting",

@@ -41,7 +41,7 @@ DOCUMENTS: Mapping[Source, Document | BackendError] = {
     API: Document(
         values={"account": '{"token": "t-12345"}'}, marker="3", version=3, changed="2026-01-02T03:04:05.370644731Z"
     ),
-    FORBIDDEN: read_error(Response(403, b""), FORBIDDEN),
+    FORBIDDEN: read_error(Response(403, b'{"errors":["permission denied"]}'), FORBIDDEN),
 }
 IN_CLUSTER = {"password": b"hunter1!", "keystore.p12": b"\x00\x01\x02", "api-token": b"t-12345", "user": b"app"}
 

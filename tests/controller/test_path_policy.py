@@ -54,6 +54,7 @@ def allowed(path: str, *patterns: str, namespace: str = "shop") -> bool:
         ("secret/data/{namespace}/*", "secret/data/other/db", False),
         ("secret/data/{namespace}/*", "other/secret/data/shop/db", False),
         ("secret/data/{namespace}-*", "secret/data/shop-db", True),
+        ("secret/data/{namespace}*", "secret/data/shop", True),
         ("secret/data/+/shared", "secret/data/anything/shared", True),
         ("secret/data/+/shared", "secret/data/a/b/shared", False),
         ("secret/data/a.b", "secret/data/a.b", True),

@@ -1,7 +1,7 @@
 """Which paths the definitions of a namespace may use: the controller's login may read more than each of them should.
 
-Patterns are as in Vault's policies: `+` matches a segment, `*` at the end any suffix, but an empty one. `{namespace}`
-stands for the namespace of the definition. Patterns match the segments that are read, not the path as it is written.
+Patterns are as in Vault's policies: `+` matches a segment, `*` at the end any suffix. `{namespace}` stands for the
+namespace of the definition. Patterns match the segments that are read, not the path as it is written.
 """
 
 import re
@@ -63,4 +63,4 @@ class PathPolicy:
 def _compile(pattern: str) -> re.Pattern[str]:
     """Compile a pattern. As in Vault, a leading slash is ignored."""
     wild = re.escape(pattern.removeprefix("/")).replace(r"\+", "[^/]+")
-    return re.compile(wild.removesuffix(r"\*") + ".+" if wild.endswith(r"\*") else wild)
+    return re.compile(wild.removesuffix(r"\*") + ".*" if wild.endswith(r"\*") else wild)

@@ -158,6 +158,7 @@ async def test_reconcile_of_a_definition_that_is_forgotten_counts_for_nothing(au
     synced(freshness)
     freshness.forget(APP)
     freshness.begin(APP)
+    await trio.sleep(1)
     assert ages(freshness) == {}
     freshness.succeed(APP)
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 import msgspec
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from secrets_manager.kube.errors import KubeError, Unreachable
 from secrets_manager.kube.events import EventRecorder
@@ -258,6 +258,7 @@ async def test_recording_is_bounded_in_memory_and_never_fails_though_the_server_
 ) -> None:
     server.latency = float("inf")
     nursery.start_soon(recorder.run)
+    await wait_all_tasks_blocked()
     for number in range(CACHE_SIZE + 100):
         record(recorder, f"note {number}")
 

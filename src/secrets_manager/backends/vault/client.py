@@ -114,21 +114,18 @@ class VaultClient:
 
         A node that hangs has used up the time of the request: the next one goes to the configured node.
         """
+        failure: Unavailable | None = None
         try:
             response = await active.send(request)
+            if response.status not in NOT_ACTIVE:
+                return response
         except Unavailable as error:
-            await self._leave(active)
-            if isinstance(error, TimedOut):
-                raise
-            return None
-        if response.status in NOT_ACTIVE:
-            await self._leave(active)
-            return None
-        return response
-
-    async def _leave(self, active: Node) -> None:
+            failure = error
         self._active = None
         await active.aclose()
+        if isinstance(failure, TimedOut):
+            raise failure
+        return None
 
     def _node(self, address: Address) -> Node:
         if address not in self._nodes:

@@ -228,3 +228,37 @@ async def test_what_a_user_defines_comes_before_changes_that_listings_show(autoj
         written = scene.writes_to_secrets()[before:]
         assert len(written) == 7
         assert written.index("POST secrets new") <= 3
+
+
+# Namespaces share the workers
+
+
+async def seconds_until_written(scene: Scene, name: str, value: str) -> float:
+    """How long it takes until the Secret has the value."""
+    began = trio.current_time()
+    with trio.fail_after(3600):
+        while scene.values(name) != {"pw": value}:
+            await scene.passed(0.5)
+    return trio.current_time() - began
+
+
+async def test_writes_that_hang_in_one_namespace_hold_up_another_for_no_longer_than_one_of_them(
+    autojump_clock: MockClock,
+) -> None:
+    """A webhook that is called for Secrets of one namespace hangs: at first all definitions there are new."""
+    hangs = 10.0
+    async with running() as scene:
+        scene.write("theirs", password="hunter-0")
+        scene.write("ours", password="hunter-1")
+        scene.define("ours", pw="ours#password")
+        await scene.settled()
+        scene.faults.always(fault.hang, when=fault.on_path(ends="/namespaces/other/secrets"))
+        for number in range(300):
+            scene.define(f"theirs-{number}", namespace="other", pw="theirs#password")
+
+        for number in range(2, 12):
+            await scene.passed(47)
+            scene.write("ours", password=f"hunter-{number}")
+            assert await seconds_until_written(scene, "ours", f"hunter-{number}") <= hangs + 2
+        scene.define("new", pw="ours#password")
+        assert await seconds_until_written(scene, "new", "hunter-11") <= hangs

@@ -161,6 +161,12 @@ def late(seconds: float) -> Fault:
     return fault
 
 
+async def hang(request: httpx.Request, send: Send) -> httpx.Response:
+    """Let the client wait in vain, and the server never see the request."""
+    await trio.sleep(read_timeout(request))
+    raise httpx.ReadTimeout("no answer in time", request=request)
+
+
 def held(seconds: float) -> Fault:
     """Let the request reach the server only after so many seconds."""
 

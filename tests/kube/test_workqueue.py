@@ -40,6 +40,56 @@ async def test_keys_come_in_the_order_in_which_they_went_in(queue: WorkQueue[str
     assert await take_all(queue) == ["b", "c", "a"]
 
 
+@pytest.fixture
+def fair_queue(registry: CollectorRegistry) -> WorkQueue[str]:
+    """Keys of equal first letters are of one flow."""
+    return WorkQueue(metrics=QueueMetrics(registry, "test"), random=Random(0), flow=lambda key: key[0])
+
+
+async def test_flows_take_turns_and_each_keeps_its_order(fair_queue: WorkQueue[str]) -> None:
+    for key in ("a1", "a2", "a3", "b1", "b2", "c1"):
+        fair_queue.add(key)
+
+    assert await take_all(fair_queue) == ["a1", "b1", "c1", "a2", "b2", "a3"]
+
+
+async def test_the_flow_with_the_fewest_keys_in_progress_comes_first(
+    fair_queue: WorkQueue[str], nursery: trio.Nursery
+) -> None:
+    taken: list[str] = []
+    ended = {key: trio.Event() for key in ("a1", "a2", "b1")}
+
+    async def work() -> None:
+        async with fair_queue.get() as (key, _):
+            taken.append(key)
+            await ended[key].wait()
+
+    for key in ("a1", "a2"):
+        fair_queue.add(key)
+        nursery.start_soon(work)
+    await wait_all_tasks_blocked()
+    for key in ("a3", "b1", "b2", "b3"):
+        fair_queue.add(key, Priority.BACKGROUND)
+    nursery.start_soon(work)
+    await wait_all_tasks_blocked()
+    assert taken == ["a1", "a2", "b1"]
+
+    async with fair_queue.get() as (key, _):
+        assert key == "b2"
+    for key in ("a1", "a2"):
+        ended[key].set()
+    await wait_all_tasks_blocked()
+    assert await take_all(fair_queue) == ["a3", "b3"]
+
+
+async def test_a_flow_is_not_served_before_a_more_urgent_key_of_another(fair_queue: WorkQueue[str]) -> None:
+    fair_queue.add("b1", Priority.ROUTINE)
+    for key in ("a1", "a2"):
+        fair_queue.add(key, Priority.URGENT)
+
+    assert await take_all(fair_queue) == ["a1", "a2", "b1"]
+
+
 async def test_a_key_added_twice_is_worked_on_once(queue: WorkQueue[str]) -> None:
     for key in "aba":
         queue.add(key)

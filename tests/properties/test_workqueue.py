@@ -1,5 +1,6 @@
 """Any sequence of calls, against a model that says in a few lines what the queue promises."""
 
+from collections import Counter
 from contextlib import AbstractAsyncContextManager
 from random import Random
 
@@ -15,6 +16,7 @@ from secrets_manager.metrics import QueueMetrics
 MAX_PASSES = 9
 
 KEYS = st.sampled_from("abcd")
+FLOWS = {"a": 1, "b": 1, "c": 2, "d": 2}
 SECONDS = st.integers(0, 20)
 CALLS = st.lists(
     st.one_of(
@@ -46,6 +48,9 @@ class Model:
 
     def take(self, item: Item[str]) -> None:
         assert self.ready.get(item.key) == item.priority, "nothing was to be done for it at that, or it is processed"
+        rivals = {FLOWS[key] for key, priority in self.ready.items() if priority == item.priority}
+        busy = Counter(FLOWS[held.key] for held in self.in_progress)
+        assert busy[FLOWS[item.key]] == min(busy[flow] for flow in rivals), "another flow has fewer in progress"
         del self.dirty[item.key]
         self.in_progress.append(item)
 
@@ -60,7 +65,8 @@ class Run:
 
     def __init__(self) -> None:
         self.model = Model()
-        self.queue = WorkQueue[str](metrics=QueueMetrics(CollectorRegistry(), "test"), random=Random(0))
+        metrics = QueueMetrics(CollectorRegistry(), "test")
+        self.queue = WorkQueue[str](metrics=metrics, random=Random(0), flow=FLOWS.__getitem__)
         self.held: list[AbstractAsyncContextManager[Item[str]]] = []
 
     async def play(self, calls: list[tuple[object, ...]]) -> None:

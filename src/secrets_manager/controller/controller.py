@@ -67,7 +67,7 @@ class Controller:
         self._config = config
         self._metrics = metrics
         self._policy = PathPolicy(config.allowed_paths, backend.segments)
-        self._queue = WorkQueue[ObjectKey](metrics=metrics.queue, random=random)
+        self._queue = WorkQueue[ObjectKey](metrics=metrics.queue, random=random, flow=lambda key: key.namespace)
         metrics.queue.follow(
             depth=self._queue.__len__,
             unfinished=self._queue.unfinished_work,

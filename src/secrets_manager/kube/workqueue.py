@@ -1,6 +1,6 @@
 """A work queue with the contract of client-go's workqueue.
 
-- Fair: keys are processed in the order in which they were added.
+- Fair: keys of a flow are processed in the order in which they were added.
 - Stingy: a key that is added several times before it is processed is processed once.
 - Multiple producers and consumers: a key is never processed by two workers at a time.
 - A key that is added while it is processed is processed again afterwards.
@@ -8,14 +8,19 @@
 It adds priorities, as controller-runtime's priority queue does, with a share for each, so that none starves. A key that
 waits at several priorities is processed once, at the most urgent one.
 
+It adds flows, as API Priority and Fairness has: of those with keys at a priority, the one is served of which the fewest
+keys are processed, and among equals the one that waits longest for its turn. So a flow whose keys take long, such as a
+namespace with a webhook that hangs, does not hold up the others for longer than one key takes.
+
 Only `get` waits; everything else is synchronous. The queue is not bounded: a key is in it once, so the number of
 objects is the bound. Metrics are defined as in client-go.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator, Hashable
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator
 from contextlib import asynccontextmanager
 from enum import IntEnum
+from itertools import chain, islice
 from random import Random
 from typing import Generic, NamedTuple, NoReturn, Protocol, TypeVar
 
@@ -62,16 +67,92 @@ class QueueMetrics(Protocol):
         """A key was processed for this many seconds."""
 
 
-class WorkQueue(Generic[K]):
-    """The queue. Delayed keys are added while `run` is running. Times are in seconds, of Trio's clock."""
+class NoMetrics:
+    """The metrics of a queue without any."""
 
-    def __init__(self, *, metrics: QueueMetrics, random: Random, backoff: Backoff = DEFAULT_BACKOFF) -> None:
+    def added(self) -> None:
+        pass
+
+    def retried(self) -> None:
+        pass
+
+    def waited(self, seconds: float, /) -> None:
+        pass
+
+    def worked(self, seconds: float, /) -> None:
+        pass
+
+
+class _Flows(Generic[K]):
+    """The keys that wait at one priority, each with the time since when."""
+
+    def __init__(self, flow: Callable[[K], Hashable]) -> None:
+        self._flow = flow
+        self._flows: OrderedDict[Hashable, OrderedDict[K, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._flows.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self._flows)
+
+    def __iter__(self) -> Iterator[K]:
+        return chain.from_iterable(self._flows.values())
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._flows.get(self._flow(key), ())
+
+    def put(self, key: K, since: float) -> None:
+        self._flows.setdefault(self._flow(key), OrderedDict())[key] = since
+
+    def pop(self, key: K) -> float:
+        """Remove a key. Returns since when it waited."""
+        flow = self._flow(key)
+        keys = self._flows[flow]
+        since = keys.pop(key)
+        if not keys:
+            del self._flows[flow]
+        return since
+
+    def next(self, in_progress: Counter[Hashable]) -> K:
+        """Return the key that is next, and let its flow wait for another turn."""
+        # One flow more than those with keys in progress has none, or these are all: a choice never looks at all flows.
+        flow = min(islice(self._flows, len(in_progress) + 1), key=in_progress.__getitem__)
+        self._flows.move_to_end(flow)
+        return next(iter(self._flows[flow]))
+
+
+def _one_flow(_key: Hashable) -> None:
+    """Return the flow of all keys."""
+
+
+class WorkQueue(Generic[K]):
+    """The queue. Delayed keys are added while `run` is running. Times are in seconds, of Trio's clock.
+
+    Args:
+        metrics: What is counted.
+        random: For backoff.
+        backoff: Of keys that are rate limited.
+        flow: Returns the flow of a key; by default there is one.
+    """
+
+    def __init__(
+        self,
+        *,
+        metrics: QueueMetrics,
+        random: Random,
+        backoff: Backoff = DEFAULT_BACKOFF,
+        flow: Callable[[K], Hashable] = _one_flow,
+    ) -> None:
         self._metrics = metrics
         self._random = random
         self._backoff = backoff
-        self._waiting: dict[Priority, OrderedDict[K, float]] = {priority: OrderedDict() for priority in Priority}
+        self._flow = flow
+        self._waiting: dict[Priority, _Flows[K]] = {priority: _Flows(flow) for priority in Priority}
         self._passed: Counter[Priority] = Counter()
         self._processing: dict[K, float] = {}
+        self._in_progress: Counter[Hashable] = Counter()
+        """The number of keys of each flow that are processed."""
         self._dirty: dict[K, Priority] = {}
         self._requeues: Counter[Item[K]] = Counter()
         self._getters = trio.lowlevel.ParkingLot()
@@ -120,6 +201,7 @@ class WorkQueue(Generic[K]):
             raise
         finally:
             self._metrics.worked(trio.current_time() - self._processing.pop(key))
+            self._in_progress -= Counter((self._flow(key),))
             if key in self._dirty:
                 self._put(key, self._dirty.pop(key))
 
@@ -159,19 +241,22 @@ class WorkQueue(Generic[K]):
         """Let the key wait. A more urgent priority and the time of the first addition are kept."""
         present = self._priority_of(key)
         if present is None:
-            self._waiting[priority][key] = trio.current_time()
+            self._waiting[priority].put(key, trio.current_time())
         elif priority < present:
-            self._waiting[priority][key] = self._waiting[present].pop(key)
+            self._waiting[priority].put(key, self._waiting[present].pop(key))
         self._getters.unpark()
 
     async def _next(self) -> Item[K]:
         """Wait for a key. No checkpoint separates its choice from marking it, so cancellation can't lose it."""
         await trio.lowlevel.checkpoint()
-        while not self:
+        while not any(self._waiting.values()):
             await self._getters.park()
         priority = self._next_priority()
-        key, since = self._waiting[priority].popitem(last=False)
+        keys = self._waiting[priority]
+        key = keys.next(self._in_progress)
+        since = keys.pop(key)
         self._processing[key] = now = trio.current_time()
+        self._in_progress[self._flow(key)] += 1
         self._metrics.waited(now - since)
         return Item(key, priority)
 

@@ -1,17 +1,19 @@
 """Workloads are restarted after the data of their Secrets has changed, each once, whatever happens meanwhile."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 
 import httpx
 import pytest
+import trio
 from trio.testing import MockClock
 
 from fake_kubernetes.documents import Json, Object, at, items, mapping, number, text
 from secrets_manager.config import ControllerConfig
-from tests.controller.component import NAMESPACE, Scene, keys_map, running, secret_path
+from tests.controller.component import NAMESPACE, Scene, definition_path, keys_map, running, secret_path
 from tests.doubles import faults as fault
 from tests.doubles.faults import Fault
 from tests.workloads import LABELS, workload
@@ -683,6 +685,59 @@ async def test_a_workload_that_can_not_be_read_fails_alone(autojump_clock: MockC
         await scene.settled()
         assert (restarts(scene), restarts(scene, API)) == (0, 1)
         assert condition(scene, "app") == ("False", "RestartFailed")
+
+
+async def test_restarts_that_hang_in_one_namespace_hold_up_another_for_no_longer_than_one_of_them(
+    autojump_clock: MockClock,
+) -> None:
+    """A webhook that is called for Deployments of one namespace hangs."""
+    async with running(config=RARELY) as scene:
+        deploy(scene, WEB)
+        await in_sync(scene, "app")
+        theirs = [target_of(f"web-{number_}") for number_ in range(32)]
+        for each in theirs:
+            scene.user.create(workload("Deployment", text(each, "name"), namespace="other"))
+        scene.write("theirs", password="theirs-1")
+        spec: Object = {"name": "theirs", "keysMap": keys_map(pw="theirs#password"), "rolloutRestartTargets": [*theirs]}
+        scene.define_as_it_is("theirs", spec, namespace="other")
+        await scene.settled(CALM)
+
+        scene.faults.always(
+            fault.hang, when=lambda request: fault.is_write(request) and "/namespaces/other/d" in request.url.path
+        )
+        scene.write("theirs", password="theirs-2")
+        scene.user.patch(
+            definition_path("theirs", namespace="other"), {"metadata": {"annotations": {"changed": "yes"}}}
+        )
+        await scene.passed(60)
+        rotate(scene, "app")
+        await scene.passed(5 + 10 + 1)
+        assert (restarts(scene), condition(scene, "app")) == (1, UP_TO_DATE)
+
+
+async def test_no_two_restarts_of_one_workload_are_in_progress(autojump_clock: MockClock) -> None:
+    in_progress = Counter[str]()
+    most: list[int] = []
+
+    async def slow(request: httpx.Request, send: fault.Send) -> httpx.Response:
+        in_progress[request.url.path] += 1
+        most.append(max(in_progress.values()))
+        await trio.sleep(7)
+        in_progress[request.url.path] -= 1
+        return await send(request)
+
+    async with running(config=RARELY) as scene:
+        deploy(scene, WEB, API)
+        await in_sync(scene, "app", "other", targets=(WEB, API))
+        scene.faults.always(slow, when=of_workloads)
+        for number_ in range(10):
+            rotate(scene, "app" if number_ % 2 else "other", value=f"hunter-{number_ + 2}")
+            await scene.passed(4)
+        await scene.settled()
+
+        assert (max(most), len(most) > 4) == (1, True)
+        assert restarted_for(scene) == restarted_for(scene, API)
+        assert restarted_for(scene) == {name: revision(scene, name) for name in ("app", "other")}
 
 
 async def test_what_others_wrote_in_the_annotation_is_replaced(autojump_clock: MockClock) -> None:

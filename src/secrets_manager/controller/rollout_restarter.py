@@ -3,11 +3,12 @@
 rollout_restart.py decides which restarts are pending; this is the I/O around it. A restart waits for some seconds from
 the first change on, so that Secrets that change together cause one: a read, and a patch with the resourceVersion that
 was read. Between them the Secrets are read: where the watch is behind, a workload may have been restarted for what came
-later. One task does it, beside the workers. At rest no request is sent.
+later. A few tasks do it, beside the workers, by a work queue of workloads: at most one attempt on a workload is in
+progress, and no namespace holds up the others. At rest no request is sent.
 """
 
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -33,11 +34,13 @@ from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.errors import Conflict, KubeError, NotFound, retry_after
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.store import Store
+from secrets_manager.kube.workqueue import NoMetrics, WorkQueue
 from secrets_manager.metrics import ControllerMetrics
-from secrets_manager.timer import Timer
 
 log = logging.getLogger(__name__)
 
+TASKS = 4
+"""Attempts in progress."""
 BACKOFF = Backoff(initial=0.5, maximum=60.0)
 FAILURES_BEFORE_REPORT = 3
 """Failures in a row before the condition changes, where a retry may help soon: a conflict is one."""
@@ -90,8 +93,9 @@ class RolloutRestarter:
         """The restarts of each definition."""
         self._pending = defaultdict[_Workload, dict[ObjectKey, None]](dict)
         """The definitions with a pending restart of a workload."""
-        self._failures = Counter[_Workload]()
-        self._timer = Timer[_Workload]()
+        self._queue = WorkQueue[_Workload](
+            metrics=NoMetrics(), random=random, backoff=BACKOFF, flow=lambda workload: workload.namespace
+        )
 
     def __repr__(self) -> str:
         return f"<RolloutRestarter {len(self._pending)} workloads to restart>"
@@ -103,21 +107,27 @@ class RolloutRestarter:
         restarts = expected(definition, secret, self._restarts.get(key))
         self._set(key, restarts)
         for target in restarts.pending if restarts is not None else ():
-            self._timer.set(_Workload(key.namespace, target), trio.current_time() + self._delay)
+            self._queue.add_after(_Workload(key.namespace, target), self._delay)
         return restarts
 
     def forget(self, key: ObjectKey) -> None:
         """Forget a deleted definition."""
         self._set(key, None)
 
-    async def run(self) -> NoReturn:
+    async def run(self) -> None:
         """Restart workloads when they are due, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._queue.run)
+            for _ in range(TASKS):
+                nursery.start_soon(self._work)
+
+    async def _work(self) -> NoReturn:
         while True:
-            for workload in await self._timer.due():
+            async with self._queue.get() as (workload, _):
                 if workload in self._pending:
                     await self._try_restart(workload)
                 else:
-                    del self._failures[workload]
+                    self._queue.forget(workload)
 
     def _set(self, key: ObjectKey, restarts: Restarts | None) -> None:
         """Set the restarts of a definition."""
@@ -149,7 +159,7 @@ class RolloutRestarter:
             log.exception("unexpected error, retrying", extra={"fields": workload.fields})
             self._try_again(workload, error, soon=True)
         else:
-            del self._failures[workload]
+            self._queue.forget(workload)
             self._change(workload, attempt, lambda restarts: restarts.restarted(workload.target))
 
     async def _restart(self, workload: _Workload, revisions: dict[str, str]) -> None:
@@ -185,11 +195,9 @@ class RolloutRestarter:
 
     def _try_again(self, workload: _Workload, error: Exception, *, soon: bool) -> bool:
         """Schedule another attempt. Returns whether the failure is worth a report."""
-        self._failures[workload] += 1
-        failures = self._failures[workload]
-        delay = BACKOFF.delay(failures, self._random) if soon else RETRY_PERIOD * self._random.uniform(0.5, 1.0)
-        self._timer.set(workload, trio.current_time() + max(delay, retry_after(error)))
-        return not soon or failures >= FAILURES_BEFORE_REPORT
+        period = 0.0 if soon else RETRY_PERIOD * self._random.uniform(0.5, 1.0)
+        self._queue.add_rate_limited(workload, at_least=max(period, retry_after(error)))
+        return not soon or self._queue.num_requeues(workload) >= FAILURES_BEFORE_REPORT
 
     def _change(
         self, workload: _Workload, attempt: dict[ObjectKey, Restarts], change: Callable[[Restarts], Restarts]

@@ -334,6 +334,56 @@ async def test_a_secret_of_the_original_is_taken_over_and_its_finalizer_released
         assert at(scene.definition("app"), "metadata", "finalizers") == ["theirs/stays"]
 
 
+async def test_a_finalizer_that_can_not_be_removed_hides_no_outcome(autojump_clock: MockClock) -> None:
+    refusal = 'admission webhook "require-labels" denied the request'
+    async with running(alive=False) as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password", finalizers=(FINALIZER,))
+        scene.faults.always(
+            fault.answer(403, reason="Forbidden", message=refusal),
+            when=lambda request: request.method == "PATCH" and request.url.path == definition_path("app"),
+        )
+        scene.start()
+        await scene.passed(600)
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1"}, "Synced")
+        assert (scene.metric("last_sync_status", "app"), scene.metric("sync_errors_total", "app")) == (1, 0)
+        asked = scene.faults.count(lambda call: (call.method, call.path) == ("PATCH", definition_path("app")))
+        assert 10 < asked < 40
+        (note,) = scene.notes("FinalizerNotRemoved")
+        assert note.startswith(f"the finalizer {FINALIZER} can't be removed, and is tried again: PATCH ")
+        assert note.endswith(refusal)
+
+        scene.vault.write_kv("secret/data/app", {"other": "x"})
+        await scene.passed(120)
+        assert scene.reason("app") == "SourceNotFound"
+        scene.write("app", password="hunter-2")
+        await scene.passed(120)
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-2"}, "Synced")
+
+        scene.faults.heal()
+        await scene.settled()
+        assert at(scene.definition("app"), "metadata", "finalizers") is None
+
+
+async def test_a_finalizer_that_can_not_be_removed_from_a_definition_that_goes_is_reported_and_tried_again(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(alive=False) as scene:
+        scene.define("app", pw="app#password", finalizers=(FINALIZER,))
+        scene.delete("app")
+        scene.faults.always(
+            fault.answer(403, reason="Forbidden", message="denied"),
+            when=lambda request: request.method == "PATCH" and request.url.path == definition_path("app"),
+        )
+        scene.start()
+        await scene.passed(600)
+        assert [reason for reason, _ in scene.events()] == ["FinalizerNotRemoved"]
+
+        scene.faults.heal()
+        await scene.settled()
+        assert scene.picture() == {"secrets": {}, "definitions": {}}
+
+
 async def test_the_finalizer_of_the_original_stays_while_the_secret_has_no_owner(autojump_clock: MockClock) -> None:
     async with running() as scene:
         scene.foreign_secret("app", data={"pw": "hunter-0"}, labels=MADE_BY_THE_ORIGINAL)

@@ -119,12 +119,12 @@ class Reconciler:
             return await self._release_keys(key)
         self._freshness.begin(key)
         outcome, requeue = await self._try_reconcile(definition)
-        if isinstance(outcome, InSync):
-            self._freshness.succeed(key)
-            definition = await self._remove_finalizer(definition)
         if outcome is not None:
             self._statuses.record(definition, outcome, self._restarter.expect(definition))
             self._reporter.report(definition, outcome)
+        if isinstance(outcome, InSync):
+            self._freshness.succeed(key)
+            requeue = await self._remove_finalizer(definition) or requeue
         return requeue
 
     async def _try_reconcile(self, definition: SecretDefinition) -> _Result:
@@ -214,26 +214,34 @@ class Reconciler:
         if LEGACY_FINALIZER not in definition.metadata.finalizers:
             return None, None
         if is_orphaned(definition) or definition.merges_into is not None:
-            await self._remove_finalizer(definition)
-            return None, None
+            return None, await self._remove_finalizer(definition)
         if is_object_name(definition.spec.name):
             await self._syncer.delete_owned(definition, definition.spec.name)
         else:
             fields = {"namespace": definition.key.namespace, "name": definition.key.name}
             log.warning("removed finalizer without deleting a Secret: spec has no valid name", extra={"fields": fields})
-        await self._remove_finalizer(definition)
-        return None, None
+        return None, await self._remove_finalizer(definition)
 
-    async def _remove_finalizer(self, definition: SecretDefinition) -> SecretDefinition:
-        """Remove the finalizer of the Go original: the Secret has an owner now, or is deleted."""
+    async def _remove_finalizer(self, definition: SecretDefinition) -> Requeue:
+        """Remove the finalizer of the Go original: the Secret has an owner now, or is deleted.
+
+        Raises:
+            Conflict: The store is behind.
+        """
         meta = definition.metadata
         if LEGACY_FINALIZER not in meta.finalizers:
-            return definition
+            return None
         kept = [name for name in meta.finalizers if name != LEGACY_FINALIZER]
         body = {"metadata": {"finalizers": kept, "resourceVersion": meta.resource_version}}
-        released = await self._client.patch(SECRET_DEFINITIONS, definition.key, body)
+        try:
+            released = await self._client.patch(SECRET_DEFINITIONS, definition.key, body)
+        except Conflict:
+            raise
+        except KubeError as error:
+            self._reporter.finalizer_kept(definition, error)
+            return RequeueRateLimited(retry_after(error))
         self._definitions.advance(definition, released)
-        return released
+        return None
 
 
 def _write_failed(error: KubeError) -> Problem:

@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Collection, Iterable
 
-from secrets_manager.controller.definition import Reason, SecretDefinition
+from secrets_manager.controller.definition import LEGACY_FINALIZER, Reason, SecretDefinition
 from secrets_manager.controller.merge_decision import taken_keys
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.rollout_restart import Restarts
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.status import InSync, Outcome
-from secrets_manager.kube.errors import FieldOwner
+from secrets_manager.kube.errors import FieldOwner, KubeError
 from secrets_manager.kube.events import EventRecorder, EventType
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.metrics import ControllerMetrics
@@ -29,6 +29,8 @@ class Reporter:
         """The uids of the reported copies of each definition."""
         self._reported_keys: dict[ObjectKey, dict[str, tuple[str, frozenset[str]]]] = {}
         """From where each definition was last reported to have taken each key: the Secret, and the managers."""
+        self._kept_finalizers: set[ObjectKey] = set()
+        """The definitions whose finalizer of the Go original was reported to stay."""
 
     def reasons(self) -> Iterable[tuple[ObjectKey, str]]:
         """Return each definition with its last reported reason."""
@@ -106,8 +108,17 @@ class Reporter:
             if failure is not None and (earlier is None or earlier.reason != failure.reason):
                 self._record(definition, "Warning", "RolloutRestartFailed", failure.message, action="Restart")
 
+    def finalizer_kept(self, definition: SecretDefinition, error: KubeError) -> None:
+        """Report that the finalizer of the Go original can't be removed: in the log, and once in an Event."""
+        note = f"the finalizer {LEGACY_FINALIZER} can't be removed, and is tried again: {error}"
+        _log(logging.WARNING, "finalizer not removed, retrying", definition, error=str(error))
+        if definition.key not in self._kept_finalizers:
+            self._kept_finalizers.add(definition.key)
+            self._record(definition, "Warning", "FinalizerNotRemoved", note, action="RemoveFinalizer")
+
     def forget(self, key: ObjectKey) -> None:
         """Forget a deleted definition."""
+        self._kept_finalizers.discard(key)
         self._reasons.pop(key, None)
         self._reported_copies.pop(key, None)
         self._reported_keys.pop(key, None)

@@ -21,8 +21,9 @@ from secrets_manager.controller.rollout_restart import (
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.spec import InvalidSpec, RolloutRestartTarget
 from secrets_manager.controller.workload import WORKLOADS, Workload, decode
-from secrets_manager.kube.errors import Conflict, Forbidden, NotFound
+from secrets_manager.kube.errors import Conflict, NotFound
 from secrets_manager.kube.objects import ObjectMeta
+from secrets_manager.kube.status import error_from_status
 from tests.gen import NOW, current_secret, desired_secret, secret_definition, spec, synced_secret
 
 WEB = RolloutRestartTarget(kind="Deployment", name="web")
@@ -190,17 +191,35 @@ def test_workloads_are_found_at_their_paths() -> None:
 
 
 def test_failures_name_the_target_and_the_next_step() -> None:
-    component = "set rbac.rolloutRestart of the chart, or apply the component deploy/rollout-restart"
     assert failure_of(WEB, NotFound("no such thing", code=404)) == Failure(
         Reason.TARGET_NOT_FOUND,
         "Deployment web does not exist: create it, or remove it from spec.rolloutRestartTargets",
     )
-    assert failure_of(WEB, Forbidden("PATCH: forbidden", code=403)) == Failure(
-        Reason.TARGET_FORBIDDEN,
-        f"Deployment web can't be restarted: PATCH: forbidden: {component}",
-    )
     assert failure_of(WEB, Conflict("PATCH: conflict", code=409)) == Failure(
         Reason.FAILED, "Deployment web can't be restarted, and is tried again: PATCH: conflict"
+    )
+
+
+RBAC = 'deployments.apps "web" is forbidden: User "sm" cannot patch resource "deployments" in API group "apps"'
+WEBHOOK = 'admission webhook "calm" denied the request: no restarts on Fridays'
+
+
+@pytest.mark.parametrize(
+    ("message", "step"),
+    [
+        (RBAC, "set rbac.rolloutRestart of the chart, or apply the component deploy/rollout-restart"),
+        (
+            WEBHOOK,
+            "let the policy or webhook that denies it allow the controller to change annotations of the pod template",
+        ),
+    ],
+)
+def test_refusal_names_the_step_that_lifts_it(message: str, step: str) -> None:
+    body = msgspec.json.encode({"kind": "Status", "reason": "Forbidden", "message": message})
+    error = error_from_status(403, {}, body, request="PATCH")
+
+    assert failure_of(WEB, error) == Failure(
+        Reason.TARGET_FORBIDDEN, f"Deployment web can't be restarted: PATCH: 403 Forbidden: {message}: {step}"
     )
 
 

@@ -633,6 +633,27 @@ async def test_a_target_that_may_not_be_restarted_is_reported(autojump_clock: Mo
         assert (restarts(scene), condition(scene, "app")) == (1, UP_TO_DATE)
 
 
+async def test_a_secret_that_may_not_be_read_before_a_restart_is_no_matter_of_the_right_to_restart(
+    autojump_clock: MockClock,
+) -> None:
+    refusal = 'secrets "app" is forbidden: User "sm" cannot get resource "secrets" in API group ""'
+    async with running(config=RARELY) as scene:
+        deploy(scene, WEB)
+        await in_sync(scene, "app")
+        scene.faults.always(
+            fault.answer(403, reason="Forbidden", message=refusal),
+            when=lambda request: not fault.is_write(request) and request.url.path == secret_path("app"),
+        )
+        rotate(scene, "app")
+        await scene.passed(65)
+        scene.faults.heal()
+        assert (condition(scene, "app"), restarts(scene)) == (("False", "TargetForbidden"), 0)
+        assert message(scene, "app").endswith(f"{refusal}: let the controller get Secrets in this namespace")
+
+        await scene.passed(65)
+        assert (restarts(scene), condition(scene, "app")) == (1, UP_TO_DATE)
+
+
 async def test_a_failure_that_lasts_is_reported_and_one_that_does_not_is_not(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         deploy(scene, WEB)

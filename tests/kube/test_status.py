@@ -56,6 +56,27 @@ def test_code_and_reason_decide_the_kind(code: int, reason: str, expected: type[
     assert (error.code, error.reason) == (code, reason)
 
 
+@pytest.mark.parametrize(
+    ("message", "by_authorization"),
+    [
+        (
+            'deployments.apps "web" is forbidden: User "system:serviceaccount:a:b" cannot get resource "deployments"',
+            True,
+        ),
+        ('forbidden: User "jane" cannot get path "/metrics"', True),
+        ('secrets is forbidden: User "o"hara" cannot list resource "secrets" in API group "": no rule', True),
+        ('secrets "app" is forbidden: exceeded quota: some, requested: secrets=1, used: secrets=5', False),
+        ('admission webhook "calm" denied the request: User jane cannot restart', False),
+        ("", False),
+    ],
+)
+def test_what_authorization_refuses_is_told_from_what_admission_does(message: str, *, by_authorization: bool) -> None:
+    error = error_from_status(403, NO_HEADERS, status(reason="Forbidden", message=message))
+
+    assert isinstance(error, Forbidden)
+    assert error.by_authorization is by_authorization
+
+
 def test_text_names_request_code_reason_and_message() -> None:
     body = status(reason="Conflict", message="the object has been modified")
 

@@ -74,8 +74,9 @@ async def test_requests_are_made_as_whom_the_kubeconfig_says(control_plane: Cont
         user = (await client.create(REVIEWS, "", ASKED)).status.user_info
         assert (user.username, user.uid, user.extra) == ("jane", "7", {"example.com/scope": ("x", "y")})
         assert {"team", "more"} <= set(user.groups)
-        with pytest.raises(Forbidden, match='User "jane" cannot watch'):
+        with pytest.raises(Forbidden, match='User "jane" cannot watch') as refused:
             await watch(client)
+        assert refused.value.by_authorization
 
 
 def test_the_program_runs_with_a_kubeconfig_where_nothing_can_be_written(

@@ -91,6 +91,10 @@ class Restarts(msgspec.Struct, frozen=True, kw_only=True):
         return RestartCondition("True", Reason.UP_TO_DATE, f"No workload has to be restarted for Secret {self.secret}")
 
 
+class SecretUnreadable(KubeError):
+    """The Secret that a workload is to be restarted for may not be read."""
+
+
 def targets_of(definition: SecretDefinition) -> tuple[RolloutRestartTarget, ...]:
     """Return the targets of a definition."""
     return definition.spec.rollout_restart_targets if isinstance(definition.spec, Spec) else ()
@@ -157,11 +161,19 @@ def failure_of(target: RolloutRestartTarget, error: KubeError) -> Failure:
         case NotFound():
             step = "create it, or remove it from spec.rolloutRestartTargets"
             return Failure(Reason.TARGET_NOT_FOUND, f"{target} does not exist: {step}")
-        case Forbidden():
-            step = "set rbac.rolloutRestart of the chart, or apply the component deploy/rollout-restart"
-            return Failure(Reason.TARGET_FORBIDDEN, f"{target} can't be restarted: {error}: {step}")
+        case Forbidden() | SecretUnreadable():
+            return Failure(Reason.TARGET_FORBIDDEN, f"{target} can't be restarted: {error}: {_permit(error)}")
         case _:
             return Failure(Reason.FAILED, f"{target} can't be restarted, and is tried again: {error}")
+
+
+def _permit(refusal: Forbidden | SecretUnreadable) -> str:
+    """Return the step that lifts a refusal."""
+    if isinstance(refusal, SecretUnreadable):
+        return "let the controller get Secrets in this namespace"
+    if refusal.by_authorization:
+        return "set rbac.rolloutRestart of the chart, or apply the component deploy/rollout-restart"
+    return "let the policy or webhook that denies it allow the controller to change annotations of the pod template"
 
 
 def _replaced(restarts: Restarts, pending: Mapping[RolloutRestartTarget, Failure | None]) -> Restarts:

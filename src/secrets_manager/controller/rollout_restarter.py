@@ -22,6 +22,7 @@ from secrets_manager.controller.definition import SecretDefinition
 from secrets_manager.controller.rollout_restart import (
     Reason,
     Restarts,
+    SecretUnreadable,
     expected,
     failure_of,
     restart,
@@ -31,7 +32,7 @@ from secrets_manager.controller.secret import SECRETS, CurrentSecret
 from secrets_manager.controller.spec import RolloutRestartTarget
 from secrets_manager.controller.workload import WORKLOADS
 from secrets_manager.kube.client import KubeClient
-from secrets_manager.kube.errors import Conflict, KubeError, NotFound, retry_after
+from secrets_manager.kube.errors import Conflict, Forbidden, KubeError, NotFound, retry_after
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.store import Store
 from secrets_manager.kube.workqueue import NoMetrics, WorkQueue
@@ -188,9 +189,15 @@ class RolloutRestarter:
 
         Raises:
             Conflict: It has another revision.
+            SecretUnreadable: It may not be read.
+            KubeError: A retry may help.
         """
         with suppress(NotFound):
-            if revision_of(await self._client.get(SECRETS, key)) not in ("", revision):
+            try:
+                secret = await self._client.get(SECRETS, key)
+            except Forbidden as error:
+                raise SecretUnreadable(str(error)) from None
+            if revision_of(secret) not in ("", revision):
                 raise Conflict(f"Secret {key} has changed meanwhile", code=HTTPStatus.CONFLICT)
 
     def _try_again(self, workload: _Workload, error: Exception, *, soon: bool) -> bool:

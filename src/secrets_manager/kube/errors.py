@@ -89,7 +89,9 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    pass
+    """`by_authorization`: authorization, such as RBAC, refuses the request; else admission does, of a write."""
+
+    by_authorization: bool = False
 
 
 class NotFound(ApiError):

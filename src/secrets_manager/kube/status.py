@@ -1,8 +1,8 @@
 """Translate an error response of the API server into an ApiError.
 
-By status code and the fields of the Status in the body, never by wording, except for the managers of a FieldConflict,
-whose names are nowhere else. A body that is not a Status (a proxy's page) is not quoted. What is quoted is bounded and
-stays on one line.
+By status code and the fields of the Status in the body, never by wording, except for what is nowhere else: the managers
+of a FieldConflict, and whether authorization refuses, or admission. A body that is not a Status (a proxy's page) is not
+quoted. What is quoted is bounded and stays on one line.
 
 A server that sheds load says 429 in plain text, before it looks at the request. A 429 with a Status concerns the one
 request, also without a reason: an admission webhook denies one object so.
@@ -80,6 +80,8 @@ BY_CODE: Mapping[int, type[ApiError]] = {
 _FIELD_CONFLICT = "FieldManagerConflict"
 _MANAGER = re.compile(r'"(?:[^"\\]|\\.)*"')
 """The first text in quotes: `conflict with "kubectl" using v1`."""
+_AUTHORIZATION = re.compile(r'\bforbidden: User ".*" cannot [a-z]+ (?:resource|path) "')
+"""The API server's own words for what the authorizers refuse."""
 
 
 class _Cause(Wire, frozen=True):
@@ -129,6 +131,8 @@ def error_from_status(status_code: int, headers: Mapping[str, str], body: bytes,
     )
     if isinstance(error, FieldConflict):
         error.owners = owners
+    if isinstance(error, Forbidden):
+        error.by_authorization = _AUTHORIZATION.search(status.message) is not None
     return error
 
 

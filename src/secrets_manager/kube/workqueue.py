@@ -182,6 +182,10 @@ class WorkQueue(Generic[K]):
         """Reset the key's backoff at this priority."""
         self._requeues.pop(Item(key, priority), None)
 
+    def num_requeues(self, key: K, priority: Priority = Priority.ROUTINE) -> int:
+        """How often the key was rate limited since the last `forget`."""
+        return self._requeues[Item(key, priority)]
+
     def has_waiting(self, priority: Priority) -> bool:
         """Whether a key waits at this priority or a more urgent one."""
         return any(self._waiting[each] for each in Priority if each <= priority)

@@ -1,25 +1,25 @@
 """Count the calls that something makes: its work, on however busy a machine."""
 
+import gc
 import sys
-from collections import Counter
 from collections.abc import Callable
 from types import FrameType
 
 
-def calls(work: Callable[[], object]) -> Counter[str]:
-    """Return how often each function was called, by name."""
-    counts = Counter[str]()
+def calls(work: Callable[[], object]) -> int:
+    """Return how many functions were called, those in C too."""
+    count = 0
 
-    def count(frame: FrameType, event: str, called: object) -> None:
-        if event == "call":
-            counts[frame.f_code.co_name] += 1
-        elif event == "c_call":
-            counts[getattr(called, "__name__", "")] += 1
+    def called(_frame: FrameType, event: str, _function: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
 
     before = sys.getprofile()
-    sys.setprofile(count)
+    gc.disable()  # others have it call them back
+    sys.setprofile(called)
     try:
         work()
     finally:
         sys.setprofile(before)
-    return counts
+        gc.enable()
+    return count

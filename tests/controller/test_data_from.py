@@ -67,7 +67,7 @@ def test_globs_that_are_many_take_no_more_work_than_one() -> None:
     def work(excluded: tuple[str, ...]) -> int:
         wanted = whole(of_db(include=("*", *excluded), exclude=excluded))
         assert len(resolve(wanted, {DB: document({**values})})) == 100  # the globs are compiled once
-        return calls(lambda: resolve(wanted, {DB: document({**values})})).total()
+        return calls(lambda: resolve(wanted, {DB: document({**values})}))
 
     assert work(many) == work(few)
 

@@ -164,10 +164,16 @@ def test_property_is_decoded_like_a_whole_value() -> None:
 
 def test_value_is_taken_apart_once_for_all_keys_that_are_fields_of_it() -> None:
     fields = [f"field-{number}" for number in range(100)]
-    keys = {field: data_source("secret/data/db#password", property_=field) for field in fields}
-    documents = at_db({"password": msgspec.json.encode(dict.fromkeys(fields, "x")).decode()})
 
-    assert calls(lambda: resolve(spec(keys=keys), documents))["json_fields"] == 1
+    def work(keys: int, more_fields: int) -> int:
+        wanted = spec(keys={field: data_source("secret/data/db#password", property_=field) for field in fields[:keys]})
+        value = dict.fromkeys([*fields, *(f"more-{number}" for number in range(more_fields))], "x")
+        documents = at_db({"password": msgspec.json.encode(value).decode()})
+        return calls(lambda: resolve(wanted, documents))
+
+    assert work(keys=100, more_fields=100) - work(keys=100, more_fields=0) == work(keys=1, more_fields=100) - work(
+        keys=1, more_fields=0
+    )
 
 
 @pytest.mark.parametrize("encoding", ["", "base64"])

@@ -157,6 +157,7 @@ async def test_reconcile_of_a_definition_that_is_forgotten_counts_for_nothing(au
     freshness = fresh()
     synced(freshness)
     freshness.forget(APP)
+    await trio.lowlevel.checkpoint()
     freshness.begin(APP)
     await trio.sleep(1)
     assert ages(freshness) == {}

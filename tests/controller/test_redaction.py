@@ -83,6 +83,7 @@ def test_words_with_a_short_value_that_is_set_off_are_withheld(message: str) -> 
         ('failed calling webhook "a.example.com": Post "https://a:443/v?timeout=10s": connection refused', b"443"),
         ('failed calling webhook "a.example.com": Post "https://a.example.com/v": connection refused', b"https://b.c"),
         ('a label is missing: {"team"}', b"a"),
+        ('use "v1" or =v1', b"1"),
         ('secrets "app" is forbidden: exceeded quota: some, requested: secrets=1, used: secrets=5', b"5x"),
         ("data: Too long: must have at most 1048576 bytes", b"own"),
         ("data[pw]: Required value", CANARY),

@@ -36,6 +36,7 @@ def withheld(message: str, *values: bytes) -> bool:
         'denied: "{\\"pw\\":\\"canary-7d1f\\"}"',
         "denied: [99 97 110 97 114 121 45 55 100 49 102]",
         "denied: canary…",
+        "it is denied for what it says, namely canary…",
         "\\ud800 and \\U00110000 are no characters: canary-7d1f",
     ],
 )

@@ -56,29 +56,36 @@ def resolve(spec: Spec, documents: Documents, texts: Texts = NO_TEXTS) -> Resolv
 
     `texts` are those of its templates. What is made of a value is made once, however many keys it serves.
     """
+    return dict(filter(None, resolving(spec, documents, texts)))
+
+
+def resolving(spec: Spec, documents: Documents, texts: Texts) -> Iterator[tuple[str, bytes | Problem] | None]:
+    """Yield what `resolve` returns, and None after each entry of `dataFrom` without a problem.
+
+    It may take long: the caller decides what runs between two of them.
+    """
     fields: _Fields = cache(json_fields)
     decode = cache(_decode)
-    resolved: dict[str, bytes | Problem] = {}
     taken: dict[str, _Taken] = {}
     for number, entry in enumerate(spec.data_from):
         found = _taken(entry, spec, documents, fields, where=f"dataFrom[{number}]")
         if isinstance(found, Problem):
-            resolved[f"dataFrom[{number}]"] = found
+            yield f"dataFrom[{number}]", found
         else:
             taken |= dict.fromkeys(found.names, found)
+            yield None
     for key in sorted(taken.keys() | spec.keys_map.keys()):
         data_source = spec.keys_map.get(key)
         text, encoded, where = (
             taken[key].found(key) if data_source is None else _found(key, data_source, documents, texts, fields)
         )
         value = text if isinstance(text, Problem) else decode(text, encoded)
-        resolved[key] = Problem(Reason.SOURCE_INVALID, f"{where}: {value}") if isinstance(value, str) else value
-    return resolved
+        yield key, Problem(Reason.SOURCE_INVALID, f"{where}: {value}") if isinstance(value, str) else value
 
 
 def desired(spec: Spec, documents: Documents, texts: Texts = NO_TEXTS) -> Desired | Problem:
     """Return the desired Secret, or a problem if any key has one."""
-    return combine(spec, resolve(spec, documents, texts), inputs=_inputs(spec, documents))
+    return combine(spec, resolve(spec, documents, texts), inputs=inputs_of(spec, documents))
 
 
 def combine(spec: Spec, resolved: Resolved, *, inputs: tuple[str, ...] = ()) -> Desired | Problem:
@@ -100,7 +107,7 @@ def combine(spec: Spec, resolved: Resolved, *, inputs: tuple[str, ...] = ()) -> 
     )
 
 
-def _inputs(spec: Spec, documents: Documents) -> tuple[str, ...]:
+def inputs_of(spec: Spec, documents: Documents) -> tuple[str, ...]:
     """Return the values of the sources of templates, as they are: encoding them takes long, and few are ever needed."""
     if not has_templates(spec):
         return ()

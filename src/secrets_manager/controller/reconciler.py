@@ -20,7 +20,7 @@ from secrets_manager.controller.definition import (
     Reason,
     SecretDefinition,
 )
-from secrets_manager.controller.desired import Desired, desired
+from secrets_manager.controller.desired import Desired
 from secrets_manager.controller.documents import Documents
 from secrets_manager.controller.freshness import Freshness
 from secrets_manager.controller.metadata import is_orphaned
@@ -29,6 +29,7 @@ from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.reporter import Reporter
+from secrets_manager.controller.resolving import make_desired
 from secrets_manager.controller.rollout_restarter import RolloutRestarter
 from secrets_manager.controller.secret_merger import SecretMerger
 from secrets_manager.controller.secret_syncer import Contested, SecretSyncer, Synced
@@ -151,7 +152,7 @@ class Reconciler:
         if isinstance(templates, Problem):
             return templates, self._resync()
         documents = await self._sources.read(definition.key, spec.read_sources)
-        desired_secret = desired(spec, documents, await render_templates(templates, spec, documents))
+        desired_secret = await make_desired(spec, documents, await render_templates(templates, spec, documents))
         if isinstance(desired_secret, Problem):
             return desired_secret, self._resync()
         result = await self._sync_secret(definition, desired_secret)

@@ -5,9 +5,7 @@ first needs Liquid, and the first that takes certificates apart cryptography: th
 so a thread does that. A program without templates spares both, which are 16 MB.
 """
 
-from collections.abc import Iterable
 from importlib import import_module
-from typing import TypeVar
 
 import trio
 
@@ -16,8 +14,7 @@ from secrets_manager.controller.documents import Documents
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.spec import Spec
 from secrets_manager.controller.templated import Templates, Texts, has_templates, parsed, rendered, templates
-
-T = TypeVar("T")
+from secrets_manager.controller.turns import in_turns
 
 
 async def read_templates(spec: Spec) -> Templates | Problem:
@@ -25,23 +22,14 @@ async def read_templates(spec: Spec) -> Templates | Problem:
     if not has_templates(spec):
         return {}
     await _imported(package.PARSER)
-    return templates(await _in_turns(parsed(spec)))
+    return templates(await in_turns(parsed(spec)))
 
 
 async def render_templates(found: Templates, spec: Spec, documents: Documents) -> Texts:
     """Return the text, or the problem, of each template."""
     for module in frozenset[str]().union(*(each.modules for each in found.values())):
         await _imported(module)
-    return dict(await _in_turns(rendered(found, spec, documents)))
-
-
-async def _in_turns(items: Iterable[T]) -> list[T]:
-    """Return the items. After each that is made, other tasks have their turn."""
-    made: list[T] = []
-    for item in items:
-        made.append(item)
-        await trio.lowlevel.checkpoint()
-    return made
+    return dict(await in_turns(rendered(found, spec, documents)))
 
 
 async def _imported(module: str) -> None:

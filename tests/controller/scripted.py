@@ -71,6 +71,8 @@ class ScriptedBackend:
         self.under_way = 0
         self.most_under_way = 0
         self.down: Unavailable | None = None
+        self.hanging: set[Source] = set()
+        """Sources whose reads take ten seconds."""
         self.listings: list[Listing] = []
         self.listing_takes = 0.0
         self.listings_under_way = 0
@@ -107,7 +109,7 @@ class ScriptedBackend:
         self.most_under_way = max(self.under_way, self.most_under_way)
         content = self.content(source)
         try:
-            await trio.sleep(self.takes)
+            await trio.sleep(10.0 if source in self.hanging else self.takes)
         finally:
             self.under_way -= 1
         if isinstance(content, Exception):

@@ -22,13 +22,15 @@ def failed(
     error: Unavailable = SEALED,
     probe: bool = False,
     in_use: int = 40,
+    failing: frozenset[Source] = frozenset(),
     now: float = 0.0,
 ) -> Health:
     """The health after reads of these sources have failed, one after the other."""
     for source in sources:
         before = health.failed(
-            before, source, error, probe=probe, in_use=in_use, now=now, policy=POLICY, random=Random(0)
+            before, source, error, probe=probe, in_use=in_use, failing=failing, now=now, policy=POLICY, random=Random(0)
         )
+        failing |= {source}
     return before
 
 
@@ -51,6 +53,23 @@ def test_an_answer_between_starts_the_count_again() -> None:
 def test_where_fewer_sources_are_in_use_all_of_them_suffice(in_use: int, suspects: int) -> None:
     assert isinstance(failed(Up(), *[A, B, C][: suspects - 1], in_use=in_use), Up)
     assert isinstance(failed(Up(), *[A, B, C][:suspects], in_use=in_use), Down)
+
+
+def test_failing_sources_that_fail_again_say_nothing_of_the_store() -> None:
+    state = Up(frozenset({D}))
+
+    assert failed(state, A, B, C, failing=frozenset({A, B, C, D})) is state
+
+
+@pytest.mark.parametrize(("in_use", "suspects"), [(2, 1), (3, 1), (4, 2), (5, 3), (40, 3)])
+def test_where_fewer_sources_are_not_failing_all_of_these_suffice(in_use: int, suspects: int) -> None:
+    failing = frozenset({Source("secret/data/x"), Source("secret/data/y")})
+    assert isinstance(failed(Up(), *[A, B, C][: suspects - 1], in_use=in_use, failing=failing), Up)
+    assert isinstance(failed(Up(), *[A, B, C][:suspects], in_use=in_use, failing=failing), Down)
+
+
+def test_where_all_sources_in_use_are_failing_the_next_failure_tells_that_the_store_is_down() -> None:
+    assert isinstance(failed(Up(), A, in_use=2, failing=frozenset({A, B})), Down)
 
 
 def test_what_is_reported_to_others_has_no_word_of_the_request_that_failed() -> None:

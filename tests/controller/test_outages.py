@@ -115,3 +115,34 @@ async def test_reads_that_fail_are_reported_also_while_listings_are_answered(aut
         await scene.passed(RECOVERED)
 
         assert [scene.values(name) for name in names] == [{"pw": "hunter-2"}] * 20
+
+
+@pytest.mark.parametrize(
+    "ill",
+    [vault.answers(500, "boom"), vault.limits(), vault.late(3600)],
+    ids=["it fails", "it limits requests", "it hangs"],
+)
+async def test_mount_of_one_tenant_that_is_down_is_no_outage_of_the_store(
+    ill: vault.Ill, autojump_clock: MockClock
+) -> None:
+    """Nothing can be listed, so every source is polled. At first each source that fails is news."""
+    async with running(readable=READ_ONLY) as scene:
+        names = define_many(scene, 20)
+        for number in range(30):
+            scene.write(f"theirs/{number}-down", password="hunter-1")
+            scene.define(f"theirs-{number}", namespace="other", pw=f"theirs/{number}-down#password")
+        await scene.settled()
+        with vault.reads(ill, of="-down")(scene.vault):
+            await scene.passed(300)
+            for number in range(600):
+                if number % 60 == 0:
+                    scene.write(f"shop/{names[7]}", password=f"hunter-{number}")
+                await scene.passed(1)
+                assert scene.sample("secrets_manager_backend_up") == 1
+                assert {scene.reason(name) for name in names} == {"Synced"}
+                assert number % 60 < 2 * PERIOD or scene.values(names[7]) == {"pw": f"hunter-{number - number % 60}"}
+            their = scene.user.get(definition_path("theirs-7", namespace="other"))
+            assert "BackendUnavailable" in {text(each, "reason") for each in items(their, "status", "conditions")}
+        await scene.settled()
+        their = scene.user.get(definition_path("theirs-7", namespace="other"))
+        assert {text(each, "reason") for each in items(their, "status", "conditions")} == {"Synced"}

@@ -1,5 +1,6 @@
 from collections import Counter
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -9,7 +10,8 @@ from secrets_manager.backends.base import (
     Unavailable,
 )
 from secrets_manager.kube.objects import ObjectKey
-from tests.controller.scripted import DB, PERIOD, TLS, Alarm, ScriptedBackend, idle, key, running
+from tests.controller.scripted import ANY, DB, PERIOD, TLS, Alarm, ScriptedBackend, idle, key, running
+from tests.gen import NAMESPACE
 
 
 def forty() -> dict[ObjectKey, Source]:
@@ -120,3 +122,152 @@ async def test_refusals_are_answers_so_that_many_of_them_are_no_outage(autojump_
         await sources.read(key("db"), frozenset({DB}))
 
     assert Counter(read.source for read in backend.reads) == dict.fromkeys(failing, 1) | {DB: len(failing)}
+
+
+# Sources that fail for reasons of their own
+
+
+async def test_failing_source_costs_its_definitions_no_time_while_it_is_read_again(autojump_clock: MockClock) -> None:
+    backend, alarm = ScriptedBackend(), Alarm()
+    sources = idle(backend, wake=alarm, period=5.0)
+    for one, source in forty().items():
+        sources.subscribe(one, frozenset({source}))
+    sources.subscribe(key("tls"), frozenset({TLS}))
+    backend.put(TLS, failure := Unavailable("no answer for this path"))
+
+    async with running(sources):
+        await sources.read(key("tls"), frozenset({TLS}))
+        await trio.sleep(11.0)
+        backend.takes = 3600.0
+        await trio.sleep(60.0)  # every read hangs
+        began = trio.current_time()
+        sources.subscribe(key("tls"), frozenset({TLS}))  # its definition changes
+        assert await sources.read(key("tls"), frozenset({TLS})) == {TLS: failure}
+        assert trio.current_time() == began
+
+
+async def test_failing_source_is_read_at_once_where_its_definition_changes(autojump_clock: MockClock) -> None:
+    backend, alarm = ScriptedBackend(), Alarm()
+    sources = idle(backend, wake=alarm, period=600.0)
+    for one, source in forty().items():
+        sources.subscribe(one, frozenset({source}))
+    sources.subscribe(key("tls"), frozenset({TLS}))
+    backend.put(TLS, failure := Unavailable("no answer for this path"))
+
+    async with running(sources):
+        await sources.read(key("tls"), frozenset({TLS}))
+        await sources.read(key("app-1"), frozenset({Source("secret/data/app-1")}))
+        backend.put(TLS, ANY)
+        await trio.sleep(1.0)
+        sources.subscribe(key("tls"), frozenset({TLS}))
+        assert await sources.read(key("tls"), frozenset({TLS})) == {TLS: failure}
+        await trio.sleep(1.0)
+        assert alarm.take() == [{key("tls")}]
+        assert await sources.read(key("tls"), frozenset({TLS})) == {TLS: ANY}
+    assert len(backend.times(TLS)) == 2
+
+
+async def test_failing_source_that_is_answered_while_it_is_requested_has_the_one_result_or_the_other(
+    autojump_clock: MockClock,
+) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend, period=5.0)
+    for one, source in forty().items():
+        sources.subscribe(one, frozenset({source}))
+    sources.subscribe(key("tls"), frozenset({TLS}))
+    failure = Unavailable("no answer for this path")
+    results = []
+
+    async with running(sources):
+        for number in range(40):
+            backend.put(TLS, failure)
+            await trio.sleep(6.0)
+            await sources.read(key("tls"), frozenset({TLS}))
+            backend.put(TLS, ANY)
+            sources.subscribe(key("tls"), frozenset({TLS}))
+            await sources.read(key("tls"), frozenset({TLS}))
+            for _ in range(number % 10):
+                await trio.lowlevel.checkpoint()
+            results.append((await sources.read(key("tls"), frozenset({TLS})))[TLS])
+
+    assert {*map(type, results)} == {Unavailable, type(ANY)}
+
+
+async def test_failing_sources_are_read_a_few_at_a_time_and_the_others_when_they_are_due(
+    autojump_clock: MockClock,
+) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend, period=5.0, concurrency=16)
+    for one, source in forty().items():
+        sources.subscribe(one, frozenset({source}))
+    failing = [Source(f"secret/data/failing-{number}") for number in range(100)]
+    for source in failing:
+        backend.put(source, Unavailable("no answer for this path"))
+    sources.subscribe(key("db"), frozenset(failing))
+
+    async with running(sources):
+        for source in failing:
+            await sources.read(key("db"), frozenset({source}))
+            await sources.read(key("app-1"), frozenset({Source("secret/data/app-1")}))
+            await trio.sleep(10.0)
+        assert sources.store_error is None
+        backend.hanging = set(failing)
+        await trio.sleep(20.0)
+        backend.reads.clear()
+        await trio.sleep(100.0)
+
+    assert backend.under_way == 0
+    read = Counter(read.source for read in backend.reads)
+    assert {read[source] for source in forty().values()} == {20}
+    assert sum(read[source] for source in failing) == 4 * 10
+
+
+@pytest.mark.parametrize("namespace", [NAMESPACE, "other"])
+async def test_end_of_an_outage_is_noticed_though_nearly_all_sources_fail_for_reasons_of_their_own(
+    namespace: str, autojump_clock: MockClock
+) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend, period=5.0)
+    sources.subscribe(key("db"), frozenset({DB}))
+    failing = [Source(f"secret/data/failing-{number}") for number in range(100)]
+    for source in failing:
+        backend.put(source, Unavailable("no answer for this path"))
+
+    async with running(sources):
+        for source in failing:
+            await sources.read(key("db"), frozenset({DB}))
+            user = ObjectKey(namespace, source.path)
+            sources.subscribe(user, frozenset({source}))
+            await sources.read(user, frozenset({source}))
+            await trio.sleep(6.0)
+        assert sources.store_error is None
+        backend.down = Unavailable("Vault is sealed")
+        await trio.sleep(60.0)
+        assert sources.store_error is not None
+        backend.down = None
+        await trio.sleep(90.0)
+        assert sources.store_error is None
+
+
+async def test_end_of_an_outage_is_noticed_for_good_though_most_sources_began_to_fail_in_it(
+    autojump_clock: MockClock,
+) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend, period=5.0)
+    sources.subscribe(key("db"), frozenset({DB}))
+    theirs = [Source(f"secret/data/theirs-{number}") for number in range(100)]
+    for source in theirs:
+        sources.subscribe(ObjectKey("other", source.path), frozenset({source}))
+
+    async with running(sources):
+        await trio.sleep(30.0)
+        backend.down = Unavailable("Vault is sealed")
+        await trio.sleep(60.0)
+        for source in theirs:
+            backend.put(source, Unavailable("no answer for this path"))
+        backend.down = None
+        await trio.sleep(600.0)
+        began, since = trio.current_time(), sources.store_since
+        assert sources.store_error is None
+        await trio.sleep(600.0)
+        assert (sources.store_error, sources.store_since) == (None, since), f"up since {since}, at {began}"

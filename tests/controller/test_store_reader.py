@@ -108,9 +108,10 @@ async def test_bound_comes_back_to_its_most_by_whatever_is_answered(by: str, aut
     """A folder at rest is listed, and nothing is read."""
     backend = ScriptedBackend()
     subject = reader(backend, concurrency=8)
-    backend.put(A, Unavailable("overloaded"))
-    for _ in range(4):
-        await subject.read(A)
+    for source in (A, C, D):
+        backend.put(source, Unavailable("overloaded"))
+        await subject.read(source)
+        await subject.read(B)
         await trio.sleep(1)
     assert backend.metrics.concurrency == 1
 
@@ -119,6 +120,53 @@ async def test_bound_comes_back_to_its_most_by_whatever_is_answered(by: str, aut
         await trio.sleep(1)
 
     assert backend.metrics.concurrency == 8
+
+
+async def test_source_that_fails_again_and_again_takes_requests_from_no_other(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    subject = reader(backend, concurrency=8)
+    backend.put(A, Unavailable("overloaded"))
+    for _ in range(5):
+        await subject.read(A)
+        await trio.sleep(1)
+    assert backend.metrics.concurrency == 4
+
+    backend.put(A, ANY)
+    await subject.read(A)
+    await trio.sleep(1)
+    backend.put(A, Unavailable("overloaded"))
+    await subject.read(A)
+    assert backend.metrics.concurrency == 2, "it was answered between"
+
+
+async def test_source_is_failing_until_it_is_answered_and_a_probe_says_nothing_of_it(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    subject = await down(backend)
+    await subject.wait_for_probe()
+    await subject.read(D)
+    assert [subject.is_failing(source) for source in (A, B, C, D)] == [True, True, True, False]
+
+    backend.down = None
+    backend.put(A, SourceForbidden("not allowed"))
+    await subject.wait_for_probe()
+    await subject.read(A)
+    subject.forget(B)
+    assert [subject.is_failing(source) for source in (A, B, C, D)] == [False, False, True, False]
+
+
+async def test_outage_is_noticed_while_sources_fail_for_reasons_of_their_own(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    subject = await down(backend)
+    backend.down = None
+    await subject.wait_for_probe()
+    await subject.read(D)
+    backend.down = SEALED
+    for _ in range(10):
+        await read_all(subject, A, B, C)
+    assert subject.error is None
+
+    await read_all(subject, *PATHS[4:7])
+    assert subject.error is not None
 
 
 async def test_request_that_waits_for_a_slot_may_be_cancelled(autojump_clock: MockClock) -> None:
@@ -330,7 +378,7 @@ async def test_probe_of_an_outage_that_is_over_says_nothing_of_the_next_one(auto
         await trio.sleep(5.0)
         assert subject.error is None
         backend.takes = 0.0
-        await read_all(subject, A, B, C)
+        await read_all(subject, *PATHS[4:7])
         backend.takes = 60.0
         nursery.start_soon(stop_and_read, subject, 6.0, B)  # the probe of the second outage
         await trio.sleep(10.0)

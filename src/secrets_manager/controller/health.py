@@ -3,18 +3,22 @@
     State    Event                                           Next state
     -------  ----------------------------------------------  -------------------------------------
     Up       a read fails                                    Up, or Down at the failure threshold
-    Up       a read or a listing succeeds                    Up, with no failures
+             a read of a failing source fails again          unchanged
+             a read or a listing succeeds                    Up, with no failures
     Down     the first read at `probe_at` or later           Probing: this read is the probe
     Probing  the probe fails                                 Down, for longer
              the probe is cancelled                          Down, and the next read is the probe
     Down or  a read that began before succeeds               Up
     Probing  such a read fails                               unchanged
 
-Failures of several distinct sources in a row count, since one source may fail for reasons of its own. An error response
-such as "forbidden" is a success: the store is up. While the store is not up, every read but the probe fails at once
-with `error`. Down has a time for the next probe, and Probing has a probe in progress.
+Failures of several distinct sources in a row count, since one source may fail for reasons of its own. A failing source,
+whose read had failed before the last success, tells nothing of the store when it fails again: however many of one mount
+fail, they don't make the store count as down for all others. An error response such as "forbidden" is a success: the
+store is up. While the store is not up, every read but the probe fails at once with `error`. Down has a time for the
+next probe, and Probing has a probe in progress.
 """
 
+from collections.abc import Set as AbstractSet
 from math import inf
 from random import Random
 
@@ -31,11 +35,12 @@ class Up(msgspec.Struct, frozen=True):
 
 
 class Down(msgspec.Struct, frozen=True):
-    """`error` is about the store, and does not mention the request that failed."""
+    """`error` is about the store, and does not mention the request that failed. `suspects` have failed in a row."""
 
     error: Unavailable
     probe_at: float
     probes: int = 0
+    suspects: frozenset[Source] = frozenset()
 
 
 class Probing(msgspec.Struct, frozen=True):
@@ -61,6 +66,15 @@ def probe_at(health: Health) -> float:
     return health.probe_at if isinstance(health, Down) else inf
 
 
+def suspected(health: Health) -> frozenset[Source]:
+    """Return the sources that failed in a row and may do so for the store's sake."""
+    match health:
+        case Up(failed):
+            return failed
+        case Down(suspects=failed) | Probing(Down(suspects=failed)):
+            return failed
+
+
 def rejection(health: Health, *, now: float) -> Unavailable | None:
     """Return the error of a read that starts now; None if it may go to the store."""
     return None if now >= probe_at(health) else current_error(health)
@@ -82,23 +96,31 @@ def failed(
     *,
     probe: bool,
     in_use: int,
+    failing: AbstractSet[Source] = frozenset(),
     now: float,
     policy: ReadPolicy,
     random: Random,
 ) -> Health:
-    """Handle a failed read. With fewer sources `in_use` than the failure threshold, all of them must have failed."""
+    """Handle a failed read.
+
+    `failing` are the sources whose last read before this one failed. With fewer other sources `in_use` than the failure
+    threshold, all of these must have failed.
+    """
     match health:
         case Up(failures):
+            known = failing - failures
+            if source in known and len(known) < in_use:
+                return health
             suspects = failures | {source}
-            if len(suspects) < min(policy.failure_threshold, max(in_use, 1)):
+            if len(suspects) < min(policy.failure_threshold, max(in_use - len(known), 1)):
                 return Up(suspects)
             probes = 0
         case Probing(down) if probe:
-            probes = down.probes + 1
+            probes, suspects = down.probes + 1, down.suspects
         case _:
             return health
     pause = max(policy.probe.delay(probes + 1, random), error.retry_after or 0.0)
-    return Down(error.for_others(), now + pause, probes)
+    return Down(error.for_others(), now + pause, probes, suspects)
 
 
 def probe_ended(health: Health, *, now: float) -> Health:

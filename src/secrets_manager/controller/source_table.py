@@ -9,7 +9,7 @@ from math import inf
 import msgspec
 import trio
 
-from secrets_manager.backends import Place, Source
+from secrets_manager.backends import Place, Source, Unavailable
 from secrets_manager.controller import reading
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reading import Effect, Event, ReadResult, SourceState
@@ -40,7 +40,7 @@ class Listings:
 class Entry:
     """A source in use."""
 
-    __slots__ = ("cached", "listings", "place", "read", "state", "users")  # there may be ten thousand
+    __slots__ = ("cached", "failure", "listings", "place", "read", "state", "users")  # there may be ten thousand
 
     def __init__(self, state: SourceState, place: Place | None) -> None:
         self.state = state
@@ -52,6 +52,8 @@ class Entry:
         """The definitions, with their periods. Empty once the source is not in use."""
         self.cached: ReadResult | None = None
         """The result of the last read, until it expires."""
+        self.failure: Unavailable | None = None
+        """Why the last read got no answer; None if it got one, or there was none."""
         self.read: Read | None = None
         """The read in progress, if any."""
 

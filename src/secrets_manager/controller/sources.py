@@ -5,13 +5,18 @@ sent. This is the I/O around them.
 
     definition requests values ───┐
     due ──> pollers ──────────────┼──> read ──> completed ──> WAKE the definitions that use it, if it has changed
+    due, and failing ──> retriers ┤
     store is down ──> prober ─────┘
     folder is due ──> listers ──> list ──> changed sources are due at once
+
+A source that failed is read again by the retriers alone: few, so that sources that hang leave the rest of the requests
+to others. A definition that requests it gets the failure at once, and no worker waits.
 
 A source that a hundred definitions use is read once, and all their keys come from one version. Results are cached for
 some seconds, so that the definitions that a read wakes share it; then only the marker stays.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from math import inf
 from random import Random
@@ -59,7 +64,8 @@ class Sources:
         self._reader = StoreReader(backend, policy, in_use=self._table.__len__, random=random, metrics=metrics)
         self._lister = FolderLister(self._table, self._reader, policy, random=random)
         self._queued: set[Source] = set()
-        self._due, self._poll_queue = trio.open_memory_channel[Source](inf)  # bounded by the number of sources
+        self._due, self._polls = trio.open_memory_channel[Source](inf)  # bounded by the number of sources
+        self._due_again, self._retries = trio.open_memory_channel[Source](inf)  # so is this
 
     def __repr__(self) -> str:
         return f"<Sources {len(self._table)} in {len(self._lister)} folders, {self._reader}>"
@@ -119,34 +125,48 @@ class Sources:
             nursery.start_soon(self._probe)
             nursery.start_soon(self._lister.run)
             nursery.start_soon(self._expire_results)
-            for _ in range(max(1, self._policy.concurrency // 2)):  # the rest is for requests of definitions
-                nursery.start_soon(self._poll)
+            for _ in range(max(1, self._policy.concurrency // 2)):
+                nursery.start_soon(self._poll, self._polls)
+            for _ in range(max(1, self._policy.concurrency // 4)):  # the rest is for requests of definitions
+                nursery.start_soon(self._poll, self._retries)
 
     async def _dispatch_due(self) -> None:
-        """Queue due sources for the pollers. At rest most sources are covered, and need none."""
+        """Queue due sources for the pollers, or the retriers. At rest most sources are covered, and need none."""
         while True:
             for source in await self._table.timer.due():
                 if self._entry_to_poll(source) is not None and source not in self._queued:
                     self._queued.add(source)
-                    self._due.send_nowait(source)
+                    (self._due_again if self._reader.is_failing(source) else self._due).send_nowait(source)
 
     async def _probe(self) -> None:
         """Probe a store that is down, with a random source each time: one source may always fail."""
         while True:
             await self._reader.wait_for_probe()
-            idle = [
-                (source, entry)
-                for source, entry in self._table.entries.items()
-                if entry.state.phase is not Phase.READING
-            ]
-            if idle:
-                self._table.set_due_now(*self._random.choice(idle))
+            candidates = self._probe_candidates()
+            if candidates:
+                self._table.set_due_now(*self._random.choice(candidates))
             if not self._table:
                 self._reader.reset()
             await trio.sleep(self._policy.probe.initial)
 
-    async def _poll(self) -> None:
-        async for source in self._poll_queue:
+    def _probe_candidates(self) -> list[tuple[Source, Entry]]:
+        """Return the sources of a random namespace; half of the time, on average, without those that failed before.
+
+        All sources of one tenant may fail, and so may most sources, while the store is up.
+        """
+        users = defaultdict[str, list[tuple[Source, Entry]]](list)
+        for source, entry in self._table.entries.items():
+            if entry.state.phase is not Phase.READING:
+                for namespace in {key.namespace: None for key in entry.users}:
+                    users[namespace].append((source, entry))
+        if not users:
+            return []
+        idle = self._random.choice([*users.values()])
+        sound = [(source, entry) for source, entry in idle if not self._reader.failed_before(source)]
+        return self._random.choice((idle, sound or idle))
+
+    async def _poll(self, queue: trio.MemoryReceiveChannel[Source]) -> None:
+        async for source in queue:
             self._queued.discard(source)
             entry = self._entry_to_poll(source)
             if entry is None:  # it was left, read or listed since it was queued
@@ -173,8 +193,18 @@ class Sources:
         return entry
 
     async def _read_one(self, source: Source, fresh_from: float) -> ReadResult:
-        """Return the result of a read that began at `fresh_from` or later: cached, in progress, or a new one."""
+        """Return the result of a read that began at `fresh_from` or later: cached, in progress, or a new one.
+
+        A failing source is due now, and wakes the definition when that read is answered.
+        """
         while (entry := self._table.get(source)) is not None:
+            failure = entry.failure if self._reader.is_failing(source) and self._reader.error is None else None
+            if failure is not None:
+                if entry.state.read_at < fresh_from:
+                    self._table.set_due_now(source, entry)
+                self._metrics.cache_hit()
+                await trio.lowlevel.checkpoint()
+                return failure
             if (read := entry.read) is not None:
                 await read.ended.wait()
                 if read.result is not None and read.began_at >= fresh_from:
@@ -202,6 +232,7 @@ class Sources:
         try:
             result = await self._reader.read(source, on_start=started)
             entry.cached = read.result = result
+            entry.failure = result if isinstance(result, Unavailable) else None
             self._table.apply(source, entry, Completed(result))
         except BaseException:
             self._table.apply(source, entry, Interrupted())
@@ -239,5 +270,7 @@ class Sources:
             self._forget_if_unused(source)
 
     def _forget_if_unused(self, source: Source) -> None:
+        if self._table.get(source) is None:
+            self._reader.forget(source)
         if not self._table.has_path(source.path):
             self._backend.forget(source.path)

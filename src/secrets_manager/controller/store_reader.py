@@ -1,5 +1,8 @@
 """Read and list the secret store with a concurrency limit and a circuit breaker.
 
+A source is failing from a read that got no answer until one that gets an answer. When it fails again, that tells
+nothing new, so neither the limit nor the circuit breaker changes.
+
 An unexpected exception of a backend fails its own request only.
 """
 
@@ -66,6 +69,7 @@ class StoreReader:
         self._random = random
         self._metrics = metrics
         self._health: Health = Up()
+        self._failing: set[Source] = set()
         self._concurrency = ConcurrencyLimit(policy.concurrency)
         self._limiter = trio.CapacityLimiter(policy.concurrency)
         self._changed = trio.Event()
@@ -81,6 +85,18 @@ class StoreReader:
         """Why the store is down; None while it is up."""
         return health.current_error(self._health)
 
+    def is_failing(self, source: Source) -> bool:
+        """Whether the last read of the source got no answer. A probe does not count: the store was down."""
+        return source in self._failing
+
+    def failed_before(self, source: Source) -> bool:
+        """Whether the source was failing already before those that made the store count as down."""
+        return source in self._failing and source not in health.suspected(self._health)
+
+    def forget(self, source: Source) -> None:
+        """Forget a source that is not in use any more."""
+        self._failing.discard(source)
+
     def unexpected_error(self, task: str, path: str, error: Exception) -> None:
         """Count and log an unexpected exception."""
         self._metrics.unexpected_error(task)
@@ -94,6 +110,7 @@ class StoreReader:
 
     def reset(self) -> None:
         """Reset the health: without sources in use nothing would probe the store."""
+        self._failing.clear()
         self._set_health(Up())
 
     async def read(self, source: Source, *, on_start: Callable[[], None] = lambda: None) -> ReadResult:
@@ -122,7 +139,7 @@ class StoreReader:
             except Exception as error:  # noqa: BLE001 - it fails this request only
                 self.unexpected_error("list", folder.path, error)
                 raise NotListable(f"it failed unexpectedly ({type(error).__name__})") from None
-            self._record_result(health.answered(self._health), answered=True)
+            self._record_answer()
             return Listing(markers, began_at)
 
     async def _guarded_read(self, source: Source) -> ReadResult:
@@ -136,9 +153,10 @@ class StoreReader:
             raise
         is_probe = own is not before and self._health is own  # no other read has ended the outage
         if isinstance(result, Unavailable):
-            self._record_result(self._health_after_failure(source, result, is_probe=is_probe), answered=False)
+            self._record_failure(source, result, is_probe=is_probe)
         else:
-            self._record_result(health.answered(self._health), answered=True)
+            self._failing.discard(source)
+            self._record_answer()
         return result
 
     async def _read(self, source: Source) -> ReadResult:
@@ -155,26 +173,34 @@ class StoreReader:
     def _rejection(self) -> Unavailable | None:
         return health.rejection(self._health, now=trio.current_time())
 
-    def _health_after_failure(self, source: Source, error: Unavailable, *, is_probe: bool) -> Health:
-        return health.failed(
+    def _record_answer(self) -> None:
+        self._set_limit(answered=True)
+        self._set_health(health.answered(self._health))
+
+    def _record_failure(self, source: Source, error: Unavailable, *, is_probe: bool) -> None:
+        after = health.failed(
             self._health,
             source,
             error,
             probe=is_probe,
             in_use=self._in_use(),
+            failing=self._failing,
             now=trio.current_time(),
             policy=self._policy,
             random=self._random,
         )
+        if source not in self._failing:
+            self._set_limit(answered=False)
+        if not is_probe:
+            self._failing.add(source)
+        self._set_health(after)
 
-    def _record_result(self, after: Health, *, answered: bool) -> None:
-        """Update the limit and the health after a request."""
+    def _set_limit(self, *, answered: bool) -> None:
         concurrency = next_limit(self._concurrency, answered=answered, now=trio.current_time(), policy=self._policy)
         if concurrency is not self._concurrency:
             self._concurrency = concurrency
             self._limiter.total_tokens = concurrency.limit
             self._set_metrics()
-        self._set_health(after)
 
     def _set_health(self, after: Health) -> None:
         before, self._health = self._health, after

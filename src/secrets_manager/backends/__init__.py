@@ -1,4 +1,4 @@
-"""Secret stores. The rest of the program knows them by what is listed here.
+"""Secret stores. The rest of the program knows them by what is listed here; the doctor alone looks into one.
 
     base       the interface Backend, its data and its errors; all of it is exported here
     factory    open_backend, which opens the configured store; to be imported from there, as it loads the store's client

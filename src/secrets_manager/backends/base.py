@@ -98,6 +98,13 @@ def text_of(value: msgspec.Raw) -> str | None:
     return None if raw == b"null" else raw.decode()
 
 
+def quoted(text: str) -> str:
+    """Quote a path, or another text of a user, for a message: bounded, and printable on one line."""
+    return repr(text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}...")
+
+
+MAX_QUOTED = 200
+"""Characters."""
 UNKNOWN_PROBLEM = "the secret store can't be used now"
 """The public message of a failure without a message about the store as a whole."""
 

@@ -25,17 +25,6 @@ class _ListedFolder:
         self.state = listing.FolderState()
         self.members: dict[Source, tuple[str, Entry]] = {}
         self.listings = Listings()
-        self._may_have_unread = True
-
-    def add(self, source: Source, name: str, entry: Entry) -> None:
-        self.members[source] = (name, entry)
-        self._may_have_unread = True
-
-    def has_unread(self) -> bool:
-        """Whether any source in use is unread. Only a new one can be."""
-        if self._may_have_unread:
-            self._may_have_unread = not all(entry.state.content for _, entry in self.members.values())
-        return self._may_have_unread
 
 
 class FolderLister:
@@ -58,7 +47,7 @@ class FolderLister:
         folder = self._folders.setdefault(key, _ListedFolder())
         if source in folder.members:
             return
-        folder.add(source, place.name, entry)
+        folder.members[source] = (place.name, entry)
         entry.listings = folder.listings
         now, count = trio.current_time(), len(folder.members)
         self._set_state(
@@ -103,7 +92,7 @@ class FolderLister:
         state = listing.due(
             folder.state,
             len(folder.members),
-            unread=folder.has_unread(),
+            unread=not all(entry.state.content for _, entry in folder.members.values()),
             now=trio.current_time(),
             policy=self._policy,
         )

@@ -38,8 +38,8 @@ def failure(check: str, message: str, *, fix: str) -> Finding:
     return Finding(check, State.FAILURE, message, fix)
 
 
-def skipped(check: str, message: str, *, fix: str = "") -> Finding:
-    return Finding(check, State.SKIPPED, message, fix)
+def skipped(check: str, message: str) -> Finding:
+    return Finding(check, State.SKIPPED, message, "")
 
 
 def has_failed(findings: Iterable[Finding]) -> bool:

@@ -29,7 +29,6 @@ class Facts(msgspec.Struct, frozen=True):
     """The response to lookup-self. Times are in seconds, 0 for none."""
 
     period: int = 0
-    explicit_max_ttl: int = 0
     meta: dict[str, str] | None = None
 
     @property

@@ -2,15 +2,18 @@
 
 The program uses these modules; the others serve them.
 
-    client        requests to the API server
-    credentials   which API server, and who we are there
-    errors        what a request raises
-    objects       Kubernetes types
-    resources     kinds, their paths and decoders
-    reflector     keeps a store equal to a namespace; watcher has its states
-    store         a cache with indexes
-    workqueue     names to be reconciled, with delays, rate limits and priorities
-    lease         leader election
-    events        records Events
-    status        what an error response means
+    client          requests to the API server
+    credentials     which API server, and who we are there; restconfig has both
+    authorization   what we may do there
+    discovery       what it serves
+    errors          what a request raises
+    objects         Kubernetes types
+    resources       kinds, their paths and decoders
+    pager           lists in pages
+    reflector       keeps a store equal to a namespace; watcher has its states
+    store           a cache with indexes
+    workqueue       names to be reconciled, with delays, rate limits and priorities
+    lease           leader election
+    events          records Events
+    status          what an error response means
 """

@@ -17,8 +17,8 @@ def _text(function: Callable[[str], Value], cost: int = 1) -> Filter:
     return Filter(lambda _, values: function(text_of(values[0])), cost=cost)
 
 
-def _text_and_text(function: Callable[[str, str], Value], cost: int = 1) -> Filter:
-    return Filter(lambda _, values: function(text_of(values[0]), text_of(values[1])), 1, 1, cost)
+def _text_and_text(function: Callable[[str, str], Value]) -> Filter:
+    return Filter(lambda _, values: function(text_of(values[0]), text_of(values[1])), 1, 1)
 
 
 def _replace(budget: Budget, values: tuple[Value, ...]) -> Value:

@@ -48,7 +48,3 @@ def test_what_is_no_version(version: str) -> None:
     assert str(caught.value) == (
         f"path 'db': there is no version {version!r}: in Key Vault they have 32 hexadecimal digits"
     )
-
-
-def test_what_a_message_shows_of_a_path_is_bounded() -> None:
-    assert names.quoted("x" * 300) == f"'{'x' * 200}...'"

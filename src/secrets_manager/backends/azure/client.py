@@ -31,10 +31,9 @@ from secrets_manager.backends.azure.errors import (
     read_error,
     status_code,
 )
-from secrets_manager.backends.azure.names import quoted
 from secrets_manager.backends.azure.throttle import Throttle
 from secrets_manager.backends.azure.transport import Network, open_network, sdk_transport
-from secrets_manager.backends.base import BackendError, Document, NotListable, Source, SourceMalformed, TimedOut
+from secrets_manager.backends.base import BackendError, Document, NotListable, Source, SourceMalformed, TimedOut, quoted
 from secrets_manager.config import AzureConfig
 from secrets_manager.errors import UsageError
 from secrets_manager.net.certificates import CertificateFiles

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 from azure.core.rest import HttpResponse
 
-from secrets_manager.backends.azure.names import quoted
 from secrets_manager.backends.base import (
     BackendError,
     LoginRefused,
@@ -25,6 +24,7 @@ from secrets_manager.backends.base import (
     TlsFailed,
     Unavailable,
     Unreachable,
+    quoted,
 )
 from secrets_manager.net import errors as net
 from secrets_manager.net.errors import HttpError

@@ -6,9 +6,7 @@ the SDK, proxies and the vault read them in one way.
 
 import re
 
-from secrets_manager.backends.base import Source, SourceMalformed
-
-MAX_QUOTED = 200
+from secrets_manager.backends.base import Source, SourceMalformed, quoted
 
 _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 _VERSION = re.compile(r"[0-9a-fA-F]{32}")
@@ -40,8 +38,3 @@ def check(source: Source) -> None:
             f"path {quoted(source.path)}: there is no version {quoted(source.version)}: "
             "in Key Vault they have 32 hexadecimal digits"
         )
-
-
-def quoted(text: str) -> str:
-    """Quote a user's text for a message: bounded, and printable on one line."""
-    return repr(text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}...")

@@ -21,6 +21,7 @@ from secrets_manager.backends.base import (
     SourceMalformed,
     SourceTooLarge,
     TimedOut,
+    quoted,
 )
 from secrets_manager.backends.vault.auth.factory import create_auth_method
 from secrets_manager.backends.vault.client import VaultClient, open_vault_client, vault_certificates
@@ -34,7 +35,7 @@ from secrets_manager.backends.vault.listing import (
     parse_page,
     utc_now,
 )
-from secrets_manager.backends.vault.path import parse_path, quoted
+from secrets_manager.backends.vault.path import parse_path
 from secrets_manager.backends.vault.responses import FORBIDDEN, OK, Response, forbidden_by_policy, read_error
 from secrets_manager.backends.vault.token import Token
 from secrets_manager.backends.vault.token_manager import TokenManager, TokenMetrics

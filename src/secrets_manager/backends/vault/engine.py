@@ -11,9 +11,9 @@ from typing import Protocol
 
 import msgspec
 
-from secrets_manager.backends.base import Document, Folder, Place, Source, SourceMalformed, text_of
+from secrets_manager.backends.base import Document, Folder, Place, Source, SourceMalformed, quoted, text_of
 from secrets_manager.backends.vault.marker import live
-from secrets_manager.backends.vault.path import VaultPath, quoted
+from secrets_manager.backends.vault.path import VaultPath
 from secrets_manager.backends.vault.responses import decode
 from secrets_manager.errors import UsageError
 

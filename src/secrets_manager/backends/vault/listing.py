@@ -20,10 +20,10 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from secrets_manager.backends.base import BackendError, NotListable
+from secrets_manager.backends.base import BackendError, NotListable, quoted
 from secrets_manager.backends.vault import marker
 from secrets_manager.backends.vault.engine import is_time
-from secrets_manager.backends.vault.path import VaultPath, encode, quoted
+from secrets_manager.backends.vault.path import VaultPath, encode
 from secrets_manager.backends.vault.responses import NOT_FOUND, OK, REFUSALS, Response, decode, unavailable
 
 PAGE_SIZE = 1500

@@ -10,10 +10,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from secrets_manager.backends.base import SourceMalformed
+from secrets_manager.backends.base import SourceMalformed, quoted
 
 MAX_LENGTH = 2048
-MAX_QUOTED = 200
 
 RESERVED = frozenset({"auth", "cubbyhole", "identity", "sys"})
 """Mounts of Vault itself, without users' secrets. auth/token/lookup-self even returns the token."""
@@ -70,11 +69,6 @@ def parse_path(path: str) -> VaultPath:
 def encode(segments: tuple[str, ...]) -> str:
     """Percent-encode the segments and join them."""
     return "/".join(quote(segment, safe="") for segment in segments)
-
-
-def quoted(path: str) -> str:
-    """Quote a path for a message: bounded, and printable on one line."""
-    return repr(path if len(path) <= MAX_QUOTED else f"{path[:MAX_QUOTED]}...")
 
 
 def _flaw(path: str, segments: tuple[str, ...]) -> str:

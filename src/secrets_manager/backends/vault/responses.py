@@ -20,9 +20,10 @@ from secrets_manager.backends.base import (
     Unavailable,
     VersionDeleted,
     VersionDestroyed,
+    quoted,
 )
 from secrets_manager.backends.vault import marker
-from secrets_manager.backends.vault.path import DATA, parse_path, quoted
+from secrets_manager.backends.vault.path import DATA, parse_path
 
 OK = 200
 FORBIDDEN = 403

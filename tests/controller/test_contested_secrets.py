@@ -340,3 +340,39 @@ async def contested(scene: Scene, change: Object) -> None:
 def all_known() -> list[_LastSync]:
     gc.collect()
     return [each for each in gc.get_objects() if isinstance(each, _LastSync)]
+
+
+@pytest.mark.parametrize("policy", ["Owner", "Merge"])
+async def test_reverts_whose_answers_are_lost_count_too(policy: str, autojump_clock: MockClock) -> None:
+    """They were made, so a controller that puts its own back costs no more writes than with answers."""
+    async with running(config=RARELY) as scene:
+        scene.write("app", password="hunter-1 ")
+        if policy == "Merge":
+            scene.foreign_secret("app", data={"token": "theirs"})
+        scene.define("app", pw="app#password")
+        scene.change("app", creationPolicy=policy)
+        await scene.settled()
+        before = attempts(scene)
+        scene.faults.always(fault.lose_reply(), when=to_a_secret)
+        for number in range(100):
+            scene.edit("app", {"data": {"pw": encoded(f"{number}")}})
+            await scene.passed(0.5)
+
+        assert attempts(scene) - before <= 6
+
+
+async def test_reverts_that_do_not_arrive_do_not_count(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        scene.faults.always(fault.lose_request(), when=to_a_secret)
+        scene.edit("app", {"data": {"pw": encoded("theirs")}})
+        reasons: set[str] = set()
+        for _ in range(200):
+            await scene.passed(1)
+            reasons.add(scene.reason("app"))
+        assert "SecretContended" not in reasons
+
+        scene.faults.heal()
+        await scene.passed(65)
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1 "}, "Synced")

@@ -20,7 +20,8 @@ the response to our own write, which only admission can have changed, and RESYNC
 REWRITE_INTERVAL seconds from the last rewrite. Within it only a change of the desired Secret is written, so that a
 competing manager costs a write a minute, and contention ends once the Secret has stayed unchanged for so long.
 
-A write that fails is no event: the state stays as before the comparison.
+A write that fails is no event: the state stays as before the comparison. One whose answer is lost is an event if the
+Secret has changed since.
 """
 
 from enum import Enum, auto
@@ -73,6 +74,17 @@ class Step(NamedTuple):
 
     state: State
     wait: float | None
+
+
+class Unanswered(NamedTuple):
+    """A write whose answer was lost. `state` is that after it, `version` the resourceVersion that it was based on."""
+
+    state: State
+    version: str
+
+    def resolved(self, before: State, version: str) -> State:
+        """Return the state once the Secret is at this version: it shows whether anything was written."""
+        return before if version == self.version else self.state
 
 
 def step(state: State, trigger: Trigger, fields: Fields, now: float) -> Step:

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import trio
 
-from secrets_manager.controller.contention import Stable, State, Trigger, step
+from secrets_manager.controller.contention import Stable, State, Trigger, Unanswered, step
 from secrets_manager.controller.definition import SecretDefinition
 from secrets_manager.controller.desired import Desired
-from secrets_manager.controller.key_writer import KeyWriter
+from secrets_manager.controller.key_writer import Applied, KeyWriter
 from secrets_manager.controller.managed_fields import FieldPath
 from secrets_manager.controller.merge_decision import Known, differing_keys, merge_contention, missing, obstacle
 from secrets_manager.controller.merged_secret import BY_MERGER, MergedSecret, merger_key, merger_of
@@ -23,7 +23,7 @@ from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret_syncer import Contested, Synced
 from secrets_manager.controller.secret_writer import SecretWriter, TooManyConflicts
 from secrets_manager.controller.watches import Watches
-from secrets_manager.kube.errors import FieldOwner
+from secrets_manager.kube.errors import FieldOwner, Unreachable
 from secrets_manager.kube.objects import ObjectKey
 
 ATTEMPTS = 5
@@ -66,6 +66,7 @@ class SecretMerger:
         self._writer = writer
         self._secret_writer = secret_writer
         self._last: dict[ObjectKey, _LastMerge] = {}
+        self._unanswered: dict[ObjectKey, Unanswered] = {}
 
     async def sync(self, definition: SecretDefinition, desired: Desired) -> Synced | Contested | Problem:
         """Merge the keys, then delete the Secrets that the definition owned under other names.
@@ -123,11 +124,13 @@ class SecretMerger:
     def forget(self, key: ObjectKey) -> None:
         """Forget a deleted definition."""
         self._last.pop(key, None)
+        self._unanswered.pop(key, None)
 
     async def _apply_until_equal(self, now: _LastMerge, desired: Desired, trigger: Trigger) -> _Result | Problem:
         """Compare and apply, until there is nothing to apply now. A failure changes no state."""
         definition = now.definition
         current = await self._current(definition, desired.name)
+        now = self._with_unanswered(now, current)
         wrote, attempts = False, 0
         taken: tuple[FieldOwner, ...] = ()
         while True:
@@ -142,7 +145,7 @@ class SecretMerger:
                 return _Result(now._replace(state=state), keys, wait, wrote, taken)
             if current.keys.get(merger_of(definition.metadata.name), frozenset()) - desired.data.keys():
                 await self._secret_writer.check_unchanged(definition)
-            applied = await self._writer.apply(definition, desired, current)
+            applied = await self._apply(definition, desired, current, state)
             if isinstance(applied, Problem):
                 return applied
             if applied is None:
@@ -158,6 +161,22 @@ class SecretMerger:
             now = now._replace(state=state, known=known, taken=applied.taken, written_at=applied.written_at)
             current, trigger = applied.secret, Trigger.WRITTEN
             self._watches.learn_merged(current, by=definition.key)
+
+    def _with_unanswered(self, now: _LastMerge, current: MergedSecret | None) -> _LastMerge:
+        unanswered = self._unanswered.pop(now.definition.key, None)
+        if unanswered is None or current is None:
+            return now
+        return now._replace(state=unanswered.resolved(now.state, current.metadata.resource_version))
+
+    async def _apply(
+        self, definition: SecretDefinition, desired: Desired, current: MergedSecret, after: State
+    ) -> Applied | Problem | None:
+        """Apply the keys. `after` is the state of contention then."""
+        try:
+            return await self._writer.apply(definition, desired, current)
+        except Unreachable:
+            self._unanswered[definition.key] = Unanswered(after, current.metadata.resource_version)
+            raise
 
     async def _current(self, definition: SecretDefinition, name: str) -> MergedSecret | None:
         """Return the Secret from the store, once that has all."""

@@ -171,7 +171,7 @@ class SecretWriter:
         claimed, wrote, before, based_on = Claim.OWNED, False, None, None
         for _ in range(ATTEMPTS):
             if not isinstance(decision, Create):
-                claimed, based_on = decision.claim, _version(decision.current)
+                claimed, based_on = decision.claim, version_of(decision.current)
             obstacle = await self._find_obstacle(
                 definition, desired, decision, seen_before=seen_before and before is None, restarts=restarts
             )
@@ -187,9 +187,9 @@ class SecretWriter:
                 return rejected(error, desired)
             except (AlreadyExists, Conflict, NotFound) as error:
                 current = await self._get(definition, key)
-                if _version(current) == based_on:
+                if version_of(current) == based_on:
                     return rejected(error, desired)  # nothing has changed: a webhook chooses the code of its denial
-                based_on = _version(current)
+                based_on = version_of(current)
             following = self.decide(definition, desired, current, before, restarts=restarts)
             if following is None or isinstance(following, Problem):
                 return following or WriteResult(current, claimed, wrote)
@@ -305,7 +305,8 @@ class SecretWriter:
             raise
 
 
-def _version(secret: CurrentSecret | None) -> str:
+def version_of(secret: CurrentSecret | None) -> str:
+    """Return the resourceVersion; empty for no Secret."""
     return "" if secret is None else secret.metadata.resource_version
 
 

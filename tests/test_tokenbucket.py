@@ -8,6 +8,7 @@ def test_a_token_bucket_lets_a_burst_pass_and_then_its_rate() -> None:
 
     assert [bucket.reserve(0.0) for _ in range(5)] == [0.0, 0.0, 0.0, 0.5, 1.0]
     assert [bucket.reserve(100.0) for _ in range(4)] == [0.0, 0.0, 0.0, 0.5]
+    assert [bucket.reserve(200.0, 2.0) for _ in range(2)] == [0.0, 0.5]
 
 
 def test_a_token_is_taken_only_where_there_is_one() -> None:

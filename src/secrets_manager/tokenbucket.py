@@ -13,10 +13,10 @@ class TokenBucket:
         self._tokens = float(burst)
         self._last = 0.0
 
-    def reserve(self, now: float) -> float:
-        """Take a token, on credit if there is none. Returns the seconds to wait before acting."""
+    def reserve(self, now: float, tokens: float = 1.0) -> float:
+        """Take tokens, on credit if there are too few. Returns the seconds to wait before acting."""
         self._refill(now)
-        self._tokens -= 1.0
+        self._tokens -= tokens
         return max(0.0, -self._tokens / self._rate)
 
     def try_take(self, now: float) -> bool:

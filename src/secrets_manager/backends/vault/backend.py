@@ -46,8 +46,8 @@ log = logging.getLogger(__name__)
 
 REQUESTS_PER_READ = 2
 """A login and the read: each may take `config.timeout`. All other waits of a read must fit in."""
-MAX_REPLACEMENTS = 3
-"""Tokens that one read may try after its first: a replacement may become invalid, too. More than REVOCATIONS."""
+MAX_REPLACEMENTS = 5
+"""Tokens that one read may try after its first: a replacement may become invalid, too. More than cost no wait."""
 HEALTH_PERIOD = 60.0
 """Seconds between two requests for the server's version, which labels its metrics."""
 

@@ -50,11 +50,13 @@ REVOKE_SELF = "revoke-self"
 
 LOOKUP_CACHE_TTL = 5.0
 """Seconds for which the result of a lookup is trusted when a read seems to be forbidden by a policy."""
-REVOCATIONS, REVOCATION_PERIOD = 2, 15.0
+REVOCATIONS, REVOCATION_PERIOD = 20, 2.0
 """So many tokens may become invalid before they expire, then one in each period of seconds, before logins wait.
 
 Those of a limited number of uses don't count.
 """
+UNPROVEN = 5.0
+"""A token that no lookup has found valid counts for so many: a role may be bound to other addresses."""
 MIN_PAUSE = 0.5
 """Seconds between two polls of the token, however short its TTL is."""
 SHUTDOWN_GRACE = 1.0
@@ -101,6 +103,8 @@ class TokenManager:
         self._token: Token | None = None
         self._replaced = trio.Event()
         self._validated_at = -LOOKUP_CACHE_TTL
+        self._is_proven = False
+        """Whether a lookup has ever found the token valid."""
         self._revocations = TokenBucket(rate=1 / REVOCATION_PERIOD, burst=REVOCATIONS)
         metrics.follow_token(lambda: max(0.0, self.login.expires_at - trio.current_time()))
 
@@ -249,7 +253,7 @@ class TokenManager:
         return token
 
     def _install(self, token: Token) -> None:
-        self._token = token
+        self._token, self._is_proven = token, False
         if token.uses > 0:  # a lookup would use it up
             self._mark_valid(trio.current_time())
         self._next_policy_check = max(self._next_policy_check, trio.current_time() + POLICY_CHECKS.initial)
@@ -259,7 +263,7 @@ class TokenManager:
 
     def _mark_valid(self, at: float) -> None:
         """Record that Vault accepted the token, and so that the login succeeded."""
-        self._validated_at = at
+        self._validated_at, self._is_proven = at, True
         self._login_gate.succeeded()
 
     async def _lookup_self(self, token: Token) -> bool:
@@ -281,7 +285,8 @@ class TokenManager:
             self._metrics.renewal_error(LOOKUP_SELF, "refused")
             log.warning("the Vault token became invalid before it expired")
             self._token = None
-            if token.uses == 0 and (wait := self._revocations.reserve(trio.current_time())):
+            weight = 1.0 if self._is_proven else UNPROVEN
+            if token.uses == 0 and (wait := self._revocations.reserve(trio.current_time(), weight)):
                 raise self._login_gate.failed(LoginRefused.of_store(REVOKED_SOON, retry_after=wait))
             return False
         self._mark_valid(sent_at)

@@ -103,6 +103,10 @@ def of_workloads(request: httpx.Request) -> bool:
     return request.url.path.startswith("/apis/apps/")
 
 
+def of_restarts(request: httpx.Request) -> bool:
+    return fault.is_write(request) and of_workloads(request)
+
+
 async def in_sync(scene: Scene, *names: str, targets: tuple[Json, ...] = (WEB,)) -> None:
     """Let the program make the Secrets."""
     for name in names:
@@ -131,7 +135,7 @@ async def test_attempts_are_counted_by_their_result(autojump_clock: MockClock) -
         await scene.settled()
         assert (restarts(scene), restarts(scene, API), attempts(scene)) == (1, 1, (2, 2))
 
-        scene.faults.next(fault.lose_reply(), when=lambda request: fault.is_write(request) and of_workloads(request))
+        scene.faults.next(fault.lose_reply(), when=of_restarts)
         rotate(scene, "app", value="hunter-3")
         await scene.settled()
         assert (restarts(scene), restarts(scene, API)) == (2, 2)
@@ -206,16 +210,12 @@ async def test_first_creation_and_labels_restart_nothing(autojump_clock: MockClo
     async with running(config=RARELY) as scene:
         deploy(scene, WEB)
         await in_sync(scene, "app")
-        scene.user.patch(f"{definitions_path()}/app", {"metadata": {"labels": {"team": "shop"}}})
+        scene.user.patch(definition_path("app"), {"metadata": {"labels": {"team": "shop"}}})
         await scene.settled(CALM)
 
         assert text(scene.secret("app"), "metadata", "labels", "team") == "shop"
         assert (restarts(scene), requests_to_workloads(scene), revision(scene, "app")) == (0, 0, "")
         assert condition(scene, "app") == UP_TO_DATE
-
-
-def definitions_path() -> str:
-    return f"/apis/secrets-manager.tuenti.io/v1alpha1/namespaces/{NAMESPACE}/secretdefinitions"
 
 
 async def test_a_definition_without_targets_has_no_record_and_no_condition(autojump_clock: MockClock) -> None:
@@ -543,7 +543,7 @@ async def test_a_workload_that_others_change_meanwhile_keeps_their_changes(autoj
             scene.user.patch(path_of(WEB), {"spec": {"replicas": 3, "template": theirs}})
             return await send(request)
 
-        scene.faults.next(changed_first, when=lambda request: fault.is_write(request) and of_workloads(request))
+        scene.faults.next(changed_first, when=of_restarts)
         rotate(scene, "app")
         await scene.settled(CALM)
 
@@ -685,7 +685,7 @@ async def test_a_secret_that_changes_again_during_a_restart_causes_another(autoj
     async with running(config=RARELY) as scene:
         deploy(scene, WEB)
         await in_sync(scene, "app", "other")
-        scene.faults.next(fault.late(3), when=lambda request: fault.is_write(request) and of_workloads(request))
+        scene.faults.next(fault.late(3), when=of_restarts)
         rotate(scene, "app", "other")
         await scene.passed(6)
         rotate(scene, "app", value="hunter-3")

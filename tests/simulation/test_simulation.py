@@ -71,7 +71,7 @@ ORPHANS = [
 ADOPTING = [
     ScheduledAction(0.0, Define(APP, "shop-s0", KEYS, policy=ORPHAN, adopt=True)),
     ScheduledAction(1.0, Define(Name("shop", "shop-d1"), "shop-s0", KEYS, policy=ORPHAN)),
-    ScheduledAction(50.0, Annotate(Name("shop", "shop-d1"), "adopt", "true")),
+    ScheduledAction(70.0, Annotate(Name("shop", "shop-d1"), "adopt", "true")),
 ]
 LATE = [
     ScheduledAction(10.0, Rotate(("shop/one",))),
@@ -232,7 +232,7 @@ def test_each_fault_can_still_be_planted(fault: str) -> None:
 )
 def test_each_property_finds_what_breaks_it(fault: str, events: list[Event], broken: Property) -> None:
     some = plan(*events)
-    some = some._replace(settings=some.settings._replace(period=300.0, list_period=0.0))
+    some = some._replace(settings=some.settings._replace(period=300.0, list_period=0.0, duration=80.0))
     assert simulate(some).failure == ""
     with planted(fault):
         assert simulate(some).broken is broken

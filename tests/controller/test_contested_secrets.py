@@ -376,3 +376,20 @@ async def test_reverts_that_do_not_arrive_do_not_count(autojump_clock: MockClock
         scene.faults.heal()
         await scene.passed(65)
         assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1 "}, "Synced")
+
+
+async def test_a_lost_answer_says_nothing_of_the_secret_of_another_name(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        for number in range(3):
+            scene.edit("app", {"data": {"pw": encoded(f"{number}")}})
+            await scene.passed(1)
+        assert scene.reason("app") == "SecretContended"
+
+        scene.faults.always(fault.lose_request(), when=to_a_secret)
+        await scene.passed(70)
+        scene.faults.heal()
+        scene.change("app", name="renamed")
+        await scene.passed(5)
+        assert (scene.reason("app"), scene.values("renamed")) == ("Synced", {"pw": "hunter-1 "})

@@ -1,6 +1,7 @@
 """The main job, in virtual time: a definition becomes a Secret, and follows every change on either side."""
 
 import httpx
+import pytest
 from trio.testing import MockClock
 
 from fake_kubernetes.documents import Object, at, items, mapping, parse, text
@@ -332,6 +333,22 @@ async def test_a_secret_of_the_original_is_taken_over_and_its_finalizer_released
         assert scene.values("app") == {"pw": "hunter-1"}
         assert text(scene.secret("app"), "metadata", "uid") == text(before, "metadata", "uid")
         assert at(scene.definition("app"), "metadata", "finalizers") == ["theirs/stays"]
+
+
+@pytest.mark.parametrize("code", [404, 500, 503])
+async def test_a_finalizer_that_can_not_be_removed_once_is_not_worth_a_word(
+    code: int, autojump_clock: MockClock
+) -> None:
+    async with running(alive=False) as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password", finalizers=(FINALIZER,))
+        scene.faults.next(
+            fault.answer(code),
+            when=lambda request: request.method == "PATCH" and request.url.path == definition_path("app"),
+        )
+        scene.start()
+        await scene.passed(120)
+        assert [event for event, _ in scene.events()] == ["Synced"]
 
 
 async def test_a_finalizer_that_can_not_be_removed_hides_no_outcome(autojump_clock: MockClock) -> None:

@@ -222,6 +222,32 @@ async def test_failing_sources_are_read_a_few_at_a_time_and_the_others_when_they
     assert sum(read[source] for source in failing) == 4 * 10
 
 
+async def test_failing_sources_of_one_namespace_hold_up_the_retries_of_no_other(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend, period=5.0, concurrency=16)
+    for one, source in forty().items():
+        sources.subscribe(one, frozenset({source}))
+    failing = [Source(f"secret/data/failing-{number}") for number in range(100)]
+    for source in [*failing, TLS]:
+        backend.put(source, Unavailable("no answer for this path"))
+    sources.subscribe(key("db"), frozenset(failing))
+    others = ObjectKey("other", "tls")
+    sources.subscribe(others, frozenset({TLS}))
+
+    async with running(sources):
+        for source in [*failing, TLS]:
+            await sources.read(key("db"), frozenset({source}))
+            await sources.read(key("app-1"), frozenset({Source("secret/data/app-1")}))
+            await trio.sleep(10.0)
+        backend.hanging = set(failing)
+        await trio.sleep(100.0)
+        backend.put(TLS, ANY)
+        sources.subscribe(others, frozenset({TLS}))  # its definition changes
+        await sources.read(others, frozenset({TLS}))
+        await trio.sleep(10.1)  # a read that hangs takes ten seconds
+        assert await sources.read(others, frozenset({TLS})) == {TLS: ANY}
+
+
 @pytest.mark.parametrize("namespace", [NAMESPACE, "other"])
 async def test_end_of_an_outage_is_noticed_though_nearly_all_sources_fail_for_reasons_of_their_own(
     namespace: str, autojump_clock: MockClock

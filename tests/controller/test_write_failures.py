@@ -293,17 +293,44 @@ async def test_a_secret_stays_while_kubernetes_refuses_what_would_replace_it(aut
         assert text(scene.secret("app"), "metadata", "labels", "foreign") == "stays"
 
 
-async def test_a_webhook_that_supports_no_dry_run_hinders_no_replacement(autojump_clock: MockClock) -> None:
-    unsupported = fault.answer(
-        400, reason="BadRequest", message='admission webhook "guard.example.com" does not support dry run'
-    )
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        fault.answer(400, reason="BadRequest", message='admission webhook "x.example.com" does not support dry run'),
+        fault.answer(403, reason="Forbidden", message='secrets "app" is forbidden: exceeded quota: q, requested: 1'),
+    ],
+    ids=["a webhook with side effects", "a quota in which the present one counts"],
+)
+async def test_a_dry_run_that_tells_nothing_hinders_no_replacement(refusal: Fault, autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         in_sync(scene)
         await scene.settled()
-        scene.faults.always(unsupported, when=lambda request: "dryRun" in request.url.params)
+        scene.faults.always(refusal, when=lambda request: "dryRun" in request.url.params)
         scene.change("app", type="example.com/other")
         await scene.passed(5)
         assert (text(scene.secret("app"), "type"), scene.reason("app")) == ("example.com/other", "Synced")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(403, "Forbidden"), (409, "Conflict"), (409, ""), (409, "AlreadyExists"), (404, "NotFound")]
+)
+async def test_a_secret_stays_while_a_webhook_denies_what_would_replace_it_by_any_code(
+    code: int, reason: str, autojump_clock: MockClock
+) -> None:
+    words = 'admission webhook "guard.example.com" denied the request: no'
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        before = scene.secret("app")
+        creation = fault.on_path(ends="/secrets")
+        scene.faults.always(
+            fault.answer(code, reason=reason, message=words),
+            when=lambda request: creation(request) and fault.is_write(request),
+        )
+        scene.change("app", type="example.com/other")
+        await scene.passed(60)
+        assert (scene.secret("app"), scene.reason("app")) == (before, "SecretRejected")
+        assert scene.message("app").endswith(words)
 
 
 async def test_a_definition_that_changes_under_way_is_tried_again_without_a_word(autojump_clock: MockClock) -> None:

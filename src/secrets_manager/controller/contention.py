@@ -77,14 +77,19 @@ class Step(NamedTuple):
 
 
 class Unanswered(NamedTuple):
-    """A write whose answer was lost. `state` is that after it, `version` the resourceVersion that it was based on."""
+    """A write whose answer was lost.
+
+    `state` is that after it, `version` the resourceVersion that it was based on. `by` are the uid of the definition and
+    the name of the Secret.
+    """
 
     state: State
     version: str
+    by: tuple[str, str]
 
-    def resolved(self, before: State, version: str) -> State:
+    def resolved(self, before: State, version: str, *, by: tuple[str, str]) -> State:
         """Return the state once the Secret is at this version: it shows whether anything was written."""
-        return before if version == self.version else self.state
+        return before if version == self.version or by != self.by else self.state
 
 
 def step(state: State, trigger: Trigger, fields: Fields, now: float) -> Step:

@@ -39,7 +39,7 @@ from secrets_manager.controller.status import InSync, Outcome
 from secrets_manager.controller.status_writer import StatusWriter
 from secrets_manager.controller.templating import read_templates, render_templates
 from secrets_manager.kube.client import KubeClient
-from secrets_manager.kube.errors import Conflict, KubeError, retry_after
+from secrets_manager.kube.errors import Conflict, KubeError, NotFound, retry_after
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.store import Store
 
@@ -238,6 +238,8 @@ class Reconciler:
             released = await self._client.patch(SECRET_DEFINITIONS, definition.key, body)
         except Conflict:
             raise
+        except NotFound:
+            return None
         except KubeError as error:
             self._reporter.finalizer_kept(definition, error)
             return RequeueRateLimited(retry_after(error))

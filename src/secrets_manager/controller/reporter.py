@@ -1,6 +1,7 @@
 """Report outcomes: in metrics each time, in Events and the log when they change."""
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable
 
 from secrets_manager.controller.definition import LEGACY_FINALIZER, Reason, SecretDefinition
@@ -16,6 +17,9 @@ from secrets_manager.metrics import ControllerMetrics
 
 log = logging.getLogger(__name__)
 
+FAILURES_BEFORE_EVENT = 2
+"""Failures to remove a finalizer; a single one may pass."""
+
 
 class Reporter:
     """Reports outcomes of reconciles."""
@@ -29,8 +33,8 @@ class Reporter:
         """The uids of the reported copies of each definition."""
         self._reported_keys: dict[ObjectKey, dict[str, tuple[str, frozenset[str]]]] = {}
         """From where each definition was last reported to have taken each key: the Secret, and the managers."""
-        self._kept_finalizers: set[ObjectKey] = set()
-        """The definitions whose finalizer of the Go original was reported to stay."""
+        self._kept_finalizers = Counter[ObjectKey]()
+        """How often the finalizer of the Go original could not be removed from a definition."""
 
     def reasons(self) -> Iterable[tuple[ObjectKey, str]]:
         """Return each definition with its last reported reason."""
@@ -109,16 +113,16 @@ class Reporter:
                 self._record(definition, "Warning", "RolloutRestartFailed", failure.message, action="Restart")
 
     def finalizer_kept(self, definition: SecretDefinition, error: KubeError) -> None:
-        """Report that the finalizer of the Go original can't be removed: in the log, and once in an Event."""
+        """Report that the finalizer of the Go original can't be removed: in the log, then in an Event."""
         note = f"the finalizer {LEGACY_FINALIZER} can't be removed, and is tried again: {error}"
         _log(logging.WARNING, "finalizer not removed, retrying", definition, error=str(error))
-        if definition.key not in self._kept_finalizers:
-            self._kept_finalizers.add(definition.key)
+        self._kept_finalizers[definition.key] += 1
+        if self._kept_finalizers[definition.key] == FAILURES_BEFORE_EVENT:
             self._record(definition, "Warning", "FinalizerNotRemoved", note, action="RemoveFinalizer")
 
     def forget(self, key: ObjectKey) -> None:
         """Forget a deleted definition."""
-        self._kept_finalizers.discard(key)
+        self._kept_finalizers.pop(key, None)
         self._reasons.pop(key, None)
         self._reported_copies.pop(key, None)
         self._reported_keys.pop(key, None)

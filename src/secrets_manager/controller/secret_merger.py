@@ -46,6 +46,10 @@ class _LastMerge(NamedTuple):
     contested: Contested | None = None
     """The reported contention. Its problem stays while no key differs."""
 
+    @property
+    def by(self) -> tuple[str, str]:
+        return self.definition.metadata.uid, self.name
+
 
 class _Result(NamedTuple):
     """The result of applying until there is nothing to do now."""
@@ -145,7 +149,7 @@ class SecretMerger:
                 return _Result(now._replace(state=state), keys, wait, wrote, taken)
             if current.keys.get(merger_of(definition.metadata.name), frozenset()) - desired.data.keys():
                 await self._secret_writer.check_unchanged(definition)
-            applied = await self._apply(definition, desired, current, state)
+            applied = await self._apply(now, desired, current, state)
             if isinstance(applied, Problem):
                 return applied
             if applied is None:
@@ -166,16 +170,16 @@ class SecretMerger:
         unanswered = self._unanswered.pop(now.definition.key, None)
         if unanswered is None or current is None:
             return now
-        return now._replace(state=unanswered.resolved(now.state, current.metadata.resource_version))
+        return now._replace(state=unanswered.resolved(now.state, current.metadata.resource_version, by=now.by))
 
     async def _apply(
-        self, definition: SecretDefinition, desired: Desired, current: MergedSecret, after: State
+        self, now: _LastMerge, desired: Desired, current: MergedSecret, after: State
     ) -> Applied | Problem | None:
         """Apply the keys. `after` is the state of contention then."""
         try:
-            return await self._writer.apply(definition, desired, current)
+            return await self._writer.apply(now.definition, desired, current)
         except Unreachable:
-            self._unanswered[definition.key] = Unanswered(after, current.metadata.resource_version)
+            self._unanswered[now.definition.key] = Unanswered(after, current.metadata.resource_version, now.by)
             raise
 
     async def _current(self, definition: SecretDefinition, name: str) -> MergedSecret | None:

@@ -70,6 +70,10 @@ class _LastSync(NamedTuple):
     state: State = Stable()
     contention: _Contention | None = None
 
+    @property
+    def by(self) -> tuple[str, str]:
+        return self.definition.metadata.uid, self.name
+
 
 class _SyncResult(NamedTuple):
     """The result of writing until the Secret is as desired, or must wait."""
@@ -144,7 +148,7 @@ class SecretSyncer:
         trigger = Trigger.RESYNCED if _is_unchanged(before, definition, desired) else Trigger.DESIRED_CHANGED
         current = self._secrets.get(ObjectKey(definition.metadata.namespace, desired.name))
         unanswered = self._unanswered.pop(definition.key, None)
-        state = now.state if unanswered is None else unanswered.resolved(now.state, version_of(current))
+        state = now.state if unanswered is None else unanswered.resolved(now.state, version_of(current), by=now.by)
         claim, wrote, warning = Claim.OWNED, False, ""
         while True:
             decision = self._writer.decide(definition, desired, current, restarts=now.restarts)
@@ -159,7 +163,7 @@ class SecretSyncer:
                     definition, desired, decision, seen_before=before is not None, restarts=now.restarts
                 )
             except Unreachable:
-                self._unanswered[definition.key] = Unanswered(state, version_of(current))
+                self._unanswered[definition.key] = Unanswered(state, version_of(current), now.by)
                 raise
             if isinstance(reply, Problem):
                 return reply

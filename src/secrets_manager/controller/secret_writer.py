@@ -52,6 +52,8 @@ Write = Create | Patch | Delete
 
 NO_DRY_RUN = "does not support dry run"
 """What the API server says of a webhook with side effects."""
+OVER_QUOTA = "exceeded quota:"
+"""What it says where one more Secret would be too many."""
 ATTEMPTS = 5
 """Decisions for a write; then the next reconcile retries."""
 
@@ -217,16 +219,17 @@ class SecretWriter:
         return None if present is None else not_owned(decision.current, present)
 
     async def _find_refusal(self, secret: Secret) -> KubeError | None:
-        """Have Kubernetes check a Secret that replaces one. A quota does not count in a dry run.
+        """Have Kubernetes check a Secret that replaces one of the same name, which still counts in a quota.
 
         Raises:
             KubeError: A retry may help.
         """
-        with suppress(AlreadyExists):
-            try:
-                await self._client.create(SECRETS, secret.metadata.namespace, secret, dry_run=True)
-            except (Invalid, Forbidden) as error:
-                return None if NO_DRY_RUN in error.server_message else error
+        meta = secret.metadata
+        try:
+            await self._client.create(SECRETS, meta.namespace, secret, dry_run=True)
+        except (AlreadyExists, Conflict, NotFound, Invalid, Forbidden) as refusal:
+            accepted = (f'secrets "{meta.name}" already exists', NO_DRY_RUN, OVER_QUOTA)
+            return None if any(words in refusal.server_message for words in accepted) else refusal
         return None
 
     async def _execute(

@@ -10,7 +10,8 @@ sent. This is the I/O around them.
     folder is due ──> listers ──> list ──> changed sources are due at once
 
 A source that failed is read again by the retriers alone: few, so that sources that hang leave the rest of the requests
-to others. A definition that requests it gets the failure at once, and no worker waits.
+to others, and in turns of the namespaces, so that those of one hold up no other. A definition that requests it gets the
+failure at once, and no worker waits.
 
 A source that a hundred definitions use is read once, and all their keys come from one version. Results are cached for
 some seconds, so that the definitions that a read wakes share it; then only the marker stays.
@@ -20,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from math import inf
 from random import Random
+from typing import NamedTuple
 
 import trio
 
@@ -39,6 +41,14 @@ from secrets_manager.controller.reading import (
 from secrets_manager.controller.source_table import Entry, Read, SourceTable
 from secrets_manager.controller.store_reader import StoreMetrics, StoreReader
 from secrets_manager.kube.objects import ObjectKey
+from secrets_manager.kube.workqueue import NoMetrics, WorkQueue
+
+
+class _Retry(NamedTuple):
+    """A failing source to be read again, for a namespace that uses it."""
+
+    namespace: str
+    source: Source
 
 
 class Sources:
@@ -65,7 +75,7 @@ class Sources:
         self._lister = FolderLister(self._table, self._reader, policy, random=random)
         self._queued: set[Source] = set()
         self._due, self._polls = trio.open_memory_channel[Source](inf)  # bounded by the number of sources
-        self._due_again, self._retries = trio.open_memory_channel[Source](inf)  # so is this
+        self._retries = WorkQueue[_Retry](metrics=NoMetrics(), random=random, flow=lambda retry: retry.namespace)
 
     def __repr__(self) -> str:
         return f"<Sources {len(self._table)} in {len(self._lister)} folders, {self._reader}>"
@@ -126,17 +136,22 @@ class Sources:
             nursery.start_soon(self._lister.run)
             nursery.start_soon(self._expire_results)
             for _ in range(max(1, self._policy.concurrency // 2)):
-                nursery.start_soon(self._poll, self._polls)
+                nursery.start_soon(self._poll)
             for _ in range(max(1, self._policy.concurrency // 4)):  # the rest is for requests of definitions
-                nursery.start_soon(self._poll, self._retries)
+                nursery.start_soon(self._retry)
 
     async def _dispatch_due(self) -> None:
         """Queue due sources for the pollers, or the retriers. At rest most sources are covered, and need none."""
         while True:
             for source in await self._table.timer.due():
-                if self._entry_to_poll(source) is not None and source not in self._queued:
-                    self._queued.add(source)
-                    (self._due_again if self._reader.is_failing(source) else self._due).send_nowait(source)
+                entry = self._entry_to_poll(source)
+                if entry is None or source in self._queued:
+                    continue
+                self._queued.add(source)
+                if self._reader.is_failing(source):
+                    self._retries.add(_Retry(next((key.namespace for key in entry.users), ""), source))
+                else:
+                    self._due.send_nowait(source)
 
     async def _probe(self) -> None:
         """Probe a store that is down, with a random source each time: one source may always fail."""
@@ -165,19 +180,27 @@ class Sources:
         sound = [(source, entry) for source, entry in idle if not self._reader.failed_before(source)]
         return self._random.choice((idle, sound or idle))
 
-    async def _poll(self, queue: trio.MemoryReceiveChannel[Source]) -> None:
-        async for source in queue:
-            self._queued.discard(source)
-            entry = self._entry_to_poll(source)
-            if entry is None:  # it was left, read or listed since it was queued
-                continue
-            before = entry.state.content
-            try:
-                await self._read_entry(source, entry, Due())
-            except Exception as error:  # noqa: BLE001 - it fails this poll only
-                self._reader.unexpected_error("poll", source.path, error)
-            if entry.state.content == before:
-                entry.cached = None  # unchanged values are not needed
+    async def _poll(self) -> None:
+        async for source in self._polls:
+            await self._read_due(source)
+
+    async def _retry(self) -> None:
+        while True:
+            async with self._retries.get() as (retry, _):
+                await self._read_due(retry.source)
+
+    async def _read_due(self, source: Source) -> None:
+        self._queued.discard(source)
+        entry = self._entry_to_poll(source)
+        if entry is None:  # it was left, read or listed since it was queued
+            return
+        before = entry.state.content
+        try:
+            await self._read_entry(source, entry, Due())
+        except Exception as error:  # noqa: BLE001 - it fails this poll only
+            self._reader.unexpected_error("poll", source.path, error)
+        if entry.state.content == before:
+            entry.cached = None  # unchanged values are not needed
 
     def _entry_to_poll(self, source: Source) -> Entry | None:
         """Return the entry of a source that is due, and else see to it that the source is due again."""
@@ -233,6 +256,8 @@ class Sources:
             result = await self._reader.read(source, on_start=started)
             entry.cached = read.result = result
             entry.failure = result if isinstance(result, Unavailable) else None
+            if self._table.get(source) is not entry:
+                self._reader.forget(source)  # it came back meanwhile: this result is not its own
             self._table.apply(source, entry, Completed(result))
         except BaseException:
             self._table.apply(source, entry, Interrupted())

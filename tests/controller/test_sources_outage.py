@@ -9,6 +9,7 @@ from secrets_manager.backends.base import (
     SourceForbidden,
     Unavailable,
 )
+from secrets_manager.controller.sources import Sources
 from secrets_manager.kube.objects import ObjectKey
 from tests.controller.scripted import ANY, DB, PERIOD, TLS, Alarm, ScriptedBackend, idle, key, running
 from tests.gen import NAMESPACE
@@ -126,14 +127,22 @@ async def test_refusals_are_answers_so_that_many_of_them_are_no_outage(autojump_
 
 # Sources that fail for reasons of their own
 
+NO_ANSWER = Unavailable("no answer for this path")
 
-async def test_failing_source_costs_its_definitions_no_time_while_it_is_read_again(autojump_clock: MockClock) -> None:
-    backend, alarm = ScriptedBackend(), Alarm()
-    sources = idle(backend, wake=alarm, period=5.0)
+
+def with_one_failing(backend: ScriptedBackend, alarm: Alarm, *, period: float) -> Sources:
+    """Forty sources that are answered, and one that is not."""
+    sources = idle(backend, wake=alarm, period=period)
     for one, source in forty().items():
         sources.subscribe(one, frozenset({source}))
     sources.subscribe(key("tls"), frozenset({TLS}))
-    backend.put(TLS, failure := Unavailable("no answer for this path"))
+    backend.put(TLS, NO_ANSWER)
+    return sources
+
+
+async def test_failing_source_costs_its_definitions_no_time_while_it_is_read_again(autojump_clock: MockClock) -> None:
+    backend, alarm = ScriptedBackend(), Alarm()
+    sources = with_one_failing(backend, alarm, period=5.0)
 
     async with running(sources):
         await sources.read(key("tls"), frozenset({TLS}))
@@ -142,17 +151,13 @@ async def test_failing_source_costs_its_definitions_no_time_while_it_is_read_aga
         await trio.sleep(60.0)  # every read hangs
         began = trio.current_time()
         sources.subscribe(key("tls"), frozenset({TLS}))  # its definition changes
-        assert await sources.read(key("tls"), frozenset({TLS})) == {TLS: failure}
+        assert await sources.read(key("tls"), frozenset({TLS})) == {TLS: NO_ANSWER}
         assert trio.current_time() == began
 
 
 async def test_failing_source_is_read_at_once_where_its_definition_changes(autojump_clock: MockClock) -> None:
     backend, alarm = ScriptedBackend(), Alarm()
-    sources = idle(backend, wake=alarm, period=600.0)
-    for one, source in forty().items():
-        sources.subscribe(one, frozenset({source}))
-    sources.subscribe(key("tls"), frozenset({TLS}))
-    backend.put(TLS, failure := Unavailable("no answer for this path"))
+    sources = with_one_failing(backend, alarm, period=600.0)
 
     async with running(sources):
         await sources.read(key("tls"), frozenset({TLS}))
@@ -160,7 +165,7 @@ async def test_failing_source_is_read_at_once_where_its_definition_changes(autoj
         backend.put(TLS, ANY)
         await trio.sleep(1.0)
         sources.subscribe(key("tls"), frozenset({TLS}))
-        assert await sources.read(key("tls"), frozenset({TLS})) == {TLS: failure}
+        assert await sources.read(key("tls"), frozenset({TLS})) == {TLS: NO_ANSWER}
         await trio.sleep(1.0)
         assert alarm.take() == [{key("tls")}]
         assert await sources.read(key("tls"), frozenset({TLS})) == {TLS: ANY}

@@ -10,8 +10,9 @@ from typing import NamedTuple, TextIO
 import msgspec
 import yaml
 
+from secrets_manager.controller.decode_errors import fault
 from secrets_manager.controller.definition import API_VERSION, KIND, SecretDefinition, decode
-from secrets_manager.controller.spec import InvalidSpec, fault
+from secrets_manager.controller.spec import InvalidSpec
 from secrets_manager.errors import UsageError
 from secrets_manager.inputs.admission import unknown_fields
 from secrets_manager.kube.objects import Content, without_nulls

@@ -105,18 +105,22 @@ async def test_what_concerns_the_whole_vault(
     assert str(error) == f"Key Vault {vault.url} {expected}"
 
 
-@pytest.mark.parametrize("inner", ["ForbiddenByFirewall", "ForbiddenByConnection", "ForbiddenByNsp"])
-async def test_network_that_the_vault_is_closed_to_is_no_missing_right(vault: KeyVaultState, inner: str) -> None:
-    vault.fault = answering(failure(403, "Forbidden", inner=inner))
-
+async def unavailable_for(vault: KeyVaultState) -> str:
+    """Return why the vault can't be used, which a read and a listing say alike."""
     read = await error_of(vault, DB)
     async with backend_of(vault) as backend:
         with pytest.raises(Unavailable) as listing:
             await backend.markers(Folder(""))
-
     assert type(read) is Unavailable
     assert str(read) == str(listing.value)
-    assert str(read) == (
+    return str(read)
+
+
+@pytest.mark.parametrize("inner", ["ForbiddenByFirewall", "ForbiddenByConnection", "ForbiddenByNsp"])
+async def test_network_that_the_vault_is_closed_to_is_no_missing_right(vault: KeyVaultState, inner: str) -> None:
+    vault.fault = answering(failure(403, "Forbidden", inner=inner))
+
+    assert await unavailable_for(vault) == (
         f"Key Vault {vault.url} is closed to this machine ({inner}): "
         "allow its address in the vault's firewall, or reach it by its private endpoint"
     )
@@ -131,14 +135,7 @@ async def test_refusal_that_is_not_key_vaults_says_nothing_about_the_secret(
 ) -> None:
     vault.fault = answering(Response(status, body, {"Content-Type": "application/json" if body else "text/html"}))
 
-    read = await error_of(vault, DB)
-    async with backend_of(vault) as backend:
-        with pytest.raises(Unavailable) as listing:
-            await backend.markers(Folder(""))
-
-    assert type(read) is Unavailable
-    assert str(read) == str(listing.value)
-    assert str(read) == (
+    assert await unavailable_for(vault) == (
         f"Key Vault {vault.url} sent a response that is not Key Vault's ({status}): "
         "does azure-kv.url name a Key Vault, with no proxy that answers in its place?"
     )

@@ -21,7 +21,7 @@ REWRITE_INTERVAL seconds from the last rewrite. Within it only a change of the d
 competing manager costs a write a minute, and contention ends once the Secret has stayed unchanged for so long.
 
 A write that fails is no event: the state stays as before the comparison. One whose answer is lost is an event if the
-Secret has changed since.
+Secret has changed since (unanswered.py).
 """
 
 from enum import Enum, auto
@@ -74,22 +74,6 @@ class Step(NamedTuple):
 
     state: State
     wait: float | None
-
-
-class Unanswered(NamedTuple):
-    """A write whose answer was lost.
-
-    `state` is that after it, `version` the resourceVersion that it was based on. `by` are the uid of the definition and
-    the name of the Secret.
-    """
-
-    state: State
-    version: str
-    by: tuple[str, str]
-
-    def resolved(self, before: State, version: str, *, by: tuple[str, str]) -> State:
-        """Return the state once the Secret is at this version: it shows whether anything was written."""
-        return before if version == self.version or by != self.by else self.state
 
 
 def step(state: State, trigger: Trigger, fields: Fields, now: float) -> Step:

@@ -11,19 +11,20 @@ from typing import NamedTuple
 
 import trio
 
-from secrets_manager.controller.contention import Stable, State, Trigger, Unanswered, step
+from secrets_manager.controller.contention import Stable, State, Trigger, step
 from secrets_manager.controller.definition import SecretDefinition
 from secrets_manager.controller.desired import Desired
-from secrets_manager.controller.key_writer import Applied, KeyWriter
+from secrets_manager.controller.key_writer import KeyWriter
 from secrets_manager.controller.managed_fields import FieldPath
 from secrets_manager.controller.merge_decision import Known, differing_keys, merge_contention, missing, obstacle
 from secrets_manager.controller.merged_secret import BY_MERGER, MergedSecret, merger_key, merger_of
 from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret_syncer import Contested, Synced
-from secrets_manager.controller.secret_writer import SecretWriter, TooManyConflicts
+from secrets_manager.controller.secret_writer import SecretWriter, TooManyConflicts, version_of
+from secrets_manager.controller.unanswered import UnansweredWrites
 from secrets_manager.controller.watches import Watches
-from secrets_manager.kube.errors import FieldOwner, Unreachable
+from secrets_manager.kube.errors import FieldOwner
 from secrets_manager.kube.objects import ObjectKey
 
 ATTEMPTS = 5
@@ -46,10 +47,6 @@ class _LastMerge(NamedTuple):
     contested: Contested | None = None
     """The reported contention. Its problem stays while no key differs."""
 
-    @property
-    def by(self) -> tuple[str, str]:
-        return self.definition.metadata.uid, self.name
-
 
 class _Result(NamedTuple):
     """The result of applying until there is nothing to do now."""
@@ -70,7 +67,7 @@ class SecretMerger:
         self._writer = writer
         self._secret_writer = secret_writer
         self._last: dict[ObjectKey, _LastMerge] = {}
-        self._unanswered: dict[ObjectKey, Unanswered] = {}
+        self._unanswered = UnansweredWrites()
 
     async def sync(self, definition: SecretDefinition, desired: Desired) -> Synced | Contested | Problem:
         """Merge the keys, then delete the Secrets that the definition owned under other names.
@@ -128,13 +125,14 @@ class SecretMerger:
     def forget(self, key: ObjectKey) -> None:
         """Forget a deleted definition."""
         self._last.pop(key, None)
-        self._unanswered.pop(key, None)
+        self._unanswered.forget(key)
 
     async def _apply_until_equal(self, now: _LastMerge, desired: Desired, trigger: Trigger) -> _Result | Problem:
         """Compare and apply, until there is nothing to apply now. A failure changes no state."""
         definition = now.definition
         current = await self._current(definition, desired.name)
-        now = self._with_unanswered(now, current)
+        state = self._unanswered.resolve(definition, now.name, version=version_of(current), before=now.state)
+        now = now._replace(state=state)
         wrote, attempts = False, 0
         taken: tuple[FieldOwner, ...] = ()
         while True:
@@ -149,7 +147,8 @@ class SecretMerger:
                 return _Result(now._replace(state=state), keys, wait, wrote, taken)
             if current.keys.get(merger_of(definition.metadata.name), frozenset()) - desired.data.keys():
                 await self._secret_writer.check_unchanged(definition)
-            applied = await self._apply(now, desired, current, state)
+            with self._unanswered.noting(definition, now.name, version=version_of(current), after=state):
+                applied = await self._writer.apply(definition, desired, current)
             if isinstance(applied, Problem):
                 return applied
             if applied is None:
@@ -165,22 +164,6 @@ class SecretMerger:
             now = now._replace(state=state, known=known, taken=applied.taken, written_at=applied.written_at)
             current, trigger = applied.secret, Trigger.WRITTEN
             self._watches.learn_merged(current, by=definition.key)
-
-    def _with_unanswered(self, now: _LastMerge, current: MergedSecret | None) -> _LastMerge:
-        unanswered = self._unanswered.pop(now.definition.key, None)
-        if unanswered is None or current is None:
-            return now
-        return now._replace(state=unanswered.resolved(now.state, current.metadata.resource_version, by=now.by))
-
-    async def _apply(
-        self, now: _LastMerge, desired: Desired, current: MergedSecret, after: State
-    ) -> Applied | Problem | None:
-        """Apply the keys. `after` is the state of contention then."""
-        try:
-            return await self._writer.apply(now.definition, desired, current)
-        except Unreachable:
-            self._unanswered[now.definition.key] = Unanswered(after, current.metadata.resource_version, now.by)
-            raise
 
     async def _current(self, definition: SecretDefinition, name: str) -> MergedSecret | None:
         """Return the Secret from the store, once that has all."""

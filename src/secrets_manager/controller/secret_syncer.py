@@ -10,7 +10,7 @@ from typing import NamedTuple
 import trio
 
 from secrets_manager.controller.competing_manager import contention_problem
-from secrets_manager.controller.contention import Fields, Stable, State, Trigger, Unanswered, step
+from secrets_manager.controller.contention import Fields, Stable, State, Trigger, step
 from secrets_manager.controller.decision import differing_fields
 from secrets_manager.controller.definition import SecretDefinition
 from secrets_manager.controller.desired import Desired
@@ -20,7 +20,8 @@ from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.rollout_restart import RESTARTS, record, targets_of
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.secret_writer import SecretWriter, version_of
-from secrets_manager.kube.errors import FieldOwner, Unreachable
+from secrets_manager.controller.unanswered import UnansweredWrites
+from secrets_manager.kube.errors import FieldOwner
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.store import Store
 
@@ -70,10 +71,6 @@ class _LastSync(NamedTuple):
     state: State = Stable()
     contention: _Contention | None = None
 
-    @property
-    def by(self) -> tuple[str, str]:
-        return self.definition.metadata.uid, self.name
-
 
 class _SyncResult(NamedTuple):
     """The result of writing until the Secret is as desired, or must wait."""
@@ -96,7 +93,7 @@ class SecretSyncer:
         self._writer = writer
         self._random = random
         self._last_syncs: dict[ObjectKey, _LastSync] = {}
-        self._unanswered: dict[ObjectKey, Unanswered] = {}
+        self._unanswered = UnansweredWrites()
 
     async def sync(self, definition: SecretDefinition, desired: Desired) -> Synced | Contested | Problem:
         """Sync the Secret, then delete those that the definition had under other names.
@@ -138,7 +135,7 @@ class SecretSyncer:
     def forget(self, key: ObjectKey) -> None:
         """Forget a deleted definition."""
         self._last_syncs.pop(key, None)
-        self._unanswered.pop(key, None)
+        self._unanswered.forget(key)
 
     async def _write_until_equal(
         self, before: _LastSync | None, now: _LastSync, desired: Desired
@@ -147,8 +144,7 @@ class SecretSyncer:
         definition = now.definition
         trigger = Trigger.RESYNCED if _is_unchanged(before, definition, desired) else Trigger.DESIRED_CHANGED
         current = self._secrets.get(ObjectKey(definition.metadata.namespace, desired.name))
-        unanswered = self._unanswered.pop(definition.key, None)
-        state = now.state if unanswered is None else unanswered.resolved(now.state, version_of(current), by=now.by)
+        state = self._unanswered.resolve(definition, now.name, version=version_of(current), before=now.state)
         claim, wrote, warning = Claim.OWNED, False, ""
         while True:
             decision = self._writer.decide(definition, desired, current, restarts=now.restarts)
@@ -158,13 +154,10 @@ class SecretSyncer:
             state, wait = step(state, trigger, fields, trio.current_time())
             if decision is None or wait != 0:
                 return _SyncResult(state, wait, trigger, fields, current, claim, wrote, warning)
-            try:
+            with self._unanswered.noting(definition, now.name, version=version_of(current), after=state):
                 reply = await self._writer.write(
                     definition, desired, decision, seen_before=before is not None, restarts=now.restarts
                 )
-            except Unreachable:
-                self._unanswered[definition.key] = Unanswered(state, version_of(current), now.by)
-                raise
             if isinstance(reply, Problem):
                 return reply
             current, claim, wrote, warning = reply.secret, reply.claim, wrote or reply.wrote, reply.warning

@@ -308,7 +308,7 @@ class SecretWriter:
             raise
 
 
-def version_of(secret: CurrentSecret | None) -> str:
+def version_of(secret: KubeObject | None) -> str:
     """Return the resourceVersion; empty for no Secret."""
     return "" if secret is None else secret.metadata.resource_version
 

@@ -278,7 +278,7 @@ class World:
             assert state.due == inf
             assert now <= state.read_at + longest_wait, "the read has ended"
         elif state.due <= now:
-            assert source in self._sources._queued
+            assert self._is_queued(source)
             assert now <= state.due + longest_wait
         else:
             assert now < time_of(self._sources._table.timer, source) <= state.due < inf
@@ -289,6 +289,13 @@ class World:
         often = min(period, self.policy.max_failing_period) if state.phase is Phase.FAILING else period
         rest = self.longest_period if state.confirmed else 0.0
         assert now <= attended + 2 * often + rest + longest_wait
+
+    def _is_queued(self, source: Source) -> bool:
+        """Whether it waits for a poller or a retrier."""
+        polls, retries = self._sources._polls._waiting.values(), self._sources._retries._waiting.values()
+        return any(source in keys for keys in polls) or any(
+            source == retry.source for keys in retries for retry in keys
+        )
 
     def _confirmed_at(self, source: Source, entry: Entry, state: SourceState) -> float:
         if not state.confirmed or state.phase is Phase.READING:

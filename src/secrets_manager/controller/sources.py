@@ -73,8 +73,7 @@ class Sources:
         self._table = SourceTable(policy, place=self._place, wake=wake)
         self._reader = StoreReader(backend, policy, in_use=self._table.__len__, random=random, metrics=metrics)
         self._lister = FolderLister(self._table, self._reader, policy, random=random)
-        self._queued: set[Source] = set()
-        self._due, self._polls = trio.open_memory_channel[Source](inf)  # bounded by the number of sources
+        self._polls = WorkQueue[Source](metrics=NoMetrics(), random=random)
         self._retries = WorkQueue[_Retry](metrics=NoMetrics(), random=random, flow=lambda retry: retry.namespace)
 
     def __repr__(self) -> str:
@@ -145,13 +144,12 @@ class Sources:
         while True:
             for source in await self._table.timer.due():
                 entry = self._entry_to_poll(source)
-                if entry is None or source in self._queued:
+                if entry is None:
                     continue
-                self._queued.add(source)
                 if self._reader.is_failing(source):
                     self._retries.add(_Retry(next((key.namespace for key in entry.users), ""), source))
                 else:
-                    self._due.send_nowait(source)
+                    self._polls.add(source)
 
     async def _probe(self) -> None:
         """Probe a store that is down, with a random source each time: one source may always fail."""
@@ -181,8 +179,9 @@ class Sources:
         return self._random.choice((idle, sound or idle))
 
     async def _poll(self) -> None:
-        async for source in self._polls:
-            await self._read_due(source)
+        while True:
+            async with self._polls.get() as (source, _):
+                await self._read_due(source)
 
     async def _retry(self) -> None:
         while True:
@@ -190,7 +189,6 @@ class Sources:
                 await self._read_due(retry.source)
 
     async def _read_due(self, source: Source) -> None:
-        self._queued.discard(source)
         entry = self._entry_to_poll(source)
         if entry is None:  # it was left, read or listed since it was queued
             return

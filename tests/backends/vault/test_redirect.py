@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 import httpx
 import msgspec
 import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
 
 from secrets_manager.backends.base import TimedOut, Unreachable
 from secrets_manager.backends.vault.address import Address, parse_address
@@ -15,7 +17,7 @@ from secrets_manager.backends.vault.responses import Response
 from secrets_manager.config import VaultConfig
 from secrets_manager.net.proxy import proxy_for
 
-STANDBY, ACTIVE = "https://one.test:8200", "https://two.test:8200"
+STANDBY, ACTIVE, NEXT = "https://one.test:8200", "https://two.test:8200", "https://three.test:8200"
 PATH = "secret/data/app"
 
 
@@ -118,6 +120,34 @@ async def test_node_that_hangs_from_the_first_redirect_on_is_not_asked_first() -
         reply = await read(client)
 
     assert (reply.status, cluster.requests) == (200, [STANDBY, ACTIVE, STANDBY])
+
+
+async def test_late_failure_of_a_node_that_led_does_not_forget_the_one_that_leads_now() -> None:
+    cluster, leads, silent = Cluster(), True, trio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/slow":
+            await silent.wait()
+            raise httpx.ReadTimeout("nothing came")
+        reply = cluster.answer(request)
+        return reply if leads or not str(request.url).startswith(ACTIVE) else httpx.Response(473)
+
+    async def read_slowly() -> None:
+        with pytest.raises(TimedOut):
+            await client.request("GET", "slow", token="s.canary")
+
+    async with open_vault_client(VaultConfig(url=STANDBY), transport=httpx.MockTransport(answer)) as client:
+        await read(client)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_slowly)
+            await wait_all_tasks_blocked()
+            leads, cluster._location, cluster._announced = False, f"{NEXT}/v1/{PATH}", NEXT
+            await read(client)
+            silent.set()
+        before = len(cluster.requests)
+        await read(client)
+
+    assert cluster.requests[before:] == [NEXT]
 
 
 async def test_redirect_of_a_path_may_leave_bare_what_the_request_encodes() -> None:

@@ -121,7 +121,8 @@ class VaultClient:
                 return response
         except Unavailable as error:
             failure = error
-        self._active = None
+        if self._active is active:  # else another one was found meanwhile
+            self._active = None
         await active.aclose()
         if isinstance(failure, TimedOut):
             raise failure

@@ -21,33 +21,17 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
 
 
-async def looked_again(certificates: Certificates, clock: MockClock) -> None:
-    """The files were checked once more."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(certificates.keep_fresh)
-        await trio.testing.wait_all_tasks_blocked()
-        clock.jump(CHECK_INTERVAL)
-        before = certificates.checks
-        while True:  # the check runs in a thread, which sets no event
-            await trio.lowlevel.checkpoint()
-            if certificates.checks > before:
-                break
-        nursery.cancel_scope.cancel()
-
-
-async def test_context_stays_while_the_files_do(authority: Authority, mock_clock: MockClock) -> None:
+async def test_context_stays_while_the_files_do(authority: Authority) -> None:
     certificates = Certificates(CertificateFiles(ca_file=str(authority.certificate)))
     tls = await certificates.load()
     before = tls.current
 
-    await looked_again(certificates, mock_clock)
+    await certificates.check()
 
     assert tls.current is before
 
 
-async def test_link_that_leads_elsewhere_is_an_exchange(
-    authority: Authority, tmp_path: Path, mock_clock: MockClock
-) -> None:
+async def test_link_that_leads_elsewhere_is_an_exchange(authority: Authority, tmp_path: Path) -> None:
     """As Kubernetes exchanges the files of a mounted Secret."""
     link, new = tmp_path / "ca.crt", tmp_path / "new.crt"
     link.symlink_to(authority.certificate)
@@ -57,23 +41,23 @@ async def test_link_that_leads_elsewhere_is_an_exchange(
 
     new.symlink_to(Authority(tmp_path, name="other").certificate)
     new.rename(link)
-    await looked_again(certificates, mock_clock)
+    await certificates.check()
 
     assert tls.current is not before
 
 
 async def test_what_can_not_be_used_changes_nothing_until_it_can(
-    authority: Authority, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
+    authority: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     certificates = Certificates(CertificateFiles(ca_file=str(authority.certificate)))
     tls = await certificates.load()
     before, whole = tls.current, authority.certificate.read_bytes()
 
     authority.certificate.write_bytes(whole[:50])
-    await looked_again(certificates, mock_clock)
+    await certificates.check()
     broken = tls.current
     authority.certificate.write_bytes(whole)
-    await looked_again(certificates, mock_clock)
+    await certificates.check()
 
     assert broken is before
     assert tls.current is not before
@@ -115,6 +99,21 @@ async def test_a_file_that_does_not_answer_in_time_is_unusable(
         await kind(silent).load()
 
     assert trio.current_time() == began + 30
+
+
+async def test_files_are_checked_from_time_to_time(authority: Authority, tmp_path: Path, mock_clock: MockClock) -> None:
+    certificates = Certificates(CertificateFiles(ca_file=str(authority.certificate)))
+    tls = await certificates.load()
+    before = tls.current
+
+    authority.certificate.write_bytes(Authority(tmp_path, name="other").certificate.read_bytes())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(certificates.keep_fresh)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(CHECK_INTERVAL)
+        while tls.current is before:  # the check runs in a thread, which sets no event
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
 
 
 async def test_without_files_there_is_nothing_to_check() -> None:

@@ -36,14 +36,13 @@ class CertificateFiles(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Certificates:
-    """The TLS of one server's connections, from files that may change. `checks` counts those after the first."""
+    """The TLS of one server's connections, from files that may change."""
 
     def __init__(self, files: CertificateFiles) -> None:
         self._files = files
         self._seen: list[FileStamp] = []
         self._tls: Tls | None = None
         self._limiter = trio.CapacityLimiter(1)
-        self.checks = 0
 
     async def load(self) -> Tls:
         """Read the files for the first time. Raises: UnusableFile."""
@@ -55,11 +54,14 @@ class Certificates:
         """Check the files from time to time, until cancelled. Return at once where none are used."""
         while self._seen:
             await trio.sleep(CHECK_INTERVAL)
-            try:
-                await self._reload()
-            except UnusableFile as error:
-                log.warning("changed certificates can't be used", extra={"fields": {"error": str(error)}})
-            self.checks += 1
+            await self.check()
+
+    async def check(self) -> None:
+        """Read the files again if they have changed."""
+        try:
+            await self._reload()
+        except UnusableFile as error:
+            log.warning("changed certificates can't be used", extra={"fields": {"error": str(error)}})
 
     async def _reload(self) -> None:
         seen = await self._in_thread(_stamps_of)

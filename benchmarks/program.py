@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import httpx
-import msgspec
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from fake_kubernetes.documents import Object, parse
-from secrets_manager.controller import crd
+from fake_kubernetes.documents import Object
+from tests.definitions import CRD
 from tests.real.cluster import ControlPlane, assets, running_cluster
 from tests.real.kube_api import KubeApi
 from tests.real.openbao import OpenBao, running_openbao
@@ -129,7 +128,7 @@ def running_servers(folder: Path) -> Generator[tuple[ControlPlane, OpenBao]]:
     binaries = assets()
     assert binaries, "no control plane: get it by `just envtest`"
     with running_cluster(binaries) as cluster, running_openbao(folder, audited=False) as bao:
-        cluster.install(parse(msgspec.json.encode(crd.definition())))
+        cluster.install(CRD)
         yield cluster, bao
 
 

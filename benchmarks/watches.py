@@ -8,7 +8,8 @@ from contextlib import suppress
 
 import httpx
 
-from fake_kubernetes.documents import Object, items, mapping, parse, text
+from fake_kubernetes.documents import Object, mapping, parse, text
+from tests.definitions import condition_of
 from tests.real.cluster import ControlPlane
 
 
@@ -54,5 +55,4 @@ class Seen:
 
 
 def is_ready(definition: Object) -> bool:
-    conditions = items(definition, "status", "conditions")
-    return any(text(each, "type") == "Ready" and text(each, "status") == "True" for each in conditions)
+    return text(condition_of(definition), "status") == "True"

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from fake_kubernetes.documents import Object, mapping, parse
-from secrets_manager.controller import crd
+from fake_kubernetes.documents import Object, mapping
 from secrets_manager.controller.definition import SecretDefinition
 from secrets_manager.controller.spec import InvalidSpec, Spec
 from secrets_manager.controller.validation import validate_spec
 from secrets_manager.inputs.manifests import load
+from tests.definitions import CRD
 from tests.real.cluster import ControlPlane, KubectlError
 
 
@@ -90,7 +90,7 @@ def test_render_takes_what_is_good_and_names_each_field_that_is_unknown(case: Ca
 
 @each_case
 def test_kubectl_judges_the_same(case: Case, control_plane: ControlPlane) -> None:
-    control_plane.install(parse(msgspec.json.encode(crd.definition())))
+    control_plane.install(CRD)
     with nullcontext() if case.good else pytest.raises(KubectlError) as refused:
         control_plane.kubectl("apply", "--dry-run=server", "-f", "-", stdin=manifest(case))
 

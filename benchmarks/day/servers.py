@@ -21,7 +21,7 @@ from fake_kubernetes.cluster import Cluster
 from fake_kubernetes.documents import mapping, parse
 from fake_kubernetes.requests import Reply, Request
 from fake_kubernetes.watches import BOOKMARK_PERIOD, Watch
-from secrets_manager.controller import crd
+from tests.definitions import CRD
 from tests.doubles import vault as double
 from tests.doubles.kube_transport import START
 from tests.doubles.vault import VaultState
@@ -104,9 +104,7 @@ class Servers:
 
     def __init__(self, policy: tuple[str, ...]) -> None:
         self._now = 0.0
-        self._cluster = Cluster(
-            now=lambda: START + timedelta(seconds=self._now), crds=(parse(msgspec.json.encode(crd.definition())),)
-        )
+        self._cluster = Cluster(now=lambda: START + timedelta(seconds=self._now), crds=(CRD,))
         self._vault = VaultState(clock=lambda: self._now)
         self.credentials = self._vault.reader(*policy)
         self._listings: dict[str, Answer] = {}

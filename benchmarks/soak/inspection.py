@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from benchmarks.program import API_VERSION
 from benchmarks.soak.model import NAMESPACES, Definition, Expected, Model
 from fake_kubernetes.documents import Object, at, items, mapping, text
+from tests.definitions import condition_of
 from tests.real.kube_api import KubeApi
 
 
@@ -37,8 +38,7 @@ def _in_namespace(namespace: str, model: Model, cluster: KubeApi) -> Iterator[st
 
 
 def _in_conditions(definition: Object, expected: Expected) -> Iterator[str]:
-    conditions = items(definition, "status", "conditions")
-    ready = next((each for each in conditions if text(each, "type") == "Ready"), None)
+    ready = condition_of(definition)
     if text(ready, "reason") != expected.reason:
         yield f"the reason is {text(ready, 'reason') or 'missing'}, not {expected.reason}: {text(ready, 'message')}"
     generation = at(definition, "metadata", "generation")

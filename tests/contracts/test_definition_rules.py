@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from fake_kubernetes.documents import Object, items, parse, text
-from secrets_manager.controller import crd
 from secrets_manager.controller.spec import Spec
 from tests.controller.specs import BAD, FAULTS_OF_SEVERAL, GOOD, KEY_RULE, LATE, PLACE, SEVERAL
+from tests.definitions import CRD
 from tests.gen import spec
 from tests.real.cluster import ControlPlane
 
@@ -18,7 +18,7 @@ from tests.real.cluster import ControlPlane
 @pytest.fixture(scope="session")
 def definitions(control_plane: ControlPlane) -> str:
     """Where definitions are made, in a namespace of their own."""
-    control_plane.install(parse(msgspec.json.encode(crd.definition())))
+    control_plane.install(CRD)
     return f"/apis/secrets-manager.tuenti.io/v1alpha1/namespaces/{control_plane.namespace()}/secretdefinitions"
 
 

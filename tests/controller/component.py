@@ -24,13 +24,12 @@ from prometheus_client import CollectorRegistry
 
 from fake_kubernetes import requests
 from fake_kubernetes.cluster import Cluster
-from fake_kubernetes.documents import Json, Object, at, items, mapping, number, parse, text, without
+from fake_kubernetes.documents import Json, Object, at, items, mapping, number, text, without
 from fake_kubernetes.requests import Request
 from fake_kubernetes.storage import Change
 from fake_kubernetes.watches import Watch
 from secrets_manager.backends.vault.backend import VaultBackend, open_vault
 from secrets_manager.config import ControllerConfig, VaultConfig
-from secrets_manager.controller import crd
 from secrets_manager.controller.controller import Controller
 from secrets_manager.kube.client import open_client
 from secrets_manager.liveness import Liveness
@@ -42,6 +41,7 @@ from secrets_manager.statuspage.collect import Collector, Process
 from secrets_manager.statuspage.report import Report, Row
 from secrets_manager.statuspage.routes import status_page
 from tests.controller.invariants import takeovers, violations
+from tests.definitions import CRD, condition_of
 from tests.doubles.faults import Faults
 from tests.doubles.kube_transport import DOUBLE, KubeTransport, administrator, virtual_time
 from tests.doubles.vault import VaultState, VaultTransport
@@ -51,7 +51,6 @@ RECOMMENDED = ("secret/data/*", "secret/detailed-metadata/*")
 """What docs/vault.md lets a role do: read, and list the versions of a folder."""
 READ_ONLY = RECOMMENDED[:1]
 """The same without the right to list: every source is read once a period."""
-CRD: Object = parse(msgspec.json.encode(crd.definition()))
 QUIET = 65.0
 """Seconds without any change after which nothing more will come: longer than any backoff."""
 UNSETTLED = 3600.0
@@ -337,8 +336,7 @@ class Scene:
 
     def ready(self, name: str) -> Json:
         """The definition's Ready condition; None while there is none."""
-        conditions = items(self.definition(name), "status", "conditions")
-        return next((each for each in conditions if text(each, "type") == "Ready"), None)
+        return condition_of(self.definition(name))
 
     def reason(self, name: str) -> str:
         return text(self.ready(name), "reason")

@@ -3,8 +3,9 @@
 import pytest
 from trio.testing import MockClock
 
-from fake_kubernetes.documents import Object, items, text
+from fake_kubernetes.documents import items, text
 from tests.controller.component import READ_ONLY, RECOMMENDED, Scene, definition_path, running
+from tests.definitions import condition_of
 from tests.doubles import vault_faults as vault
 
 PERIOD, PROBE = 5.0, 15.0
@@ -87,15 +88,12 @@ async def test_others_are_reported_of_an_outage_without_the_paths_that_it_was_no
             ours = [scene.definition(f"app-{number}") for number in range(3)]
             theirs = [scene.user.get(definition_path(f"db-{number}", namespace="other")) for number in range(3)]
 
-        our_messages, their_messages = ({ready_message(each) for each in side} for side in (ours, theirs))
+        our_messages, their_messages = (
+            {text(condition_of(each), "message") for each in side} for side in (ours, theirs)
+        )
         assert [message for message in our_messages if "limits the rate of requests (429)" not in message] == []
         assert [message for message in our_messages if "tenant-b" in message] == []
         assert [message for message in their_messages if "shop" in message] == []
-
-
-def ready_message(definition: Object) -> str:
-    conditions = items(definition, "status", "conditions")
-    return next(text(each, "message") for each in conditions if text(each, "type") == "Ready")
 
 
 async def test_reads_that_fail_are_reported_also_while_listings_are_answered(autojump_clock: MockClock) -> None:

@@ -8,7 +8,8 @@ from trio.testing import MockClock
 
 from fake_kubernetes.documents import Json, Object, at, items, mapping, text
 from secrets_manager.config import ControllerConfig
-from tests.controller.component import CRD, definition_path, keys_map, running, secret_path, without_status
+from tests.controller.component import definition_path, keys_map, running, secret_path, without_status
+from tests.definitions import CRD
 from tests.doubles import faults as fault
 
 APP = {"namespace": "shop", "name": "app"}

@@ -11,9 +11,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from fake_kubernetes.documents import Json, Object, at, items, mapping, number, text
+from fake_kubernetes.documents import Json, Object, at, mapping, number, text
 from secrets_manager.config import ControllerConfig
 from tests.controller.component import NAMESPACE, Scene, definition_path, keys_map, running, secret_path
+from tests.definitions import condition_of
 from tests.doubles import faults as fault
 from tests.doubles.faults import Fault
 from tests.workloads import LABELS, workload
@@ -75,24 +76,22 @@ def revision(scene: Scene, name: str) -> str:
     return text(scene.secret(name), "metadata", "annotations", RESTARTS).partition(";")[0]
 
 
-def condition_of(scene: Scene, name: str) -> Json:
-    """The condition RolloutRestart; None if there is none."""
-    conditions = items(scene.definition(name), "status", "conditions")
-    return next((each for each in conditions if text(each, "type") == "RolloutRestart"), None)
+def restart_condition(scene: Scene, name: str) -> Json:
+    return condition_of(scene.definition(name), "RolloutRestart")
 
 
 def condition(scene: Scene, name: str) -> tuple[str, str]:
-    """Its status and reason."""
-    found = condition_of(scene, name)
+    """Its status and reason; empty if there is none."""
+    found = restart_condition(scene, name)
     return text(found, "status"), text(found, "reason")
 
 
 def message(scene: Scene, name: str) -> str:
-    return text(condition_of(scene, name), "message")
+    return text(restart_condition(scene, name), "message")
 
 
 def transition_time(scene: Scene, name: str) -> datetime:
-    return datetime.fromisoformat(text(condition_of(scene, name), "lastTransitionTime"))
+    return datetime.fromisoformat(text(restart_condition(scene, name), "lastTransitionTime"))
 
 
 def requests_to_workloads(scene: Scene) -> int:
@@ -598,12 +597,12 @@ async def test_a_failure_stays_reported_while_the_definition_is_synced_again(aut
         await in_sync(scene, "app")
         rotate(scene, "app")
         await scene.settled(CALM)
-        before = condition_of(scene, "app")
+        before = restart_condition(scene, "app")
         assert condition(scene, "app") == ("False", "TargetNotFound")
 
         scene.annotate("app", poke="1")
         await scene.passed(1)
-        assert condition_of(scene, "app") == before
+        assert restart_condition(scene, "app") == before
 
 
 async def test_a_target_that_may_not_be_restarted_is_reported(autojump_clock: MockClock) -> None:

@@ -7,7 +7,8 @@ from trio.testing import MockClock
 
 from fake_kubernetes.documents import Object, at, items, text
 from secrets_manager.config import ControllerConfig
-from tests.controller.component import CRD, Scene, definition_path, running, secret_path, without_status
+from tests.controller.component import Scene, definition_path, running, secret_path, without_status
+from tests.definitions import CRD
 from tests.doubles import faults as fault
 
 PERIOD = ControllerConfig().reconcile_period

@@ -12,8 +12,9 @@ from trio.testing import MockClock
 from fake_kubernetes.documents import Json, Object, items, mapping, text
 from fake_kubernetes.storage import Key
 from secrets_manager.config import ControllerConfig
-from tests.controller.component import CRD, NAMESPACE, Scene, definition_path, running, secret_path
+from tests.controller.component import NAMESPACE, Scene, definition_path, running, secret_path
 from tests.controller.invariants import DEFINITIONS
+from tests.definitions import CRD
 from tests.doubles import faults as fault
 from tests.doubles.faults import Fault
 

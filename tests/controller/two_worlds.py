@@ -15,6 +15,7 @@ import trio
 from fake_kubernetes.documents import Object, items, number, text
 from secrets_manager.config import ControllerConfig
 from tests.controller.component import Scene, definition_path, keys_map, running, secret_path, values_of
+from tests.definitions import condition_of
 
 PERIOD = ControllerConfig().reconcile_period
 SHOP, TENANT = NAMESPACES = "shop", "tenant-b"
@@ -110,7 +111,7 @@ class TwoWorlds:
         wanted = {key: self.held[path] for key, path in keys.items()}
         if values != wanted:
             yield f"{own} holds {values}, not {wanted}"
-        ready = next((each for each in items(definition, "status", "conditions") if text(each, "type") == "Ready"), {})
+        ready = condition_of(definition)
         if (text(ready, "status"), text(ready, "reason")) != ("True", "Synced"):
             yield f"{own} says {text(ready, 'reason')}: {text(ready, 'message')}"
         if number(definition, "status", "observedGeneration") != number(definition, "metadata", "generation"):

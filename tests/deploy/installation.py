@@ -17,7 +17,7 @@ import httpx
 import msgspec
 
 from fake_kubernetes.documents import Json, Object, at, items, mapping, parse, text
-from secrets_manager.controller import crd
+from tests.definitions import CRD
 from tests.process.running import PERIOD, Place
 from tests.real.cluster import ControlPlane
 from tests.real.openbao import OpenBao
@@ -113,7 +113,7 @@ class Installation(Place):
     def install(self) -> None:
         """All steps of the README, and the kind that the optional part needs."""
         self.cluster.kubectl("apply", "-f", str(DEPLOY / "crd.yaml"), "-f", str(DEPLOY / "aggregated-roles.yaml"))
-        self.cluster.install(parse(msgspec.json.encode(crd.definition())), *OPERATOR_KINDS)
+        self.cluster.install(CRD, *OPERATOR_KINDS)
         self.apply()
         self.give_credentials()
 

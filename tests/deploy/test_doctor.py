@@ -16,12 +16,13 @@ import pytest
 from fake_kubernetes.documents import Object, at, items, mapping, parse
 from secrets_manager.controller import crd
 from secrets_manager.doctor.finding import Finding, State
+from tests.definitions import CRD
 from tests.deploy.installation import HOME, SHOP, Installation
 from tests.deploy.test_rights import TAKEN_WITHIN, without
 from tests.real.kube_api import wait_until
 from tests.real.pod import NO_NAMESPACES, entering, namespaces_work, secrets_in, variables
 
-CRD = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd.NAME}"
+CRD_PATH = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd.NAME}"
 CANARY = "canary-hunter2"
 
 pytestmark = pytest.mark.real
@@ -92,14 +93,13 @@ def test_nothing_is_wrong_with_an_installation_as_the_documents_describe_it(
 @contextmanager
 def crd_less(here: Installation, take: Callable[[Object], None]) -> Generator[None]:
     """The installed CRD without something."""
-    whole = parse(msgspec.json.encode(crd.definition()))
-    less = parse(msgspec.json.encode(whole))
+    less = parse(msgspec.json.encode(CRD))
     take(less)
-    here.cluster.patch(CRD, {"spec": {"versions": at(less, "spec", "versions")}})
+    here.cluster.patch(CRD_PATH, {"spec": {"versions": at(less, "spec", "versions")}})
     try:
         yield
     finally:
-        here.cluster.patch(CRD, {"spec": {"versions": at(whole, "spec", "versions")}})
+        here.cluster.patch(CRD_PATH, {"spec": {"versions": at(CRD, "spec", "versions")}})
 
 
 def spec_of(manifest: Object) -> Object:

@@ -10,10 +10,10 @@ from lupa.lua51 import LuaRuntime
 
 from fake_kubernetes.documents import Object, at, items, mapping, parse, text, with_metadata
 from secrets_manager.backends import Source
-from secrets_manager.controller import crd
 from secrets_manager.controller.definition import Reason, Status
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.status import InSync, Outcome, next_state, next_status
+from tests.definitions import CRD
 from tests.deploy.installation import DEPLOY
 from tests.deploy.kstatus import status as kstatus
 from tests.gen import NOW, secret_definition
@@ -29,7 +29,7 @@ IN_SYNC = InSync("db", {Source("secret/data/db"): 3}, wrote=True)
 
 def new() -> Object:
     """A definition as the API server makes it, before the controller has seen it."""
-    (version,) = items(parse(msgspec.json.encode(crd.definition())), "spec", "versions")
+    (version,) = items(CRD, "spec", "versions")
     default = at(version, "schema", "openAPIV3Schema", "properties", "status", "default")
     return {"metadata": {"generation": 1}, "status": default}
 

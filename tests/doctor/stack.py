@@ -11,12 +11,12 @@ import trio
 from fake_kubernetes.cluster import Cluster
 from fake_kubernetes.documents import Object, mapping, parse, text
 from secrets_manager.config import Config, ControllerConfig, LeaseConfig, Setting, VaultConfig
-from secrets_manager.controller import crd
 from secrets_manager.doctor import configuration, kubernetes, vault
 from secrets_manager.doctor.checkup import Checkup
 from secrets_manager.doctor.finding import Finding, State
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.objects import micro_time
+from tests.definitions import CRD
 from tests.doubles.faults import Faults, on_path
 from tests.doubles.kube_transport import DOUBLE, KubeTransport, administrator, virtual_time
 from tests.doubles.vault import VaultState, VaultTransport
@@ -24,7 +24,6 @@ from tests.doubles.vault import VaultState, VaultTransport
 HOME = "secrets-manager"
 NAMESPACES = ("shop", "bank")
 LEASE = "5ac9a181.secrets-manager.tuenti.io"
-CRD: Object = parse(msgspec.json.encode(crd.definition()))
 ROLE = "doctor"
 URL = "https://vault.test:8200"
 VALUE = "canary-value-91c2"

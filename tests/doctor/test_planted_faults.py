@@ -15,7 +15,8 @@ from fake_kubernetes.documents import Object, items, mapping, parse
 from secrets_manager.config import LeaseConfig, LogConfig, ServerConfig, Setting
 from secrets_manager.controller.crd import NAME
 from secrets_manager.doctor.finding import State
-from tests.doctor.stack import CRD, HOME, LEASE, ROLE, Stack, faults_of
+from tests.definitions import CRD
+from tests.doctor.stack import HOME, LEASE, ROLE, Stack, faults_of
 from tests.doubles.faults import answer, lose_request, on_path, rubbish
 from tests.doubles.vault_tokens import Credentials
 

@@ -7,7 +7,7 @@ from secrets_manager.controller.definition import API_VERSION, KIND
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.discovery import resources, schema, server_version
 from secrets_manager.kube.errors import MalformedResponse, NotFound
-from tests.doctor.stack import CRD
+from tests.definitions import CRD
 from tests.doubles.faults import Faults, rubbish
 from tests.doubles.kube_transport import DOUBLE, KubeTransport
 

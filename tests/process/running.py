@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import msgspec
 
-from fake_kubernetes.documents import Json, Object, items, parse, text
-from secrets_manager.controller import crd
+from fake_kubernetes.documents import Json, Object, text
+from tests.definitions import CRD, condition_of
 from tests.real.cluster import ControlPlane
 from tests.real.kube_api import Query, wait_until
 from tests.real.openbao import OpenBao
@@ -94,12 +93,10 @@ class Namespace:
 
     def reason(self, name: str) -> str:
         """The reason of the definition's Ready condition; empty while there is none."""
-        conditions = items(self.definition(name), "status", "conditions")
-        return next((text(each, "reason") for each in conditions if text(each, "type") == "Ready"), "")
+        return text(condition_of(self.definition(name)), "reason")
 
     def message(self, name: str) -> str:
-        conditions = items(self.definition(name), "status", "conditions")
-        return next((text(each, "message") for each in conditions if text(each, "type") == "Ready"), "")
+        return text(condition_of(self.definition(name)), "message")
 
     def events(self) -> list[tuple[str, str]]:
         """Reason and object's name of each Event of the namespace."""
@@ -180,7 +177,7 @@ def world(
 
     `url` is where Vault seems to be, and `kubeconfig` how the program logs in if not as the administrator.
     """
-    cluster.install(parse(msgspec.json.encode(crd.definition())))
+    cluster.install(CRD)
     made = World(cluster, bao, folder, *flags, may_list=may_list, url=url, kubeconfig=kubeconfig)
     with made.program:
         yield made

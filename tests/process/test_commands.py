@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from fake_kubernetes.documents import at, parse
-from secrets_manager.controller import crd
+from fake_kubernetes.documents import at
+from tests.definitions import CRD
 from tests.documents import blocks, commands
 from tests.process.running import API_VERSION, Namespace, SecretsManager
 from tests.real.cluster import ControlPlane, running_cluster
@@ -65,7 +64,7 @@ class Shop(Namespace):
 def shop(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("shop")
     with running_cluster(binaries_or_skip(pytestconfig)) as cluster, running_openbao(folder) as bao:
-        cluster.install(parse(msgspec.json.encode(crd.definition())))
+        cluster.install(CRD)
         cluster.kubectl("create", "namespace", "shop")
         made = Shop(cluster, bao, folder)
         made.fill()

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import pytest
 
-from fake_kubernetes.documents import Object, at, items, parse, text
-from secrets_manager.controller import crd
+from fake_kubernetes.documents import Object, at, items, text
+from tests.definitions import CRD
 from tests.process.running import Place, SecretsManager
 from tests.process.the_original import FINALIZER, OLD, RECORDED, Original
 from tests.real.cluster import ControlPlane, running_cluster
@@ -152,7 +151,7 @@ def test_definition_that_was_deleted_while_nothing_ran_takes_its_secret_along(le
 def test_new_crd_may_come_first(own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path) -> None:
     own_control_plane.install(OLD)
     with left_in(own_control_plane, openbao, tmp_path) as left:
-        own_control_plane.apply(parse(msgspec.json.encode(crd.definition())))
+        own_control_plane.apply(CRD)
 
         left.program.started()
 

@@ -6,11 +6,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from fake_kubernetes.documents import Object, at, parse
-from secrets_manager.controller import crd
+from fake_kubernetes.documents import Object, at
+from tests.definitions import CRD
 from tests.doubles.key_vault import TENANT, KeyVaultState, Request, Response, failure
 from tests.process.running import PERIOD, Namespace, SecretsManager
 from tests.real.cluster import ControlPlane
@@ -25,7 +24,7 @@ class Shop(Namespace):
 
     def __init__(self, cluster: ControlPlane, folder: Path, *flags: str, environment: dict[str, str]) -> None:
         super().__init__(cluster, cluster.namespace())
-        cluster.install(parse(msgspec.json.encode(crd.definition())))
+        cluster.install(CRD)
         usual = ("-backend=azure-kv", f"-watch-namespaces={self.namespace}", f"-reconcile-period={PERIOD}")
         self._flags = (*usual, "-azure-kv.verify-challenge-resource=false", *flags)
         self._environment = {**os.environ, **ABSENT, "KUBECONFIG": str(cluster.kubeconfig), **environment}

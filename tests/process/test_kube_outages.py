@@ -8,10 +8,10 @@ from http import HTTPStatus
 from pathlib import Path
 
 import httpx
-import msgspec
 
-from fake_kubernetes.documents import Object, parse, text
+from fake_kubernetes.documents import Object, text
 from secrets_manager.controller import crd
+from tests.definitions import CRD
 from tests.process.running import Place, SecretsManager, World, world
 from tests.real.cluster import ControlPlane, kubeconfig
 from tests.real.kube_api import wait_until
@@ -64,7 +64,7 @@ def test_a_crd_that_goes_and_comes_back_costs_nothing_by_our_hand(
             own_control_plane.delete(CRD_PATH)
             here.wait_for("app", None)
             wait_until(lambda: "404" in program.output.read_text())
-            own_control_plane.install(parse(msgspec.json.encode(crd.definition())))
+            own_control_plane.install(CRD)
             here.define("app", {"k": place})
 
             wait_until(lambda: here.values("app") == {"k": "first"}, seconds=30)
@@ -228,7 +228,7 @@ def test_a_token_that_is_replaced_and_dies_is_replaced_in_the_program_too(
 ) -> None:
     """As Kubernetes does it for a pod: the file changes well before the old token ends."""
     place = Place(control_plane, openbao, namespace=control_plane.namespace())
-    control_plane.install(parse(msgspec.json.encode(crd.definition())))
+    control_plane.install(CRD)
     control_plane.service_account_token(place.namespace, "us", rules=[everything()])
     flags = [f"-watch-namespaces={place.namespace}", "-reconcile-period=500ms", "-metrics-addr=127.0.0.1:0"]
     first = token_of_ten_minutes(control_plane, place.namespace, bound_to="first")

@@ -11,12 +11,12 @@ import pytest
 
 from fake_kubernetes.documents import Object, parse
 from secrets_manager.config import KubeConfig
-from secrets_manager.controller import crd
 from secrets_manager.kube.client import KubeClient, open_client
 from secrets_manager.kube.credentials import find_cluster
 from secrets_manager.kube.errors import Forbidden
 from secrets_manager.kube.objects import ObjectMeta, Wire
 from secrets_manager.kube.resources import Resource
+from tests.definitions import CRD
 from tests.kube.certificates import Authority
 from tests.kube.test_kubeconfig import write
 from tests.process.running import Place
@@ -88,7 +88,7 @@ def test_the_program_runs_with_a_kubeconfig_where_nothing_can_be_written(
         "client-key-data": base64.b64encode(key.read_bytes()).decode(),
     }
     file = with_user(control_plane, tmp_path / "config", inline)
-    control_plane.install(parse(msgspec.json.encode(crd.definition())))
+    control_plane.install(CRD)
     place = Place(control_plane, openbao, namespace=control_plane.namespace())
     flags = [f"-watch-namespaces={place.namespace}", "-metrics-addr=127.0.0.1:0"]
     with Container(

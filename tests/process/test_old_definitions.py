@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from fake_kubernetes.documents import Object, items, parse, text
-from secrets_manager.controller import crd
 from tests.controller.specs import FAULTS_OF_SEVERAL, SEVERAL
+from tests.definitions import CRD
 from tests.process.running import API_VERSION, World
 from tests.process.the_original import FINALIZER, OLD
 from tests.real.cluster import ControlPlane
@@ -46,7 +46,7 @@ def here(own_control_plane: ControlPlane, openbao: OpenBao, tmp_path: Path) -> I
     made = World(own_control_plane, openbao, tmp_path)
     for name in ("mended", "deleted"):
         own_control_plane.create(broken(made, name))
-    own_control_plane.apply(parse(msgspec.json.encode(crd.definition())))
+    own_control_plane.apply(CRD)
     wait_until(lambda: is_refused(made))
     with made.program:
         yield made

@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 
 from fake_kubernetes.documents import Json, Object, items, number, text
+from tests.definitions import condition_of
 from tests.deploy.installation import DEPLOY
 from tests.process.running import World, world
 from tests.real.cluster import ControlPlane
@@ -33,8 +34,7 @@ def define(here: World, *names: str) -> None:
 
 
 def condition(here: World, name: str) -> tuple[str, str]:
-    conditions = items(here.definition(name), "status", "conditions")
-    found = next((each for each in conditions if text(each, "type") == "RolloutRestart"), None)
+    found = condition_of(here.definition(name), "RolloutRestart")
     return text(found, "status"), text(found, "reason")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fake_kubernetes.documents import Json, Object, at, items, mapping, number, text
 from fake_kubernetes.storage import Key
 from tests.controller.invariants import holders
+from tests.definitions import condition_of
 from tests.simulation import merging, metrics
 from tests.simulation.invariants import ORPHAN_OF, WRITTEN_AS
 from tests.simulation.replica import Replica
@@ -77,7 +78,7 @@ def _of_definition(simulation: "Simulation", key: Key, definition: Object, secre
     wanted = wanted_by(definition, key.namespace, simulation.vault, simulation.plan.settings)
     secret = secrets.get(_place(key, definition))
     reasons = wanted.reasons or _obstacles(simulation, key, definition, secret, wanted)
-    ready = _ready(definition)
+    ready = condition_of(definition)
     reason = text(ready, "reason")
     if reason == "Synced" and wanted.covered and reasons == {"SourceForbidden"}:
         reasons = set()
@@ -218,11 +219,7 @@ def _is_free(definition: Object, secret: Object) -> bool:
 
 
 def _reason(definition: Object) -> str:
-    return text(_ready(definition), "reason")
-
-
-def _ready(definition: Object) -> Json:
-    return next((each for each in items(definition, "status", "conditions") if text(each, "type") == "Ready"), None)
+    return text(condition_of(definition), "reason")
 
 
 def _controller(secret: Object) -> Json:

@@ -7,6 +7,7 @@ import msgspec
 
 from fake_kubernetes.documents import Object, items, mapping, text
 from fake_kubernetes.storage import Change, Key
+from tests.definitions import condition_of
 from tests.simulation.servers import DEFINITIONS, DEPLOYMENTS
 from tests.simulation.workload import GROUP
 
@@ -61,10 +62,7 @@ class Restarts:
         """Describe, once the program has converged, the restarts that are missing, and conditions that are wrong."""
         for key, definition in definitions.items():
             targets = _targets(definition)
-            condition = next(
-                (each for each in items(definition, "status", "conditions") if text(each, "type") == "RolloutRestart"),
-                None,
-            )
+            condition = condition_of(definition, "RolloutRestart")
             gone = {name for name in targets if Key(DEPLOYMENTS, key.namespace, name) not in workloads}
             found = text(condition, "status"), text(condition, "reason")
             allowed = {("True", "UpToDate")} | ({("False", "TargetNotFound")} if gone else set())

@@ -12,7 +12,7 @@ from fake_kubernetes.documents import Object, mapping, parse, text
 from fake_kubernetes.requests import Reply, Request
 from fake_kubernetes.storage import Change, Key
 from fake_kubernetes.watches import Watch
-from tests.controller.component import CRD
+from tests.definitions import CRD
 from tests.doubles import vault as double
 from tests.doubles.kube_transport import virtual_time
 from tests.doubles.vault import VaultState

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from secrets_manager.kube.client import NO_STATUS, KubeClient, WarningHandler, open_client
+from secrets_manager.kube.client import KubeClient, WarningHandler, open_client
 from secrets_manager.kube.credentials import Cluster
 from secrets_manager.kube.errors import (
     ApiError,
@@ -28,6 +28,7 @@ from secrets_manager.kube.errors import (
 )
 from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.page import Page
+from secrets_manager.kube.restclient import NO_STATUS
 from secrets_manager.net.client import Authorization
 from secrets_manager.net.tls import Tls, client_context
 from tests.kube.things import THINGS, Thing, thing

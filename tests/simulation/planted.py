@@ -51,10 +51,11 @@ from secrets_manager.controller.spec import DataSource, Spec
 from secrets_manager.controller.templated import Templates, parsed
 from secrets_manager.controller.workload import Workload
 from secrets_manager.kube import lease, store, watcher
-from secrets_manager.kube.client import KubeClient, RequestCounter, WarningHandler, no_count
+from secrets_manager.kube.client import WarningHandler
 from secrets_manager.kube.errors import ApiError
 from secrets_manager.kube.lease import LeaderElector, LeaseSpec
 from secrets_manager.kube.objects import ObjectKey
+from secrets_manager.kube.restclient import RequestCounter, RestClient, no_count
 from secrets_manager.kube.workqueue import Priority, WorkQueue
 from secrets_manager.metrics import SecretMetrics
 from secrets_manager.net.client import HttpClient
@@ -158,11 +159,11 @@ def _of_what_was_read(error: Unavailable) -> Unavailable:
     return error
 
 
-_client = KubeClient.__init__
+_client = RestClient.__init__
 
 
 def _patient(
-    client: KubeClient, http: HttpClient, *, read_timeout: float = 0.0, count: RequestCounter = no_count
+    client: RestClient, http: HttpClient, *, read_timeout: float = 0.0, count: RequestCounter = no_count
 ) -> None:
     del read_timeout
     _client(client, http, read_timeout=inf, count=count)
@@ -309,7 +310,7 @@ PLANTED: Mapping[str, Plant] = {
     "an expired version is watched on": _replaced(watcher, "Expired", _NeverExpired),
     "a status that others change is left": _replaced(Controller, "_definition_changed", _statuses_left_alone),
     "a failure reaches other namespaces with its path": _replaced(Unavailable, "for_others", _of_what_was_read),
-    "a silent watch is waited for": _replaced(KubeClient, "__init__", _patient),
+    "a silent watch is waited for": _replaced(RestClient, "__init__", _patient),
     "series stay": _replaced(SecretMetrics, "forget", _nothing),
     "sources stay in use": _replaced(Sources, "unsubscribe", _nothing),
     "a copy of a Secret is deleted": _replaced(decision, "is_copy", _is_no_copy),

@@ -2,7 +2,7 @@
 
 The program uses these modules; the others serve them.
 
-    client          requests to the API server
+    client          requests to the API server; restclient sends them
     credentials     which API server, and who we are there; restconfig has both
     authorization   what we may do there
     discovery       what it serves

@@ -1,67 +1,32 @@
-"""A client for the Kubernetes API: typed requests, decoded responses, translated errors.
-
-One method is one request. Nothing is retried here: only the caller knows whether that is safe. Every failure is a
-KubeError that names method and path, never a body. Responses are read whole, within a deadline. A watch streams for
-minutes and has a read timeout: an API server sends a bookmark about once a minute, so silence means a lost connection.
-
-A server that sheds load (Overloaded) throttles the whole client: it sends nothing until the Retry-After has passed,
-then paces its requests (kube/throttle.py). Any other 429 concerns one request.
-"""
+"""A client for the Kubernetes API: typed requests, decoded responses. One method is one request (restclient.py)."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from importlib.metadata import version
 from typing import TypeVar
 
 import httpx
 import msgspec
-import trio
 
 from secrets_manager.kube.credentials import Cluster
-from secrets_manager.kube.errors import (
-    ApiError,
-    MalformedResponse,
-    Overloaded,
-    ResponseTooLarge,
-    Unreachable,
-    WatchTimedOut,
-)
+from secrets_manager.kube.errors import MalformedResponse
 from secrets_manager.kube.objects import MAX_OBJECT_BYTES, KubeObject, ObjectKey, Wire
 from secrets_manager.kube.page import Page, decode_page
 from secrets_manager.kube.resources import Resource
-from secrets_manager.kube.status import error_from_status
-from secrets_manager.kube.throttle import Throttle
+from secrets_manager.kube.restclient import JSON, WATCH_READ_TIMEOUT, RequestCounter, RestClient, no_count
 from secrets_manager.kube.warning import parse_warnings
-from secrets_manager.net import errors as http_errors
-from secrets_manager.net.client import HttpClient, Response, StreamedResponse
+from secrets_manager.net.client import HttpClient, Response
 from secrets_manager.net.transport import Transport
 
 T = TypeVar("T", bound=KubeObject)
 
 FIELD_MANAGER = "secrets-manager"
 USER_AGENT = f"secrets-manager/{version('secrets-manager')}"
-JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 """Server-side apply; JSON is YAML."""
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-WATCH_READ_TIMEOUT = 90.0
-"""Seconds without a byte after which a watch fails: one and a half times the interval of bookmarks."""
-ERROR_BODY_TIMEOUT = 10.0
-"""Seconds for the body of a refused watch."""
-MAX_ERROR_BODY = 1024 * 1024
-"""Bytes that are read of the response to a failed watch."""
-NO_STATUS = "<error>"
-"""client-go's label value for a request without a response."""
-
-RequestCounter = Callable[[str, str], None]
-"""Called once for each request, with its method and its status or NO_STATUS."""
-
-
-def no_count(method: str, code: str) -> None:
-    """Count nothing."""
-
 
 WarningHandler = Callable[[str], None]
 """Called with each warning of a response; see kube/warning.py."""
@@ -89,25 +54,14 @@ _kind_decoder = msgspec.json.Decoder(_Kind)
 
 
 class KubeClient:
-    """A client of one API server. Every method raises KubeError; see kube/errors.py.
+    """A client of one API server. Every method raises KubeError; see kube/errors.py."""
 
-    Args:
-        http: Sends the requests.
-        read_timeout: Seconds that a watch may receive nothing.
-        count: Called when the head of a response has come, or the request has failed.
-    """
-
-    def __init__(
-        self, http: HttpClient, *, read_timeout: float = WATCH_READ_TIMEOUT, count: RequestCounter = no_count
-    ) -> None:
-        self._http = http
-        self._read_timeout = read_timeout
-        self._count = count
-        self._throttle = Throttle()
+    def __init__(self, rest: RestClient) -> None:
+        self._rest = rest
 
     def with_own_throttle(self) -> "KubeClient":
         """Return a client that does not wait while this one is throttled."""
-        return KubeClient(self._http, read_timeout=self._read_timeout, count=self._count)
+        return KubeClient(self._rest.with_own_throttle())
 
     async def list_page(
         self,
@@ -127,7 +81,7 @@ class KubeClient:
         path = resource.path(namespace)
         query = {"limit": str(limit), "labelSelector": label_selector, "continue": continue_token}
         accept = METADATA_LIST if resource.metadata_only else JSON
-        response = await self._request("GET", path, query=query, accept=accept)
+        response = await self._rest.request("GET", path, query=query, accept=accept)
         with _translating_decode_errors(f"GET {path}"):
             return await decode_page(resource, response.body)
 
@@ -157,17 +111,12 @@ class KubeClient:
             "resourceVersion": resource_version,
             "labelSelector": label_selector,
         }
-        await self._throttle_request()
-        with _translating_http_errors(f"watch of {path}"):
-            async with self._stream(path, query, accept=_accept(resource)) as chunks:
-                try:
-                    yield chunks
-                except http_errors.TimedOut:
-                    raise WatchTimedOut(f"watch of {path}: no data for {self._read_timeout:g} s") from None
+        async with self._rest.stream(path, query, accept=_accept(resource)) as chunks:
+            yield chunks
 
     async def read(self, path: str) -> Response:
         """Return the response to a GET of a path that is no resource, such as /version."""
-        return await self._request("GET", path)
+        return await self._rest.request("GET", path)
 
     async def get(self, resource: Resource[T], key: ObjectKey) -> T:
         return await self._request_object(resource, "GET", resource.path(key.namespace, key.name))
@@ -252,7 +201,7 @@ class KubeClient:
         """
         options = _DeleteOptions(preconditions=_Preconditions(uid=uid, resource_version=resource_version))
         path = resource.path(key.namespace, key.name)
-        response = await self._request("DELETE", path, content=msgspec.json.encode(options))
+        response = await self._rest.request("DELETE", path, content=msgspec.json.encode(options))
         with _translating_decode_errors(f"DELETE {path}"):
             _kind_decoder.decode(response.body)
 
@@ -270,7 +219,7 @@ class KubeClient:
         content = b"" if body is None else msgspec.json.encode(body)
         if query is None:
             query = {"fieldManager": FIELD_MANAGER} if content else {}
-        response = await self._request(
+        response = await self._rest.request(
             method, path, query=query, content=content, content_type=content_type, accept=_accept(resource)
         )
         if on_warning is not None:
@@ -279,104 +228,10 @@ class KubeClient:
         with _translating_decode_errors(f"{method} {path}"):
             return resource.decode(response.body)
 
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        content: bytes = b"",
-        content_type: str = JSON,
-        accept: str = JSON,
-    ) -> Response:
-        headers = {"Accept": accept} | ({"Content-Type": content_type} if content else {})
-        await self._throttle_request()
-        with _translating_http_errors(f"{method} {path}"), self._count_failures(method):
-            response = await self._http.request(
-                method, path, query=_without_empty(query or {}), content=content, headers=headers
-            )
-        self._count(method, str(response.status))
-        if not response.is_success:
-            raise self._note_throttling(
-                error_from_status(response.status, response.headers, response.body, request=f"{method} {path}")
-            )
-        return response
-
-    async def _throttle_request(self) -> None:
-        """Wait until the throttle lets the request go."""
-        slot = self._throttle.reserve(trio.current_time())
-        while trio.current_time() < slot:
-            await trio.sleep_until(slot)
-            if self._throttle.is_stale(slot):
-                slot = self._throttle.reserve(trio.current_time())
-
-    def _note_throttling(self, error: ApiError) -> ApiError:
-        """Throttle later requests if the error concerns the whole client. Returns the error."""
-        if isinstance(error, Overloaded):
-            self._throttle.back_off(trio.current_time(), retry_after=error.retry_after)
-        return error
-
-    @contextmanager
-    def _count_failures(self, method: str) -> Generator[None]:
-        """Count a request that gets no response."""
-        try:
-            yield
-        except http_errors.HttpError:
-            self._count(method, NO_STATUS)
-            raise
-
-    @asynccontextmanager
-    async def _stream(
-        self, path: str, query: Mapping[str, str], *, accept: str
-    ) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """Send a watch request and wait for the head of its response."""
-        async with AsyncExitStack() as stack:
-            with self._count_failures("GET"):
-                response = await stack.enter_async_context(
-                    self._http.stream(
-                        "GET",
-                        path,
-                        query=_without_empty(query),
-                        headers={"Accept": accept},
-                        silence=self._read_timeout,
-                    )
-                )
-                body = b"" if response.is_success else await _error_body(response)
-            self._count("GET", str(response.status))
-            if not response.is_success:
-                raise self._note_throttling(
-                    error_from_status(response.status, response.headers, body, request=f"watch of {path}")
-                )
-            yield response.chunks
-
-
-async def _error_body(response: StreamedResponse) -> bytes:
-    """Read the body of a refused watch, which may not last as a watch does."""
-    with trio.move_on_after(ERROR_BODY_TIMEOUT):
-        return await response.read(max_body=MAX_ERROR_BODY)
-    raise http_errors.TimedOut(f"no whole response within {ERROR_BODY_TIMEOUT:g} s")
-
 
 def _accept(resource: Resource[T]) -> str:
     """Return the form in which an object is wanted."""
     return METADATA_ONLY if resource.metadata_only else JSON
-
-
-def _without_empty(query: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in query.items() if value}
-
-
-@contextmanager
-def _translating_http_errors(request: str) -> Generator[None]:
-    """Translate errors of the HTTP client."""
-    try:
-        yield
-    except http_errors.ResponseTooLarge as error:
-        raise ResponseTooLarge(f"{request}: {error}") from None
-    except http_errors.MalformedResponse as error:
-        raise MalformedResponse(f"{request}: {error}") from None
-    except http_errors.HttpError as error:
-        raise Unreachable(f"{request}: {error}") from None
 
 
 @contextmanager
@@ -418,4 +273,4 @@ async def open_client(
         authorization=cluster.auth,
     )
     async with aclosing(http):
-        yield KubeClient(http, read_timeout=read_timeout, count=count)
+        yield KubeClient(RestClient(http, read_timeout=read_timeout, count=count))

@@ -60,6 +60,7 @@ TESTED_BY_TOO: dict[str, tuple[str, ...]] = {
     "sources": ("folders",),
     "spec": ("definition", "desired", "spec_fields"),
     "templated": ("templating",),
+    "token_auth": ("token_manager",),
     "unanswered": ("contested_secrets", "merge"),
     "view": ("status_page",),
     "watches": ("merge", "namespaces"),

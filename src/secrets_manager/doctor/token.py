@@ -8,7 +8,7 @@ import msgspec
 from secrets_manager.backends.vault.client import VaultClient
 from secrets_manager.backends.vault.responses import FORBIDDEN, SERVER_ERRORS, Response, decode, unavailable
 from secrets_manager.backends.vault.token import Token
-from secrets_manager.backends.vault.token_manager import LOOKUP_SELF, RENEW_SELF, REVOKE_SELF
+from secrets_manager.backends.vault.token_auth import LOOKUP_SELF, RENEW_SELF, REVOKE_SELF
 from secrets_manager.doctor.checkup import Result
 from secrets_manager.doctor.finding import Finding, ok, warning
 

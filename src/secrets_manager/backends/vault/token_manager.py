@@ -15,7 +15,6 @@ time whether the role has other policies. If not, the new token is revoked.
 import logging
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import Protocol
@@ -26,27 +25,15 @@ import trio
 from secrets_manager.backends.base import BackendError, Login, LoginRefused, Unavailable
 from secrets_manager.backends.vault.auth.base import AuthMethod
 from secrets_manager.backends.vault.client import VaultClient
-from secrets_manager.backends.vault.responses import OK, Response, forbidden_by_policy, is_refusal, unavailable
 from secrets_manager.backends.vault.retry_gate import RetryGate
 from secrets_manager.backends.vault.shielding import run_shielded
-from secrets_manager.backends.vault.token import (
-    Step,
-    Token,
-    next_step,
-    parse_lookup,
-    until_due,
-    with_lookup,
-    with_renewal,
-)
+from secrets_manager.backends.vault.token import Step, Token, next_step, until_due
+from secrets_manager.backends.vault.token_auth import RenewalMetrics, TokenAuth
 from secrets_manager.backoff import Backoff, BackoffManager
 from secrets_manager.config import VaultConfig
 from secrets_manager.tokenbucket import TokenBucket
 
 log = logging.getLogger(__name__)
-
-LOOKUP_SELF = "lookup-self"
-RENEW_SELF = "renew-self"
-REVOKE_SELF = "revoke-self"
 
 LOOKUP_CACHE_TTL = 5.0
 """Seconds for which the result of a lookup is trusted when a read seems to be forbidden by a policy."""
@@ -60,7 +47,7 @@ UNPROVEN = 5.0
 MIN_PAUSE = 0.5
 """Seconds between two polls of the token, however short its TTL is."""
 SHUTDOWN_GRACE = 1.0
-"""Seconds that a cancelled task waits for the response to a login, and a revocation may take."""
+"""Seconds that a cancelled task waits for the response to a login, and the last revocation may take."""
 REVOKED_SOON = (
     "Vault refuses tokens soon after it issued them: "
     "does anything revoke them, or is the role bound to other CIDR blocks?"
@@ -69,12 +56,10 @@ POLICY_CHECKS = Backoff(initial=60.0, maximum=600.0, jitter=0.0)
 """Delays between logins that check for other policies. Each costs Vault a token."""
 
 
-class TokenMetrics(Protocol):
+class TokenMetrics(RenewalMetrics, Protocol):
     """Metrics of the token. `error` is "refused" or the name of the error's class."""
 
     def follow_token(self, ttl: Callable[[], float]) -> None: ...
-
-    def renewal_error(self, operation: str, error: str) -> None: ...
 
     def login_error(self, error: str) -> None: ...
 
@@ -96,7 +81,7 @@ class TokenManager:
         self._config = config
         self._metrics = metrics
         self._login_gate = RetryGate(random)
-        self._token_gate = RetryGate(random)
+        self._token_auth = TokenAuth(client, metrics, random=random)
         self._policy_checks = BackoffManager(POLICY_CHECKS, reset_after=POLICY_CHECKS.maximum, random=random)
         self._next_policy_check = 0.0
         self._lock = trio.Lock()
@@ -176,7 +161,7 @@ class TokenManager:
 
     def _until_next_attempt(self) -> float:
         now = trio.current_time()
-        pause = max(self._login_gate.retry_at, self._token_gate.retry_at) - now
+        pause = max(self._login_gate.retry_at, self._token_auth.retry_at) - now
         token = self._valid_token()
         return pause if token is None or token.is_due(now) else min(pause, until_due(token, now=now))
 
@@ -273,22 +258,15 @@ class TokenManager:
             Unavailable: The request failed.
         """
         sent_at = trio.current_time()
-        response = await self._send("GET", LOOKUP_SELF, token, body=None)
-        if response.status == OK:
-            lookup = parse_lookup(response.body)
-            if lookup is None:
-                raise self._token_gate.failed(
-                    Unavailable.of_store("the response to lookup-self is malformed: does vault.url name a Vault?")
-                )
-            self._token = with_lookup(token, lookup, sent_at=sent_at)
-        elif not forbidden_by_policy(response):
-            self._metrics.renewal_error(LOOKUP_SELF, "refused")
+        found = await self._token_auth.lookup_self(token)
+        if found is None:
             log.warning("the Vault token became invalid before it expired")
             self._token = None
             weight = 1.0 if self._is_proven else UNPROVEN
             if token.uses == 0 and (wait := self._revocations.reserve(trio.current_time(), weight)):
                 raise self._login_gate.failed(LoginRefused.of_store(REVOKED_SOON, retry_after=wait))
             return False
+        self._token = found
         self._mark_valid(sent_at)
         return True
 
@@ -299,59 +277,21 @@ class TokenManager:
             Unavailable: it failed, and there is time for a retry.
         """
         assert self._token
-        token = self._token
+        token, sent_at = self._token, trio.current_time()
+        # A smaller increment than the TTL would shorten it.
+        increment = max(self._config.renew_ttl_increment, token.ttl)
         try:
-            after = await self._send_renewal(token)
+            after = await self._token_auth.renew_self(token, increment=increment)
         except Unavailable as error:
             if not token.is_due(trio.current_time()):
                 raise
             log.warning("can't renew the Vault token", extra={"fields": {"error": str(error)}})
             return False
         self._token = after or msgspec.structs.replace(token, renewable=False)
+        if after is not None:
+            self._mark_valid(sent_at)
         return after is not None
 
-    async def _send_renewal(self, token: Token) -> Token | None:
-        """Return the renewed token; None if Vault refuses.
-
-        Raises:
-            Unavailable: it failed otherwise.
-        """
-        sent_at = trio.current_time()
-        # A smaller increment than the TTL would shorten it.
-        increment = max(self._config.renew_ttl_increment, token.ttl)
-        response = await self._send("POST", RENEW_SELF, token, body={"increment": math.ceil(increment)})
-        if response.status != OK:
-            self._metrics.renewal_error(RENEW_SELF, "refused")
-            log.warning("Vault refused to renew the token", extra={"fields": {"status": response.status}})
-            return None
-        after = with_renewal(token, response.body, sent_at=sent_at)
-        if after is None:
-            raise self._token_gate.failed(
-                Unavailable.of_store("the response to renew-self is malformed: does vault.url name a Vault?")
-            )
-        self._mark_valid(sent_at)
-        return after
-
-    async def _send(self, method: str, operation: str, token: Token, *, body: dict[str, int] | None) -> Response:
-        """Send a request about the token itself. Return the response if it is a 200 or a refusal.
-
-        Raises:
-            Unavailable: it is something else, or too early for a retry.
-        """
-        self._token_gate.check()
-        path = f"auth/token/{operation}"
-        try:
-            response = await self._client.request(method, path, operation=operation, token=token.secret, body=body)
-            if response.status != OK and not is_refusal(response):
-                raise unavailable(response)
-        except BackendError as error:
-            self._metrics.renewal_error(operation, type(error).__name__)
-            raise self._token_gate.failed(error) from None
-        self._token_gate.succeeded()
-        return response
-
     async def _revoke(self, token: Token | None) -> None:
-        if token is None:
-            return
-        with trio.move_on_after(SHUTDOWN_GRACE), suppress(BackendError):
-            await self._client.request("POST", f"auth/token/{REVOKE_SELF}", operation=REVOKE_SELF, token=token.secret)
+        if token is not None:
+            await self._token_auth.revoke_self(token)

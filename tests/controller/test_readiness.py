@@ -2,32 +2,32 @@ from typing import NamedTuple
 
 import pytest
 
-from secrets_manager.controller.readiness import Informers, unsynced, unwatched
+from secrets_manager.controller.readiness import Reflectors, unsynced, unwatched
 
 
-class FakeInformer(NamedTuple):
-    """An informer of one kind, in the state that the test wants."""
+class FakeReflector(NamedTuple):
+    """A reflector of one kind, in the state that the test wants."""
 
     namespace: str
     has_synced: bool = False
     problem: str = ""
 
 
-def synced(namespace: str) -> Informers:
-    return FakeInformer(namespace, has_synced=True), FakeInformer(namespace, has_synced=True)
+def synced(namespace: str) -> Reflectors:
+    return FakeReflector(namespace, has_synced=True), FakeReflector(namespace, has_synced=True)
 
 
-def pending(namespace: str) -> Informers:
-    return FakeInformer(namespace, has_synced=True), FakeInformer(namespace)
+def pending(namespace: str) -> Reflectors:
+    return FakeReflector(namespace, has_synced=True), FakeReflector(namespace)
 
 
-def refused(namespace: str) -> Informers:
+def refused(namespace: str) -> Reflectors:
     """The second kind waits for the first one's list."""
-    return FakeInformer(namespace, problem=f"can't watch secrets in {namespace}"), FakeInformer(namespace)
+    return FakeReflector(namespace, problem=f"can't watch secrets in {namespace}"), FakeReflector(namespace)
 
 
-def lost(namespace: str) -> Informers:
-    return FakeInformer(namespace, has_synced=True, problem="can't watch secrets"), FakeInformer(
+def lost(namespace: str) -> Reflectors:
+    return FakeReflector(namespace, has_synced=True, problem="can't watch secrets"), FakeReflector(
         namespace, has_synced=True, problem="no CRD"
     )
 
@@ -46,7 +46,9 @@ def lost(namespace: str) -> Informers:
     ],
     ids=["all", "one pending", "all at once", "one refused", "pending and refused", "none", "no ClusterRole", "outage"],
 )
-def test_it_is_ready_once_all_are_listed_that_can_be_and_one_can(namespaces: list[Informers], lines: list[str]) -> None:
+def test_it_is_ready_once_all_are_listed_that_can_be_and_one_can(
+    namespaces: list[Reflectors], lines: list[str]
+) -> None:
     assert unsynced(namespaces) == lines
 
 

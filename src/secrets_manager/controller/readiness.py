@@ -1,4 +1,4 @@
-"""Derive readiness from the informers, one line for each namespace.
+"""Derive readiness from the reflectors, one line for each namespace.
 
     pending   the first full list is in progress
     failing   the list fails and is retried: forbidden, no such kind, no response
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 
-class Informer(Protocol):
-    """An informer of one kind in one namespace."""
+class Reflector(Protocol):
+    """A reflector of one kind in one namespace."""
 
     @property
     def namespace(self) -> str: ...
@@ -29,28 +29,28 @@ class Informer(Protocol):
         ...
 
 
-Informers = Sequence[Informer]
-"""The informers of a namespace."""
+Reflectors = Sequence[Reflector]
+"""The reflectors of a namespace."""
 
 
-def unsynced(namespaces: Sequence[Informers]) -> list[str]:
+def unsynced(namespaces: Sequence[Reflectors]) -> list[str]:
     """Return why the process is not ready, one line each; empty once it is."""
     pending = [
-        f"the first list of {informers[0].namespace or 'all namespaces'} is in progress"
-        for informers in namespaces
-        if not _has_synced(informers) and not _problems(informers)
+        f"the first list of {reflectors[0].namespace or 'all namespaces'} is in progress"
+        for reflectors in namespaces
+        if not _has_synced(reflectors) and not _problems(reflectors)
     ]
     return pending if pending or any(map(_has_synced, namespaces)) else ["no namespace can be watched"]
 
 
-def unwatched(namespaces: Sequence[Informers]) -> list[str]:
+def unwatched(namespaces: Sequence[Reflectors]) -> list[str]:
     """Return what can't be watched, with the reason, one line each."""
-    return [problem for informers in namespaces for problem in _problems(informers)]
+    return [problem for reflectors in namespaces for problem in _problems(reflectors)]
 
 
-def _has_synced(informers: Informers) -> bool:
-    return all(informer.has_synced for informer in informers)
+def _has_synced(reflectors: Reflectors) -> bool:
+    return all(reflector.has_synced for reflector in reflectors)
 
 
-def _problems(informers: Informers) -> list[str]:
-    return [informer.problem for informer in informers if informer.problem]
+def _problems(reflectors: Reflectors) -> list[str]:
+    return [reflector.problem for reflector in reflectors if reflector.problem]

@@ -42,7 +42,7 @@ METADATA = "SecretMetadata"
 """The kind of the watch of metadata, in metrics."""
 
 
-class _Informers(NamedTuple):
+class _Reflectors(NamedTuple):
     """The reflectors of one namespace; empty: of all."""
 
     secrets: Reflector[CurrentSecret]
@@ -77,39 +77,39 @@ class Watches:
         self.merged = Store[MergedSecret](indices={BY_MERGER: mergers})
         self._metrics = metrics
         self._merged_changed = merged_changed
-        self._informers: list[_Informers] = []
+        self._reflectors: list[_Reflectors] = []
         for namespace in namespaces or ("",):
             secrets = Watcher(client, SECRETS, random=random, namespace=namespace, label_selector=OWNER)
             definitions = Watcher(client, SECRET_DEFINITIONS, random=random, namespace=namespace)
             merged = Watcher(client, MERGED_SECRETS, random=random, namespace=namespace)
-            informers = _Informers(
+            reflectors = _Reflectors(
                 Reflector(secrets, store=self.secrets, on_change=secret_changed),
                 Reflector(definitions, store=self.definitions, on_change=definition_changed),
                 Reflector(merged, store=self.merged, on_change=lambda old, new: merged_changed(old, new, None)),
                 trio.Event(),
             )
-            self._informers.append(informers)
-            for reflector in (informers.secrets, informers.definitions):
+            self._reflectors.append(reflectors)
+            for reflector in (reflectors.secrets, reflectors.definitions):
                 metrics.watch(reflector.kind, reflector.namespace, up=reflector.is_up)
 
     async def run(self) -> None:
         """List and watch until cancelled. A standby does it too, since nothing is written."""
         async with trio.open_nursery() as nursery:
-            for informers in self._informers:
-                nursery.start_soon(self._sync, informers)
+            for reflectors in self._reflectors:
+                nursery.start_soon(self._sync, reflectors)
 
     def need_merged(self, namespace: str) -> None:
         """Watch the metadata of Secrets in this namespace from now on."""
-        for informers in self._informers:
-            if informers.merged.namespace in ("", namespace):
-                informers.needed.set()
+        for reflectors in self._reflectors:
+            if reflectors.merged.namespace in ("", namespace):
+                reflectors.needed.set()
 
     def knows_merged(self, namespace: str) -> bool:
         """Whether the store has the metadata of all Secrets in this namespace."""
         return any(
-            informers.merged.has_synced
-            for informers in self._informers
-            if informers.merged.namespace in ("", namespace)
+            reflectors.merged.has_synced
+            for reflectors in self._reflectors
+            if reflectors.merged.namespace in ("", namespace)
         )
 
     def merging_into(self, key: ObjectKey) -> list[SecretDefinition]:
@@ -136,24 +136,24 @@ class Watches:
     @property
     def unsynced(self) -> list[str]:
         """Why the stores are not synced yet, one line each; see readiness.py."""
-        return readiness.unsynced([(informers.secrets, informers.definitions) for informers in self._informers])
+        return readiness.unsynced([(reflectors.secrets, reflectors.definitions) for reflectors in self._reflectors])
 
     @property
     def unwatched(self) -> list[str]:
         """What can't be watched, one line each."""
-        return readiness.unwatched([informers[:3] for informers in self._informers])
+        return readiness.unwatched([reflectors[:3] for reflectors in self._reflectors])
 
-    async def _sync(self, informers: _Informers) -> None:
+    async def _sync(self, reflectors: _Reflectors) -> None:
         """List Secrets first, so that the first reconcile of a definition finds its Secret in the store.
 
         Their metadata comes last: whose keys are left over shows once all definitions are known.
         """
         async with trio.open_nursery() as nursery:
-            await nursery.start(informers.secrets.run)
-            await nursery.start(informers.definitions.run)
-            await informers.needed.wait()
-            self._metrics.watch(METADATA, informers.merged.namespace, up=informers.merged.is_up)
-            await nursery.start(informers.merged.run)
+            await nursery.start(reflectors.secrets.run)
+            await nursery.start(reflectors.definitions.run)
+            await reflectors.needed.wait()
+            self._metrics.watch(METADATA, reflectors.merged.namespace, up=reflectors.merged.is_up)
+            await nursery.start(reflectors.merged.run)
 
 
 def _target(definition: SecretDefinition) -> tuple[str, ...]:

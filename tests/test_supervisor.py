@@ -6,7 +6,7 @@ import trio
 
 from secrets_manager.config import ServerConfig
 from secrets_manager.server.message import Response, immediate
-from secrets_manager.server.site import Route
+from secrets_manager.server.router import Route
 from secrets_manager.supervisor import listening, serve_all
 
 LOCAL = "127.0.0.1:0"

@@ -42,7 +42,7 @@ from secrets_manager.controller.controller import Controller
 from secrets_manager.kube.client import open_client
 from secrets_manager.metrics import BackendMetrics, ControllerMetrics, Registry, VaultMetrics
 from secrets_manager.server.metrics import metrics
-from secrets_manager.server.site import Site
+from secrets_manager.server.router import Router
 from tests.doubles.kube_transport import DOUBLE, virtual_time
 from tests.doubles.vault_tokens import Credentials
 
@@ -127,10 +127,10 @@ class Day:
             task_status.started()
 
     async def _scrape(self) -> None:
-        site = Site(metrics(self._registry))
+        router = Router(metrics(self._registry))
         while True:
             await trio.sleep(SCRAPED_EVERY)
-            await site.respond("GET", "/metrics")
+            await router.respond("GET", "/metrics")
 
     def _happenings(self) -> Happenings:
         return {

@@ -57,7 +57,7 @@ from secrets_manager.server.connections import serve
 from secrets_manager.server.listener import listen
 from secrets_manager.server.metrics import metrics
 from secrets_manager.server.probes import probes
-from secrets_manager.server.site import Route, Site
+from secrets_manager.server.router import Route, Router
 from secrets_manager.statuspage.collect import Collector, Process
 from secrets_manager.statuspage.routes import status_page
 
@@ -176,10 +176,10 @@ async def serve_all(
         if probe_listener is None:
             routes = routes | probe_routes
         else:
-            await nursery.start(serve, probe_listener, Site(probe_routes))
+            await nursery.start(serve, probe_listener, Router(probe_routes))
         if metrics_listener is not None:
             tls = None if certificate is None else certificate.context
-            await nursery.start(partial(serve, metrics_listener, Site(routes, gate=gate), tls=tls))
+            await nursery.start(partial(serve, metrics_listener, Router(routes, gate=gate), tls=tls))
         if certificate is not None:
             nursery.start_soon(certificate.keep_fresh)
         task_status.started()

@@ -36,7 +36,7 @@ from secrets_manager.liveness import Liveness
 from secrets_manager.metrics import BackendMetrics, ControllerMetrics, VaultMetrics
 from secrets_manager.server.message import Response
 from secrets_manager.server.probes import probes
-from secrets_manager.server.site import Site
+from secrets_manager.server.router import Router
 from secrets_manager.statuspage.collect import Collector, Process
 from secrets_manager.statuspage.report import Report, Row
 from secrets_manager.statuspage.routes import status_page
@@ -194,7 +194,7 @@ class Scene:
         )
         routes = probes(self._liveness, self._controller.watches)
         routes |= status_page(Collector(self._controller.view, about))
-        response = await Site(routes).respond("GET", path, query=query.encode())
+        response = await Router(routes).respond("GET", path, query=query.encode())
         self._said.append(response.body.decode())
         return response
 

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from secrets_manager.net.file_stamps import CHECK_INTERVAL
 from secrets_manager.net.serving import ServingCertificate
 from secrets_manager.server.message import Response, immediate
-from secrets_manager.server.site import Route, Site
+from secrets_manager.server.router import Route, Router
 from tests.kube.certificates import Authority
 from tests.server.serving import listening, serving
 
@@ -30,7 +30,7 @@ LARGE = b"x" * 32 * 1024 * 1024
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
 
 
-SITE = Site(
+ROUTER = Router(
     {
         "/": Route(immediate(lambda _: Response(200, b"hello\n"))),
         "/large": Route(immediate(lambda _: Response(200, LARGE))),
@@ -61,7 +61,7 @@ async def whole(stream: trio.SocketStream) -> bytes:
     "sent", [b"", b"GET", GET, GET + b"X-Slow: yes\r\n"], ids=["nothing", "word", "line", "header"]
 )
 async def test_a_head_that_does_not_come_ends_the_connection(sent: bytes, autojump_clock: MockClock) -> None:
-    async with listening(SITE) as address, connected(address, sent) as stream:
+    async with listening(ROUTER) as address, connected(address, sent) as stream:
         began = trio.current_time()
         await whole(stream)
         assert trio.current_time() - began == pytest.approx(HEAD_TIMEOUT, abs=1)
@@ -69,33 +69,33 @@ async def test_a_head_that_does_not_come_ends_the_connection(sent: bytes, autoju
 
 async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
     async with (
-        listening(SITE) as address,
+        listening(ROUTER) as address,
         connected(address, b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx") as stream,
     ):
         assert (await whole(stream)).startswith(b"HTTP/1.1 200")
 
 
 async def test_an_idle_connection_ends(autojump_clock: MockClock) -> None:
-    async with listening(SITE) as address, connected(address, GET + b"\r\n") as stream:
+    async with listening(ROUTER) as address, connected(address, GET + b"\r\n") as stream:
         assert (await whole(stream)).endswith(b"hello\n")
         assert trio.current_time() == pytest.approx(HEAD_TIMEOUT, abs=1)
 
 
 async def test_a_head_that_is_too_large_is_refused() -> None:
     head = GET + b"X-Large: " + b"x" * MAX_HEAD
-    async with listening(SITE) as address, connected(address, head) as stream:
+    async with listening(ROUTER) as address, connected(address, head) as stream:
         assert (await whole(stream)).startswith(b"HTTP/1.1 431")
 
 
 async def test_a_client_that_does_not_receive_is_dropped(autojump_clock: MockClock) -> None:
-    async with listening(SITE) as address, connected(address, GET.replace(b"/", b"/large", 1) + b"\r\n") as stream:
+    async with listening(ROUTER) as address, connected(address, GET.replace(b"/", b"/large", 1) + b"\r\n") as stream:
         await trio.sleep(SEND_TIMEOUT + 1)
         assert len(await whole(stream)) < len(LARGE)
 
 
 async def test_the_oldest_connections_give_way_to_new_ones(mock_clock: MockClock) -> None:
     """No time passes, so none of them ends by itself."""
-    async with listening(SITE) as address, AsyncExitStack() as stack:
+    async with listening(ROUTER) as address, AsyncExitStack() as stack:
         idle = [await stack.enter_async_context(connected(address, GET)) for _ in range(MAX_CONNECTIONS + 5)]
         async with httpx.AsyncClient(base_url=f"http://{address[0]}:{address[1]}", trust_env=False) as client:
             assert (await client.get("/")).status_code == 200
@@ -115,7 +115,7 @@ def has_ended(stream: trio.SocketStream) -> bool:
 
 
 async def test_bytes_that_are_no_http_end_their_connection_alone() -> None:
-    async with listening(SITE) as address:
+    async with listening(ROUTER) as address:
         for noise in (b"\x16\x03\x01\x00", b"\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\xff" * 100 + b"\r\n\r\n"):
             async with connected(address, noise) as stream:
                 await stream.send_eof()
@@ -128,7 +128,7 @@ async def test_bytes_that_are_no_http_end_their_connection_alone() -> None:
 
 async def test_http_2_is_refused() -> None:
     async with (
-        listening(SITE) as (host, port),
+        listening(ROUTER) as (host, port),
         httpx.AsyncClient(base_url=f"http://{host}:{port}", http1=False, http2=True, trust_env=False) as client,
     ):
         response = await client.get("/large")
@@ -141,7 +141,7 @@ async def test_a_websocket_is_refused() -> None:
         GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
-    async with listening(SITE) as address, connected(address, upgrade) as stream:
+    async with listening(ROUTER) as address, connected(address, upgrade) as stream:
         assert (await whole(stream)).startswith(b"HTTP/1.1 403")
 
 
@@ -164,7 +164,7 @@ def trusting(folder: Path, name: str = "authority") -> ssl.SSLContext:
 async def test_with_a_certificate_tls_is_served_and_nothing_else(
     certificate: ServingCertificate, tmp_path: Path
 ) -> None:
-    async with serving(SITE, tls=certificate.context, trust=trusting(tmp_path)) as client:
+    async with serving(ROUTER, tls=certificate.context, trust=trusting(tmp_path)) as client:
         assert (await client.get("/")).text == "hello\n"
         with pytest.raises(httpx.RemoteProtocolError):
             await client.get(str(client.base_url).replace("https", "http"))
@@ -174,7 +174,7 @@ async def test_with_a_certificate_tls_is_served_and_nothing_else(
 async def test_old_versions_of_tls_are_refused(certificate: ServingCertificate, tmp_path: Path) -> None:
     old = trusting(tmp_path)
     old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_2
-    async with serving(SITE, tls=certificate.context, trust=old) as client:
+    async with serving(ROUTER, tls=certificate.context, trust=old) as client:
         assert (await client.get("/")).status_code == 200
     assert certificate.context().minimum_version == ssl.TLSVersion.TLSv1_2
 
@@ -182,7 +182,7 @@ async def test_old_versions_of_tls_are_refused(certificate: ServingCertificate, 
 async def test_a_handshake_that_does_not_come_ends_the_connection(
     certificate: ServingCertificate, mock_clock: MockClock
 ) -> None:
-    async with listening(SITE, tls=certificate.context) as address, connected(address, b"\x16") as stream:
+    async with listening(ROUTER, tls=certificate.context) as address, connected(address, b"\x16") as stream:
         mock_clock.autojump_threshold = 0  # not before: it does not wait for the thread that reads the certificate
         began = trio.current_time()
         await whole(stream)
@@ -190,7 +190,7 @@ async def test_a_handshake_that_does_not_come_ends_the_connection(
 
 
 async def test_handshakes_give_way_too(certificate: ServingCertificate, tmp_path: Path) -> None:
-    async with serving(SITE, tls=certificate.context, trust=trusting(tmp_path)) as client, AsyncExitStack() as stack:
+    async with serving(ROUTER, tls=certificate.context, trust=trusting(tmp_path)) as client, AsyncExitStack() as stack:
         address = client.base_url.host, client.base_url.port or 0
         for _ in range(MAX_CONNECTIONS + 5):
             await stack.enter_async_context(connected(address, b"\x16"))
@@ -202,7 +202,7 @@ async def test_a_changed_certificate_counts_from_the_next_connection_on(tmp_path
     old = trusting(tmp_path)
     other = Authority(tmp_path, name="other")
     async with (
-        serving(SITE, tls=certificate.context, trust=old) as client,
+        serving(ROUTER, tls=certificate.context, trust=old) as client,
         httpx.AsyncClient(verify=trusting(tmp_path, "other"), base_url=client.base_url, trust_env=False) as later,
         trio.open_nursery() as nursery,
     ):

@@ -9,7 +9,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from secrets_manager.metrics import ControllerMetrics, KubeMetrics, Registry, register_process_metrics
 from secrets_manager.server.message import Response, immediate
 from secrets_manager.server.metrics import metrics
-from secrets_manager.server.site import Route, Site
+from secrets_manager.server.router import Route, Router
 from tests.server.serving import serving
 
 
@@ -21,7 +21,7 @@ def apples() -> Registry:
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", ":0", "[::1]:0", "localhost:0"])
 async def test_metrics_are_served_at_every_form_of_address(address: str) -> None:
-    async with serving(Site(metrics(apples())), address) as client:
+    async with serving(Router(metrics(apples())), address) as client:
         response = await client.get("/metrics")
 
     assert response.status_code == 200
@@ -29,7 +29,7 @@ async def test_metrics_are_served_at_every_form_of_address(address: str) -> None
 
 
 async def test_metrics_come_as_gzip_where_that_is_accepted_and_plain_elsewhere() -> None:
-    async with serving(Site(metrics(apples()))) as client:
+    async with serving(Router(metrics(apples()))) as client:
         packed = await client.get("/metrics", headers={"Accept-Encoding": "gzip"})
         plain = await client.get("/metrics", headers={"Accept-Encoding": "identity"})
 
@@ -40,7 +40,7 @@ async def test_metrics_come_as_gzip_where_that_is_accepted_and_plain_elsewhere()
 
 async def test_metrics_come_as_open_metrics_where_prometheus_asks_for_it() -> None:
     asked = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
-    async with serving(Site(metrics(whole()))) as client:
+    async with serving(Router(metrics(whole()))) as client:
         response = await client.get("/metrics", headers={"Accept": asked})
 
     assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
@@ -51,7 +51,7 @@ async def test_metrics_come_as_open_metrics_where_prometheus_asks_for_it() -> No
 
 
 async def test_metrics_come_as_text_where_nothing_is_asked_for() -> None:
-    async with serving(Site(metrics(whole()))) as client:
+    async with serving(Router(metrics(whole()))) as client:
         response = await client.get("/metrics", headers={"Accept": "*/*"})
 
     assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -93,7 +93,7 @@ async def test_others_are_served_while_metrics_are_rendered_and_these_are_of_one
     registry.register(slow)
     apples = Counter("apples", "How many.", registry=registry)
     healthy = Route(immediate(lambda _: Response(200, b"ok")))
-    async with serving(Site({**metrics(registry), "/healthz": healthy})) as client, trio.open_nursery() as nursery:
+    async with serving(Router({**metrics(registry), "/healthz": healthy})) as client, trio.open_nursery() as nursery:
         texts: list[str] = []
 
         async def scrape() -> None:
@@ -110,7 +110,7 @@ async def test_others_are_served_while_metrics_are_rendered_and_these_are_of_one
 
 
 async def test_a_request_that_makes_no_sense_ends_nothing_else() -> None:
-    async with serving(Site(metrics(apples()))) as client:
+    async with serving(Router(metrics(apples()))) as client:
         await client.get("/metrics", headers={"Accept": "application/openmetrics-text;version=none"})
         response = await client.get("/metrics")
 

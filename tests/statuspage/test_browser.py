@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from secrets_manager.server.message import Request, Response, immediate
-from secrets_manager.server.site import Route, Site
+from secrets_manager.server.router import Route, Router
 from secrets_manager.statuspage.page import render
 from secrets_manager.statuspage.query import parse_query
 from secrets_manager.statuspage.report import Report
@@ -69,7 +69,7 @@ async def url() -> AsyncIterator[str]:
         return Response(200, (render(varied(), parse_query(b"")) + MEASURE).encode(), "text/html; charset=utf-8")
 
     routes = {"/": showing(varied()), "/troubled": showing(troubled()), "/measured": Route(immediate(measured))}
-    async with listening(Site(routes)) as (host, port):
+    async with listening(Router(routes)) as (host, port):
         yield f"http://{host}:{port}"
 
 

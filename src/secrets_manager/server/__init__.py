@@ -2,7 +2,7 @@
 
 listener     the socket
 connections  hypercorn on each connection, with bounds on their number and on slow clients
-site         what is served: exact paths, GET and HEAD, and a gate in front of what is guarded
+router       what is served: exact paths, GET and HEAD, and a gate in front of what is guarded
 probes       /healthz and /readyz
 metrics      /metrics
 """

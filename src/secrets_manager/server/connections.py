@@ -19,7 +19,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
-from secrets_manager.server.site import Site
+from secrets_manager.server.router import Router
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ SEND_TIMEOUT = 30.0
 MAX_HEAD = 16 * 1024
 """Bytes of a request's head."""
 MAX_STREAMS = 1
-"""Concurrent requests of a connection that asks for HTTP/2, which hypercorn has no setting to refuse; see site.py."""
+"""Concurrent requests of a connection that asks for HTTP/2, which hypercorn has no setting to refuse; see router.py."""
 
 TlsContext = Callable[[], ssl.SSLContext]
 
@@ -68,8 +68,8 @@ class BoundedStream(trio.abc.HalfCloseableStream):
 class Connections:
     """The connections of one address."""
 
-    def __init__(self, site: Site, tls: TlsContext | None) -> None:
-        self._app = ASGIWrapper(site.app)
+    def __init__(self, router: Router, tls: TlsContext | None) -> None:
+        self._app = ASGIWrapper(router.app)
         self._tls = tls
         self._config = _config()
         self._context = WorkerContext(None)
@@ -112,7 +112,7 @@ class Connections:
 
 async def serve(
     listener: socket.socket,
-    site: Site,
+    router: Router,
     *,
     tls: TlsContext | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -120,7 +120,7 @@ async def serve(
     """Serve until cancelled. Started when connections are accepted. `tls` returns the context of a new connection."""
     accepted = trio.SocketListener(trio.socket.from_stdlib_socket(listener))
     async with trio.open_nursery() as nursery:
-        await nursery.start(trio.serve_listeners, Connections(site, tls).serve, [accepted])
+        await nursery.start(trio.serve_listeners, Connections(router, tls).serve, [accepted])
         task_status.started()
 
 

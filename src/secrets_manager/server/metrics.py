@@ -10,7 +10,7 @@ from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from secrets_manager.metrics.registry import Registry, Snapshot
 from secrets_manager.server.message import Header, Request, Response
-from secrets_manager.server.site import Route
+from secrets_manager.server.router import Route
 
 
 def metrics(registry: Registry) -> dict[str, Route]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from secrets_manager.server.message import Response, immediate
-from secrets_manager.server.site import Route
+from secrets_manager.server.router import Route
 
 
 class LivenessCheck(Protocol):

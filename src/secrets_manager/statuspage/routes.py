@@ -3,7 +3,7 @@
 import msgspec
 
 from secrets_manager.server.message import Header, Request, Response
-from secrets_manager.server.site import Route
+from secrets_manager.server.router import Route
 from secrets_manager.statuspage.collect import Collector
 from secrets_manager.statuspage.page import render
 from secrets_manager.statuspage.query import parse_query

@@ -33,7 +33,7 @@ class Gate(Protocol):
         ...
 
 
-class Site:
+class Router:
     """The routes of one address. Without a gate no request is checked."""
 
     def __init__(self, routes: Mapping[str, Route], *, gate: Gate | None = None) -> None:

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from secrets_manager.server.message import Handler, Request, Response, immediate
-from secrets_manager.server.site import Route, Site
+from secrets_manager.server.router import Route, Router
 from tests.server.serving import listening, serving
 
 HELLO = Response(200, b"hello\n")
@@ -28,24 +28,24 @@ class DenyingGate:
         return Response(403, b"closed\n")
 
 
-def site(gate: DenyingGate | None = None) -> Site:
+def router(gate: DenyingGate | None = None) -> Router:
     routes = {"/metrics": Route(saying(HELLO)), "/healthz": Route(saying(Response(200, b"ok\n")), guarded=False)}
-    return Site(routes, gate=gate)
+    return Router(routes, gate=gate)
 
 
 async def test_another_path_is_404_with_a_list_of_paths() -> None:
-    assert await site().respond("GET", "/elsewhere") == Response(404, b"try /metrics or /healthz\n")
+    assert await router().respond("GET", "/elsewhere") == Response(404, b"try /metrics or /healthz\n")
 
 
 async def test_a_single_path_is_a_list_too() -> None:
-    response = await Site({"/metrics": Route(saying(HELLO))}).respond("GET", "/")
+    response = await Router({"/metrics": Route(saying(HELLO))}).respond("GET", "/")
 
     assert response.body == b"try /metrics\n"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get"])
 async def test_only_get_and_head_are_allowed(method: str) -> None:
-    response = await site().respond(method, "/metrics")
+    response = await router().respond(method, "/metrics")
 
     assert response.status == 405
     assert response.headers == ((b"allow", b"GET, HEAD"),)
@@ -54,10 +54,10 @@ async def test_only_get_and_head_are_allowed(method: str) -> None:
 async def test_the_gate_checks_guarded_routes_alone() -> None:
     gate = DenyingGate()
 
-    assert (await site(gate).respond("GET", "/metrics")).status == 403
-    assert (await site(gate).respond("HEAD", "/metrics")).status == 403
-    assert (await site(gate).respond("GET", "/healthz")).status == 200
-    assert (await site(gate).respond("GET", "/elsewhere")).status == 404
+    assert (await router(gate).respond("GET", "/metrics")).status == 403
+    assert (await router(gate).respond("HEAD", "/metrics")).status == 403
+    assert (await router(gate).respond("GET", "/healthz")).status == 200
+    assert (await router(gate).respond("GET", "/elsewhere")).status == 404
     assert gate.checked == ["/metrics", "/metrics"]
 
 
@@ -82,7 +82,7 @@ async def test_the_gate_checks_guarded_routes_alone() -> None:
 async def test_another_spelling_of_a_path_is_another_path(target: str) -> None:
     """On the wire, since clients straighten paths."""
     gate = DenyingGate()
-    async with listening(site(gate)) as (host, port):
+    async with listening(router(gate)) as (host, port):
         stream = await trio.open_tcp_stream(host, port)
         async with stream:
             await stream.send_all(f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
@@ -93,12 +93,12 @@ async def test_another_spelling_of_a_path_is_another_path(target: str) -> None:
 
 
 async def test_a_query_is_no_part_of_the_path() -> None:
-    async with serving(site()) as client:
+    async with serving(router()) as client:
         assert (await client.get("/metrics?a=b")).status_code == 200
 
 
 async def test_head_has_the_headers_of_get_and_no_body() -> None:
-    async with serving(site()) as client:
+    async with serving(router()) as client:
         got, head = await client.get("/metrics"), await client.head("/metrics")
 
     assert head.status_code == 200
@@ -107,7 +107,7 @@ async def test_head_has_the_headers_of_get_and_no_body() -> None:
 
 
 async def test_responses_are_not_stored_and_not_guessed_at_and_do_not_name_the_server() -> None:
-    async with serving(site()) as client:
+    async with serving(router()) as client:
         headers = (await client.get("/metrics")).headers
 
     assert headers["cache-control"] == "no-store"
@@ -123,7 +123,7 @@ async def test_an_unexpected_exception_is_a_500_and_its_text_is_in_the_log_alone
 
     broken = immediate(fail)
     with caplog.at_level(logging.ERROR):
-        response = await Site({"/": Route(broken), "/a": Route(broken)}).respond("GET", "/")
+        response = await Router({"/": Route(broken), "/a": Route(broken)}).respond("GET", "/")
 
     assert response == Response(500, b"unexpected error: see the log\n")
     assert "what a bug says" in caplog.text

@@ -1,6 +1,6 @@
 """Read and render templates in the event loop, which no definition may hold for long.
 
-A template takes ten milliseconds at most (`templates/bounds.py`); between two of them other tasks have their turn. The
+A template takes ten milliseconds at most (`templates/bounds.py`); between two of them other tasks run. The
 first needs Liquid, and the first that takes certificates apart cryptography: they take a fifth of a second to import,
 so a thread does that. A program without templates spares both, which are 16 MB.
 """
@@ -10,11 +10,11 @@ from importlib import import_module
 import trio
 
 from secrets_manager import templates as package
+from secrets_manager.controller.checkpoints import with_checkpoints
 from secrets_manager.controller.documents import Documents
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.spec import Spec
 from secrets_manager.controller.templated import Templates, Texts, has_templates, parsed, rendered, templates
-from secrets_manager.controller.turns import in_turns
 
 
 async def read_templates(spec: Spec) -> Templates | Problem:
@@ -22,14 +22,14 @@ async def read_templates(spec: Spec) -> Templates | Problem:
     if not has_templates(spec):
         return {}
     await _imported(package.PARSER)
-    return templates(await in_turns(parsed(spec)))
+    return templates(await with_checkpoints(parsed(spec)))
 
 
 async def render_templates(found: Templates, spec: Spec, documents: Documents) -> Texts:
     """Return the text, or the problem, of each template."""
     for module in frozenset[str]().union(*(each.modules for each in found.values())):
         await _imported(module)
-    return dict(await in_turns(rendered(found, spec, documents)))
+    return dict(await with_checkpoints(rendered(found, spec, documents)))
 
 
 async def _imported(module: str) -> None:

@@ -8,8 +8,8 @@ import trio
 T = TypeVar("T")
 
 
-async def in_turns(items: Iterable[T]) -> list[T]:
-    """Return the items. After each that is made, other tasks have their turn."""
+async def with_checkpoints(items: Iterable[T]) -> list[T]:
+    """Return the items, with a checkpoint after each: other tasks run between two of them."""
     made: list[T] = []
     for item in items:
         made.append(item)

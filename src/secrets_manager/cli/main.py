@@ -143,10 +143,10 @@ def _doctor(values: ParsedFlags) -> int:
 
 def _demo(values: ParsedFlags) -> int:
     try:
-        from secrets_manager.demo import show  # noqa: PLC0415 - what it needs may not be installed
+        from secrets_manager.demo.command import run_demo  # noqa: PLC0415 - what it needs may not be installed
     except ModuleNotFoundError:
         raise UsageError("the demo needs more packages: run `.ci/setup demo` in the clone") from None
-    return show.main(keep=("keep", True) in values, context=_last(values, "context"))
+    return run_demo(keep=("keep", True) in values, context=_last(values, "context"))
 
 
 _RUN: dict[str, Callable[[ParsedFlags], int]] = {

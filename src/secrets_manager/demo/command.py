@@ -1,6 +1,6 @@
 """`secrets-manager demo`: ten seconds that show what the program does, on real parts, for someone who has none.
 
-stage
+demo
 ├── OpenBao           the real server
 ├── Kubernetes API    in memory, unless a cluster of the user's own is named
 ├── controller        the real program, a process of its own
@@ -23,17 +23,17 @@ from fake_kubernetes.documents import parse
 from secrets_manager import logs
 from secrets_manager.config import KubeConfig, LogConfig
 from secrets_manager.controller import crd
-from secrets_manager.demo.guest import prepared_namespace
+from secrets_manager.demo.controller import access_in_memory, run_controller
+from secrets_manager.demo.namespace import prepared_namespace
 from secrets_manager.demo.openbao import OpenBao, run_openbao
 from secrets_manager.demo.play import Play
-from secrets_manager.demo.stage import access_in_memory, run_controller
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.credentials import find_cluster
 from secrets_manager.supervisor import cancel_on_signal
 
 
-def main(*, keep: bool, context: str) -> int:
-    """Show it. `keep` stays up afterwards; `context` names a cluster of the user's own.
+def run_demo(*, keep: bool, context: str) -> int:
+    """Run the demo. `keep` stays up afterwards; `context` names a cluster of the user's own.
 
     Raises: SecretsManagerError, in a group, where a part can't be started or does not do what it should.
     """
@@ -44,19 +44,19 @@ def main(*, keep: bool, context: str) -> int:
 
 
 async def _demo(console: Console, folder: Path, keep: bool, context: str) -> None:  # noqa: FBT001 - trio.run has no keywords
-    async with trio.open_nursery() as stage:
+    async with trio.open_nursery() as servers:
         with console.status("starting OpenBao"):
-            bao = await stage.start(run_openbao, folder)
+            bao = await servers.start(run_openbao, folder)
             approle = await bao.allow_approle()
-        kube = KubeConfig(context=context) if context else await _cluster_in_memory(stage, folder)
+        kube = KubeConfig(context=context) if context else await _cluster_in_memory(servers, folder)
         async with (
             open_client(await find_cluster(kube)) as client,
             prepared_namespace(client, context) as home,
-            trio.open_nursery() as show,
+            trio.open_nursery() as nursery,
         ):
-            await show.start(cancel_on_signal, show.cancel_scope)
+            await nursery.start(cancel_on_signal, nursery.cancel_scope)
             with console.status("starting the controller"):
-                page: str = await show.start(partial(run_controller, kube, home, bao.url, approle, folder=folder))
+                page: str = await nursery.start(partial(run_controller, kube, home, bao.url, approle, folder=folder))
             console.print(f"OpenBao, {context or 'a Kubernetes API in memory'} and the controller are up")
             play = Play(console, client, bao, home)
             await play.run()
@@ -64,13 +64,13 @@ async def _demo(console: Console, folder: Path, keep: bool, context: str) -> Non
                 await play.define()
                 _tell_how_to_go_on(console, kube, bao, home, page)
                 await trio.sleep_forever()
-            show.cancel_scope.cancel("the play is over")
-        stage.cancel_scope.cancel("the demo is over")
+            nursery.cancel_scope.cancel("the play is over")
+        servers.cancel_scope.cancel("the demo is over")
 
 
-async def _cluster_in_memory(stage: trio.Nursery, folder: Path) -> KubeConfig:
+async def _cluster_in_memory(servers: trio.Nursery, folder: Path) -> KubeConfig:
     cluster = Cluster(crds=[parse(msgspec.json.encode(crd.definition()))])
-    return access_in_memory(await stage.start(serve_cluster, cluster), folder)
+    return access_in_memory(await servers.start(serve_cluster, cluster), folder)
 
 
 def _tell_how_to_go_on(console: Console, kube: KubeConfig, bao: OpenBao, namespace: str, page: str) -> None:

@@ -1,4 +1,4 @@
-"""What the demo plays on: OpenBao, a Kubernetes API, and the real controller as a process of its own."""
+"""The controller of the demo: the real program, as a process of its own."""
 
 import os
 import sys

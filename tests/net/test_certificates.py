@@ -111,8 +111,10 @@ async def test_files_are_checked_from_time_to_time(authority: Authority, tmp_pat
         nursery.start_soon(certificates.keep_fresh)
         await trio.testing.wait_all_tasks_blocked()
         mock_clock.jump(CHECK_INTERVAL)
-        while tls.current is before:  # the check runs in a thread, which sets no event
+        while True:  # the check runs in a thread, which sets no event
             await trio.lowlevel.checkpoint()
+            if tls.current is not before:
+                break
         nursery.cancel_scope.cancel()
 
 

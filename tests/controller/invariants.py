@@ -79,7 +79,11 @@ def _is_ours(key: Key, secret: Object, definitions: dict[Key, Object]) -> bool:
     if managing:
         return all(text(owner, "kind") == "SecretDefinition" for owner in managing)
     labels, (label, value) = mapping(secret, "metadata", "labels"), MARKS_OF_THE_ORIGINAL
-    inherited = labels.get(label) == value or at(secret, "metadata", "annotations", f"{GROUP}/lastUpdateTime")
+    inherited = (
+        {"managedBy", "lastUpdatedAt"} <= labels.keys()
+        or labels.get(label) == value
+        or at(secret, "metadata", "annotations", f"{GROUP}/lastUpdateTime")
+    )
     given_away = any(
         _names(definition, place, key) and _adopts(definition) and not _merges(definition)
         for place, definition in definitions.items()

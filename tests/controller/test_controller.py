@@ -335,6 +335,19 @@ async def test_a_secret_of_the_original_is_taken_over_and_its_finalizer_released
         assert at(scene.definition("app"), "metadata", "finalizers") == ["theirs/stays"]
 
 
+async def test_a_secret_of_the_original_1_is_taken_over_and_keeps_its_labels(autojump_clock: MockClock) -> None:
+    labels = {"managedBy": "secrets-manager", "lastUpdatedAt": "2021-01-06T10.00.00Z"}
+    async with running() as scene:
+        scene.foreign_secret("app", data={"pw": "hunter-0"}, labels=labels)
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password", finalizers=(FINALIZER,))
+        await scene.settled()
+
+        assert (scene.values("app"), scene.reason("app")) == ({"pw": "hunter-1"}, "Synced")
+        assert labels.items() <= mapping(scene.secret("app"), "metadata", "labels").items()
+        assert not at(scene.definition("app"), "metadata", "finalizers")
+
+
 @pytest.mark.parametrize("code", [404, 500, 503])
 async def test_a_finalizer_that_can_not_be_removed_once_is_not_worth_a_word(
     code: int, autojump_clock: MockClock

@@ -21,6 +21,8 @@ from tests.gen import NOW, current_secret, owner, secret_definition, spec, synce
 DB = secret_definition("db")
 OURS = synced_secret(DB)
 ORIGINALS = {"app.kubernetes.io/managed-by": "secrets-manager"}
+OF_1 = {"managedBy": "secrets-manager", "lastUpdatedAt": "2021-01-06T10.00.00Z"}
+"""What the original 1.x wrote."""
 ADOPT = "secrets-manager.tuenti.io/adopt"
 
 
@@ -59,6 +61,16 @@ def with_owners(secret: CurrentSecret, *owners: OwnerReference) -> CurrentSecret
             current_secret(annotations={"secrets-manager.tuenti.io/lastUpdateTime": NOW}),
             Claim.LEGACY,
             id="the original's, by annotation, where a user's label won",
+        ),
+        pytest.param(current_secret(labels=OF_1), Claim.LEGACY, id="the original's of 1.x"),
+        pytest.param(current_secret(labels={**OF_1, "managedBy": "x"}), Claim.NONE, id="managed by another"),
+        pytest.param(
+            current_secret(labels={"managedBy": "secrets-manager"}), Claim.NONE, id="with one label of 1.x alone"
+        ),
+        pytest.param(
+            current_secret(owners=(owner("db", kind="Certificate", controller=True),), labels=OF_1),
+            Claim.NONE,
+            id="of 1.x once, another controller's now",
         ),
         pytest.param(orphan("db"), Claim.OWNED, id="orphaned by an earlier definition of the same name"),
         pytest.param(orphan("web"), Claim.NONE, id="orphaned by another definition"),

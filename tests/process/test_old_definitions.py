@@ -8,11 +8,12 @@ import httpx
 import msgspec
 import pytest
 
-from fake_kubernetes.documents import Object, items, parse, text
+from fake_kubernetes.documents import Object, at, items, parse, text
+from secrets_manager.controller import crd
 from tests.controller.specs import FAULTS_OF_SEVERAL, SEVERAL
 from tests.definitions import CRD
 from tests.process.running import API_VERSION, World
-from tests.process.the_original import FINALIZER, OLD
+from tests.process.the_original import FINALIZER, OLD, PATH_OF_CRD, install_as_upgraded
 from tests.real.cluster import ControlPlane
 from tests.real.kube_api import wait_until
 from tests.real.openbao import OpenBao
@@ -81,3 +82,14 @@ def test_old_definitions_that_break_the_rules_live_on(here: World) -> None:
     )
     here.wait_for("app", {"pw": "value"})
     here.wait_for_reason("mended", "Synced")
+
+
+@pytest.mark.parametrize("options", [(), ("--server-side", "--force-conflicts")], ids="".join)
+def test_the_crd_is_applied_over_that_of_the_original_which_an_old_cluster_keeps(
+    own_control_plane: ControlPlane, options: tuple[str, ...]
+) -> None:
+    install_as_upgraded(own_control_plane)
+
+    own_control_plane.kubectl("apply", *options, "-f", "-", stdin=crd.manifest())
+
+    assert not at(own_control_plane.get(PATH_OF_CRD), "spec", "preserveUnknownFields")

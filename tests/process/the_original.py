@@ -12,6 +12,7 @@ import msgspec
 
 from fake_kubernetes.documents import Object, at, items, mapping, parse, text, with_metadata
 from tests.process.running import Place
+from tests.real.cluster import ControlPlane
 from tests.real.kube_api import wait_until
 from tests.real.pod import Container
 
@@ -55,6 +56,18 @@ OLD: Object = {
         "versions": [{"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": WHOLE}}],
     },
 }
+
+PATH_OF_CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/secretdefinitions.secrets-manager.tuenti.io"
+
+
+def install_as_upgraded(cluster: ControlPlane) -> None:
+    """Install the CRD as clusters hold it that were upgraded since 1.x: as an object of v1beta1, which keeps all fields."""
+    cluster.install(OLD)
+    cluster.change_stored(
+        "/registry/apiextensions.k8s.io/customresourcedefinitions/secretdefinitions.secrets-manager.tuenti.io",
+        lambda stored: {**stored, "spec": {**mapping(stored, "spec"), "preserveUnknownFields": True}},
+    )
+    wait_until(lambda: at(cluster.get(PATH_OF_CRD), "spec", "preserveUnknownFields") is True)
 
 
 RECORDED: Object = parse(Path(__file__).with_name("original_objects.json").read_bytes())

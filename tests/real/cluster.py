@@ -4,6 +4,7 @@ It starts in a few seconds, keeps its data in memory where the machine has a pla
 end. RBAC is on. The garbage collector learns of new kinds only every 30 s, so `install` restarts it.
 """
 
+import base64
 import os
 import secrets
 import shutil
@@ -11,7 +12,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
@@ -21,7 +22,7 @@ import httpx
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from fake_kubernetes.documents import Json, Object, at, items, text
+from fake_kubernetes.documents import Json, Object, at, items, parse, text
 from tests.real.kube_api import KubeApi, over_http, wait_until
 from tests.real.program import Program, free_port
 
@@ -66,8 +67,11 @@ def kubeconfig(file: Path, *, url: str, ca_file: Path | None = None, token: str 
 class ControlPlane(KubeApi):
     """What a test may do with the cluster. `url` and `kubeconfig` are for the program under test."""
 
-    def __init__(self, folder: Path, *, url: str, token: str, apiserver: Program, controllers: Program) -> None:
+    def __init__(
+        self, folder: Path, *, url: str, etcd_url: str, token: str, apiserver: Program, controllers: Program
+    ) -> None:
         self.url = url
+        self.etcd_url = etcd_url
         self.ca_file = folder / "server.crt"
         self.admin_token = token
         self.apiserver = apiserver
@@ -148,6 +152,18 @@ class ControlPlane(KubeApi):
         """Return what kubectl prints, as the administrator. Raises: KubectlError."""
         return run_kubectl(*arguments, kubeconfig=self.kubeconfig, stdin=stdin)
 
+    def change_stored(self, key: str, change: Callable[[Object], Object]) -> None:
+        """Change an object below the API server, which no longer accepts what older versions have stored.
+
+        Args:
+            key: Where etcd has it, such as `/registry/services/specs/default/kubernetes`. It must be kept as JSON.
+        """
+        name = base64.b64encode(key.encode()).decode()
+        with httpx.Client(base_url=f"{self.etcd_url}/v3/kv/") as etcd:
+            (found,) = items(parse(etcd.post("range", json={"key": name}).raise_for_status().content), "kvs")
+            changed = msgspec.json.encode(change(parse(base64.b64decode(text(found, "value")))))
+            etcd.post("put", json={"key": name, "value": base64.b64encode(changed).decode()}).raise_for_status()
+
     def request_counts(self) -> dict[tuple[str, str], int]:
         """How often each (verb, resource) was asked for since the API server started, by any client."""
         counts: dict[tuple[str, str], int] = {}
@@ -212,7 +228,14 @@ def running_cluster(binaries: Path) -> Generator[ControlPlane]:
         apiserver = Program(apiserver_command(binaries, folder, etcd_port, port), log=folder / "kube-apiserver.log")
         controllers = Program(controllers_command(binaries, folder), log=folder / "kube-controller-manager.log")
         with etcd, apiserver, controllers:
-            cluster = ControlPlane(folder, url=url, token=token, apiserver=apiserver, controllers=controllers)
+            cluster = ControlPlane(
+                folder,
+                url=url,
+                etcd_url=f"http://127.0.0.1:{etcd_port}",
+                token=token,
+                apiserver=apiserver,
+                controllers=controllers,
+            )
             try:
                 etcd.start()
                 cluster.start_apiserver()

@@ -47,6 +47,7 @@ def definition() -> Schema:
                 "categories": ["secrets-manager"],
             },
             "scope": "Namespaced",
+            "preserveUnknownFields": False,  # as v1beta1 had it true, which stays on a CRD of that time and forbids defaults
             "versions": [
                 {
                     "name": "v1alpha1",

@@ -20,6 +20,8 @@ from secrets_manager.kube.objects import OwnerReference
 
 WRITTEN_AS = f"{GROUP}/name"
 """Annotation on the Secret: the name that it was written under."""
+MANAGED_BY_1, LAST_UPDATE_1 = "managedBy", "lastUpdatedAt"
+"""Labels of the Go original 1.x, which always wrote both. Its 2.x has those that we write, too."""
 BY_DEFINITION = "definition"
 """Index of Secrets by `definition_of`."""
 BY_UID = "uid"
@@ -129,4 +131,7 @@ def _is_definition(owner: OwnerReference) -> bool:
 
 
 def _is_legacy(secret: CurrentSecret) -> bool:
+    """Whether the Secret has the marks of the Go original, 2.x or 1.x."""
+    if secret.metadata.labels.get(MANAGED_BY_1) == MANAGED_BY_VALUE and LAST_UPDATE_1 in secret.metadata.labels:
+        return True
     return secret.metadata.labels.get(MANAGED_BY) == MANAGED_BY_VALUE or LAST_UPDATE in secret.metadata.annotations

@@ -289,9 +289,9 @@ def test_the_leader_election_metric_is_computed_at_each_scrape() -> None:
 
 def test_process_metrics() -> None:
     registry = CollectorRegistry()
-    register_process_metrics(registry, version="2.0.0")
+    register_process_metrics(registry, version="3.0.0")
 
-    assert registry.get_sample_value("secrets_manager_build_info", {"version": "2.0.0"}) == 1
+    assert registry.get_sample_value("secrets_manager_build_info", {"version": "3.0.0"}) == 1
     assert (registry.get_sample_value("process_resident_memory_bytes") or 0) > 1_000_000
 
 

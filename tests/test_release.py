@@ -43,7 +43,7 @@ CHANGELOG = """# Changelog
 class Repository:
     """One commit, with the files that a release or a build uses."""
 
-    def __init__(self, root: Path, *, version: str = "2.0.0.dev0", sources: bool = False) -> None:
+    def __init__(self, root: Path, *, version: str = "3.0.0.dev0", sources: bool = False) -> None:
         self._root = root
         for name in (".ci/release", ".ci/build", ".ci/image", ".gitignore", "LICENSE", "README.md", CHART, *OVERLAYS):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ class Repository:
         ("major", "2.3.4", "3.0.0"),
         ("minor", "2.3.4", "2.4.0"),
         ("patch", "2.3.4", "2.3.5"),
-        ("major", "2.0.0.dev0", "2.0.0"),
+        ("major", "3.0.0.dev0", "3.0.0"),
         ("minor", "2.1.0.dev0", "2.1.0"),
         ("major", "2.1.0.dev0", "3.0.0"),
         ("minor", "2.1.1.dev0", "2.2.0"),
@@ -136,7 +136,7 @@ def test_release_dates_the_changelog_and_begins_a_new_section(tmp_path: Path) ->
 
     days = {f"{day:%Y-%m-%d}" for day in (first_day, datetime.now(UTC).date())}
     assert repository.read("CHANGELOG.md") in {
-        CHANGELOG.replace("## [Unreleased]\n", f"## [Unreleased]\n\n## [2.0.0] - {day}\n") for day in days
+        CHANGELOG.replace("## [Unreleased]\n", f"## [Unreleased]\n\n## [3.0.0] - {day}\n") for day in days
     }
 
 
@@ -148,10 +148,10 @@ def test_dry_run_shows_the_differences_and_changes_nothing(tmp_path: Path) -> No
 
     assert result.returncode == 0
     assert repository.state() == before
-    assert '\n-version = "2.0.0.dev0"\n+version = "2.0.0"\n' in result.stdout
-    assert result.stdout.count("\n+    newTag: 2.0.0\n") == 2
-    assert '\n+version: 2.0.0\n+appVersion: "2.0.0"\n' in result.stdout
-    assert "\n+## [2.0.0] - " in result.stdout
+    assert '\n-version = "3.0.0.dev0"\n+version = "3.0.0"\n' in result.stdout
+    assert result.stdout.count("\n+    newTag: 3.0.0\n") == 2
+    assert '\n+version: 3.0.0\n+appVersion: "3.0.0"\n' in result.stdout
+    assert "\n+## [3.0.0] - " in result.stdout
 
 
 @pytest.mark.parametrize("name", ["README.md", "new-file"])
@@ -169,12 +169,12 @@ def test_release_refuses_a_tree_with_changes(tmp_path: Path, name: str) -> None:
 
 def test_release_refuses_a_version_that_has_a_tag(tmp_path: Path) -> None:
     repository = Repository(tmp_path)
-    repository.git("tag", "v2.0.0")
+    repository.git("tag", "v3.0.0")
     before = repository.state()
 
     result = repository.release("patch")
 
-    assert result.stderr == "release: refused: the tag v2.0.0 exists\n"
+    assert result.stderr == "release: refused: the tag v3.0.0 exists\n"
     assert repository.state() == before
 
 

@@ -62,7 +62,7 @@ from secrets_manager.statuspage.collect import Collector, Process
 from secrets_manager.statuspage.routes import status_page
 
 ORIGINAL_LEASE_PREFIX = "5ac9a181"
-"""Prefix of the Go original's Lease: old and new exclude each other during a migration."""
+"""Prefix of the Lease of the Go original 2.x: it and this program exclude each other during a migration."""
 
 log = logging.getLogger(__name__)
 

@@ -186,7 +186,7 @@ class Scene:
         assert store is not None
         about = Process(
             identity="component",
-            version="2.0.0",
+            version="3.0.0",
             backend="vault",
             is_leader=lambda: self.leads,
             login=lambda: store.login,

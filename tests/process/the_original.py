@@ -1,4 +1,4 @@
-"""The Go original: what it left in a cluster, the CRD that it came with, and the program itself where it is at hand.
+"""The Go original, 2.x: what it left in a cluster, the CRD that it came with, and the program itself where it is at hand.
 
 That CRD has the same group, version and fields, and less around them: no status subresource, no printer columns, and a
 status without fields, so that the API server prunes what is written there. Fields that came later are pruned as well.
@@ -61,7 +61,7 @@ PATH_OF_CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/secretdef
 
 
 def install_as_upgraded(cluster: ControlPlane) -> None:
-    """Install the CRD as clusters hold it that were upgraded since 1.x: as an object of v1beta1, which keeps all fields."""
+    """Install the CRD as a cluster holds it that had v1beta1 once, where nothing was pruned."""
     cluster.install(OLD)
     cluster.change_stored(
         "/registry/apiextensions.k8s.io/customresourcedefinitions/secretdefinitions.secrets-manager.tuenti.io",

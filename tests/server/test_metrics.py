@@ -55,13 +55,13 @@ async def test_metrics_come_as_text_where_nothing_is_asked_for() -> None:
         response = await client.get("/metrics", headers={"Accept": "*/*"})
 
     assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert 'secrets_manager_build_info{version="2.0.0"} 1.0' in response.text.splitlines()
+    assert 'secrets_manager_build_info{version="3.0.0"} 1.0' in response.text.splitlines()
 
 
 def whole() -> Registry:
     """With a sample of each sort of family."""
     registry = Registry()
-    register_process_metrics(registry, version="2.0.0")
+    register_process_metrics(registry, version="3.0.0")
     KubeMetrics(registry, url="https://kube").request("GET", "200")
     controller = ControllerMetrics(registry)
     controller.secrets.wants(("shop", "db"), "db")

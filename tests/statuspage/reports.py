@@ -60,11 +60,11 @@ DOWN = Backend(
     token=Token(valid=False, expires_at=None),
 )
 LEADER = Replica(
-    identity="secrets-manager-6f7c9d5b8-x2x9k_0a1b2c3d4e5f6071", version="2.0.0", role="leader", unwatched=()
+    identity="secrets-manager-6f7c9d5b8-x2x9k_0a1b2c3d4e5f6071", version="3.0.0", role="leader", unwatched=()
 )
 STANDBY = Replica(
     identity="secrets-manager-6f7c9d5b8-abcde_0a1b2c3d4e5f6071",
-    version="2.0.0",
+    version="3.0.0",
     role="standby",
     unwatched=("can't watch secrets in bank: 403 Forbidden: secrets is forbidden",),
 )

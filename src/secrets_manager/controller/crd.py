@@ -47,7 +47,7 @@ def definition() -> Schema:
                 "categories": ["secrets-manager"],
             },
             "scope": "Namespaced",
-            "preserveUnknownFields": False,  # as v1beta1 had it true, which stays on a CRD of that time and forbids defaults
+            "preserveUnknownFields": False,  # a CRD made by v1beta1 keeps it true otherwise, which forbids defaults
             "versions": [
                 {
                     "name": "v1alpha1",

@@ -89,9 +89,9 @@ def test_every_selector_of_a_release_finds_its_pods() -> None:
 @pytest.mark.parametrize(
     ("values", "name", "checked"),
     [
-        ({}, "secrets-manager", WATCHED),
-        ({"rbac": {"rolloutRestart": True}}, "secrets-manager", (*WATCHED, *RESTARTING)),
-        ({"watchNamespaces": ["shop"]}, "secrets-manager", WATCHED),
+        ({}, "secrets-manager-controller", WATCHED),
+        ({"rbac": {"rolloutRestart": True}}, "secrets-manager-controller", (*WATCHED, *RESTARTING)),
+        ({"watchNamespaces": ["shop"]}, "secrets-manager-controller", WATCHED),
         ({}, "secrets-manager-leader-election", LEASES),
         ({"metrics": SECURED}, "secrets-manager-reviewer", REVIEWS),
     ],

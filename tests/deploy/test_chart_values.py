@@ -106,7 +106,7 @@ def scopes(documents: list[Object]) -> Json:
     return [
         [text(each, "kind"), text(each, "metadata", "namespace")]
         for each in documents
-        if at(each, "metadata", "name") == "secrets-manager" and "Role" in text(each, "kind")
+        if at(each, "metadata", "name") == "secrets-manager-controller" and "Role" in text(each, "kind")
     ]
 
 
@@ -131,8 +131,8 @@ def names(documents: list[Object]) -> Json:
 
 CASES: list[tuple[Object, Found, Json]] = [
     # values, where to look, what is there
-    ({"nameOverride": "sm"}, names, [f"secrets-manager-sm{end}" for end in ("", "-leader-election", "-metrics")]),
-    ({"fullnameOverride": "sm"}, names, ["sm", "sm-leader-election", "sm-metrics"]),
+    ({"nameOverride": "sm"}, names, [f"secrets-manager-sm{end}" for end in ("", "-controller", "-leader-election", "-metrics")]),
+    ({"fullnameOverride": "sm"}, names, ["sm", "sm-controller", "sm-leader-election", "sm-metrics"]),
     ({"commonLabels": {"team": "shop"}}, labels, "shop"),
     ({"image": {"repository": "r/sm"}}, container("image"), "r/sm:dev"),
     ({"image": {"tag": "1"}}, container("image"), "secrets-manager:1"),
@@ -324,7 +324,7 @@ CASES: list[tuple[Object, Found, Json]] = [
     (
         {"metrics": {"tls": {"enabled": True}}},
         lambda made: [items(container("volumeMounts")(made))[-1], cluster_roles(made)],
-        [{"name": "metrics-tls", "mountPath": CERTIFICATE, "readOnly": True}, ["secrets-manager"]],
+        [{"name": "metrics-tls", "mountPath": CERTIFICATE, "readOnly": True}, ["controller"]],
     ),
     (
         {"metrics": {"tls": {"enabled": True, "existingSecret": "own"}, "podMonitor": {"enabled": True}}},
@@ -340,7 +340,7 @@ CASES: list[tuple[Object, Found, Json]] = [
         },
     ),
     ({"metrics": SECURED}, lambda made: "--metrics-auth" in items(container("args")(made)), True),
-    ({"metrics": SECURED}, cluster_roles, ["metrics-reader", "reviewer", "secrets-manager", "status-reader"]),
+    ({"metrics": SECURED}, cluster_roles, ["controller", "metrics-reader", "reviewer", "status-reader"]),
     ({"metrics": SECURED, "rbac": {"create": False}}, cluster_roles, []),
     (
         {"metrics": {**SECURED, "podMonitor": {"enabled": True}}},

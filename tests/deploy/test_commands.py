@@ -6,19 +6,24 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from fake_kubernetes.documents import at, items, mapping, text
+from fake_kubernetes.documents import Object, at, items, mapping, parse, text
+from secrets_manager.controller.crd import definition as definition_of_crd
 from tests.deploy.helm import program
 from tests.deploy.installation import APPROLE, DEPLOY, HOME, OPERATOR_KINDS, SHOP, Installation
 from tests.documents import blocks, commands
 from tests.process.running import Namespace
-from tests.real.cluster import ControlPlane
+from tests.process.the_original import FINALIZER, OLD
+from tests.real.cluster import ControlPlane, KubectlError
 from tests.real.openbao import BINARY, OpenBao
 from tests.real.shell import run_shell
 
 Run = Callable[[str], str]
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{HOME}/deployments/secrets-manager"
+KINDS = "deployments,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings"
+FINALIZERS = "custom-columns=:.metadata.finalizers[*]"
 DEFINITION = f"/apis/secrets-manager.tuenti.io/v1alpha1/namespaces/{SHOP}/secretdefinitions/db"
 
 
@@ -111,7 +116,6 @@ def test_the_documents_install_both_ways_and_leave_definitions_when_they_uninsta
     own_control_plane.kubectl("--namespace", "argocd", "create", "configmap", "argocd-cm")
 
     for command in (
-        *commands("docs/migration.md#move"),
         *commands("docs/install.md#the-crd"),
         *commands("docs/install.md#the-controller"),
         *commands("docs/install.md#credentials"),
@@ -131,6 +135,90 @@ def test_the_documents_install_both_ways_and_leave_definitions_when_they_uninsta
 
     assert own_control_plane.find(DEPLOYMENT) is None
     assert own_control_plane.find(DEFINITION)
+
+
+def test_the_documents_lead_from_the_original_and_back(own_control_plane: ControlPlane, run: Run) -> None:
+    original = (Path(__file__).parent / "original.yaml").read_text()
+    own_control_plane.install(OLD)
+    own_control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}})
+    own_control_plane.kubectl("apply", "-f", "-", stdin=original)
+    before = rights_and_program(own_control_plane)
+    crd, stop, forget = commands("docs/migration.md#move")
+    install = commands("docs/install.md#the-controller")[0]
+    (back,) = commands("docs/migration.md#go-back")
+
+    for command in (crd, stop, install):
+        run(command)
+
+    assert at(own_control_plane.get(DEPLOYMENT), "spec", "selector", "matchLabels") == {
+        "app.kubernetes.io/name": "secrets-manager"
+    }
+    assert may(own_control_plane, "patch", "secretdefinitions/status")
+    assert may(own_control_plane, "update", "secrets")  # the rights of the original are its own still
+
+    run(back)
+
+    assert rights_and_program(own_control_plane) == before
+    assert may(own_control_plane, "update", "secrets")
+    namespace = own_control_plane.get(f"/api/v1/namespaces/{HOME}")
+    assert not [name for name in mapping(namespace, "metadata", "labels") if "pod-security" in name]
+
+    for command in (crd, stop, install, forget):
+        run(command)
+
+    assert may(own_control_plane, "patch", "secretdefinitions/status")
+    assert not may(own_control_plane, "update", "secrets")
+    assert "app: secrets-manager" not in own_control_plane.kubectl("get", KINDS, "-A", "-o", "yaml")
+
+
+def rights_and_program(cluster: ControlPlane) -> list[Object]:
+    """What the original's manifests have made, without what the API server adds."""
+    made = parse(cluster.kubectl("--namespace", HOME, "get", KINDS, "-l", "app=secrets-manager", "-o", "json"))
+    kept = ("kind", "rules", "subjects", "roleRef", "spec", "automountServiceAccountToken")
+    return [
+        {name: value for name, value in mapping(each).items() if name in kept}
+        | {"name": text(each, "metadata", "name")}
+        for each in items(made, "items")
+    ]
+
+
+def may(cluster: ControlPlane, verb: str, resource: str) -> bool:
+    user = f"system:serviceaccount:{HOME}:secrets-manager"
+    try:
+        return cluster.kubectl("auth", "can-i", verb, resource, "--namespace", SHOP, "--as", user) == "yes\n"
+    except KubectlError:
+        return False  # kubectl says no by its exit code too
+
+
+def test_the_documents_free_definitions_that_nothing_watches(own_control_plane: ControlPlane, run: Run) -> None:
+    own_control_plane.install(parse(msgspec.json.encode(definition_of_crd())))
+    own_control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "legacy"}})
+    for name, finalizers in {
+        "one": [FINALIZER],
+        "free": [],
+        "two": [FINALIZER],
+        "held": [FINALIZER, "a.example/b"],
+    }.items():
+        own_control_plane.create(
+            {
+                "apiVersion": "secrets-manager.tuenti.io/v1alpha1",
+                "kind": "SecretDefinition",
+                "metadata": {"name": name, "namespace": "legacy", "finalizers": [*finalizers]},
+                "spec": {"name": name, "keysMap": {"k": {"path": "secret/data/db", "key": "k"}}},
+            }
+        )
+    shown, free = commands("docs/migration.md#definitions-that-are-not-watched")
+
+    assert run(shown).count(FINALIZER) == 3
+    run(free)
+
+    assert own_control_plane.kubectl("--namespace", "legacy", "get", "sdef", "-o", FINALIZERS).split() == [
+        "<none>",
+        f"{FINALIZER},a.example/b",
+        "<none>",
+        "<none>",
+    ]
+    own_control_plane.kubectl("--namespace", "legacy", "delete", "sdef", "one", "two")
 
 
 _A_DEFINITION = f"""

@@ -182,7 +182,7 @@ def test_the_component_for_restarts_adds_one_rule_and_changes_nothing_else(way: 
     changed = [each for each in documents_beside(overlay, tmp_path) if each not in built(way)]
 
     (role,) = changed
-    assert (role["kind"], at(role, "metadata", "name")) == (kind, "secrets-manager")
+    assert (role["kind"], at(role, "metadata", "name")) == (kind, "secrets-manager-controller")
     assert items(role, "rules")[-1] == {
         "apiGroups": ["apps"],
         "resources": ["deployments", "statefulsets", "daemonsets"],

@@ -75,7 +75,9 @@ TAKEN_WITHIN = 25.0
 
 def role_with(here: Installation, resource: str) -> tuple[str, list[Json]]:
     """The Role that gives rights to a resource: its path and its rules."""
-    home, name = (HOME, "secrets-manager-leader-election") if resource == "leases" else (SHOP, "secrets-manager")
+    home, name = (
+        (HOME, "secrets-manager-leader-election") if resource == "leases" else (SHOP, "secrets-manager-controller")
+    )
     path = f"{ROLES}/{home}/roles/{name}"
     return path, items(here.cluster.get(path), "rules")
 

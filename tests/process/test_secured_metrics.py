@@ -71,7 +71,7 @@ class Secured:
 def secured(cluster: ControlPlane, bao: OpenBao, folder: Path) -> Generator[Secured]:
     Authority(folder).issue("server", alternative="IP:127.0.0.1")
     probes = free_port()
-    given = rules("cluster-wide/clusterrole.yaml", "secrets-manager")
+    given = rules("cluster-wide/clusterrole.yaml", "secrets-manager-controller")
     given += rules("secured-metrics/rights.yaml", "secrets-manager-reviewer")
     token = cluster.service_account_token(cluster.namespace("program"), "secrets-manager", rules=given, cluster=True)
     flags = (

@@ -1,4 +1,4 @@
-"""The Go original, 2.x: what it left in a cluster, the CRD that it came with, and the program itself where it is at hand.
+"""The Go original, 2.x: what it left in a cluster, the CRD that it came with, and the program where it is at hand.
 
 That CRD has the same group, version and fields, and less around them: no status subresource, no printer columns, and a
 status without fields, so that the API server prunes what is written there. Fields that came later are pruned as well.

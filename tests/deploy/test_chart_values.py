@@ -131,7 +131,11 @@ def names(documents: list[Object]) -> Json:
 
 CASES: list[tuple[Object, Found, Json]] = [
     # values, where to look, what is there
-    ({"nameOverride": "sm"}, names, [f"secrets-manager-sm{end}" for end in ("", "-controller", "-leader-election", "-metrics")]),
+    (
+        {"nameOverride": "sm"},
+        names,
+        [f"secrets-manager-sm{end}" for end in ("", "-controller", "-leader-election", "-metrics")],
+    ),
     ({"fullnameOverride": "sm"}, names, ["sm", "sm-controller", "sm-leader-election", "sm-metrics"]),
     ({"commonLabels": {"team": "shop"}}, labels, "shop"),
     ({"image": {"repository": "r/sm"}}, container("image"), "r/sm:dev"),

@@ -15,8 +15,9 @@ from secrets_manager.cli import flags
 from secrets_manager.config import ServerConfig
 from tests.deploy.installation import APPROLE, DEPLOY
 from tests.deploy.pod_security import violations
-from tests.documents import blocks
+from tests.documents import blocks, commands
 from tests.real.cluster import run_kubectl
+from tests.real.shell import run_shell
 
 DASHBOARD = "secrets-manager-dashboard"
 WAYS = ("cluster-wide", "namespaced")
@@ -300,3 +301,32 @@ def test_the_overlay_for_key_vault_in_the_documents_builds_what_it_says(tmp_path
     ]
     assert APPROLE not in str(pod)
     assert list(mapping(by_kind["ConfigMap"], "data")) == ["AZURE_KV_NAME"]
+
+
+def assert_all_in_platform(documents: list[Object], *, but: str = "") -> None:
+    """All objects but the roles in the watched namespace, and the subjects of all bindings."""
+    subjects = [subject for each in documents for subject in items(each, "subjects")]
+    namespaces = {text(each, "metadata", "namespace") for each in documents}
+    (namespace,) = (each for each in documents if each["kind"] == "Namespace")
+
+    assert {text(each, "namespace") for each in subjects} == {"platform"}
+    assert namespaces - {""} == {"platform"} | ({but} if but else set())
+    assert text(namespace, "metadata", "name") == "platform"
+
+
+def test_the_transformer_in_the_documents_moves_all_and_the_subjects_of_bindings(tmp_path: Path) -> None:
+    (transformers,) = blocks("docs/install.md#another-namespace", "yaml")
+    components = "components: [../deploy/pod-monitor, ../deploy/monitoring, ../deploy/secured-metrics]\n"
+
+    assert_all_in_platform(
+        documents_beside(f"resources: [../deploy/cluster-wide]\n{components}{transformers}", tmp_path)
+    )
+
+
+def test_the_commands_in_the_documents_write_another_namespace_into_a_copy(tmp_path: Path) -> None:
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    (command,) = commands("docs/install.md#another-namespace")
+    run_shell(command, environment={}, folder=tmp_path)
+    printed = run_kubectl("kustomize", str(tmp_path / "deploy" / "namespaced"), kubeconfig=tmp_path / "none")
+
+    assert_all_in_platform(list(yaml.safe_load_all(printed)), but="shop")

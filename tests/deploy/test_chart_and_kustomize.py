@@ -41,7 +41,9 @@ ONCE_PER_CLUSTER = ("secretdefinitions-view", "secretdefinitions-edit", "secretd
 
 
 def bare(value: Json) -> Json:
-    """Without the labels of a release, wherever they stand."""
+    """Without the labels of a release, and without its namespace in a query, wherever they stand."""
+    if isinstance(value, str):
+        return value.replace(', namespace="secrets-manager"', "")
     if isinstance(value, dict):
         return {name: bare(inner) for name, inner in value.items() if name not in OF_THE_CHART}
     return [bare(each) for each in value] if isinstance(value, list) else value

@@ -1,15 +1,17 @@
 """The values of the chart, one by one: what each changes, and what is refused."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
-from helm_python import HelmValuesError
+from helm_python import HelmError, HelmValuesError
 
-from fake_kubernetes.documents import Json, Object, at, items, mapping, text
+from fake_kubernetes.documents import Json, Object, at, items, mapping, parse, text
+from secrets_manager.metrics import buckets
 from tests.chart_values import values as values_of_the_chart
 from tests.deploy.chart import container_of, kinds, of_kind, pod_of, rendered
-from tests.deploy.installation import HOME
+from tests.deploy.installation import DEPLOY, HOME
 from tests.deploy.test_manifests import PROBES
 
 CRD = "CustomResourceDefinition"
@@ -68,6 +70,22 @@ def links(documents: list[Object]) -> Json:
         text(each, "annotations", "runbook_url").removesuffix(f"#{text(each, 'alert').lower()}") for each in alerts
     }
     return [*sorted(found - {""})]
+
+
+def within(documents: list[Object]) -> Json:
+    """What the rules take for fresh, and say of it."""
+    written = json.dumps(rule()(documents)).replace('\\"', '"')
+    return [*sorted({*re.findall(r'le="[0-9.]+"|within [^."]*(?:[.]0)? ?[a-z]+', written)})]
+
+
+def leaders(documents: list[Object]) -> Json:
+    """The namespaces in which a leader is missed."""
+    groups = items(of_kind("PrometheusRule", documents), "spec", "groups")
+    (found,) = (
+        each for group in groups for each in items(group, "rules") if text(each, "alert") == "SecretsManagerNoLeader"
+    )
+    selectors = re.findall(r"leader_election_master_status(?:{.*?})?", text(found, "expr"))
+    return [*sorted({*re.findall(r'namespace="(.*?)"', "".join(selectors))})] if len(selectors) == 2 else selectors
 
 
 def probed(documents: list[Object]) -> Json:
@@ -363,6 +381,16 @@ CASES: list[tuple[Object, Found, Json]] = [
         [{"a": "b"}, ["https://own/x"]],
     ),
     (
+        {"metrics": {"prometheusRule": {"enabled": True}}},
+        lambda made: [within(made), leaders(made)],
+        [['le="60.0"', "within a minute"], [HOME]],
+    ),
+    (
+        {"metrics": {"prometheusRule": {"enabled": True, "freshWithin": "120.0"}}},
+        within,
+        ['le="120.0"', "within 120.0 seconds"],
+    ),
+    (
         {
             "metrics": {
                 "dashboard": {"enabled": True, "namespace": "m", "labels": {"grafana_dashboard": None, "a": "b"}}
@@ -422,6 +450,23 @@ REFUSED: list[tuple[Object, str]] = [
     ({"metrics": {"tls": {"enabled": True, "existingSecret": ""}}}, "at '/metrics/tls/existingSecret'"),
     ({"metrics": {"prometheusRule": {"runbooks": "docs/runbooks.md"}}}, "at '/metrics/prometheusRule/runbooks'"),
     ({"statusPage": False}, "at '/statusPage'"),
+    ({"commonLabels": {"app.kubernetes.io/name": "a"}}, "at '/commonLabels/app.kubernetes.io~1name'"),
+    ({"podLabels": {"app.kubernetes.io/instance": "a"}}, "at '/podLabels/app.kubernetes.io~1instance'"),
+    ({"nameOverride": "a.b"}, "at '/nameOverride'"),
+    ({"fullnameOverride": "a.b"}, "at '/fullnameOverride'"),
+    ({"fullnameOverride": "1e3"}, "at '/fullnameOverride'"),
+    ({"vault": {"address": "https://v:65536"}}, "at '/vault/address'"),
+    ({"vault": {"address": "https://[::1]:99999/vault"}}, "at '/vault/address'"),
+    ({"readinessProbe": {"terminationGracePeriodSeconds": 5}}, "at '/readinessProbe/terminationGracePeriodSeconds'"),
+    ({"livenessProbe": {"successThreshold": 2}}, "at '/livenessProbe/successThreshold'"),
+    ({"extraEnv": [{"name": "VAULT_ADDR", "value": "a"}]}, "at '/extraEnv/0/name'"),
+    ({"extraVolumes": [{"name": "approle", "emptyDir": {}}]}, "at '/extraVolumes/0/name'"),
+    ({"extraArgs": ["--metrics-addr=:9090"]}, "at '/extraArgs/0'"),
+    ({"extraArgs": ["-health-probe-addr=:9090"]}, "at '/extraArgs/0'"),
+    ({"networkPolicy": None}, "missing property 'networkPolicy'"),
+    ({"metrics": {"tls": None}}, "missing property 'tls'"),
+    ({"vault": {"appRole": None}}, "missing property 'appRole'"),
+    ({"metrics": {"prometheusRule": {"freshWithin": "61.0"}}}, "at '/metrics/prometheusRule/freshWithin'"),
 ]
 
 
@@ -470,3 +515,67 @@ def test_a_value_that_can_not_be_is_refused_with_its_place(values: Object, place
         rendered(values)
 
     assert place in str(caught.value)
+
+
+NOT_TEXT = ("123", "1e3", "on", "true", "null")
+"""Names that YAML takes for something else where they stand without quotes."""
+
+
+def strings(value: Json, names: tuple[str, ...]) -> Iterator[Json]:
+    """What stands under these names, however deep."""
+    if isinstance(value, dict):
+        yield from (inner for name, inner in value.items() if name in names and not isinstance(inner, dict))
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for inner in inside:
+        yield from strings(inner, names)
+
+
+@pytest.mark.parametrize("word", NOT_TEXT)
+def test_a_name_stays_a_text_whatever_it_looks_like(word: str) -> None:
+    extras: Object = {"service": {"enabled": False}, "dashboard": {"enabled": True}, "podMonitor": {"enabled": True}}
+    values: Object = {
+        "metrics": {**extras, "prometheusRule": {"enabled": True}},
+        "nameOverride": word,
+        "serviceAccount": {"name": word},
+    }
+    made = rendered(values, release=word, namespace=word)
+
+    named = ("name", "namespace", "serviceAccountName", "app.kubernetes.io/name", "app.kubernetes.io/instance")
+    found = [*strings([each for each in made if each["kind"] != CRD], named)]
+    assert word in found
+    assert [each for each in found if not isinstance(each, str)] == []
+
+
+@pytest.mark.parametrize("release", ["sm.prod", f"{'a' * 39}.b", "-".join("a" * 26)])
+def test_objects_of_any_release_have_names_that_each_kind_may_have(release: str) -> None:
+    found = [text(each, "metadata", "name") for each in rendered(release=release) if each["kind"] != CRD]
+
+    assert [name for name in found if not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name)] == []
+
+
+def test_a_release_that_begins_with_a_digit_is_told_what_to_do() -> None:
+    with pytest.raises(HelmError, match="set fullnameOverride"):
+        rendered(release="1-secrets-manager")
+
+    assert rendered({"fullnameOverride": "sm"}, release="1-secrets-manager")
+
+
+def test_labels_of_several_values_may_have_the_same_name() -> None:
+    values: Object = {
+        "commonLabels": {"team": "a"},
+        "podLabels": {"team": "b"},
+        "serviceAccount": {"labels": {"team": "c"}},
+        "metrics": {"podMonitor": {"enabled": True, "labels": {"team": "d"}}},
+    }
+    made = rendered(values)
+
+    pods = deployment("spec", "template", "metadata", "labels", "team")
+    found = [pods, account("metadata", "labels", "team"), monitor("metadata", "labels", "team")]
+    assert [find(made) for find in found] == ["b", "c", "d"]
+
+
+def test_fresh_may_be_any_bucket_of_the_histogram() -> None:
+    schema: Object = parse((DEPLOY / "chart" / "values.schema.json").read_bytes())
+
+    names = ("properties", "metrics", "properties", "prometheusRule", "properties", "freshWithin", "enum")
+    assert items(schema, *names) == [str(each) for each in buckets.AGES]

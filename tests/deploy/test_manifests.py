@@ -138,6 +138,14 @@ def test_the_network_policy_lets_it_out_to_vault() -> None:
     assert vault in ports
 
 
+def test_the_network_policy_lets_it_out_to_names_in_openshift_too() -> None:
+    (names, *_) = items(the("NetworkPolicy"), "spec", "egress")
+
+    assert {(at(port, "port"), text(port, "protocol")) for port in items(names, "ports")} == {
+        (number, protocol) for number in (53, 5353) for protocol in ("UDP", "TCP")
+    }
+
+
 def test_neither_way_brings_the_crd_since_deleting_it_deletes_every_secret() -> None:
     kinds = {str(document["kind"]) for way in WAYS for document in built(way)}
 

@@ -1,30 +1,30 @@
 {{- define "secrets-manager.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimAll "-" -}}
 {{- end -}}
 
-{{/* The name of most objects: that of the release, with the chart's where it lacks that. Leaves room for suffixes. */}}
+{{/* The name of most objects: that of the release, with the chart's where it lacks that. Leaves room for suffixes. A Service has no dots. */}}
 {{- define "secrets-manager.fullname" -}}
 {{- $name := include "secrets-manager.name" . -}}
+{{- $full := .Release.Name -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
-{{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- $full = .Values.fullnameOverride -}}
+{{- else if not (contains $name .Release.Name) -}}
+{{- $full = printf "%s-%s" .Release.Name $name -}}
 {{- end -}}
+{{- $full | replace "." "-" | trunc 40 | trimAll "-" -}}
 {{- end -}}
 
 {{/* What finds the pods of this release. It can't change in an upgrade. */}}
 {{- define "secrets-manager.selector" -}}
-app.kubernetes.io/name: {{ include "secrets-manager.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "secrets-manager.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "secrets-manager.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "secrets-manager.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
@@ -83,6 +83,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- define "secrets-manager.subjects" -}}
 - kind: ServiceAccount
-  name: {{ include "secrets-manager.serviceAccount" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "secrets-manager.serviceAccount" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end -}}

@@ -35,6 +35,15 @@ CASES = {
     "status is null": Case(lambda whole, spec, entry: whole.update(status=None), good=True),
     "a field that is unknown is null": Case(lambda whole, spec, entry: spec.update(nothing=None), good=True),
     "version is a number": Case(lambda whole, spec, entry: entry.update(version=3), good=True),
+    "it merges, and names nothing else": Case(
+        lambda whole, spec, entry: spec.update(
+            creationPolicy="Merge", metadata={"labels": {}, "copy": True}, rolloutRestartTargets=[]
+        ),
+        good=True,
+    ),
+    "it merges, and copies nothing": Case(
+        lambda whole, spec, entry: spec.update(creationPolicy="Merge", metadata={"copy": False})
+    ),
     "name is null": Case(lambda whole, spec, entry: spec.update(name=None)),
     "path is null": Case(lambda whole, spec, entry: entry.update(path=None)),
     "keysMap is null": Case(lambda whole, spec, entry: spec.update(keysMap=None)),

@@ -6,7 +6,7 @@ from decimal import Decimal
 from secrets_manager.errors import InvalidValue
 
 _MAX_NANOSECONDS = 2**63 - 1
-MAX_LENGTH = 64
+_MAX_LENGTH = 64
 """Characters: more than any that fits."""
 _NANOSECONDS = {
     "ns": 1,
@@ -18,17 +18,14 @@ _NANOSECONDS = {
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
 }
-UNITS = "|".join(_NANOSECONDS)
-_PART = rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)({UNITS})"
+_PART = rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)({'|'.join(_NANOSECONDS)})"
 _PARTS = re.compile(_PART)
-PATTERN = rf"([+-]?)(0|(?:{_PART})+)"
-"""The pattern of a duration, for engines of regular expressions with no more than RE2 has."""
-_DURATION = re.compile(PATTERN)
+_DURATION = re.compile(rf"([+-]?)(0|(?:{_PART})+)")
 
 
 def duration(text: str) -> float:
     """Seconds. Raises: InvalidValue."""
-    match = _DURATION.fullmatch(text) if len(text) <= MAX_LENGTH else None
+    match = _DURATION.fullmatch(text) if len(text) <= _MAX_LENGTH else None
     if match is None:
         raise InvalidValue("is no duration: write numbers with their units, like 5s, 1m30s or 300ms")
     nanoseconds = sum(int(Decimal(number) * _NANOSECONDS[unit]) for number, unit in _PARTS.findall(match[2]))

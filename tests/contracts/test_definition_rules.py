@@ -9,7 +9,7 @@ import pytest
 
 from fake_kubernetes.documents import Object, items, parse, text
 from secrets_manager.controller.spec import Spec
-from tests.controller.specs import BAD, FAULTS_OF_SEVERAL, GOOD, KEY_RULE, LATE, PLACE, SEVERAL
+from tests.controller.specs import BAD, FAULTS_OF_SEVERAL, GOOD, KEY_RULE, PLACE, SEVERAL
 from tests.definitions import CRD
 from tests.gen import spec
 from tests.real.cluster import ControlPlane
@@ -49,7 +49,7 @@ def is_reported_by(fault: str, message: str) -> bool:
     return message.endswith(words.rpartition("' ")[2] if "\\" in words or "..." in words else words)
 
 
-@pytest.mark.parametrize("good", [*GOOD, *(late for late, _ in LATE)])
+@pytest.mark.parametrize("good", GOOD)
 def test_what_can_be_is_taken(good: Spec, control_plane: ControlPlane, definitions: str) -> None:
     assert refusals(control_plane, definitions, good) == []
 

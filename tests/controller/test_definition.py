@@ -152,7 +152,7 @@ def test_name_of_the_secret_is_read_where_the_rest_of_the_spec_can_not_be(spec: 
 
 def test_object_without_spec_has_an_invalid_one() -> None:
     assert decode(b'{"metadata": {"name": "db"}}').spec == InvalidSpec(
-        "spec can't be read: it must be a map, and is null"
+        "spec is missing: write name, and keysMap or dataFrom, below spec"
     )
 
 

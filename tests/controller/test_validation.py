@@ -4,7 +4,7 @@ from secrets_manager.controller.definition import Reason
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.spec import InvalidSpec, Spec
 from secrets_manager.controller.validation import validate_data, validate_spec
-from tests.controller.specs import BAD, FAULTS_OF_SEVERAL, GOOD, KEY_RULE, LATE, PLACE, SEVERAL
+from tests.controller.specs import BAD, FAULTS_OF_SEVERAL, GOOD, KEY_RULE, PLACE, SEVERAL
 from tests.gen import spec
 
 MAX_SECRET_BYTES = 1024 * 1024
@@ -18,7 +18,7 @@ def test_what_kubernetes_takes_passes_as_it_is(good: Spec) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "message"), [*BAD, *LATE, (InvalidSpec("spec can't be read: why"), "spec can't be read: why")]
+    ("bad", "message"), [*BAD, (InvalidSpec("spec can't be read: why"), "spec can't be read: why")]
 )
 def test_what_kubernetes_would_refuse_is_reported_without_reading_anything(
     bad: Spec | InvalidSpec, message: str

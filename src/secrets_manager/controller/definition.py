@@ -160,7 +160,7 @@ class SecretDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Envelope(Wire, frozen=True):
     metadata: ObjectMeta
-    spec: msgspec.Raw = msgspec.Raw(b"null")
+    spec: msgspec.Raw = msgspec.Raw()
     status: msgspec.Raw = msgspec.Raw(b"{}")
 
 

@@ -16,9 +16,6 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from secrets_manager.durations import MAX_LENGTH as MAX_DURATION
-from secrets_manager.durations import PATTERN as DURATION
-from secrets_manager.durations import UNITS
 from secrets_manager.templates import MAX_TEMPLATE
 
 GROUP = "secrets-manager.tuenti.io"
@@ -34,8 +31,10 @@ KEY_PATTERN = r"\.?[-\w][-.\w]*"
 PREFIX_PATTERN = r"[-._a-zA-Z0-9]*"
 TYPE_PATTERN = r"[a-zA-Z0-9]([-._/a-zA-Z0-9]*[a-zA-Z0-9])?"
 
-_SURE_DURATION = rf"[+-]?(0|(([0-9]{{1,5}}(\.[0-9]*)?|\.[0-9]+)({UNITS}))+)"
-"""A duration that CEL's duration() accepts: 64 characters hold ten times 99999h, 114 years; the limit is 292 years."""
+MAX_DURATION = 64
+"""Characters of a duration."""
+DURATION_PATTERN = r"[+-]?(0|((\d{1,5}(\.\d*)?|\.\d+)h|(\d{1,7}(\.\d*)?|\.\d+)m|(\d{1,9}(\.\d*)?|\.\d+)[mnuµμ]?s)+)"
+"""A duration that CEL's duration() accepts: in 64 characters it is 203 years at most, and the limit is 292."""
 
 
 class Rule(NamedTuple):
@@ -126,14 +125,14 @@ NOT_SERVICE_ACCOUNT = Rule(
     f"self != '{SERVICE_ACCOUNT}'", f"spec.type {SERVICE_ACCOUNT}: such Secrets are made by Kubernetes itself"
 )
 INTERVAL = Rule(
-    f"self == '' || (self.size() <= {MAX_DURATION} && {_matches('self', DURATION)})",
-    "spec.refreshInterval {} is no duration: write numbers with their units, like 5s, 1m30s or 300ms",
+    f"self == '' || (self.size() <= {MAX_DURATION} && {_matches('self', DURATION_PATTERN)})",
+    "spec.refreshInterval {} is no duration: write numbers with their units, like 5s or 1m30s, at most 99999h",
     _shown("self"),
 )
 MIN_INTERVAL_SECONDS = 1
 """Seconds. With a shorter one, a single object would keep the backend busy."""
 MIN_INTERVAL = Rule(
-    f"self.size() > {MAX_DURATION} || !{_matches('self', _SURE_DURATION)} "
+    f"self.size() > {MAX_DURATION} || !{_matches('self', DURATION_PATTERN)} "
     f"|| duration(self) >= duration('{MIN_INTERVAL_SECONDS}s')",
     f"spec.refreshInterval {{}} is too little: it is {MIN_INTERVAL_SECONDS}s at least",
     "self",
@@ -201,9 +200,14 @@ CREATION_POLICY = Rule(
     "spec.creationPolicy {} is unknown: use Owner, Orphan or Merge",
     _shown("self"),
 )
+_MARKED = (
+    "(has(self.metadata.labels) && self.metadata.labels.size() > 0) || (has(self.metadata.annotations) "
+    "&& self.metadata.annotations.size() > 0) || (has(self.metadata.copy) && !self.metadata.copy)"
+)
 KEYS_ONLY = Rule(
     f"!has(self.creationPolicy) || self.creationPolicy != '{MERGE}' || !((has(self.type) && self.type != '') "
-    "|| (has(self.immutable) && self.immutable) || has(self.metadata) || has(self.rolloutRestartTargets))",
+    f"|| (has(self.immutable) && self.immutable) || (has(self.metadata) && ({_MARKED})) "
+    "|| (has(self.rolloutRestartTargets) && self.rolloutRestartTargets.size() > 0))",
     f"spec.creationPolicy {MERGE} writes keys alone: remove type, immutable, metadata and rolloutRestartTargets",
 )
 WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet")

@@ -340,7 +340,9 @@ _named = msgspec.json.Decoder(_Named)
 
 
 def decode_spec(raw: msgspec.Raw) -> Spec | InvalidSpec:
-    """Decode a spec."""
+    """Decode a spec. An empty text stands for none."""
+    if not bytes(raw):
+        return InvalidSpec("spec is missing: write name, and keysMap or dataFrom, below spec")
     try:
         return _spec.decode(raw)
     except msgspec.MsgspecError as error:

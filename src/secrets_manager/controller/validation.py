@@ -3,6 +3,7 @@
 Limits: core/v1 ValidateSecret.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -30,11 +31,11 @@ from secrets_manager.controller.spec import (
     SecretMetadata,
     Spec,
 )
-from secrets_manager.errors import InvalidValue
 from secrets_manager.templates import MAX_TEMPLATE
 
 MAX_SECRET_BYTES = 1024 * 1024
 
+_INTERVAL = re.compile(rules.DURATION_PATTERN, re.ASCII)
 _JSON_KEYS = {
     "kubernetes.io/dockercfg": ".dockercfg",
     "kubernetes.io/dockerconfigjson": ".dockerconfigjson",
@@ -184,12 +185,10 @@ def _faults_of_type(spec: Spec) -> Iterator[str]:
 
 
 def _faults_of_interval(spec: Spec) -> Iterator[str]:
-    try:
-        period = spec.period
-    except InvalidValue as why:
-        yield f"spec.refreshInterval {shown(spec.refresh_interval)} {why}"
-        return
-    if period is not None and period < rules.MIN_INTERVAL_SECONDS:
+    written = spec.refresh_interval
+    if written and not (len(written) <= rules.MAX_DURATION and _INTERVAL.fullmatch(written)):
+        yield rules.INTERVAL.fault(shown(written))
+    elif spec.period is not None and spec.period < rules.MIN_INTERVAL_SECONDS:
         yield rules.MIN_INTERVAL.fault(spec.refresh_interval)
 
 

@@ -336,7 +336,7 @@ async def test_a_secret_of_the_original_is_taken_over_and_its_finalizer_released
 
 
 async def test_a_secret_of_the_original_1_is_taken_over_and_keeps_its_labels(autojump_clock: MockClock) -> None:
-    labels = {"managedBy": "secrets-manager", "lastUpdatedAt": "2021-01-06T10.00.00Z"}
+    labels: Object = {"managedBy": "secrets-manager", "lastUpdatedAt": "2021-01-06T10.00.00Z"}
     async with running() as scene:
         scene.foreign_secret("app", data={"pw": "hunter-0"}, labels=labels)
         scene.write("app", password="hunter-1")

@@ -173,7 +173,7 @@ def test_the_documents_lead_from_the_original_and_back(own_control_plane: Contro
 
 def rights_and_program(cluster: ControlPlane) -> list[Object]:
     """What the original's manifests have made, without what the API server adds."""
-    made = parse(cluster.kubectl("--namespace", HOME, "get", KINDS, "-l", "app=secrets-manager", "-o", "json"))
+    made = parse(cluster.kubectl("--namespace", HOME, "get", KINDS, "-l", "app=secrets-manager", "-o", "json").encode())
     kept = ("kind", "rules", "subjects", "roleRef", "spec", "automountServiceAccountToken")
     return [
         {name: value for name, value in mapping(each).items() if name in kept}

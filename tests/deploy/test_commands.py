@@ -143,11 +143,11 @@ def test_the_documents_lead_from_the_original_and_back(own_control_plane: Contro
     own_control_plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}})
     own_control_plane.kubectl("apply", "-f", "-", stdin=original)
     before = rights_and_program(own_control_plane)
-    crd, stop, forget = commands("docs/migration.md#move")
+    crd, save, stop, forget = commands("docs/migration.md#move")
     install = commands("docs/install.md#the-controller")[0]
     (back,) = commands("docs/migration.md#go-back")
 
-    for command in (crd, stop, install):
+    for command in (crd, save, stop, install):
         run(command)
 
     assert at(own_control_plane.get(DEPLOYMENT), "spec", "selector", "matchLabels") == {
@@ -163,7 +163,7 @@ def test_the_documents_lead_from_the_original_and_back(own_control_plane: Contro
     namespace = own_control_plane.get(f"/api/v1/namespaces/{HOME}")
     assert not [name for name in mapping(namespace, "metadata", "labels") if "pod-security" in name]
 
-    for command in (crd, stop, install, forget):
+    for command in (crd, save, stop, install, forget):
         run(command)
 
     assert may(own_control_plane, "patch", "secretdefinitions/status")

@@ -1,3 +1,6 @@
+import re
+
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from secrets_manager.config import AzureConfig, Config, VaultConfig
@@ -337,6 +340,24 @@ def test_gauges_of_vault_move_to_the_labels_of_the_server() -> None:
     assert registry.get_sample_value("secrets_manager_vault_max_token_ttl", UNKNOWN) is None
     assert registry.get_sample_value("secrets_manager_vault_max_token_ttl", KNOWN) == 300
     assert registry.get_sample_value("secrets_manager_vault_token_ttl", KNOWN) == 20
+
+
+@pytest.mark.parametrize(
+    ("url", "label"),
+    [
+        ("https://reader:hunter2@vault:8200", "https://vault:8200"),
+        ("https://reader:hun@ter2@vault:8200/", "https://vault:8200/"),
+        ("unix:///run/reader@vault.sock", "unix:///run/reader@vault.sock"),
+        ("https://[::1", "https://[::1"),
+    ],
+)
+def test_label_of_vault_has_no_user_and_password(url: str, label: str) -> None:
+    registry = CollectorRegistry()
+    VaultMetrics(registry, VaultConfig(url=url)).login_error("LoginRefused")
+
+    served = generate_latest(registry).decode()
+    assert set(re.findall('vault_address="([^"]*)"', served)) == {label}
+    assert "hunter2" not in served
 
 
 def test_errors_of_vault_are_counted_by_what_was_tried() -> None:

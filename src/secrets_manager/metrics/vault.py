@@ -1,5 +1,6 @@
 """Metrics of Vault."""
 
+import re
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -8,12 +9,17 @@ from secrets_manager.config import VaultConfig
 from secrets_manager.metrics import buckets
 from secrets_manager.metrics.read_errors import ReadErrors
 
+_USERINFO = re.compile(r"(?<=://)[^/?#]*@")
+
 
 class VaultMetrics:
-    """Metrics of Vault. The labels of the server are empty until it has sent its version and cluster."""
+    """Metrics of Vault. The labels of the server are empty until it has sent its version and cluster.
+
+    The label vault_address is the flag vault.url, without a user and password.
+    """
 
     def __init__(self, registry: CollectorRegistry, config: VaultConfig, *, per_object: bool = True) -> None:
-        self._address, self._engine = config.url, config.engine
+        self._address, self._engine = _USERINFO.sub("", config.url, count=1), config.engine
         self._max_token_ttl_seconds = config.max_token_ttl
         self._server = ("", "", "")
         self._remaining_ttl: Callable[[], float] = lambda: 0.0

@@ -1,13 +1,15 @@
+import gzip
 import threading
 from collections.abc import Iterator
 
 import pytest
 import trio
+import trio.testing
 from prometheus_client import Counter, Metric
 from prometheus_client.openmetrics import parser as openmetrics
 
 from secrets_manager.metrics import ControllerMetrics, KubeMetrics, Registry, register_process_metrics
-from secrets_manager.server.message import Response, immediate
+from secrets_manager.server.message import Header, Request, Response, immediate
 from secrets_manager.server.metrics import metrics
 from secrets_manager.server.router import Route, Router
 from tests.server.serving import serving
@@ -75,11 +77,13 @@ class Slow:
 
     def __init__(self) -> None:
         self.begun, self.let = threading.Event(), threading.Event()
+        self.scrapes = 0
 
     def describe(self) -> list[Metric]:
         return []
 
     def collect(self) -> Iterator[Metric]:
+        self.scrapes += 1
         return self._families()
 
     def _families(self) -> Iterator[Metric]:
@@ -109,9 +113,51 @@ async def test_others_are_served_while_metrics_are_rendered_and_these_are_of_one
     assert ["apples_total 0.0" in texts[0], "apples_total 1.0" in texts[1]] == [True, True]
 
 
-async def test_a_request_that_makes_no_sense_ends_nothing_else() -> None:
+async def test_all_who_come_during_a_rendering_share_the_next_one_in_the_form_that_each_wants() -> None:
+    registry, slow = Registry(), Slow()
+    registry.register(slow)
+    apples = Counter("apples", "How many.", registry=registry)
+    handle = metrics(registry)["/metrics"].handle
+    early, late, packed = list[Response](), list[Response](), list[Response]()
+
+    async def scrape(to: list[Response], *headers: Header) -> None:
+        to.append(await handle(Request("/metrics", headers=headers)))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scrape, early)
+        assert await trio.to_thread.run_sync(slow.begun.wait, 60)
+        apples.inc()
+        for number in range(100):
+            nursery.start_soon(scrape, late, (b"accept", b"application/openmetrics-text; version=9.%d" % number))
+            nursery.start_soon(scrape, packed, (b"accept-encoding", b"gzip"))
+        await trio.testing.wait_all_tasks_blocked()
+        slow.let.set()
+
+    assert slow.scrapes == 3
+    assert b"apples_total 0.0" in early[0].body
+    assert [b"apples_total 1.0" in each.body for each in late] == [True] * 100
+    assert [b"apples_total 1.0" in gzip.decompress(each.body) for each in packed] == [True] * 100
+
+
+async def test_scrapes_one_after_the_other_are_each_of_their_time() -> None:
+    registry = Registry()
+    apples = Counter("apples", "How many.", registry=registry)
+    handle = metrics(registry)["/metrics"].handle
+    bodies: list[bytes] = []
+    for _ in range(2):
+        bodies.append((await handle(Request("/metrics"))).body)
+        apples.inc()
+
+    assert [b"apples_total 0.0" in bodies[0], b"apples_total 1.0" in bodies[1]] == [True, True]
+
+
+@pytest.mark.parametrize("version", ["none", "1.x", "", "1..0"])
+async def test_form_that_makes_no_sense_is_answered_by_one_that_there_is(
+    version: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async with serving(Router(metrics(apples()))) as client:
-        await client.get("/metrics", headers={"Accept": "application/openmetrics-text;version=none"})
-        response = await client.get("/metrics")
+        response = await client.get("/metrics", headers={"Accept": f"application/openmetrics-text;version={version}"})
 
     assert response.status_code == 200
+    assert "apples_total 3.0" in response.text.splitlines()
+    assert caplog.records == []

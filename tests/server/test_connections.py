@@ -1,5 +1,6 @@
 """A bad client does not affect other clients, and its connection is closed after a bounded time."""
 
+import logging
 import os
 import socket
 import ssl
@@ -143,6 +144,52 @@ async def test_a_websocket_is_refused() -> None:
     )
     async with listening(ROUTER) as address, connected(address, upgrade) as stream:
         assert (await whole(stream)).startswith(b"HTTP/1.1 403")
+
+
+WEBSOCKET = GET + (
+    b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+H2C = GET + b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: "
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        H2C + b"A\r\n\r\n",
+        H2C + b"////\r\n\r\n",
+        WEBSOCKET + b"\x81\x85acdhellobcdhello",
+        WEBSOCKET + b"\x81\x85abcdhelho",
+    ],
+    ids=["no base64", "no settings", "no frame", "no text"],
+)
+async def test_bytes_that_break_an_upgrade_end_their_connection_and_are_not_the_servers_fault(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="secrets_manager")
+    async with listening(ROUTER) as address:
+        async with connected(address, sent) as stream:
+            await whole(stream)
+        async with connected(address, GET + b"\r\n") as stream:
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+
+    assert [(record.levelno, record.message) for record in caplog.records] == [
+        (logging.DEBUG, "protocol error of a client")
+    ]
+
+
+async def test_an_unexpected_error_of_a_connection_is_logged_and_ends_it_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail() -> ssl.SSLContext:
+        raise ZeroDivisionError("a bug")
+
+    async with listening(ROUTER, tls=fail) as address, connected(address) as stream:
+        assert await whole(stream) == b""
+
+    assert [(record.levelno, record.message) for record in caplog.records] == [
+        (logging.ERROR, "unexpected error of a connection")
+    ]
 
 
 @pytest.fixture

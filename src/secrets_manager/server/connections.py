@@ -7,18 +7,24 @@ beyond a maximum, so that idle ones keep out neither Prometheus nor the kubelet.
 The TLS context is fetched for each connection, so that a changed certificate is used from the next one on.
 """
 
+import binascii
 import logging
 import socket
 import ssl
 from collections.abc import Callable
 
+import h11
 import trio
+import wsproto.utilities
+from h2.exceptions import H2Error
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
+from hyperframe.exceptions import HyperframeError
 
+from secrets_manager.errors import leaves
 from secrets_manager.server.router import Router
 
 log = logging.getLogger(__name__)
@@ -34,6 +40,17 @@ MAX_HEAD = 16 * 1024
 """Bytes of a request's head."""
 MAX_STREAMS = 1
 """Concurrent requests of a connection that asks for HTTP/2, which hypercorn has no setting to refuse; see router.py."""
+
+PROTOCOL_ERRORS = (
+    h11.ProtocolError,
+    H2Error,
+    HyperframeError,
+    wsproto.utilities.ProtocolError,
+    binascii.Error,
+    trio.BusyResourceError,
+)
+"""What bytes of a client lead to in hypercorn, mostly in an upgrade to HTTP/2 or a websocket. The last one is raised
+where it closes a connection on which it still sends."""
 
 TlsContext = Callable[[], ssl.SSLContext]
 
@@ -91,9 +108,12 @@ class Connections:
                 ConnectionState({}),
                 secured,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # it needs no more than a stream with a socket
             )
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # in the handshake
-        except Exception:  # it fails this connection only
+        except* PROTOCOL_ERRORS as errors:
+            names = ", ".join(sorted({type(error).__name__ for error in leaves(errors)}))
+            log.debug("protocol error of a client", extra={"fields": {"error": names}})
+        except* Exception:  # it fails this connection only
             log.exception("unexpected error of a connection")
         finally:
             self._open.pop(stream, None)

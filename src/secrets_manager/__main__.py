@@ -2,7 +2,7 @@
 
 import sys
 
-from secrets_manager.cli.main import main
+from secrets_manager.cli.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())

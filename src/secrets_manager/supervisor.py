@@ -215,7 +215,7 @@ def utc_now() -> datetime:
 async def cancel_on_signal(
     scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Cancel the scope at the first SIGTERM or SIGINT. A second one kills the process."""
+    """Cancel the scope at the first SIGTERM or SIGINT. A second one ends the process at once."""
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for signum in signals:

@@ -274,3 +274,33 @@ def test_demo_says_what_to_install_if_its_extra_is_missing() -> None:
 
     line = "secrets-manager: the demo needs more packages: run `.ci/setup demo` in the clone\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
+
+
+EARLY_SIGTERM = """
+import os, runpy, signal, sys
+from importlib.metadata import entry_points
+
+class Sigterm:
+    def find_spec(self, name, *_):
+        if name == "secrets_manager.cli.main":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+def script():
+    (found,) = entry_points(group="console_scripts", name="secrets-manager")
+    sys.exit(found.load()())
+
+def module():
+    runpy.run_module("secrets_manager", run_name="__main__")
+
+sys.meta_path.insert(0, Sigterm())
+"""
+
+
+@pytest.mark.parametrize("command", ["script()", "module()"])
+def test_sigterm_before_anything_is_imported_ends_the_process_by_its_own_handler(command: str) -> None:
+    """As PID 1, in a container, a process is sent no signal that it has no handler for."""
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY_SIGTERM + command], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

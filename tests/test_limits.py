@@ -10,7 +10,7 @@ from secrets_manager.backends.vault import listing, node, path
 from secrets_manager.config import ControllerConfig, VaultConfig
 from secrets_manager.controller import contention, rules, validation
 from secrets_manager.controller.read_policy import ReadPolicy
-from secrets_manager.kube import events, objects, throttle, watcher, workqueue
+from secrets_manager.kube import events, objects, status, watcher, workqueue
 from secrets_manager.linewriter import CAPACITY
 from secrets_manager.logs import MAX_TEXT
 from secrets_manager.metrics.definitions import MAX_NOT_READY
@@ -78,7 +78,7 @@ ROWS = {
         f"{number(events.MAX_NOTE_BYTES)} bytes", f"{number(MAX_TEXT)} characters",
     ],
     "log lines waiting for a slow reader": [number(CAPACITY)],
-    "a 429 of Kubernetes that sheds load": [seconds(throttle.MAX_RETRY_AFTER)],
+    "a 429 of Kubernetes that sheds load": [seconds(status.MAX_RETRY_AFTER)],
     "connections to the server": [
         f"{connections.MAX_CONNECTIONS} for each address", f"{seconds(connections.HEAD_TIMEOUT)} for the head",
         kib(connections.MAX_HEAD), f"{seconds(connections.SEND_TIMEOUT)} to receive",

@@ -178,7 +178,9 @@ def test_what_the_server_quotes_of_an_object_is_left_out(message: str, expected:
         ({"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, {"retryAfterSeconds": 3}, 3.0),
         ({"Retry-After": "-7"}, {}, None),
         ({"Retry-After": "0"}, {}, None),
-        ({"Retry-After": "9" * 400}, {}, 3600.0),
+        ({"Retry-After": "32"}, {}, 32.0),
+        ({"Retry-After": "9" * 400}, {}, 32.0),
+        ({}, {"retryAfterSeconds": 3600}, 32.0),
     ],
 )
 def test_retry_after_is_of_the_header_or_else_of_the_details(

@@ -35,8 +35,9 @@ from secrets_manager.kube.objects import Wire
 
 MAX_MESSAGE = 256
 """Characters of the server's message that are quoted."""
-MAX_RETRY_AFTER = 3600.0
-"""Seconds. A longer Retry-After is cut to this."""
+MAX_RETRY_AFTER = 32.0
+"""Seconds. A longer Retry-After, such as that of a proxy's page, is cut to this: API Priority and Fairness asks for no
+more."""
 QUOTE_MARKERS = (", error found in #", 'Invalid value: "{')
 """Where a server starts to quote the request: a part of a body that can't be decoded (before 1.23), or the whole object
 that a patch would result in, with a Secret's values."""

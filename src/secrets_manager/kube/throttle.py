@@ -13,8 +13,8 @@ Times are seconds of a monotonic clock.
 
 import math
 
-DEFAULT_RETRY_AFTER, MAX_RETRY_AFTER = 1.0, 32.0
-"""Seconds. API Priority and Fairness asks for up to 32."""
+DEFAULT_RETRY_AFTER = 1.0
+"""Seconds."""
 PACE_INTERVAL = 0.02
 """Seconds between two requests while they are paced."""
 PACE_DURATION = 1.0
@@ -30,7 +30,7 @@ class Throttle:
 
     def back_off(self, now: float, *, retry_after: float | None) -> None:
         """Block requests that have not been sent. Extends an earlier block, but never shortens it."""
-        until = now + min(retry_after or DEFAULT_RETRY_AFTER, MAX_RETRY_AFTER)
+        until = now + (retry_after or DEFAULT_RETRY_AFTER)
         if until > self._until:
             self._until = self._next = until
 

@@ -527,3 +527,37 @@ async def test_a_standby_that_is_shown_an_old_record_can_not_take_the_lease(auto
         two.faults.always(fault.as_of(here.cluster.storage.revision), when=is_read)
         await trio.sleep(120)
         assert (one.at_work, two.terms) == (True, [])
+
+
+async def test_a_lease_whose_namespace_is_not_there_is_logged_once_and_acquired_when_it_is(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = Cluster(now=virtual_time)
+    config = Config(lease=LeaseConfig(enabled=True, namespace="nowhere"))
+    async with open_client(DOUBLE, transport=KubeTransport(cluster)) as client:
+        leader = new_elector(config, client, namespace="default", identity="one", random=Random(0), clock=virtual_time)
+        with caplog.at_level(logging.WARNING):
+            with trio.move_on_after(600):
+                await leader.run(trio.sleep_forever)
+            errors = [record.__dict__["fields"]["error"] for record in caplog.records]
+            missing = 'namespaces "nowhere" not found'
+            assert errors == [f"POST /apis/coordination.k8s.io/v1/namespaces/nowhere/leases: 404 NotFound: {missing}"]
+
+        administrator(cluster).create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "nowhere"}})
+        await leader.run(trio.lowlevel.checkpoint)
+
+
+async def test_an_error_of_the_lease_is_logged_again_once_it_has_gone(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with arena() as here:
+        await here.leader("one")
+        two = here.enter("two")
+        with caplog.at_level(logging.WARNING):
+            for _ in range(2):
+                two.faults.always(OFFLINE)
+                await trio.sleep(60)
+                two.faults.heal()
+                await trio.sleep(60)
+
+    assert [record.message for record in caplog.records] == ["failed to acquire or renew lease"] * 2

@@ -135,6 +135,7 @@ class LeaderElector:
         self._renewed_at = -math.inf
         self._leading = False
         self._reported_leader = ""
+        self._reported_error = ""
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Acquire the lease, run `work` and renew the lease, then release it."""
@@ -223,10 +224,12 @@ class LeaderElector:
         try:
             with _request_timeout(self._config.renew_deadline / 2):
                 self._last_written = await self._patch_or_create(lease.metadata.resource_version, record)
-        except (AlreadyExists, Conflict, NotFound):
+        except (AlreadyExists, Conflict):
             return False
         except KubeError as error:
-            self._log_error(error)
+            is_new = not lease.metadata.resource_version
+            if is_new or not isinstance(error, NotFound):  # for a new lease it is the namespace that is not there
+                self._log_error(error)
             return False
         self._observe(self._last_written)
         return True
@@ -245,6 +248,7 @@ class LeaderElector:
         return await self._client.create(LEASES, self._key.namespace, new)
 
     def _observe(self, lease: Lease) -> None:
+        self._reported_error = ""
         if self._observed_record != lease.spec:
             self._observed_record, self._observed_time = lease.spec, trio.current_time()
         holder, known = lease.spec.holder_identity, self._reported_leader
@@ -293,7 +297,10 @@ class LeaderElector:
         return {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": micro_time(self._clock())}
 
     def _log_error(self, error: KubeError) -> None:
-        log.warning("failed to acquire or renew lease", extra={"fields": {**self._fields(), "error": str(error)}})
+        """Log an error, unless it is that of the last request."""
+        if str(error) != self._reported_error:
+            log.warning("failed to acquire or renew lease", extra={"fields": {**self._fields(), "error": str(error)}})
+        self._reported_error = str(error)
 
     def _fields(self) -> dict[str, str]:
         return {"lease": str(self._key), "identity": self._identity}

@@ -278,27 +278,67 @@ async def test_a_silent_watch_is_restarted_at_once_from_the_last_version(autojum
     assert reports == [("relisted", [A], [], "9")]
 
 
-async def test_watch_after_watch_that_is_silent_is_restarted_at_once_each_time(autojump_clock: MockClock) -> None:
-    client, _ = await play(lists=[page([A], "9")], watches=[[90.0, silent()]] * 5, seconds=600)
+async def test_after_two_silent_watches_in_a_row_changes_are_found_by_lists(autojump_clock: MockClock) -> None:
+    """As behind a proxy that withholds the body of a watch."""
+    client, reports = await play(
+        lists=[page([A], "9"), page([A, B], "12"), page([B], "15")], watches=[[90.0, silent()]] * 4, seconds=400
+    )
 
-    assert client.pauses == [0, 90, 90, 90, 90, 90]
+    assert client.requests == [
+        *[("list", ""), ("watch", "9"), ("watch", "9")],
+        *[("list", ""), ("watch", "12")],
+        *[("list", ""), ("watch", "15")],
+        ("list", ""),
+    ]
+    assert client.pauses == [0, 90, 90, 0, 90, 0, 90]
+    assert [report[1] for report in reports] == [[A], [A, B], [B]]
 
 
-async def test_silence_is_no_failure_of_the_server_and_is_said_once_until_a_watch_speaks_again(
+async def test_a_watch_is_not_up_after_two_silent_ones_in_a_row_until_it_brings_something(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     client = ScriptedClient(
+        lists=[page([A], "9")] * 3,
+        watches=[[90.0, silent()], [90.0, silent()], [90.0, silent()], [60.0, bookmark(11), FOREVER]],
+    )
+    watcher = watcher_of(client)
+    problems: list[str] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watcher.run, Recorder())
+        for _ in range(6):
+            await trio.sleep(59)
+            problems.append(watcher.problem)
+        nursery.cancel_scope.cancel()
+
+    withheld = "can't watch things in ns: no data for 90 s"
+    assert problems == ["", "", "", withheld, withheld, ""]
+    assert lines(caplog) == [
+        (logging.INFO, "watch timed out, restarting"),
+        (logging.WARNING, "failed to watch"),
+        (logging.INFO, "watch recovered"),
+    ]
+
+
+async def test_silent_watches_with_an_event_or_another_failure_between_them_are_not_in_a_row(
+    autojump_clock: MockClock,
+) -> None:
+    client = ScriptedClient(
         lists=[page([A], "9")],
-        watches=[[90.0, silent()], [90.0, silent()], [bookmark(11), 90.0, silent()]],
+        watches=[
+            [90.0, silent()],
+            [bookmark(11), 90.0, silent()],
+            [90.0, Unreachable("cut")],
+            [90.0, silent()],
+            [bookmark(12), 90.0, silent()],
+        ],
     )
     watcher = watcher_of(client)
     with trio.move_on_after(600):
         await watcher.run(Recorder())
 
-    assert len(client.requests) == 5
+    assert [request for request in client.requests if request[0] == "list"] == [("list", "")]
     assert watcher.problem == ""
-    assert lines(caplog) == [(logging.INFO, "watch timed out, restarting")] * 2
 
 
 async def test_a_watch_that_the_server_does_not_end_is_ended_when_its_time_is_over(autojump_clock: MockClock) -> None:

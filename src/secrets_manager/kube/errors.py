@@ -2,7 +2,7 @@
 
 KubeError
 ├── Unreachable          no response in time: a read can be retried; a write may have happened
-│   └── WatchTimedOut    a watch received nothing within its read timeout: watch on from the last version
+│   └── WatchTimedOut    a watch received nothing within its read timeout: watch on; list again if that repeats
 ├── MalformedResponse    a response that does not match the API
 │   └── ResponseTooLarge a response longer than the bound: ask for less
 ├── CredentialsError     no usable kubeconfig, service account or credential plugin

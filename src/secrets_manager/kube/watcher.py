@@ -3,12 +3,16 @@
     list ──> watch ──┬─ end of the stream: watch from the last version
       ^              ├─ read timeout: the same, over a new connection
       |              ├─ error: wait, then watch from the last version
-      └── expired ───┘
+      └──────────────┴─ expired, or two read timeouts in a row without a byte
 
 A long list comes in pages (kube/pager.py). The objects of a page are reported at once, so that work starts while the
 server prepares the next page; deletions show in the full list only. A list that fails (no such kind, forbidden) is
 retried. A streaming list (`sendInitialEvents`) needs no pages, but costs the server twice the CPU (measured on
 Kubernetes 1.37, where pages come from its cache), and its first object comes no sooner.
+
+An API server sends a bookmark about once a minute, so a watch that brings nothing is no success, though its head has
+come: a proxy may withhold the body. After two in a row changes are found by lists, and `problem` says so, until a watch
+brings something.
 
 The end of a stream, a read timeout and an expired version cause no delay, unless they repeat. Repeated ones and errors
 back off, no shorter than a `Retry-After` of the server; the backoff resets after two minutes.
@@ -112,7 +116,8 @@ class Watcher(Generic[T]):
         self._undecodable: set[ObjectKey] = set()
         self._backoff = BackoffManager(BACKOFF, reset_after=BACKOFF_RESET_AFTER, random=random)
         self._last_failure = ""
-        self._has_timed_out = False
+        self._is_silent = False
+        """Whether a watch has timed out, and no byte and no other failure has come since."""
 
     async def run(self, sink: Sink[T]) -> NoReturn:
         """Report to the sink until cancelled. No failure of the server ends this."""
@@ -127,10 +132,11 @@ class Watcher(Generic[T]):
             except Expired:
                 self._resource_version = ""
                 delay = self._backoff.after_restart(trio.current_time())
-            except WatchTimedOut:
-                self._log_read_timeout()
+            except WatchTimedOut as error:
+                self._note_silence(error)
                 delay = 0.0  # it has waited already
             except KubeError as error:
+                self._is_silent = False
                 self._log_failure(error)
                 delay = self._backoff.after_failure(trio.current_time(), retry_after=retry_after(error))
             await trio.sleep(delay)
@@ -163,10 +169,13 @@ class Watcher(Generic[T]):
         )
         with trio.move_on_after(timeout_seconds + WATCH_TIMEOUT_GRACE):
             async with stream as chunks:
-                self._log_recovery()
+                if not self._is_silent:
+                    self._log_recovery()
                 lines = LineBuffer()
                 async for chunk in chunks:
-                    self._has_timed_out = False
+                    if self._is_silent:
+                        self._is_silent = False
+                        self._log_recovery()
                     for line in lines.feed(chunk):
                         self._resource_version = self._handle_event(line, sink)
                         await trio.lowlevel.checkpoint()  # thousands of lines may be buffered
@@ -213,11 +222,14 @@ class Watcher(Generic[T]):
         self._last_failure = reason
         self.problem = f"can't watch {self._resource.plural} in {self.namespace or 'all namespaces'}: {error}"
 
-    def _log_read_timeout(self) -> None:
-        """Log a read timeout, but once in a row: some servers send no bookmarks."""
-        if not self._has_timed_out:
+    def _note_silence(self, error: WatchTimedOut) -> None:
+        """Watch on after a first read timeout, and list after more in a row: something may withhold all changes."""
+        if self._is_silent:
+            self._log_failure(error)
+            self._resource_version = ""
+        else:
             log.info("watch timed out, restarting", extra={"fields": self._fields})
-        self._has_timed_out = True
+        self._is_silent = True
 
     def _log_recovery(self) -> None:
         if self.problem:

@@ -411,3 +411,63 @@ async def test_late_refusal_of_a_former_token_causes_no_refresh(mock_clock: trio
         late.set()
 
     assert loader.loads == [True]
+
+
+async def test_refresh_outlives_the_request_that_started_it_and_others_join_it(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    loader = Hanging()
+    client, seen = client_of(login_of(loader), lambda authorization: authorization != FIRST)
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as impatient:
+            nursery.start_soon(cancel_when_looking, loader, impatient)
+            await client.request("GET", "/")
+        assert impatient.cancelled_caught
+        mock_clock.jump(6)
+        nursery.start_soon(client.request, "GET", "/")
+        await trio.testing.wait_all_tasks_blocked()
+        loader.released.set()
+
+    assert (loader.loads, seen) == ([True], [FIRST, FIRST, "token 1"])
+
+
+async def test_reload_outlives_the_request_that_started_it(mock_clock: trio.testing.MockClock) -> None:
+    loader = Hanging()
+    login = login_of(loader)
+    client, seen = client_of(login, everything)
+    mock_clock.jump(60)
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as impatient:
+            nursery.start_soon(cancel_when_looking, loader, impatient)
+            await client.request("GET", "/")
+        loader.released.set()
+    while await login.present() == FIRST:
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    await client.request("GET", "/")
+
+    assert (loader.loads, seen) == ([False], ["token 1"])
+
+
+async def cancel_when_looking(loader: Hanging, scope: trio.CancelScope) -> None:
+    await trio.to_thread.run_sync(loader.looking.wait)
+    scope.cancel()
+
+
+async def test_refresh_that_fails_fails_all_who_wait_for_it() -> None:
+    loader = Hanging()
+    loader.fails = True
+    client, _ = client_of(login_of(loader), lambda authorization: False)
+    failures: list[str] = []
+
+    async def request() -> None:
+        with pytest.raises(CredentialsError) as caught:
+            await client.request("GET", "/")
+        failures.append(str(caught.value))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(request)
+        await trio.testing.wait_all_tasks_blocked()
+        loader.released.set()
+
+    assert (loader.loads, failures) == ([True], ["the plugin failed"] * 3)

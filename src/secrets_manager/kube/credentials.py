@@ -8,6 +8,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -97,15 +98,37 @@ def choose_loader(
     return Kubeconfig(paths, context=config.context)
 
 
+class _Load:
+    """A load under way. It goes on when those who wait for it give up."""
+
+    def __init__(self) -> None:
+        self._done = trio.Event()
+        self._error: Exception | None = None
+
+    def end(self, error: Exception | None) -> None:
+        self._error = error
+        self._done.set()
+
+    async def wait(self) -> None:
+        """Raises: CredentialsError."""
+        await self._done.wait()
+        if self._error is not None:
+            raise self._error
+
+
 class KubeAuthorization(Authorization):
-    """Authorizes requests with the current token, and reloads it when it is old or rejected."""
+    """Authorizes requests with the current token, and reloads it when it is old or rejected.
+
+    One load runs at a time. It outlives the request that started it, whose deadline may be shorter than a credential
+    plugin takes: the next requests wait for it, or use its result.
+    """
 
     def __init__(self, loader: ConfigLoader, *, config: RestConfig, tls: Tls) -> None:
         self._loader = loader
         self._config = config
         self._tls = tls
-        self._lock = trio.Lock()
         self._limiter = trio.CapacityLimiter(1)
+        self._loading: _Load | None = None
         self._loaded_at = trio.current_time()
         self._refreshed_at = -math.inf
 
@@ -114,28 +137,43 @@ class KubeAuthorization(Authorization):
         return self._config.authorization
 
     async def renewed(self, refused: str) -> str:
-        async with self._lock:
-            if (
-                self._config.authorization == refused
-                and trio.current_time() - self._refreshed_at >= MIN_REFRESH_INTERVAL
-            ):
-                self._loaded_at = self._refreshed_at = trio.current_time()
-                self._set(await self._load(refresh=True))
+        while self._config.authorization == refused and (loading := self._loading or self._start_refresh()):
+            await loading.wait()
         return self._config.authorization
 
     async def _reload_if_old(self) -> None:
-        """Reload the credentials; concurrent requests use the current ones meanwhile."""
+        """Reload the credentials; concurrent requests use the current ones meanwhile, which may still be valid."""
         if trio.current_time() - self._loaded_at < RELOAD_INTERVAL:
             return
         self._loaded_at = trio.current_time()
-        async with self._lock:
-            try:
-                self._set(await self._load(refresh=False))
-            except CredentialsError as error:  # the current ones may still be valid
-                log.warning("failed to reload credentials", extra={"fields": {"error": str(error)}})
+        with suppress(CredentialsError):
+            await (self._loading or self._start(refresh=False)).wait()
 
-    async def _load(self, *, refresh: bool) -> RestConfig:
-        return await _in_thread(partial(self._loader.load, refresh=refresh), self._limiter)
+    def _start_refresh(self) -> _Load | None:
+        """Start a refresh, unless the last one was a short while ago."""
+        if trio.current_time() - self._refreshed_at < MIN_REFRESH_INTERVAL:
+            return None
+        self._loaded_at = self._refreshed_at = trio.current_time()
+        return self._start(refresh=True)
+
+    def _start(self, *, refresh: bool) -> _Load:
+        self._loading = _Load()
+        trio.lowlevel.spawn_system_task(self._load, self._loading, refresh)
+        return self._loading
+
+    async def _load(self, loading: _Load, refresh: bool) -> None:  # noqa: FBT001 - a task has no keyword arguments
+        try:
+            self._set(await _in_thread(partial(self._loader.load, refresh=refresh), self._limiter))
+        except CredentialsError as error:
+            if not refresh:
+                log.warning("failed to reload credentials", extra={"fields": {"error": str(error)}})
+            loading.end(error)
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            loading.end(error)
+        else:
+            loading.end(None)
+        finally:
+            self._loading = None
 
     def _set(self, config: RestConfig) -> None:
         self._config = config

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from secrets_manager.config import KubeConfig
+from secrets_manager.kube import plugin as plugins
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.credentials import find_cluster
 from secrets_manager.kube.errors import CredentialsError, Unreachable
@@ -185,6 +186,28 @@ def test_client_certificate_that_is_replaced_is_taken_at_the_next_load(tmp_path:
     assert [each.context is configs[0].context for each in configs] == [True, True, False]
 
 
+def test_authority_that_is_replaced_is_taken_at_the_next_load(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    loader = Kubeconfig(str(write(tmp_path / "config", cluster={"certificate-authority": "authority.crt"})))
+    configs = [loader.load(refresh=True), loader.load(refresh=False)]
+    Authority(tmp_path, name="new").certificate.rename(authority.certificate)
+    configs.append(loader.load(refresh=False))
+
+    assert configs[1].context is configs[0].context
+    names = [str(each.context.get_ca_certs()[0]["subject"][0][0][1]) for each in configs]
+    assert names == ["authority", "authority", "new"]
+
+
+def test_authority_that_is_missing_is_reported_unless_it_is_not_needed(tmp_path: Path) -> None:
+    cluster: Fields = {"certificate-authority": "none.crt"}
+
+    assert failure(write(tmp_path / "config", cluster=cluster)) == (
+        f"{tmp_path}/none.crt can't be read (No such file or directory): correct its path, or write it"
+    )
+    unverified = write(tmp_path / "config", cluster=cluster | {"insecure-skip-tls-verify": True})
+    assert Kubeconfig(str(unverified)).load(refresh=True).context.verify_mode == ssl.CERT_NONE
+
+
 def failure(config: Path | str, *, context: str = "") -> str:
     """What is wrong with a login, without where it comes from."""
     loader = Kubeconfig(str(config), context=context)
@@ -283,6 +306,41 @@ def test_login_plugin_that_can_not_be_run_is_reported(tmp_path: Path) -> None:
     (tmp_path / "plugin").chmod(0o600)
 
     assert failure(config) == "the credential plugin ./plugin can't be run: Permission denied"
+
+
+def test_login_plugin_that_hangs_is_killed_with_all_that_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its processes keeps the pipe open, which ends with the last of them."""
+    monkeypatch.setattr(plugins, "RUN_TIMEOUT", 0.1)
+    os.mkfifo(tmp_path / "alive")
+    with os.fdopen(os.open(tmp_path / "alive", os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as alive:
+        config = failing(tmp_path, "exec 3>alive; echo begun >&3; sleep 100000 & sleep 100000")
+
+        assert failure(config) == "the credential plugin ./plugin takes longer than 0.1 s: see what it waits for"
+
+        os.set_blocking(alive.fileno(), True)
+        assert alive.read() in (b"begun\n", b"")
+
+
+def test_login_plugin_is_told_of_the_cluster_where_it_asks_for_that(tmp_path: Path) -> None:
+    script = """printf '%s' "$MINE $KUBERNETES_EXEC_INFO" >told; exit 1"""
+    entry: Fields = {"env": [{"name": "MINE", "value": "ours"}], "provideClusterInfo": True}
+    path = failing(tmp_path, script, **entry)
+    document = msgspec.json.decode(path.read_bytes())
+    document["clusters"][0]["cluster"]["extensions"] = [
+        {"name": "client.authentication.k8s.io/exec", "extension": {"audience": "us"}}
+    ]
+    path.write_bytes(msgspec.json.encode(document))
+
+    assert failure(path) == "the credential plugin ./plugin ends with exit code 1 and no output"
+
+    mine, _, told = (tmp_path / "told").read_text().partition(" ")
+    info = msgspec.json.decode(told)
+    assert mine == "ours"
+    assert (info["apiVersion"], info["kind"]) == ("client.authentication.k8s.io/v1", "ExecCredential")
+    assert info["spec"]["interactive"] is False
+    assert (info["spec"]["cluster"]["server"], info["spec"]["cluster"]["config"]) == (URL, {"audience": "us"})
 
 
 def test_login_plugin_without_an_api_version_is_reported(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ class _User(msgspec.Struct, frozen=True, rename="kebab"):
 
 
 class _ResolvedContext:
-    """A context with its cluster and user. The TLS context is kept until the client certificate changes."""
+    """A context with its cluster and user. The TLS context is kept until a certificate changes."""
 
     def __init__(
         self, context: _Context, cluster: _Cluster, folder: Path, user: _User, credential: Callable[[], Credential]
@@ -125,7 +125,10 @@ class _ResolvedContext:
         self._url = cluster.server.rstrip("/")
         self._impersonation = tuple(_impersonation(user))
         self._credential = credential
-        self._client_pem = b""
+        self._authority = _Pem(
+            "certificate-authority", cluster.certificate_authority_data, cluster.certificate_authority, folder
+        )
+        self._pems = (b"", b"")
         self._ssl_context: ssl.SSLContext | None = None
 
     def rest_config(self) -> RestConfig:
@@ -135,8 +138,9 @@ class _ResolvedContext:
                 f"user {self._context.user!r} has no credentials: give it a token, a tokenFile, a client-certificate "
                 "with its client-key, or a credential plugin (exec)"
             )
-        if self._ssl_context is None or credential.client_pem != self._client_pem:
-            self._ssl_context, self._client_pem = self._tls_context(credential.client_pem), credential.client_pem
+        pems = (b"" if self._cluster.insecure_skip_tls_verify else self._authority.read(), credential.client_pem)
+        if self._ssl_context is None or pems != self._pems:
+            self._ssl_context, self._pems = self._tls_context(*pems), pems
         return RestConfig(
             url=self._url,
             namespace=self._context.namespace or "default",
@@ -147,12 +151,12 @@ class _ResolvedContext:
             impersonation=self._impersonation,
         )
 
-    def _tls_context(self, client_pem: bytes) -> ssl.SSLContext:
-        authorities = _decode_base64(self._cluster.certificate_authority_data, what="certificate-authority-data")
-        file = self._cluster.certificate_authority
+    def _tls_context(self, authority: bytes, client_pem: bytes) -> ssl.SSLContext:
+        inline = self._cluster.certificate_authority_data
+        file = "" if inline else self._cluster.certificate_authority
         return client_context(
-            ca_file=str(self._folder / file) if file and not authorities else "",
-            ca_pem=authorities.decode("ascii", "replace"),
+            ca_file=str(self._folder / file) if file else "",
+            ca_pem=authority.decode("ascii", "replace") if inline else "",
             client_pem=client_pem,
             verify=not self._cluster.insecure_skip_tls_verify,
         )

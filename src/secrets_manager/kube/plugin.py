@@ -1,18 +1,21 @@
-"""Credential plugins of a kubeconfig (`exec`), and the older `auth-provider`.
+"""Credential plugins of a kubeconfig (`exec`), and the older `auth-provider`, which the `kubernetes` package runs.
 
-The `kubernetes` package runs them. The output of a failed plugin is quoted, unless it may contain a secret.
+A plugin that hangs is killed. The output of a failed one is quoted, unless it may contain a secret.
 """
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
 from kubernetes.client import Configuration
-from kubernetes.config import ConfigException
-from kubernetes.config.exec_provider import ExecProvider
-from kubernetes.config.kube_config import ConfigNode, KubeConfigLoader
+from kubernetes.config.kube_config import KubeConfigLoader
 
 from secrets_manager.kube.errors import CredentialsError
 from secrets_manager.kube.restconfig import Credential
@@ -22,24 +25,29 @@ EXPIRY_MARGIN = timedelta(minutes=5)
 """The plugin runs again this long before its credential expires."""
 NEVER_EXPIRES = datetime.min.replace(tzinfo=UTC)
 """Go's zero time; client-go takes it for none."""
+RUN_TIMEOUT = 50.0
+"""Seconds. It is less than LOAD_TIMEOUT of credentials.py, so that the thread ends."""
+CLUSTER_CONFIG = "client.authentication.k8s.io/exec"
+"""The extension of a cluster that plugins are told of."""
 
 _SECRET_NAME = re.compile(r"(?i)secret|token|passw|key|credential")
 _TOKEN = re.compile(r"eyJ[\w-]{8,}|(?i:bearer|basic) [\w.~+/=-]{16,}")
-_EXIT = re.compile(r"exec: process returned (-?\d+)(?:\. (.*))?", re.DOTALL)
 
 
 class EnvVar(msgspec.Struct, frozen=True):
     name: str
-    value: str = ""
+    value: str
 
 
 class Exec(msgspec.Struct, frozen=True, rename="camel"):
-    """An `exec` entry, with the fields that error messages need."""
+    """An `exec` entry."""
 
     command: str
+    api_version: str
     args: Sequence[str] = ()
     env: Sequence[EnvVar] = ()
     install_hint: str = ""
+    provide_cluster_info: bool = False
 
     def __repr__(self) -> str:
         return f"Exec({self.command!r})"
@@ -52,6 +60,17 @@ class _Status(msgspec.Struct, frozen=True, rename="camel"):
     expiration_timestamp: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
+class _Extension(msgspec.Struct, frozen=True):
+    name: str
+    extension: object = None
+
+
+class _ExecCredential(msgspec.Struct, frozen=True, rename="camel"):
+    api_version: str
+    kind: str
+    status: msgspec.Raw
+
+
 class ExecPlugin:
     """Runs the plugin of an `exec` entry when its last credential is about to expire."""
 
@@ -59,11 +78,12 @@ class ExecPlugin:
         """Raises: CredentialsError for an incomplete entry."""
         try:
             self._exec = msgspec.convert(entry, Exec)
-            self._provider = ExecProvider(ConfigNode("exec", entry), folder, ConfigNode("cluster", cluster))
-        except (msgspec.ValidationError, ConfigException, LookupError):
+        except msgspec.ValidationError:
             raise CredentialsError(
                 "exec needs a command and an apiVersion, and env names with values: add them"
             ) from None
+        self._folder = folder
+        self._cluster = cluster
         self._credential: Credential | None = None
         self._expires = NEVER_EXPIRES
 
@@ -83,26 +103,58 @@ class ExecPlugin:
 
     def _run(self) -> _Status:
         try:
-            status = msgspec.convert(self._provider.run(), _Status)
-        except ConfigException as error:
-            raise self._error(self._exit_reason(str(error))) from None
-        except FileNotFoundError:
-            hint = one_line(self._exec.install_hint) or "install it, or correct its path"
-            raise self._error(f"is not there: {hint}") from None
-        except OSError as error:
-            raise self._error(f"can't be run: {error.strerror}") from None
-        except Exception:  # noqa: BLE001 - the package's: whatever the output does to it
+            printed = msgspec.json.decode(self._output(), type=_ExecCredential)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            printed = None
+        if printed is None or printed.api_version != self._exec.api_version:
+            raise self._error("prints no ExecCredential of the requested version")
+        try:
+            status = msgspec.json.decode(printed.status, type=_Status)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             raise self._error("prints no ExecCredential") from None
         if not status.token and not (status.client_certificate_data and status.client_key_data):
             raise self._error("prints neither a token nor a client certificate with its key")
         return status
 
-    def _exit_reason(self, text: str) -> str:
-        """Describe a failure that the package reports."""
-        ended = _EXIT.fullmatch(text)
-        if ended is None:
-            return "prints no ExecCredential of the requested version"
-        code, words = ended[1], (ended[2] or "").strip()
+    def _output(self) -> bytes:
+        """Run the program, and return what it prints. Only at a terminal may it ask there, in our process group."""
+        interactive = sys.stdin is not None and sys.stdin.isatty()
+        environment = {each.name: each.value for each in self._exec.env}
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the kubeconfig names it, as for kubectl
+                [self._exec.command, *self._exec.args],
+                stdin=None if interactive else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=None if interactive else subprocess.PIPE,
+                cwd=self._folder or None,
+                env={**os.environ, **environment, "KUBERNETES_EXEC_INFO": self._info(interactive=interactive)},
+                process_group=None if interactive else 0,
+            )
+        except FileNotFoundError:
+            hint = one_line(self._exec.install_hint) or "install it, or correct its path"
+            raise self._error(f"is not there: {hint}") from None
+        except OSError as error:
+            raise self._error(f"can't be run: {error.strerror}") from None
+        with process:
+            try:
+                output, errors = process.communicate(timeout=RUN_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                _kill(process, group=not interactive)
+                raise self._error(f"takes longer than {RUN_TIMEOUT:g} s: see what it waits for") from None
+        if process.returncode:
+            raise self._error(self._exit_reason(process.returncode, (errors or b"").decode(errors="replace").strip()))
+        return output
+
+    def _info(self, *, interactive: bool) -> str:
+        """Return what a plugin is told in its environment."""
+        spec: dict[str, object] = {"interactive": interactive}
+        if self._exec.provide_cluster_info:
+            spec["cluster"] = {**self._cluster, "config": _cluster_config(self._cluster)}
+        info = {"apiVersion": self._exec.api_version, "kind": "ExecCredential", "spec": spec}
+        return msgspec.json.encode(info).decode()
+
+    def _exit_reason(self, code: int, words: str) -> str:
+        """Describe a failure that the program reports."""
         if not words:
             return f"ends with exit code {code} and no output"
         if _TOKEN.search(words) or any(secret in words for secret in _possible_secrets(self._exec)):
@@ -138,6 +190,24 @@ class AuthProvider:
         except Exception as error:  # noqa: BLE001 - the package's: it passes on those of urllib3 and others
             raise CredentialsError(f"the auth-provider {self._name} fails: {type(error).__name__}") from None
         return Credential(token or "")
+
+
+def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:
+    """Kill a program that has not been waited for, so that its number is still its own."""
+    with suppress(ProcessLookupError):
+        if group:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+
+
+def _cluster_config(cluster: Mapping[str, object]) -> object:
+    """Return what a cluster's extension for plugins holds; None without one."""
+    try:
+        extensions = msgspec.convert(cluster.get("extensions", ()), tuple[_Extension, ...])
+    except msgspec.ValidationError:
+        return None
+    return next((each.extension for each in extensions if each.name == CLUSTER_CONFIG), None)
 
 
 def _possible_secrets(program: Exec) -> Iterator[str]:

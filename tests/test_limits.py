@@ -16,6 +16,7 @@ from secrets_manager.logs import MAX_TEXT
 from secrets_manager.metrics.definitions import MAX_NOT_READY
 from secrets_manager.net import file_stamps, transport
 from secrets_manager.server import connections
+from secrets_manager.statuspage.collect import MAX_SOURCES
 from secrets_manager.statuspage.selection import PAGE_SIZE
 from secrets_manager.templates import bounds
 from tests.documents import section
@@ -83,7 +84,7 @@ ROWS = {
         f"{connections.MAX_CONNECTIONS} for each address", f"{seconds(connections.HEAD_TIMEOUT)} for the head",
         kib(connections.MAX_HEAD), f"{seconds(connections.SEND_TIMEOUT)} to receive",
     ],
-    "the status page": [f"pages of {PAGE_SIZE}"],
+    "the status page": [f"pages of {PAGE_SIZE} with {MAX_SOURCES} sources each"],
     "connections to Kubernetes": [f"{written_out(transport.KEEPALIVE_EXPIRY)} later"],
 }  # fmt: skip
 """What the row of each limit in docs/operations.md must say."""

@@ -46,6 +46,7 @@ def row(
         warning=warning,
         secret_name=name,
         sources=sources,
+        more_sources=0,
         last_in_sync=last_in_sync,
         last_sync_time=last_sync_time,
     )

@@ -60,13 +60,15 @@ class Measures(msgspec.Struct):
 async def url() -> AsyncIterator[str]:
     def showing(report: Report) -> Route:
         def page(request: Request) -> Response:
-            html = render(report, parse_query(request.query))
+            html = "".join(render(report, parse_query(request.query)))
             return Response(200, html.encode(), "text/html; charset=utf-8", HEADERS)
 
         return Route(immediate(page))
 
     def measured(_: Request) -> Response:
-        return Response(200, (render(varied(), parse_query(b"")) + MEASURE).encode(), "text/html; charset=utf-8")
+        return Response(
+            200, ("".join(render(varied(), parse_query(b""))) + MEASURE).encode(), "text/html; charset=utf-8"
+        )
 
     routes = {"/": showing(varied()), "/troubled": showing(troubled()), "/measured": Route(immediate(measured))}
     async with listening(Router(routes)) as (host, port):

@@ -47,8 +47,12 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
+def html_of(report: Report, query: Query) -> str:
+    return "".join(render(report, query))
+
+
 def page(report: Report, query: Query | None = None) -> Page:
-    return Page(render(report, query or Query()))
+    return Page(html_of(report, query or Query()))
 
 
 def test_the_elements_nest() -> None:
@@ -60,9 +64,24 @@ EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>&amp;{}"
 
 
 def test_a_long_path_breaks_after_a_slash() -> None:
-    html = render(report(row(sources=(SourceShown(path="secret/data/shop/db", version=1),))), Query())
+    html = html_of(report(row(sources=(SourceShown(path="secret/data/shop/db", version=1),))), Query())
 
     assert "<code>secret/<wbr>data/<wbr>shop/<wbr>db</code>" in html
+
+
+def test_characters_that_reorder_or_hide_text_are_shown_as_escapes() -> None:
+    odd = row(
+        message="\u202egnihtemos", state=State.FAILING, sources=(SourceShown(path="a\u202e\x1b[2J", version="\x7f"),)
+    )
+
+    html = html_of(report(odd), Query())
+
+    assert not set(html) & set("\u202e\x1b\x7f")
+    assert r"<code>a\u202e\x1b[2J</code>" in html
+
+
+def test_sources_that_are_not_shown_are_counted() -> None:
+    assert "and 480 more" in page(report(msgspec.structs.replace(row(), more_sources=480))).texts
 
 
 def test_every_text_is_escaped() -> None:
@@ -94,7 +113,7 @@ def test_every_text_is_escaped() -> None:
 
 
 def test_nothing_is_loaded_from_elsewhere() -> None:
-    html = render(varied(), Query())
+    html = html_of(varied(), Query())
 
     assert "url(" not in html
     assert "@import" not in html
@@ -103,7 +122,7 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
 
 
 def test_the_policy_allows_the_style_sheet_of_the_page_and_no_script() -> None:
-    (style,) = re.findall("<style>(.*?)</style>", render(varied(), Query()), re.DOTALL)
+    (style,) = re.findall("<style>(.*?)</style>", html_of(varied(), Query()), re.DOTALL)
     digest = base64.b64encode(sha256(style.encode()).digest()).decode()
 
     assert f"style-src 'sha256-{digest}'" in CONTENT_SECURITY_POLICY
@@ -127,7 +146,7 @@ def test_the_table_has_headers_and_a_caption() -> None:
 
 
 def test_every_field_of_the_form_has_a_label() -> None:
-    html = render(varied(), Query(state=State.FAILING))
+    html = html_of(varied(), Query(state=State.FAILING))
     fields = [each for each in page(varied()).all("input") if each.get("type") != "hidden"]
 
     assert len(re.findall("<label>[^<]+<input", html)) == len(fields) == 2

@@ -8,12 +8,16 @@ from trio.testing import MockClock
 
 from secrets_manager.config import ControllerConfig
 from secrets_manager.controller.standing import State
-from secrets_manager.statuspage.collect import PIECE, ROWS
+from secrets_manager.server.message import Request
+from secrets_manager.statuspage.collect import MAX_SOURCES, PIECE, Collector
+from secrets_manager.statuspage.query import Query
 from secrets_manager.statuspage.report import Report, SourceShown
-from tests.controller.component import READ_ONLY, RECOMMENDED, running
+from secrets_manager.statuspage.routes import JSON_PATH, PATH, status_page
+from tests.controller.component import READ_ONLY, RECOMMENDED, keys_map, running
 from tests.documents import blocks
 from tests.doubles import faults as fault
 from tests.doubles.kube_transport import virtual_time
+from tests.statuspage import reports
 
 
 def seconds_since(time: str | None) -> float:
@@ -258,7 +262,50 @@ async def test_many_definitions_come_in_pages_and_hold_nothing_up(autojump_clock
 
         assert (report.paging.matching, report.paging.pages, len(report.definitions)) == (many, 6, 100)
         assert report.definitions[0].name == "d0100"
-        assert checkpoints >= many / PIECE + 100 / ROWS - 1
+        assert checkpoints >= many / PIECE + 100 - 1
+
+
+async def test_large_definitions_make_a_page_of_bounded_size_in_pieces(autojump_clock: MockClock) -> None:
+    """Anyone who may create definitions chooses how many paths they have, and how long ones."""
+    keys = 200
+    wanted = keys_map(**{f"k{key}": f"{'long/' * 95}{key:04}#password" for key in range(keys)})
+    async with running(alive=False) as scene:
+        for number in range(20):
+            scene.define_as_it_is(f"d{number:04}", {"name": f"d{number:04}", "keysMap": wanted})
+        scene.leads = False
+        scene.start()
+        await scene.passed(30)
+        row = (await scene.report()).definitions[0]
+        html, json = (await scene.answer("/")).body, (await scene.answer("/status.json")).body
+
+        assert (len(row.sources), row.more_sources) == (MAX_SOURCES, keys - MAX_SOURCES)
+        assert f"and {keys - MAX_SOURCES} more" in html.decode()
+        assert len(html) < 20 * 6_000
+        assert len(json) < 20 * 4_000
+
+
+async def test_one_page_is_made_at_a_time() -> None:
+    """Each takes memory until it is made: a crowd of clients gets them one after another."""
+    order: list[str] = []
+
+    class Scripted(Collector):
+        def __init__(self) -> None: ...
+
+        async def collect(self, query: Query) -> Report:
+            order.append("begun")
+            return reports.report(*[reports.row()] * 100)
+
+    routes = status_page(Scripted())
+
+    async def ask(path: str) -> None:
+        await routes[path].handle(Request(path))
+        order.append("made")
+
+    async with trio.open_nursery() as nursery:
+        for path in (PATH, JSON_PATH, PATH):
+            nursery.start_soon(ask, path)
+
+    assert order == ["begun", "made"] * 3
 
 
 def test_the_example_in_the_documents_has_every_field() -> None:

@@ -1,7 +1,7 @@
 """Collect a report of what the controller knows.
 
 Ten thousand definitions take some ten milliseconds, so they are collected in pieces, with a checkpoint after each:
-no reconcile waits longer than for one piece. One report is collected at a time.
+no reconcile waits longer than for one piece. A report is bounded in size, however large the definitions are.
 """
 
 from collections.abc import Callable
@@ -21,8 +21,12 @@ from secrets_manager.statuspage.selection import Selection
 
 PIECE = 200
 """Definitions between two checkpoints."""
-ROWS = 25
-"""Rows between two checkpoints: each costs far more."""
+MAX_SOURCES = 10
+"""Sources of a row. `explain` shows all."""
+MAX_PATH = 200
+"""Characters of a path, a name or a version."""
+MAX_MESSAGE = 1000
+"""Characters of a message: what is in a status, others may have written."""
 
 
 class View(Protocol):
@@ -63,37 +67,34 @@ class Collector:
     def __init__(self, view: View, process: Process) -> None:
         self._view = view
         self._process = process
-        self._lock = trio.Lock()
 
     async def collect(self, query: Query) -> Report:
         """Return the report of a query."""
-        async with self._lock:
-            selection = Selection(query)
-            for number, definition in enumerate(self._view.definitions(), 1):
-                if selection.is_in_namespace(definition):
-                    selection.add(definition, self._view.standing(definition))
-                if number % PIECE == 0:
-                    await trio.lowlevel.checkpoint()
-            paging, shown = selection.page()
-            rows: list[Row] = []
-            for number, definition in enumerate(shown):
-                if number % ROWS == 0:
-                    await trio.lowlevel.checkpoint()
-                rows.append(self._row(definition))
-            queue = self._view.queue
-            return Report(
-                generated_at=_text(self._process.clock()),
-                replica=self._replica(),
-                backend=self._backend(),
-                queue=Queue(
-                    waiting=queue.waiting,
-                    in_progress=queue.in_progress,
-                    longest_running_seconds=round(queue.longest, 3),
-                ),
-                counts=selection.counts,
-                paging=paging,
-                definitions=tuple(rows),
-            )
+        selection = Selection(query)
+        for number, definition in enumerate(self._view.definitions(), 1):
+            if selection.is_in_namespace(definition):
+                selection.add(definition, self._view.standing(definition))
+            if number % PIECE == 0:
+                await trio.lowlevel.checkpoint()
+        paging, shown = selection.page()
+        rows: list[Row] = []
+        for definition in shown:
+            await trio.lowlevel.checkpoint()
+            rows.append(self._row(definition))
+        queue = self._view.queue
+        return Report(
+            generated_at=_text(self._process.clock()),
+            replica=self._replica(),
+            backend=self._backend(),
+            queue=Queue(
+                waiting=queue.waiting,
+                in_progress=queue.in_progress,
+                longest_running_seconds=round(queue.longest, 3),
+            ),
+            counts=selection.counts,
+            paging=paging,
+            definitions=tuple(rows),
+        )
 
     def _replica(self) -> Replica:
         process = self._process
@@ -118,18 +119,20 @@ class Collector:
         standing, status = self._view.standing(definition), self._view.status(definition)
         ready = status.ready
         namespace, name = definition.key
+        sources = _sources(definition, status)
         return Row(
             namespace=namespace,
             name=name,
             state=standing.state,
-            reason=ready.reason if ready else "",
-            message=ready.message if ready else "",
-            since=(ready.last_transition_time or None) if ready else None,
-            warning=_warning(standing, status),
-            secret_name=definition.spec.name or status.secret_name,
-            sources=_sources(definition, status),
+            reason=_cut(ready.reason, MAX_PATH) if ready else "",
+            message=_cut(ready.message, MAX_MESSAGE) if ready else "",
+            since=(_cut(ready.last_transition_time, MAX_PATH) or None) if ready else None,
+            warning=_cut(_warning(standing, status), MAX_MESSAGE),
+            secret_name=_cut(definition.spec.name or status.secret_name, MAX_PATH),
+            sources=tuple(map(_shown, sources[:MAX_SOURCES])),
+            more_sources=max(0, len(sources) - MAX_SOURCES),
             last_in_sync=self._time(self._view.last_in_sync(definition)),
-            last_sync_time=status.last_sync_time or None,
+            last_sync_time=_cut(status.last_sync_time, MAX_PATH) or None,
         )
 
     def _time(self, at: float) -> str | None:
@@ -149,13 +152,21 @@ def _warning(standing: Standing, status: Status) -> str:
     return "; ".join([*warned, *restart])
 
 
-def _sources(definition: SecretDefinition, status: Status) -> tuple[SourceShown, ...]:
-    """Return the sources that are wanted; those of the Secret if the spec can't be read."""
+def _sources(definition: SecretDefinition, status: Status) -> list[tuple[str, int | str | None]]:
+    """Return path and version of the sources that are wanted; of those of the Secret if the spec can't be read."""
     made_from = {source.path: source.version for source in status.sources}
     if not definition.sources:
-        return tuple(SourceShown(path=path, version=version) for path, version in made_from.items())
+        return [*made_from.items()]
     wanted = sorted(definition.sources, key=str)
-    return tuple(
-        SourceShown(path=each.path, version=each.version if each.version is not None else made_from.get(each.path))
-        for each in wanted
+    return [(each.path, each.version if each.version is not None else made_from.get(each.path)) for each in wanted]
+
+
+def _shown(source: tuple[str, int | str | None]) -> SourceShown:
+    path, version = source
+    return SourceShown(
+        path=_cut(path, MAX_PATH), version=_cut(version, MAX_PATH) if isinstance(version, str) else version
     )
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"

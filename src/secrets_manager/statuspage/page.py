@@ -1,14 +1,16 @@
 """The report as HTML: one page without scripts, on a phone and a desktop, light and dark. Pure.
 
-Every text passes through `_text`, which escapes it.
+Every text passes through `_text`, which escapes it: markup, and characters that reorder or hide text.
 """
 
 import html
+from collections.abc import Iterator
 from datetime import datetime
 
 from secrets_manager.controller.standing import State
+from secrets_manager.logs import one_line
 from secrets_manager.statuspage.query import Query
-from secrets_manager.statuspage.report import Backend, Queue, Replica, Report, Row, SourceShown
+from secrets_manager.statuspage.report import Backend, Queue, Replica, Report, Row
 from secrets_manager.statuspage.style import STYLE
 
 _PILLS = {
@@ -20,21 +22,26 @@ _NONE = '<p class="none">No definition matches.</p>'
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
-def render(report: Report, query: Query) -> str:
-    """Return the page."""
-    rows = "".join(_row(row, query, now=report.generated_at) for row in report.definitions)
-    return (
+def render(report: Report, query: Query) -> Iterator[str]:
+    """Yield the page in pieces, each of about a row."""
+    yield (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{_title(report)}</title><style>{STYLE}</style></head><body>"
         f"{_header(report)}{_notice(report.replica)}{_facts(report)}<main>{_bar(report, query)}"
-        f"{_table(rows) if rows else _NONE}{_pages(report, query)}</main>"
-        f"<footer>{_footer(query)}</footer></body></html>\n"
     )
+    if report.definitions:
+        yield _table_head()
+        for row in report.definitions:
+            yield _row(row, query, now=report.generated_at)
+        yield "</tbody></table></div>"
+    else:
+        yield _NONE
+    yield (f"{_pages(report, query)}</main><footer>{_footer(query)}</footer></body></html>\n")
 
 
 def _text(text: str | int) -> str:
-    return html.escape(str(text))
+    return html.escape(one_line(str(text)))
 
 
 def _title(report: Report) -> str:
@@ -120,7 +127,7 @@ def _choice(state: str, label: str, count: int, query: Query) -> str:
     return f'<li><a href="{_href(query, state=state, page=1)}"{current}>{label} <b>{count}</b></a></li>'
 
 
-def _table(rows: str) -> str:
+def _table_head() -> str:
     columns = (
         ("name", "Definition"),
         ("state", "State"),
@@ -132,7 +139,7 @@ def _table(rows: str) -> str:
     heads = "".join(f'<th scope="col" role="columnheader" class="c-{name}">{title}</th>' for name, title in columns)
     return (
         '<div class="table"><table role="table"><caption>SecretDefinitions</caption>'
-        f'<thead role="rowgroup"><tr role="row">{heads}</tr></thead><tbody role="rowgroup">{rows}</tbody></table></div>'
+        f'<thead role="rowgroup"><tr role="row">{heads}</tr></thead><tbody role="rowgroup">'
     )
 
 
@@ -144,7 +151,7 @@ def _row(row: Row, query: Query, *, now: str) -> str:
         _cell("State", f'<div><span class="pill {css}">{label}</span>{since}</div>'),
         _cell("Reason", _why(row)),
         _cell("Secret", f"<div>{_text(row.secret_name)}</div>", css="same" if row.secret_name == row.name else ""),
-        _cell("Sources", _sources(row.sources)),
+        _cell("Sources", _sources(row)),
         _cell("Last in sync", _last_in_sync(row, now=now)),
     )
     return f'<tr role="row"><th scope="row" role="rowheader">{_text(row.name)}{namespace}</th>{"".join(cells)}</tr>'
@@ -165,9 +172,10 @@ def _why(row: Row) -> str:
     return f"<div><strong>{_text(row.reason)}</strong><br>{_text(row.message)}{warning}</div>"
 
 
-def _sources(sources: tuple[SourceShown, ...]) -> str:
-    items = "".join(f"<li><code>{_path(each.path)}</code>{_version(each.version)}</li>" for each in sources)
-    return f'<ul class="sources">{items}</ul>' if items else ""
+def _sources(row: Row) -> str:
+    items = "".join(f"<li><code>{_path(each.path)}</code>{_version(each.version)}</li>" for each in row.sources)
+    more = f"<li>and {row.more_sources} more</li>" if row.more_sources else ""
+    return f'<ul class="sources">{items}{more}</ul>' if items else ""
 
 
 def _path(path: str) -> str:

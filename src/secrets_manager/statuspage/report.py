@@ -75,7 +75,7 @@ class Paging(Shown, frozen=True):
 
 
 class SourceShown(Shown, frozen=True):
-    """A source, and the version that the Secret was made from."""
+    """A source, and the version that the Secret was made from. A long path ends with …."""
 
     path: str
     version: int | str | None
@@ -95,6 +95,8 @@ class Row(Shown, frozen=True):
     """What the API server warned of, or why workloads could not be restarted."""
     secret_name: str
     sources: tuple[SourceShown, ...]
+    more_sources: int
+    """How many more there are."""
     last_in_sync: str | None
     """When it was last found in sync; None if not by this process."""
     last_sync_time: str | None

@@ -1,6 +1,7 @@
-"""The handlers of the page and of the JSON."""
+"""The handlers of the page and of the JSON: one of them is made at a time, in pieces with a checkpoint before each."""
 
 import msgspec
+import trio
 
 from secrets_manager.server.message import Header, Request, Response
 from secrets_manager.server.router import Route
@@ -22,14 +23,20 @@ HEADERS: tuple[Header, ...] = (
 
 def status_page(collector: Collector) -> dict[str, Route]:
     """Return the routes of the status page."""
+    turn = trio.Lock()
 
     async def page(request: Request) -> Response:
         query = parse_query(request.query)
-        report = await collector.collect(query)
-        return Response(200, render(report, query).encode(), "text/html; charset=utf-8", HEADERS)
+        pieces: list[str] = []
+        async with turn:
+            for piece in render(await collector.collect(query), query):
+                await trio.lowlevel.checkpoint()
+                pieces.append(piece)
+            return Response(200, "".join(pieces).encode(), "text/html; charset=utf-8", HEADERS)
 
     async def json(request: Request) -> Response:
-        report = await collector.collect(parse_query(request.query))
-        return Response(200, msgspec.json.encode(report) + b"\n", "application/json")
+        async with turn:
+            report = await collector.collect(parse_query(request.query))
+            return Response(200, msgspec.json.encode(report) + b"\n", "application/json")
 
     return {PATH: Route(page), JSON_PATH: Route(json)}

@@ -37,10 +37,12 @@ class Dated(httpx.AsyncBaseTransport):
     def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
         self._inner = inner
         self.ahead = timedelta()
+        self.date = ""
+        """In place of the clock's."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         response = await self._inner.handle_async_request(request)
-        response.headers["Date"] = format_datetime(virtual_time() + self.ahead, usegmt=True)
+        response.headers["Date"] = self.date or format_datetime(virtual_time() + self.ahead, usegmt=True)
         return response
 
 

@@ -174,6 +174,52 @@ async def test_a_server_that_fails_is_not_taken_for_a_policy(path: str, check: s
     assert "Vault failed to answer (500)" in found[check].message
 
 
+LAST_DATE = "Fri, 31 Dec 9999 23:59:59 {zone}"
+
+
+@pytest.mark.parametrize("zone", ["-2359", "GMT"])
+async def test_a_clock_at_the_end_of_time_is_none(zone: str, autojump_clock: MockClock) -> None:
+    stack = Stack()
+    stack.kube.date = stack.network.date = LAST_DATE.format(zone=zone)
+
+    found = states(await stack.examine())
+
+    assert (found["kubernetes-clock"], found["vault-clock"]) == (State.SKIPPED, State.SKIPPED)
+    assert (found["vault-paths"], found["leader"]) == (State.OK, State.OK)
+
+
+async def test_what_a_server_says_of_itself_is_cut(autojump_clock: MockClock) -> None:
+    stack = Stack()
+    long = "1" * 10_000
+    health = msgspec.json.encode({"initialized": True, "sealed": True, "version": long})
+    stack.vault_faults.always(rubbish(health), when=on_path(ends="sys/health"))
+    stack.kube_faults.always(rubbish(msgspec.json.encode({"gitVersion": long})), when=on_path(ends="/version"))
+
+    messages = {each.check: each.message for each in await stack.examine()}
+
+    assert messages["vault-server"].endswith("1… is sealed")
+    assert len(messages["vault-server"]) < 200
+    assert len(messages["kubernetes"]) < 300
+
+
+async def test_messages_are_cut() -> None:
+    checkup = Checkup(lambda _: None)
+
+    checkup.add(ok("a", "x" * 10_000))
+
+    assert len(checkup.findings[0].message) < 1100
+
+
+async def test_a_renewal_for_more_seconds_than_there_are_is_none(autojump_clock: MockClock) -> None:
+    stack = Stack()
+    body = b'{"auth": {"lease_duration": 1' + b"0" * 400 + b"}}"
+    stack.vault_faults.always(rubbish(body), when=on_path(ends="/renew-self"))
+
+    messages = [each.message for each in await stack.examine() if each.check == "vault-token"]
+
+    assert not any("failed" in each for each in messages)
+
+
 async def test_hashicorp_vault_gets_no_advice_about_listing(autojump_clock: MockClock) -> None:
     stack = Stack()
     stack.allow("secret/data/shop/*")

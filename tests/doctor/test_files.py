@@ -17,6 +17,7 @@ from secrets_manager.doctor.clock import Clock
 from secrets_manager.doctor.files import Named
 from secrets_manager.doctor.finding import Finding, State
 from tests.doubles.kube_transport import virtual_time
+from tests.kube.certificates import Authority
 
 
 @pytest.fixture
@@ -65,6 +66,32 @@ async def test_files_that_answer_are_fine_and_without_files_there_is_nothing_to_
 
     assert [each.state for each in fine.findings] == [State.OK]
     assert nothing.findings == []
+
+
+async def test_files_that_are_not_there_are_not_called_fine() -> None:
+    result = await files.check([Named("vault.ca-cert", "/nowhere")])
+
+    assert [each.message for each in result.findings] == ["no file that settings name hangs"]
+
+
+async def test_the_certificate_of_our_own_server_is_loaded_as_the_controller_does(tmp_path: Path) -> None:
+    checkup = Checkup(lambda _: None)
+
+    async def judge(config: ServerConfig) -> None:
+        await checkup.run(files.CERTIFICATE, partial(files.check_certificate, config), fix=files.CERTIFICATE_FIX)
+
+    await judge(ServerConfig())
+    assert checkup.findings == []
+    await judge(ServerConfig(tls_cert_file="/nope", tls_key_file="/nope2"))
+    (missing,) = checkup.findings
+    assert (missing.state, missing.message) == (
+        State.FAILURE,
+        "metrics-tls-cert-file: /nope can't be read (No such file or directory)",
+    )
+    checkup.findings.clear()
+    certificate, key = Authority(tmp_path).issue("server")
+    await judge(ServerConfig(tls_cert_file=str(certificate), tls_key_file=str(key)))
+    assert [each.state for each in checkup.findings] == [State.OK]
 
 
 def test_each_file_of_the_settings_in_use_is_read_once() -> None:

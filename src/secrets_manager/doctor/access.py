@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from secrets_manager.doctor.checkup import Result
 from secrets_manager.doctor.clock import Clock, skew_of
-from secrets_manager.doctor.finding import failure, ok
+from secrets_manager.doctor.finding import MAX_NAME, cut, failure, ok
 from secrets_manager.kube.authorization import user_name
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.discovery import server_version
@@ -36,7 +36,10 @@ async def check(client: KubeClient, clock: Clock) -> Result[ApiServer]:
         return Result([failure(CHECK, f"the API server refused the login: {error}", fix=LOGIN_FIX)])
     skew = skew_of(server.date, clock())
     user = await _user(client)
-    return Result([ok(CHECK, f"Kubernetes {server.version}{f', as {user}' if user else ''}")], ApiServer(skew))
+    return Result(
+        [ok(CHECK, f"Kubernetes {cut(server.version, MAX_NAME)}{f', as {cut(user, MAX_NAME)}' if user else ''}")],
+        ApiServer(skew),
+    )
 
 
 async def _user(client: KubeClient) -> str:

@@ -3,9 +3,10 @@
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, NamedTuple, TypeVar
 
+import msgspec
 import trio
 
-from secrets_manager.doctor.finding import Finding, failure, skipped
+from secrets_manager.doctor.finding import MAX_MESSAGE, Finding, cut, failure, skipped
 from secrets_manager.errors import SecretsManagerError
 
 T = TypeVar("T")
@@ -36,7 +37,8 @@ class Checkup:
         self._progress = progress
 
     def add(self, *findings: Finding) -> None:
-        self.findings += findings
+        """Record findings, with messages of bounded length."""
+        self.findings += (msgspec.structs.replace(each, message=cut(each.message, MAX_MESSAGE)) for each in findings)
 
     def skip(self, checks: Iterable[str], because: str) -> None:
         """Record checks that are not made."""

@@ -9,6 +9,7 @@ from secrets_manager.doctor.finding import Finding, failure, ok, skipped, warnin
 Clock = Callable[[], datetime]
 """Returns the present time of this machine."""
 
+DAY = timedelta(days=1)
 TOLERANCE = timedelta(seconds=5)
 """The header has whole seconds, and the response was on its way."""
 MAX_SKEW = timedelta(seconds=60)
@@ -17,12 +18,16 @@ FIX = "synchronize the clocks of both machines (NTP): tokens and certificates ar
 
 
 def skew_of(date: str, now: datetime) -> timedelta | None:
-    """Return by how much the server's clock is ahead; None if the header is not a date."""
+    """Return by how much the server's clock is ahead; None if the header is not a date, or the last one there is.
+
+    The server's time can be told by it for another day.
+    """
     try:
         found = parsedate_to_datetime(date)
-    except ValueError:
+        tomorrow = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC) + DAY
+    except (ValueError, OverflowError):
         return None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)) - now
+    return tomorrow - DAY - now
 
 
 def judge(check: str, server: str, skew: timedelta | None) -> Finding:

@@ -45,6 +45,7 @@ async def _run(config: Config, settings: Sequence[Setting], *, may_log_in: bool,
     checkup = Checkup(progress)
     checkup.add(*configuration.judge(config, settings))
     await checkup.run(files.CHECK, partial(files.check, files.named(config, os.environ)), fix=files.FIX)
+    await checkup.run(files.CERTIFICATE, partial(files.check_certificate, config.server), fix=files.CERTIFICATE_FIX)
     definitions = await examine_kubernetes(checkup, config)
     if config.backend == "azure-kv":
         await key_vault.examine(checkup, config, definitions)

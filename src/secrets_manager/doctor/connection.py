@@ -11,7 +11,7 @@ from secrets_manager.backends.vault.probe import Answer, Network, probe
 from secrets_manager.config import VaultConfig
 from secrets_manager.doctor.checkup import Result
 from secrets_manager.doctor.clock import Clock, skew_of
-from secrets_manager.doctor.finding import Finding, failure, has_failed, ok, warning
+from secrets_manager.doctor.finding import MAX_NAME, Finding, cut, failure, has_failed, ok, warning
 from secrets_manager.net import errors as net
 from secrets_manager.net.proxy import proxy_for
 
@@ -89,7 +89,7 @@ def judge(answer: Answer) -> Finding:
     health = answer.health
     if health is None:
         return failure(SERVER, f"the response is not Vault's ({answer.status})", fix=FIX)
-    name = f"version {health.version}"
+    name = f"version {cut(health.version, MAX_NAME)}"
     if not health.initialized:
         return failure(SERVER, f"{name} is not initialized", fix="initialize it: vault operator init")
     if health.sealed:

@@ -1,6 +1,7 @@
 """Check that the files that settings name answer: reading one of a network, or a pipe, may never end.
 
-What is wrong with a file that answers, the check of what needs it says.
+What is wrong with a file that answers, or that there is none, the check of what needs it says: for the certificate of
+this program's own server it is here.
 """
 
 import stat
@@ -10,13 +11,16 @@ from typing import NamedTuple
 
 import trio
 
-from secrets_manager.config import Config
+from secrets_manager.config import Config, ServerConfig
 from secrets_manager.doctor.checkup import Result
 from secrets_manager.doctor.finding import Finding, failure, ok, warning
 from secrets_manager.kube.restconfig import kubeconfig_files
+from secrets_manager.supervisor import load_certificate
 
 CHECK = "files"
+CERTIFICATE = "metrics-certificate"
 FIX = "check the mount and the server of its file system"
+CERTIFICATE_FIX = "correct --metrics-tls-cert-file and --metrics-tls-key-file, or what is in the files"
 PIPE_FIX = "put the content into a file: it is read more than once"
 LIMIT = 5.0
 """Seconds to read the beginning of a file."""
@@ -98,4 +102,15 @@ async def check(files: list[Named], *, read: ReadStart = read_start) -> Result[N
         for file in files:
             nursery.start_soon(judge, file)
     findings = [found[file] for file in files if file in found]
-    return Result(findings or ([ok(CHECK, f"all {len(files)} that settings name answer")] if files else []))
+    return Result(findings or ([ok(CHECK, "no file that settings name hangs")] if files else []))
+
+
+async def check_certificate(config: ServerConfig) -> Result[None]:
+    """Load the certificate of our own server, if it has one, as the controller does.
+
+    Raises:
+        UsageError: It can't be used.
+    """
+    if await load_certificate(config) is None:
+        return Result([])
+    return Result([ok(CERTIFICATE, "certificate and key of our own server can be used")])

@@ -5,6 +5,11 @@ from enum import StrEnum
 
 import msgspec
 
+MAX_MESSAGE = 1000
+"""Characters of a message."""
+MAX_NAME = 100
+"""Characters of what a server says of itself, such as its version."""
+
 
 class State(StrEnum):
     """How what was checked is."""
@@ -24,6 +29,10 @@ class Finding(msgspec.Struct, frozen=True):
     state: State
     message: str
     fix: str = ""
+
+
+def cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def ok(check: str, message: str) -> Finding:

@@ -7,7 +7,7 @@ import msgspec
 
 from secrets_manager.backends.vault.client import VaultClient
 from secrets_manager.backends.vault.responses import FORBIDDEN, SERVER_ERRORS, Response, decode, unavailable
-from secrets_manager.backends.vault.token import Token
+from secrets_manager.backends.vault.token import Seconds, Token
 from secrets_manager.backends.vault.token_auth import LOOKUP_SELF, RENEW_SELF, REVOKE_SELF
 from secrets_manager.doctor.checkup import Result
 from secrets_manager.doctor.finding import Finding, ok, warning
@@ -42,7 +42,7 @@ class _Lookup(msgspec.Struct, frozen=True):
 
 
 class _Renewed(msgspec.Struct, frozen=True):
-    lease_duration: int
+    lease_duration: Seconds
 
 
 class _Renewal(msgspec.Struct, frozen=True):

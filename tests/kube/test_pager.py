@@ -1,10 +1,11 @@
+import itertools
 from collections.abc import Iterable
 
 import pytest
 
-from secrets_manager.kube.errors import KubeError, ResponseTooLarge
+from secrets_manager.kube.errors import KubeError, MalformedResponse, ResponseTooLarge
 from secrets_manager.kube.page import Page
-from secrets_manager.kube.pager import Pager
+from secrets_manager.kube.pager import MAX_PAGES, Pager
 from tests.kube.scripted import ScriptedClient, page
 from tests.kube.things import THINGS, Thing, thing
 
@@ -23,6 +24,15 @@ async def test_pages_of_a_list_are_of_one_snapshot() -> None:
     assert [each.items async for each in pager.pages()] == [[A], [], [B]]
     assert client.requests == [("list", ""), ("list", "more"), ("list", "and more")]
     assert client.limits == [500] * 3
+
+
+@pytest.mark.parametrize("items", [[], [A]], ids=["empty", "full"])
+async def test_a_list_without_an_end_is_malformed(items: list[Thing]) -> None:
+    client, pager = pager_of(page(items, "9", f"x{number}") for number in itertools.count())
+
+    with pytest.raises(MalformedResponse, match="no end after 2000 pages"):
+        [None async for _ in pager.pages()]
+    assert len(client.requests) == MAX_PAGES
 
 
 async def test_a_page_is_requested_when_the_one_before_it_was_used() -> None:

@@ -1,13 +1,14 @@
 """List the objects of one kind page by page: client-go's ListPager.
 
 A page that is too large is requested again with half the limit, down to one; each page that fits raises the limit by
-one. The limit is kept for the next list.
+one. The limit is kept for the next list. A page may be empty and others still follow, so what ends a list that goes on
+and on is a largest number of pages.
 """
 
 from collections.abc import AsyncGenerator
 from typing import Generic, Protocol, TypeVar
 
-from secrets_manager.kube.errors import ResponseTooLarge
+from secrets_manager.kube.errors import MalformedResponse, ResponseTooLarge
 from secrets_manager.kube.objects import KubeObject
 from secrets_manager.kube.page import Page
 from secrets_manager.kube.resources import Resource
@@ -16,6 +17,8 @@ T = TypeVar("T", bound=KubeObject)
 
 PAGE_SIZE = 500
 """Objects per page, as in client-go."""
+MAX_PAGES = 2000
+"""A million objects."""
 
 
 class Lister(Protocol):
@@ -55,13 +58,17 @@ class Pager(Generic[T]):
         """Yield the pages of one list. Each is requested when the one before it has been used.
 
         Raises:
-            KubeError: A request failed; ResponseTooLarge only for a page of one object.
+            KubeError: A request failed; ResponseTooLarge only for a page of one object. MalformedResponse: the list
+                does not end.
         """
-        page = await self._page("")
-        yield page
-        while page.continue_token:
-            page = await self._page(page.continue_token)
+        token = ""
+        for _ in range(MAX_PAGES):
+            page = await self._page(token)
             yield page
+            token = page.continue_token
+            if not token:
+                return
+        raise MalformedResponse(f"GET {self._resource.path(self._namespace)}: no end after {MAX_PAGES} pages")
 
     async def _page(self, continue_token: str) -> Page[T]:
         while True:

@@ -367,7 +367,14 @@ NO_CONTEXT = "it has no context: add one, or choose another file with --kubeconf
             "{path} is not as a kubeconfig has it: Expected `object`, got `str` - at `$.users[0].user`",
         ),
         (b'{"contexts": [], "clusters": [], "current-context": "hunter2"}', NO_CONTEXT),
-        (b"\xff\xfe\xff", "{path} is no YAML: it holds a character or a date that can't be"),
+        (b"\xff\xfe\xff", "{path} is no YAML: it is not UTF-8"),
+        (b"a: !!bool hunter2", "{path} is no YAML: correct it"),
+        (b"a: !!int ''", "{path} is no YAML: correct it"),
+        (b"a: !!timestamp hunter2", "{path} is no YAML: correct it"),
+        (b"a: 2026-99-99", "{path} is no YAML: correct it"),
+        (b'contexts: [{name: "\\ud800"}]', "{path} is no YAML in line 1: correct it"),
+        (b"a: 1\n---\nb: 2", "{path} is no YAML: correct it"),
+        (b"a: &hunter2\n- *hunter2", "{path} is nested too deep: correct it"),
         (b"", NO_CONTEXT),
         (b"# nothing\n---\n", NO_CONTEXT),
         (b"contexts: null", NO_CONTEXT),
@@ -532,6 +539,27 @@ def test_certificate_that_can_not_be_used_is_named(user: Fields, cluster: Fields
     found = failure(write(tmp_path / "config", user=user, cluster=cluster))
 
     assert found.startswith(why.format(folder=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("user", "cluster"),
+    [
+        ({"tokenFile": "a\0b"}, {}),
+        ({"client-certificate": "a\0b", "client-key": "c"}, {}),
+        ({"token": "t"}, {"certificate-authority": "a\0b"}),
+    ],
+)
+def test_path_that_can_not_be_is_refused(user: Fields, cluster: Fields, tmp_path: Path) -> None:
+    assert r"a\x00b' can't be the path of a file" in failure(write(tmp_path / "config", user=user, cluster=cluster))
+
+
+def test_names_may_be_written_with_the_surrogate_pairs_of_json(tmp_path: Path) -> None:
+    config = write(tmp_path / "config", user={"username": "KEY", "password": "p"})
+    config.write_text(config.read_text().replace("KEY", r"\ud83d\udd11"))
+
+    authorization = Kubeconfig(str(config)).load(refresh=True).authorization
+
+    assert base64.b64decode(authorization.removeprefix("Basic ")).decode() == "\N{KEY}:p"
 
 
 def test_repr_shows_no_token(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
 import msgspec
-import yaml
 
 from secrets_manager.kube.errors import CredentialsError
 from secrets_manager.kube.objects import without_nulls
 from secrets_manager.kube.restconfig import Credential, RestConfig, header_value, kubeconfig_files
+from secrets_manager.kube.safeyaml import NotYaml, load
 from secrets_manager.net.hosts import is_host, is_http_url
 from secrets_manager.net.tls import UnusableFile, client_context
 
@@ -183,17 +183,18 @@ def _merge(paths: str) -> _MergedConfig:
 def _read_file(file: Path) -> _File:
     """Read a file; an empty or missing one has no entries. Raises: CredentialsError."""
     try:
-        document = yaml.safe_load(file.read_text())
+        document = without_nulls(load(file.read_text("utf-8")))
     except (FileNotFoundError, NotADirectoryError):
         document = None
     except OSError as error:
         raise CredentialsError(f"{file} can't be read ({error.strerror}): let this user read it") from None
-    except yaml.MarkedYAMLError as error:
-        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise CredentialsError(f"{file} is no YAML{line}: correct it") from None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise CredentialsError(f"{file} is no YAML: it holds a character or a date that can't be") from None
-    return _convert({} if document is None else without_nulls(document), _File, what=str(file))
+    except NotYaml as error:
+        raise CredentialsError(f"{file} is no YAML{error.where}: correct it") from None
+    except UnicodeDecodeError:
+        raise CredentialsError(f"{file} is no YAML: it is not UTF-8") from None
+    except RecursionError:  # of an alias that is part of itself
+        raise CredentialsError(f"{file} is nested too deep: correct it") from None
+    return _convert({} if document is None else document, _File, what=str(file))
 
 
 def _convert(content: object, shape: type[T], *, what: str) -> T:
@@ -310,6 +311,8 @@ def _read_bytes(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise CredentialsError(f"{file} can't be read ({error.strerror}): correct its path, or write it") from None
+    except ValueError:
+        raise CredentialsError(f"{str(file)!r} can't be the path of a file: correct it") from None
 
 
 def _decode_base64(data: str, *, what: str) -> bytes:

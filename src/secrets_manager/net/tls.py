@@ -99,6 +99,8 @@ def _naming(file: str) -> Generator[None]:
         raise UnusableFile(f"{file} can't be used ({error.reason or 'no PEM'})") from None
     except OSError as error:
         raise UnusableFile(f"{file} can't be read ({error.strerror})") from None
+    except ValueError:
+        raise UnusableFile(f"{file!r} can't be the path of a file") from None
 
 
 class Tls(ssl.SSLContext):

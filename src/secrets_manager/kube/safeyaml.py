@@ -1,0 +1,62 @@
+"""Load YAML that users wrote. Whatever is wrong with it is one error: PyYAML's constructors raise many others.
+
+`!!bool foo` is a KeyError of them, `!!int ""` an IndexError, `!!timestamp foo` an AttributeError. A text may be written
+with the surrogate pairs of JSON, which PyYAML leaves as two characters that nothing can encode: they become one here.
+"""
+
+import yaml
+
+from secrets_manager.kube.objects import Content
+
+
+class NotYaml(ValueError):
+    """A text is not YAML. `problem` may quote it; `line` is 0 if it is not known."""
+
+    def __init__(self, problem: str, *, line: int = 0) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.line = line
+
+    @property
+    def where(self) -> str:
+        """The line, for after a name; empty if it is not known."""
+        return f" in line {self.line}" if self.line else ""
+
+
+def load(text: str) -> Content:
+    """Return the one document of a text; None without any.
+
+    Raises:
+        NotYaml: It can't be read, or there are several.
+    """
+    documents = load_all(text)
+    if len(documents) > 1:
+        raise NotYaml("there are several documents")
+    return documents[0] if documents else None
+
+
+def load_all(text: str) -> list[Content]:
+    """Return the documents of a text.
+
+    Raises:
+        NotYaml: It can't be read.
+    """
+    try:
+        return list(yaml.load_all(text, _Loader))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise NotYaml(error.problem or "it can't be read", line=mark.line + 1 if mark else 0) from None
+    except Exception:  # noqa: BLE001 - what the constructors of PyYAML raise
+        raise NotYaml("it has an invalid character, date or number, or is nested too deep") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Makes no text that can't be encoded."""
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
+        text = super().construct_scalar(node)
+        try:
+            return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            problem = "half a surrogate pair"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None

@@ -39,7 +39,7 @@ async def reviewer(faults: Faults) -> AsyncIterator[KubeReviewer]:
             fault.answer(403, reason="Forbidden", message=f"about {TOKEN}"),
             f"{POST}: 403 Forbidden: see whether the component deploy/secured-metrics is applied",
         ),
-        (fault.lose_request(), f"{POST}: "),
+        (fault.lose_request(), f"{POST} at http://kube: "),
     ],
     ids=["500", "400", "403", "no connection"],
 )

@@ -459,12 +459,35 @@ async def test_watch_asks_for_bookmarks_and_streams_chunks_as_they_come() -> Non
     assert server.request.extensions["timeout"] == {"connect": 5.0, "read": 90.0, "write": 5.0, "pool": 5.0}
 
 
+@pytest.mark.parametrize(
+    ("url", "proxy", "where"),
+    [
+        ("https://u:hunter2@kube.example:6443/k8s/", "", "https://kube.example:6443/k8s"),
+        (
+            "https://kube.example",
+            "http://u:hunter2@proxy:3128",
+            "https://kube.example through the proxy http://proxy:3128",
+        ),
+    ],
+)
+async def test_failed_connection_is_named_without_passwords(url: str, proxy: str, where: str) -> None:
+    cluster = Cluster(url=url, namespace="ns", tls=Tls(client_context()), proxy=proxy)
+    transport = httpx.MockTransport(Server(httpx.ConnectError("")).answer)
+
+    async with open_client(cluster, transport=transport) as client:
+        with pytest.raises(Unreachable) as raised:
+            await client.read("/version")
+
+    assert str(raised.value) == f"GET /version at {where}: no connection"
+
+
 async def test_watch_that_breaks_in_its_middle_is_unreachable() -> None:
     stream = Stream(b"one\n", then=httpx.ReadError("cut"))
     got: list[bytes] = []
     async with client_of(Server(httpx.Response(200, stream=stream))) as client:
         with pytest.raises(
-            Unreachable, match=r"watch of /apis/example\.com/v1/things: the connection broke off"
+            Unreachable,
+            match=r"watch of /apis/example\.com/v1/things at https://cluster\.example: the connection broke off",
         ) as caught:
             await read_watch_into(client, got)
 

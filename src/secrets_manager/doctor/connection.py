@@ -13,6 +13,7 @@ from secrets_manager.doctor.checkup import Result
 from secrets_manager.doctor.clock import Clock, skew_of
 from secrets_manager.doctor.finding import MAX_NAME, Finding, cut, failure, has_failed, ok, warning
 from secrets_manager.net import errors as net
+from secrets_manager.net.hosts import without_login
 from secrets_manager.net.proxy import proxy_for
 
 CONNECTION = "vault-connection"
@@ -38,7 +39,7 @@ async def check(config: VaultConfig, clock: Clock, *, transport: Network) -> Res
         UsageError: vault.url is not an address, or a certificate file or a proxy can't be used.
     """
     address = parse_address(config.url)
-    proxy = "" if transport or address.socket else _without_login(proxy_for(str(address.url), environ=os.environ))
+    proxy = "" if transport or address.socket else without_login(proxy_for(str(address.url), environ=os.environ))
     try:
         answer = await probe(config, transport=transport)
     except net.HttpError as error:
@@ -109,9 +110,3 @@ def _tls_fix(flaw: str) -> str:
     if "expired" in flaw or "not yet valid" in flaw:
         return "renew the certificate of Vault, or correct the clock of this machine"
     return "set --vault.ca-cert (VAULT_CACERT) to the authority that has issued it"
-
-
-def _without_login(proxy: str) -> str:
-    """Return the URL of a proxy without a user and password."""
-    parts = urlsplit(proxy)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if proxy else ""

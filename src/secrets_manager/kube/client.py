@@ -16,6 +16,7 @@ from secrets_manager.kube.resources import Resource
 from secrets_manager.kube.restclient import JSON, WATCH_READ_TIMEOUT, RequestCounter, RestClient, no_count
 from secrets_manager.kube.warning import parse_warnings
 from secrets_manager.net.client import HttpClient, Response
+from secrets_manager.net.hosts import without_login
 from secrets_manager.net.transport import Transport
 
 T = TypeVar("T", bound=KubeObject)
@@ -273,4 +274,10 @@ async def open_client(
         authorization=cluster.auth,
     )
     async with aclosing(http):
-        yield KubeClient(RestClient(http, read_timeout=read_timeout, count=count))
+        yield KubeClient(RestClient(http, where=_where(cluster), read_timeout=read_timeout, count=count))
+
+
+def _where(cluster: Cluster) -> str:
+    """Return the address of a server and its proxy, without users and passwords."""
+    proxy = f" through the proxy {without_login(cluster.proxy)}" if cluster.proxy else ""
+    return f"{without_login(cluster.url)}{proxy}"

@@ -49,21 +49,28 @@ class RestClient:
 
     Args:
         http: Sends them.
+        where: The address of the server, and the proxy that leads there, for errors.
         read_timeout: Seconds that a watch may receive nothing.
         count: Called when the head of a response has come, or the request has failed.
     """
 
     def __init__(
-        self, http: HttpClient, *, read_timeout: float = WATCH_READ_TIMEOUT, count: RequestCounter = no_count
+        self,
+        http: HttpClient,
+        *,
+        where: str,
+        read_timeout: float = WATCH_READ_TIMEOUT,
+        count: RequestCounter = no_count,
     ) -> None:
         self._http = http
+        self._where = where
         self._read_timeout = read_timeout
         self._count = count
         self._throttle = Throttle()
 
     def with_own_throttle(self) -> "RestClient":
         """Return a client that does not wait while this one is throttled."""
-        return RestClient(self._http, read_timeout=self._read_timeout, count=self._count)
+        return RestClient(self._http, where=self._where, read_timeout=self._read_timeout, count=self._count)
 
     async def request(
         self,
@@ -78,7 +85,7 @@ class RestClient:
         """Return the response if it is a success. Empty values of the query are left out."""
         headers = {"Accept": accept} | ({"Content-Type": content_type} if content else {})
         await self._wait_for_slot()
-        with _translating_http_errors(f"{method} {path}"), self._count_failures(method):
+        with _translating_http_errors(f"{method} {path}", self._where), self._count_failures(method):
             response = await self._http.request(
                 method, path, query=_without_empty(query or {}), content=content, headers=headers
             )
@@ -97,7 +104,7 @@ class RestClient:
             WatchTimedOut: Nothing came within the read timeout.
         """
         await self._wait_for_slot()
-        with _translating_http_errors(f"watch of {path}"):
+        with _translating_http_errors(f"watch of {path}", self._where):
             async with self._open(path, query, accept=accept) as chunks:
                 try:
                     yield chunks
@@ -162,7 +169,7 @@ def _without_empty(query: Mapping[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def _translating_http_errors(request: str) -> Generator[None]:
+def _translating_http_errors(request: str, where: str) -> Generator[None]:
     """Translate errors of the HTTP client."""
     try:
         yield
@@ -171,4 +178,4 @@ def _translating_http_errors(request: str) -> Generator[None]:
     except http_errors.MalformedResponse as error:
         raise MalformedResponse(f"{request}: {error}") from None
     except http_errors.HttpError as error:
-        raise Unreachable(f"{request}: {error}") from None
+        raise Unreachable(f"{request} at {where}: {error}") from None

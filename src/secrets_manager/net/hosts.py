@@ -20,3 +20,9 @@ def is_http_url(url: str) -> bool:
     except (httpx.InvalidURL, ValueError):
         return False
     return parsed.scheme in {"http", "https"} and is_host(parsed.raw_host.decode("ascii")) and port != 0
+
+
+def without_login(url: str) -> str:
+    """Return a URL for messages: without user, password and query. Empty for an empty one."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/") if url else ""

@@ -28,7 +28,15 @@ import msgspec
 import trio
 
 from secrets_manager.backoff import Backoff, BackoffManager
-from secrets_manager.kube.errors import ApiError, Expired, KubeError, MalformedResponse, WatchTimedOut, retry_after
+from secrets_manager.kube.errors import (
+    ApiError,
+    Expired,
+    KubeError,
+    MalformedResponse,
+    NotFound,
+    WatchTimedOut,
+    retry_after,
+)
 from secrets_manager.kube.objects import KubeObject, ObjectKey
 from secrets_manager.kube.pager import Lister, Pager
 from secrets_manager.kube.resources import Resource
@@ -54,6 +62,8 @@ MIN_WATCH_TIMEOUT, MAX_WATCH_TIMEOUT = 290, 350
 """Seconds after which the server ends a watch: random, so that watches don't restart together."""
 WATCH_TIMEOUT_GRACE = 10.0
 """Seconds beyond that after which the client ends the watch."""
+NO_API = ": there is no such API: is its CRD installed?"
+"""What it means that a list is not found, for one without objects is."""
 VERY_SHORT_WATCH = 1.0
 """Seconds. A watch that ends sooner counts for the backoff."""
 BACKOFF = Backoff(initial=0.8, maximum=30.0)
@@ -217,10 +227,11 @@ class Watcher(Generic[T]):
         if isinstance(error, MalformedResponse):
             self._resource_version = ""  # a watch from there would fail again
         reason = f"{type(error).__name__} {error.reason if isinstance(error, ApiError) else ''}"
+        text = f"{error}{NO_API if isinstance(error, NotFound) else ''}"
         if reason != self._last_failure:
-            log.warning("failed to watch", extra={"fields": {**self._fields, "error": str(error)}})
+            log.warning("failed to watch", extra={"fields": {**self._fields, "error": text}})
         self._last_failure = reason
-        self.problem = f"can't watch {self._resource.plural} in {self.namespace or 'all namespaces'}: {error}"
+        self.problem = f"can't watch {self._resource.plural} in {self.namespace or 'all namespaces'}: {text}"
 
     def _note_silence(self, error: WatchTimedOut) -> None:
         """Watch on after a first read timeout, and list after more in a row: something may withhold all changes."""

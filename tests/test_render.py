@@ -1,4 +1,5 @@
 import io
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -6,13 +7,22 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from secrets_manager.backends import BackendError, Document, Source, SourceForbidden, SourceNotFound, Unavailable
+from secrets_manager.backends import (
+    BackendError,
+    Document,
+    Source,
+    SourceForbidden,
+    SourceNotFound,
+    TimedOut,
+    Unavailable,
+)
 from secrets_manager.backends.vault.path import parse_path
 from secrets_manager.config import Config, VaultConfig
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.errors import UsageError
 from secrets_manager.inputs.documents import read_all
 from secrets_manager.inputs.manifests import Manifests, load
+from secrets_manager.inputs.progress import announced
 from secrets_manager.render.command import render
 from secrets_manager.render.rendering import Rendering, evaluate, render_check, render_secrets
 
@@ -284,13 +294,19 @@ def test_folder_is_read_through_in_the_order_of_names_without_hidden_files(tmp_p
     ]
 
 
+NO_VALUE = "standard input is not YAML: it has an invalid character, date or number, or is nested too deep"
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
         ("a: [1\n", "standard input is not YAML in line 2: expected ',' or ']', but got '<stream end>'"),
-        ("a: \x07", "standard input is not YAML: it has an invalid character or date, or is nested too deep"),
-        ("a: 2026-99-99", "standard input is not YAML: it has an invalid character or date, or is nested too deep"),
-        ("- " * 5000, "standard input is not YAML: it has an invalid character or date, or is nested too deep"),
+        ("a: \x07", NO_VALUE),
+        ("a: 2026-99-99", NO_VALUE),
+        ("a: !!bool b", NO_VALUE),
+        ("a: !!int ''", NO_VALUE),
+        (r'a: "\ud800"', "standard input is not YAML in line 1: half a surrogate pair"),
+        ("- " * 5000, NO_VALUE),
         ("", "there is no SecretDefinition of secrets-manager.tuenti.io/v1alpha1 in -"),
         (
             CONFIG_MAP,
@@ -307,7 +323,18 @@ def test_folder_is_read_through_in_the_order_of_names_without_hidden_files(tmp_p
             ),
         ),
     ],
-    ids=["syntax", "character", "date", "depth", "empty", "other kinds only", "another version"],
+    ids=[
+        "syntax",
+        "character",
+        "date",
+        "bool",
+        "int",
+        "surrogate",
+        "depth",
+        "empty",
+        "other-kinds-only",
+        "another-version",
+    ],
 )
 def test_file_that_is_of_no_use_ends_it_all_in_one_line(text: str, line: str) -> None:
     with pytest.raises(UsageError) as raised:
@@ -329,6 +356,20 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         load([f"{tmp_path}/none.yaml"], stdin=io.StringIO())
 
     assert str(raised.value) == f"{tmp_path}/none.yaml can't be read: No such file or directory"
+
+
+def test_closed_standard_input_is_reported() -> None:
+    with pytest.raises(UsageError, match="standard input is closed: name a file"):
+        load(["-"], stdin=None)
+
+
+def test_file_whose_name_is_not_utf_8_is_named_by_what_can_be_encoded(tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"a\xff.yaml")
+    file.write_text(DEFINITION)
+
+    (found,) = load([str(file)], stdin=None).found
+
+    assert found.location == rf"{tmp_path}/a\xff.yaml, document 1"
 
 
 class Shelf:
@@ -363,6 +404,43 @@ async def test_each_source_is_read_once_a_few_at_a_time(autojump_clock: MockCloc
     assert documents == held
     assert len(shelf.reads) == 8
     assert trio.current_time() - began == 2
+
+
+async def test_store_that_answers_nothing_is_given_up_after_the_first_reads(autojump_clock: MockClock) -> None:
+    """The others fail at once, without the details of those reads."""
+    held: dict[Source, Document | BackendError] = {
+        Source(f"secret/data/{number}"): TimedOut(f"no answer for {number}", store="no answer") for number in range(200)
+    }
+    shelf = Shelf(held)
+    began = trio.current_time()
+
+    documents = await read_all(shelf, held, concurrency=4)
+
+    assert trio.current_time() - began <= 2
+    assert len(shelf.reads) < 8
+    assert set(map(type, documents.values())) == {TimedOut}
+    assert [str(each) for each in documents.values()].count("no answer") == 200 - len(shelf.reads)
+
+
+async def test_store_that_answers_is_asked_for_all(autojump_clock: MockClock) -> None:
+    held: dict[Source, Document | BackendError] = {
+        Source(f"secret/data/{number}"): Unavailable("the mount is down") for number in range(20)
+    }
+    shelf = Shelf(held)
+
+    await read_all(shelf, held, concurrency=4)
+
+    assert len(shelf.reads) == 20
+
+
+async def test_what_takes_longer_is_announced(autojump_clock: MockClock) -> None:
+    said: list[str] = []
+    for seconds in (0.5, 3):
+        with announced(said.append, f"waiting for {seconds} s ..."):
+            await trio.sleep(seconds)
+    await trio.sleep(5)
+
+    assert said == ["waiting for 3 s ..."]
 
 
 def test_vault_that_is_down_is_a_problem_of_each_key(tmp_path: Path) -> None:

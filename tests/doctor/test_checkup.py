@@ -210,6 +210,15 @@ async def test_messages_are_cut() -> None:
     assert len(checkup.findings[0].message) < 1100
 
 
+async def test_a_path_that_is_not_utf_8_is_shown_as_escapes() -> None:
+    checkup = Checkup(lambda _: None)
+
+    checkup.add(ok("a", "ü\udcff"))
+
+    assert checkup.findings[0].message == r"ü\udcff"
+    assert json.encoded(checkup.findings)
+
+
 async def test_a_renewal_for_more_seconds_than_there_are_is_none(autojump_clock: MockClock) -> None:
     stack = Stack()
     body = b'{"auth": {"lease_duration": 1' + b"0" * 400 + b"}}"

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from fake_kubernetes.documents import Json, Object, at
 from secrets_manager.config import ControllerConfig
 from secrets_manager.explain.explanation import Action, Change, Explanation, Key, Owner
+from secrets_manager.explain.subjects import NotInstalled
 from secrets_manager.explain.text import explained
 from secrets_manager.kube.pager import PAGE_SIZE
 from tests.controller.component import Scene, keys_map, running, secret_path
@@ -174,6 +175,32 @@ async def test_a_definition_that_does_not_exist_is_a_problem_of_its_own(autojump
     )
     assert found.problem is None
     assert explained([missing]).startswith("shop/nope: can't be explained\n  Problem   DefinitionNotFound: there is no")
+
+
+async def test_a_crd_that_is_not_installed_is_told_from_a_missing_definition(autojump_clock: MockClock) -> None:
+    async with running(crd=None, alive=False) as scene:
+        runner = ExplainRunner(scene)
+        manifest: Object = {
+            "apiVersion": "secrets-manager.tuenti.io/v1alpha1",
+            "kind": "SecretDefinition",
+            "metadata": {"name": "app"},
+            "spec": {"name": "app", "keysMap": keys_map(password="app#password")},
+        }
+
+        for explaining in (runner.explain("app"), runner.explain(), runner.plan(manifest)):
+            with pytest.RaisesGroup(
+                pytest.RaisesExc(NotInstalled, match="the CRD of SecretDefinition is not installed: "),
+                flatten_subgroups=True,
+                allow_unwrapped=True,
+            ):
+                await explaining
+
+
+async def test_a_watch_without_the_crd_asks_whether_it_is_installed(autojump_clock: MockClock) -> None:
+    async with running(crd=None) as scene:
+        await scene.passed(10)
+
+        assert any("is its CRD installed?" in line for line in scene.unwatched)
 
 
 async def test_definitions_that_may_not_be_read_are_reported_with_the_missing_right(

@@ -14,6 +14,7 @@ so that `--help` and usage errors are fast.
 import gc
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -42,7 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line without the program's name. Return the exit code."""
     logs.configure(LogConfig(), sys.stderr)
     try:
-        return _dispatch(list(sys.argv[1:] if argv is None else argv))
+        try:
+            return _dispatch(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            if argv is None:  # this is the process: from here on Ctrl-C ends it at once, without a traceback
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
     except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # noqa: BLE001 - this is the outermost handler
         return _report(leaves(error))
 
@@ -85,22 +90,31 @@ def _crd(_: ParsedFlags) -> int:
 
 
 def _render(values: ParsedFlags) -> int:
+    files = _files(values, "render")
     config = _configure_quietly(values)
 
     from secrets_manager.render.command import render  # noqa: PLC0415 - takes time
 
-    rendering = render(config, _all(values, "file"), stdin=sys.stdin, check=("check", True) in values)
+    check = ("check", True) in values
+    rendering = render(config, files, stdin=sys.stdin, check=check, progress=_progress)
     printed = _print_all(rendering.text, rendering.messages)
     return printed if rendering.complete else FAILED
 
 
 def _plan(values: ParsedFlags) -> int:
+    files = _files(values, "plan")
     config = _configure_quietly(values)
 
     from secrets_manager.explain.command import run_plan  # noqa: PLC0415 - takes time
 
-    namespace, output = _last(values, "namespace"), _last(values, "output")
-    plan = run_plan(config, _all(values, "file"), namespace=namespace, output=output, stdin=sys.stdin)
+    plan = run_plan(
+        config,
+        files,
+        namespace=_last(values, "namespace"),
+        output=_last(values, "output"),
+        stdin=sys.stdin,
+        progress=_progress,
+    )
     printed = _print_all(plan.text, plan.messages)
     if plan.has_problems:
         return FAILED
@@ -108,6 +122,8 @@ def _plan(values: ParsedFlags) -> int:
 
 
 def _explain(values: ParsedFlags) -> int:
+    if not any(_all(values, name) for name in (ARGUMENT, "file", "namespace")):
+        raise UsageError("explain needs NAMESPACE/NAME, or --namespace (-n) for all in one, or --file (-f)")
     config = _configure_quietly(values)
 
     from secrets_manager.explain.command import run_explain  # noqa: PLC0415 - takes time
@@ -119,6 +135,7 @@ def _explain(values: ParsedFlags) -> int:
         paths=_all(values, "file"),
         output=_last(values, "output"),
         stdin=sys.stdin,
+        progress=_progress,
     )
     printed = _print_all(explained.text, explained.messages)
     return FAILED if explained.has_problems else printed
@@ -135,7 +152,7 @@ def _doctor(values: ParsedFlags) -> int:
         settings,
         may_log_in=("skip-login", True) not in values,
         output=_last(values, "output"),
-        progress=lambda line: logs.write_lines(sys.stderr, [_prefixed(line)]),
+        progress=_progress,
     )
     printed = _print(report.text)
     return FAILED if report.has_failures else printed
@@ -146,7 +163,7 @@ def _demo(values: ParsedFlags) -> int:
         from secrets_manager.demo.command import run_demo  # noqa: PLC0415 - what it needs may not be installed
     except ModuleNotFoundError:
         raise UsageError("the demo needs more packages: run `.ci/setup demo` in the clone") from None
-    return run_demo(keep=("keep", True) in values, context=_last(values, "context"))
+    return run_demo(keep=("keep", True) in values, context=_last(values, "kube-context"))
 
 
 _RUN: dict[str, Callable[[ParsedFlags], int]] = {
@@ -166,6 +183,13 @@ def _configure_quietly(values: ParsedFlags) -> Config:
     quiet = LogConfig(level=logging.WARNING)
     logs.configure(quiet if config.log == LogConfig() else config.log, sys.stderr)
     return config
+
+
+def _files(values: ParsedFlags, command: str) -> list[str]:
+    """Return the files of a command that needs one: without any, no other setting matters."""
+    if files := _all(values, "file"):
+        return files
+    raise UsageError(f"{command} needs --file (-f): a file, a folder, or - for standard input")
 
 
 def _all(values: ParsedFlags, name: str) -> list[str]:
@@ -197,11 +221,12 @@ def _print_all(text: str, messages: Sequence[str]) -> int:
 
 
 def _print(text: str) -> int:
-    """Write to standard output. A closed pipe is not reported, a full disk is."""
+    """Write to standard output, in its encoding. A closed pipe is not reported, a full disk is."""
     if sys.stdout is None:
         return FAILED
+    encoding = sys.stdout.encoding
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(text.encode(encoding, errors="backslashreplace").decode(encoding))
         sys.stdout.flush()
     except OSError as error:
         # The rest of the buffer would fail again at exit.
@@ -210,6 +235,11 @@ def _print(text: str) -> int:
             return FAILED
         raise StartError(f"can't write to standard output: {error.strerror}") from None
     return OK
+
+
+def _progress(line: str) -> None:
+    """Tell what takes long."""
+    logs.write_lines(sys.stderr, [_prefixed(line)])
 
 
 def _prefixed(line: str) -> str:

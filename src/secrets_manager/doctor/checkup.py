@@ -8,18 +8,14 @@ import trio
 
 from secrets_manager.doctor.finding import MAX_MESSAGE, Finding, cut, failure, skipped
 from secrets_manager.errors import SecretsManagerError
+from secrets_manager.inputs.progress import Progress, announced
 
 T = TypeVar("T")
 
 LIMIT = 20.0
 """Seconds that one check may take. Each of its requests has a shorter limit of its own."""
-QUIET = 1.0
-"""Seconds after which a check that is still running is announced."""
 
 REPORT = "report it: this is a fault of secrets-manager"
-
-Progress = Callable[[str], None]
-"""Called with a line about a check that takes longer."""
 
 
 class Result(NamedTuple, Generic[T]):
@@ -55,16 +51,10 @@ class Checkup:
             fix: The next step if it fails.
             limit: Seconds.
         """
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._announce, check)
+        with announced(self._progress, f"checking {check} ..."):
             result = await _bounded(check, examine, fix, limit)
-            nursery.cancel_scope.cancel("the check has ended")
         self.add(*result.findings)
         return result.value
-
-    async def _announce(self, check: str) -> None:
-        await trio.sleep(QUIET)
-        self._progress(f"checking {check} ...")
 
 
 async def _bounded(check: str, examine: Callable[[], Awaitable[Result[T]]], fix: str, limit: float) -> Result[T]:

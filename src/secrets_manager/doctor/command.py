@@ -10,10 +10,11 @@ import trio
 
 from secrets_manager.config import Config, Setting
 from secrets_manager.doctor import access, configuration, files, json, key_vault, kubernetes, vault
-from secrets_manager.doctor.checkup import Checkup, Progress, Result
+from secrets_manager.doctor.checkup import Checkup, Result
 from secrets_manager.doctor.finding import Finding, has_failed
 from secrets_manager.doctor.kubernetes import Definitions
 from secrets_manager.doctor.text import table
+from secrets_manager.inputs.progress import Progress
 from secrets_manager.kube.client import open_client
 from secrets_manager.kube.credentials import Cluster, find_cluster
 

@@ -23,6 +23,7 @@ from secrets_manager.explain.rivals import without_rivals
 from secrets_manager.explain.subjects import Subject, of_files, of_files_applied, of_keys, of_namespace
 from secrets_manager.inputs.documents import Reading, read_once
 from secrets_manager.inputs.manifests import Manifests, load
+from secrets_manager.inputs.progress import Progress, announced, silent
 from secrets_manager.kube.client import KubeClient, open_client
 from secrets_manager.kube.credentials import find_cluster
 from secrets_manager.kube.objects import ObjectKey
@@ -43,7 +44,14 @@ class Output(NamedTuple):
 
 
 def run_explain(
-    config: Config, names: Sequence[str], *, namespace: str, paths: Sequence[str], output: str, stdin: TextIO
+    config: Config,
+    names: Sequence[str],
+    *,
+    namespace: str,
+    paths: Sequence[str],
+    output: str,
+    stdin: TextIO | None,
+    progress: Progress = silent,
 ) -> Output:
     """Explain definitions in the cluster: by name, of files, or all in a namespace.
 
@@ -52,8 +60,6 @@ def run_explain(
             is open.
         KubeError: the cluster can't be read.
     """
-    if not names and not paths and not namespace:
-        raise UsageError("explain needs NAMESPACE/NAME, or --namespace (-n) for all in one, or --file (-f)")
     keys = [_key(name, namespace) for name in names]
     manifests = load(paths, stdin=stdin) if paths else Manifests([], [])
 
@@ -63,32 +69,40 @@ def run_explain(
         found = await of_files(client, manifests.found, namespace=namespace or default)
         return [*await of_keys(client, keys), *found]
 
-    explanations = trio.run(_run, config, find)
+    explanations = trio.run(_run, config, find, progress)
     nothing = [] if explanations else [f"there is no {KIND} in namespace {namespace}"]
     return _output(explanations, [*manifests.skipped, *nothing], output, text.explained)
 
 
-def run_plan(config: Config, paths: Sequence[str], *, namespace: str, output: str, stdin: TextIO) -> Output:
+def run_plan(
+    config: Config,
+    paths: Sequence[str],
+    *,
+    namespace: str,
+    output: str,
+    stdin: TextIO | None,
+    progress: Progress = silent,
+) -> Output:
     """Explain definitions in files as if they were applied.
 
     Raises:
         UsageError: there is no file, or one can't be read; in an exception group while a backend is open.
         KubeError: the cluster can't be read.
     """
-    if not paths:
-        raise UsageError("plan needs --file (-f): a file, a folder, or - for standard input")
     manifests = load(paths, stdin=stdin)
 
     async def find(client: KubeClient, default: str) -> list[Subject]:
         return await of_files_applied(client, manifests.found, namespace=namespace or default)
 
-    return _output(trio.run(_run, config, find), manifests.skipped, output, text.planned)
+    return _output(trio.run(_run, config, find, progress), manifests.skipped, output, text.planned)
 
 
-async def explain_all(client: KubeClient, read: Read, config: Config, subjects: Sequence[Subject]) -> list[Explanation]:
+async def explain_all(
+    client: KubeClient, read: Read, config: Config, subjects: Sequence[Subject], progress: Progress = silent
+) -> list[Explanation]:
     """Explain each definition. Makes GET requests only."""
     definitions = [each.definition for each in subjects if isinstance(each.definition, SecretDefinition)]
-    explained = iter(await _explain(client, read, config, definitions) if definitions else ())
+    explained = iter(await _explain(client, read, config, definitions, progress) if definitions else ())
     return [
         msgspec.structs.replace(
             subject.definition if isinstance(subject.definition, Explanation) else next(explained),
@@ -98,17 +112,21 @@ async def explain_all(client: KubeClient, read: Read, config: Config, subjects: 
     ]
 
 
-async def _run(config: Config, find: Find) -> list[Explanation]:
+async def _run(config: Config, find: Find, progress: Progress) -> list[Explanation]:
     cluster = await find_cluster(config.kube)
     async with open_client(cluster) as client:
-        return await explain_all(client, partial(read_once, config), config, await find(client, cluster.namespace))
+        with announced(progress, "reading the definitions ..."):
+            subjects = await find(client, cluster.namespace)
+        read = partial(read_once, config, progress=progress)
+        return await explain_all(client, read, config, subjects, progress)
 
 
 async def _explain(
-    client: KubeClient, read: Read, config: Config, definitions: Sequence[SecretDefinition]
+    client: KubeClient, read: Read, config: Config, definitions: Sequence[SecretDefinition], progress: Progress
 ) -> list[Explanation]:
     reading = await read([each for each in definitions if each.metadata.deletion_timestamp is None])
-    secrets = await observe(client, definitions)
+    with announced(progress, "reading the Secrets ..."):
+        secrets = await observe(client, definitions)
     reads_as = identity(config)
     return without_rivals(
         [

@@ -5,13 +5,14 @@ from typing import NamedTuple, Self
 
 import trio
 
-from secrets_manager.backends import Backend, BackendError, Document, Reader, Source
+from secrets_manager.backends import Backend, BackendError, Document, Reader, Source, TimedOut
 from secrets_manager.backends.factory import open_backend
 from secrets_manager.config import Config, ControllerConfig
 from secrets_manager.controller.definition import SecretDefinition
 from secrets_manager.controller.documents import Documents
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.spec import Spec
+from secrets_manager.inputs.progress import Progress, announced, silent
 
 
 class NoMetrics:
@@ -45,16 +46,17 @@ class Reading(NamedTuple):
     documents: Documents
 
 
-async def read_once(config: Config, definitions: Iterable[SecretDefinition]) -> Reading:
+async def read_once(config: Config, definitions: Iterable[SecretDefinition], progress: Progress = silent) -> Reading:
     """Open the backend and read the documents of all valid definitions.
 
     Raises:
         UsageError: in an exception group: the backend can't be opened.
     """
-    async with open_backend(config, NoMetrics()) as backend, trio.open_nursery() as nursery:
-        await nursery.start(backend.maintain)
-        reading = await read_documents(backend, definitions, config.controller)
-        nursery.cancel_scope.cancel("all sources are read")
+    with announced(progress, "reading the sources ..."):
+        async with open_backend(config, NoMetrics()) as backend, trio.open_nursery() as nursery:
+            await nursery.start(backend.maintain)
+            reading = await read_documents(backend, definitions, config.controller)
+            nursery.cancel_scope.cancel("all sources are read")
     return reading
 
 
@@ -69,16 +71,25 @@ async def read_documents(
 
 
 async def read_all(backend: Reader, sources: Iterable[Source], *, concurrency: int) -> Documents:
-    """Read each source once. Return its document or error."""
+    """Read each source once. Return its document or error.
+
+    Where as many reads as run at a time have timed out, and none has had an answer, the others fail at once: the store
+    does not answer.
+    """
     documents: dict[Source, Document | BackendError] = {}
+    unanswered: list[TimedOut] = []
     limiter = trio.CapacityLimiter(concurrency)
 
     async def read(source: Source) -> None:
         async with limiter:
             try:
+                if len(unanswered) == len(documents) >= concurrency:
+                    raise unanswered[0].for_others()
                 documents[source] = await backend.read(source)
             except BackendError as error:
                 documents[source] = error
+                if isinstance(error, TimedOut):
+                    unanswered.append(error)
 
     async with trio.open_nursery() as nursery:
         for source in sources:

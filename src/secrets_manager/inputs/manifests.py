@@ -3,12 +3,12 @@
 A file that is not YAML is an error, as it may contain definitions. Objects of other kinds are skipped.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 import msgspec
-import yaml
 
 from secrets_manager.controller.decode_errors import fault
 from secrets_manager.controller.definition import API_VERSION, KIND, SecretDefinition, decode
@@ -16,6 +16,7 @@ from secrets_manager.controller.spec import InvalidSpec
 from secrets_manager.errors import UsageError
 from secrets_manager.inputs.admission import unknown_fields
 from secrets_manager.kube.objects import Content, without_nulls
+from secrets_manager.kube.safeyaml import NotYaml, load_all
 
 SUFFIXES = (".json", ".yaml", ".yml")
 STDIN = "-"
@@ -52,7 +53,7 @@ class _Header(msgspec.Struct, rename="camel"):
     api_version: str = ""
 
 
-def load(paths: Sequence[str], *, stdin: TextIO) -> Manifests:
+def load(paths: Sequence[str], *, stdin: TextIO | None) -> Manifests:
     """Load all files, and those in folders. Blocks on the disk.
 
     Raises:
@@ -77,7 +78,7 @@ def _nearest(skipped: Sequence[str]) -> str:
     return "".join(f": {line}" for line in sorted(skipped, key=lambda line: f" {KIND} " not in line)[:1])
 
 
-def _documents(path: str, stdin: TextIO) -> Iterator[_Document]:
+def _documents(path: str, stdin: TextIO | None) -> Iterator[_Document]:
     for name, text in _texts(path, stdin):
         for number, content in enumerate(_parsed(name, text), start=1):
             if content is not None:
@@ -94,17 +95,24 @@ def _items(location: str, content: Content) -> Iterator[_Document]:
             yield _Document(location, content)
 
 
-def _texts(path: str, stdin: TextIO) -> Iterator[tuple[str, str]]:
+def _texts(path: str, stdin: TextIO | None) -> Iterator[tuple[str, str]]:
     try:
         if path == STDIN:
+            if stdin is None:
+                raise UsageError("standard input is closed: name a file")
             yield "standard input", stdin.read()
             return
         for file in _files(Path(path)):
-            yield str(file), file.read_text("utf-8")
+            yield _printable(file), file.read_text("utf-8")
     except OSError as error:
         raise UsageError(f"{error.filename or path} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path} can't be read: it is not UTF-8") from None
+
+
+def _printable(file: Path) -> str:
+    """Return a path as text that can be encoded, whatever bytes it has."""
+    return os.fsencode(file).decode("utf-8", "backslashreplace")
 
 
 def _files(path: Path) -> list[Path]:
@@ -117,12 +125,9 @@ def _files(path: Path) -> list[Path]:
 
 def _parsed(name: str, text: str) -> list[Content]:
     try:
-        return list(yaml.safe_load_all(text))
-    except yaml.MarkedYAMLError as error:
-        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UsageError(f"{name} is not YAML{line}: {error.problem}") from None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise UsageError(f"{name} is not YAML: it has an invalid character or date, or is nested too deep") from None
+        return load_all(text)
+    except NotYaml as error:
+        raise UsageError(f"{name} is not YAML{error.where}: {error.problem}") from None
 
 
 def _header(content: Content) -> _Header:

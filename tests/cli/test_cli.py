@@ -18,6 +18,7 @@ from secrets_manager.kube.lease import LeadershipLost
 from tests.real.full_pipe import full_pipe
 
 PYTHON = (sys.executable, "-m", "secrets_manager")
+VAULT_URL = "--vault.url: the value is not the URL of a server: write it like https://vault.example.com:8200"
 
 
 class Result(NamedTuple):
@@ -93,18 +94,19 @@ def test_version_is_printed(argv: list[str]) -> None:
         ),
         (["plan", "shop.yaml"], "there is an argument that is not a flag: name a file by --file (-f)"),
         (
-            ["render", "-vault.role-id=r"],
+            ["render"],
             "render needs --file (-f): a file, a folder, or - for standard input",
         ),
-        (["plan", "-vault.role-id=r"], "plan needs --file (-f): a file, a folder, or - for standard input"),
+        (["plan"], "plan needs --file (-f): a file, a folder, or - for standard input"),
         (
-            ["explain", "-vault.role-id=r"],
+            ["explain"],
             "explain needs NAMESPACE/NAME, or --namespace (-n) for all in one, or --file (-f)",
         ),
         (
             ["explain", "shop-database", "-vault.role-id=r"],
             "explain takes definitions as NAMESPACE/NAME, or as NAME with --namespace (-n)",
         ),
+        (["render", "-vault.url=https://x/?token=hunter2"], VAULT_URL),
         (["explain", "a/b", "-o", "yaml"], "--output: 'yaml' is unknown: use text or json"),
     ],
     ids=str,
@@ -177,6 +179,20 @@ def test_full_disk_is_one_line() -> None:
         1,
         b"secrets-manager: can't write to standard output: No space left on device\n",
     )
+
+
+def test_output_that_the_encoding_of_the_stream_does_not_have_is_escaped() -> None:
+    script = "from secrets_manager.cli.main import _print; import sys; sys.exit(_print('\u20ac ü\\udcff'))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        timeout=60,
+        env={"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "1"},
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (0, rb"\u20ac " + b"\xfc" + rb"\udcff")
 
 
 @pytest.mark.parametrize("descriptor", [1, 2], ids=["output", "errors"])

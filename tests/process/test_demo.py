@@ -47,7 +47,7 @@ def test_kept_up_it_names_its_status_page(tmp_path: Path) -> None:
 
 def test_a_context_that_is_not_there_is_one_line() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "secrets_manager", "demo", "--context", "nowhere"],
+        [sys.executable, "-m", "secrets_manager", "demo", "--kube-context", "nowhere"],
         env={"HOME": "/nonexistent"},
         capture_output=True,
         text=True,

@@ -28,7 +28,7 @@ SKIP_LOGIN = Flag(
     "Do not log in to Vault, and skip what needs it. With AppRole a login spends a use of the secret_id.",
 )
 KEEP = Flag("keep", BOOLEAN, "Keep running afterwards, to try things out.")
-CONTEXT = Flag("context", NAME, "Context of a kubeconfig. Use that cluster instead of an in-memory API.")
+CONTEXT = Flag("kube-context", NAME, "Context of a kubeconfig. Use that cluster instead of an in-memory API.")
 
 
 class Command(NamedTuple):
@@ -72,6 +72,8 @@ COMMANDS = {
         "Show how it works on this machine. Needs no cluster and no Vault.", {"Flags": (KEEP, CONTEXT, HELP)}
     ),
 }
+OLD = {"context": CONTEXT}
+"""Earlier names of flags."""
 SHORT = {"h": HELP, "f": FILE, "n": OF_NAMESPACE, "o": OUTPUT}
 
 INTRODUCTION = """\
@@ -87,9 +89,10 @@ Durations are like 300ms, 5s or 1m30s. Environment variables override their flag
 
 
 def flags_of(command: Command) -> dict[str, Flag]:
-    """Return a command's flags by their names, short ones included."""
+    """Return a command's flags by their names, short and earlier ones included."""
     flags = {flag.name: flag for group in command.groups.values() for flag in group}
-    return flags | {name: flags[flag.name] for name, flag in SHORT.items() if flag.name in flags}
+    short = {name: flags[flag.name] for name, flag in SHORT.items() if flag.name in flags}
+    return flags | short | {name: flag for name, flag in OLD.items() if flag is flags.get(flag.name)}
 
 
 def see(name: str) -> str:

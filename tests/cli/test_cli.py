@@ -1,6 +1,7 @@
 """The command as users run it: a process with its exit code and its two streams."""
 
 import os
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from secrets_manager.cli import main as cli
-from secrets_manager.cli.usage import help_text
+from secrets_manager.cli.usage import COMMANDS, flags_of, help_text
 from secrets_manager.errors import StartError, UsageError, leaves
 from secrets_manager.kube.lease import LeadershipLost
 from tests.real.full_pipe import full_pipe
@@ -276,6 +277,31 @@ def test_unexpected_error_is_logged_and_exits_with_1(caplog: pytest.LogCaptureFi
         ("ERROR", "the process failed with an unexpected error")
     ]
     assert caplog.records[0].exc_info == (ZeroDivisionError, error, None)
+
+
+INTERRUPTED_AT_ITS_END = """
+import atexit, os, signal, sys
+from secrets_manager.cli.main import main
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+sys.argv = ["secrets-manager", "crd"]
+sys.exit(main())
+"""
+
+
+def test_signal_after_the_end_ends_the_process_without_a_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_AT_ITS_END], capture_output=True, timeout=60, env={}, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
+def test_the_context_of_the_demo_has_the_name_of_the_others_and_its_earlier_one() -> None:
+    demo, explain = (flags_of(COMMANDS[name]) for name in ("demo", "explain"))
+
+    assert demo["context"] is demo["kube-context"]
+    assert "context" not in explain
+    assert "--kube-context NAME" in help_text("demo")
 
 
 WITHOUT_RICH = (

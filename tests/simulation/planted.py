@@ -163,10 +163,10 @@ _client = RestClient.__init__
 
 
 def _patient(
-    client: RestClient, http: HttpClient, *, read_timeout: float = 0.0, count: RequestCounter = no_count
+    client: RestClient, http: HttpClient, *, where: str, read_timeout: float = 0.0, count: RequestCounter = no_count
 ) -> None:
     del read_timeout
-    _client(client, http, read_timeout=inf, count=count)
+    _client(client, http, where=where, read_timeout=inf, count=count)
 
 
 def _replaced(owner: object, name: str, by: object) -> Plant:

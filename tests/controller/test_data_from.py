@@ -9,14 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secrets_manager.backends import Document, Source, SourceForbidden, SourceNotFound
-from secrets_manager.controller.data_from import chosen_keys
 from secrets_manager.controller.definition import Reason
 from secrets_manager.controller.desired import Desired, combine, desired, resolve
 from secrets_manager.controller.documents import Documents
 from secrets_manager.controller.names import is_key
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.spec import DataFrom, NamedSource, Spec
-from tests.calls import calls
+from secrets_manager.controller.validation import MAX_SECRET_BYTES
 from tests.gen import data_source, document
 
 CANARY = "canary-7d1f"
@@ -60,16 +59,69 @@ def test_an_entry_takes_the_keys_that_it_names(entry: DataFrom, keys: set[str]) 
     assert all(isinstance(value, bytes) for value in found.values())
 
 
-def test_globs_that_are_many_take_no_more_work_than_one() -> None:
-    values = {f"key-{number}": "x" for number in range(100)}
-    few, many = (tuple(f"other-{number}" for number in range(count)) for count in (1, 64))
+LONG_GLOBS = tuple("*" + "?" * 247 + f"b{number:03}*" for number in range(64))
 
-    def work(excluded: tuple[str, ...]) -> int:
-        wanted = whole(of_db(include=("*", *excluded), exclude=excluded))
-        assert len(resolve(wanted, {DB: document({**values})})) == 100  # the globs are compiled once
-        return calls(lambda: resolve(wanted, {DB: document({**values})}))
 
-    assert work(many) == work(few)
+def test_the_longest_globs_may_choose_among_the_longest_keys() -> None:
+    keys: dict[str, str | None] = {"a" * 250 + f"{number:03}": "x" for number in range(50)}
+
+    assert resolve(whole(of_db(include=("a*",), exclude=LONG_GLOBS)), {DB: document(keys)}).keys() == keys.keys()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["a" * 100_000], ["a" * 250 + f"{number:03}" for number in range(100)]],
+    ids=["a long name", "many names"],
+)
+def test_globs_that_would_take_long_are_an_error(names: list[str]) -> None:
+    """Those here would take seconds."""
+    assert problem_of(of_db(include=LONG_GLOBS, exclude=LONG_GLOBS), dict.fromkeys(names, "x")) == Problem(
+        Reason.SOURCE_INVALID,
+        "dataFrom[0]: secret/data/db: the names and globs up to here are too many or too long: "
+        "use fewer or shorter ones",
+    )
+
+
+def test_work_is_bounded_for_all_entries_together() -> None:
+    names: dict[str, str | None] = {"a" * 250 + f"{number:03}": "x" for number in range(40)}
+    entry = of_db(exclude=LONG_GLOBS)
+    found = resolve(whole(*[entry] * 4), {DB: document(names)})
+
+    assert sorted(key for key, value in found.items() if isinstance(value, Problem)) == ["dataFrom[2]", "dataFrom[3]"]
+
+
+def test_names_that_globs_leave_out_may_be_long() -> None:
+    values = {"user": "shop", "https://" + "x" * 1000: "x"}
+
+    assert resolve(whole(of_db(exclude=("https:*",))), {DB: document({**values})}) == {"user": b"shop"}
+
+
+def names_of(entries: int) -> dict[str, str | None]:
+    """Return just too many names for so many entries that put a prefix of one character before each."""
+    return {f"{number:0250}": "" for number in range(MAX_SECRET_BYTES // 251 // entries + 1)}
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [[of_db(prefix="a")], [of_db(prefix=prefix) for prefix in "abcdefgh"]],
+    ids=["of a document", "of several"],
+)
+def test_more_names_than_a_secret_holds_are_not_resolved(entries: list[DataFrom]) -> None:
+    too_many = Problem(
+        Reason.SECRET_REJECTED,
+        "the names of the keys are more than 1048576 bytes together, and a Secret holds no more: split it into several",
+    )
+    names = names_of(len(entries))
+
+    assert resolve(whole(*entries), {DB: document(names)}) == {f"dataFrom[{len(entries) - 1}]": too_many}
+    names.popitem()
+    assert len(resolve(whole(*entries), {DB: document(names)})) == len(names) * len(entries)
+
+
+def test_names_that_take_the_place_of_each_other_count_once() -> None:
+    names = names_of(2)
+
+    assert resolve(whole(of_db(), of_db(), of_db()), {DB: document(names)}).keys() == names.keys()
 
 
 @given(st.lists(st.text("ab*?[]!-^|", min_size=1, max_size=5), max_size=4), st.sets(st.text("ab-", min_size=1)))
@@ -78,8 +130,8 @@ def test_a_name_is_taken_if_any_of_the_globs_matches_it(globs: list[str], names:
     left = {name for name in names if not any(fnmatchcase(name, glob) for glob in globs)}
 
     for entry, expected in ((of_db(include=tuple(globs)), wanted), (of_db(exclude=tuple(globs)), left)):
-        found = chosen_keys(entry, names, where="")
-        assert isinstance(found, Problem) if not expected else found == {name: name for name in expected}
+        found = resolve(whole(entry), {DB: document(dict.fromkeys(names, "x"))})
+        assert found.keys() == (expected or {"dataFrom[0]"})
 
 
 def test_values_come_with_their_keys() -> None:

@@ -3,7 +3,7 @@
 `resolve` finds the value, or the problem, of each key; `desired` combines them into a Secret, or a problem.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
@@ -12,13 +12,13 @@ import msgspec
 
 from secrets_manager.backends import BackendError, Document, Source
 from secrets_manager.controller import encoding, secret
-from secrets_manager.controller.data_from import chosen_keys
+from secrets_manager.controller.data_from import TOO_MANY_NAMES, Work, chosen_keys
 from secrets_manager.controller.definition import Reason
 from secrets_manager.controller.documents import Documents, json_fields, value_at
 from secrets_manager.controller.problem import Problem, read_problem, summarize
 from secrets_manager.controller.spec import DataFrom, DataSource, Spec
 from secrets_manager.controller.templated import Texts, has_templates
-from secrets_manager.controller.validation import validate_data
+from secrets_manager.controller.validation import MAX_SECRET_BYTES, validate_data
 
 Resolved = Mapping[str, bytes | Problem]
 """The value or the problem of each key, and the problem of each entry of `dataFrom` that has one: `dataFrom[0]`."""
@@ -60,21 +60,26 @@ def resolve(spec: Spec, documents: Documents, texts: Texts = NO_TEXTS) -> Resolv
 
 
 def resolving(spec: Spec, documents: Documents, texts: Texts) -> Iterator[tuple[str, bytes | Problem] | None]:
-    """Yield what `resolve` returns, and None after each entry of `dataFrom` without a problem.
+    """Yield what `resolve` returns, and None where others are to have a turn.
 
-    It may take long: the caller decides what runs between two of them.
+    It may take long: the caller decides what runs between two of them. What has more names than a Secret holds is not
+    resolved.
     """
     fields: _Fields = cache(json_fields)
     decode = cache(_decode)
+    work = Work()
     taken: dict[str, _Taken] = {}
     for number, entry in enumerate(spec.data_from):
-        found = _taken(entry, spec, documents, fields, where=f"dataFrom[{number}]")
-        if isinstance(found, Problem):
-            yield f"dataFrom[{number}]", found
-        else:
+        found = yield from _taken(entry, spec, documents, fields, work, where=f"dataFrom[{number}]")
+        if isinstance(found, _Taken):
             taken |= dict.fromkeys(found.names, found)
             yield None
-    for key in sorted(taken.keys() | spec.keys_map.keys()):
+        if found is TOO_MANY_NAMES or sum(map(len, taken)) > MAX_SECRET_BYTES:
+            yield f"dataFrom[{number}]", TOO_MANY_NAMES
+            return
+        if isinstance(found, Problem):
+            yield f"dataFrom[{number}]", found
+    for key in sorted([*taken, *(spec.keys_map.keys() - taken.keys())]):  # faster than a set: they are in order mostly
         data_source = spec.keys_map.get(key)
         text, encoded, where = (
             taken[key].found(key) if data_source is None else _found(key, data_source, documents, texts, fields)
@@ -147,7 +152,9 @@ class _Taken(NamedTuple):
         return _Found(value_at(self.values, name, where, remedy="exclude it"), self.encoding, where)
 
 
-def _taken(entry: DataFrom, spec: Spec, documents: Documents, fields: _Fields, *, where: str) -> _Taken | Problem:
+def _taken(
+    entry: DataFrom, spec: Spec, documents: Documents, fields: _Fields, work: Work, *, where: str
+) -> Generator[None, None, _Taken | Problem]:
     """Find the keys that an entry of `dataFrom` takes."""
     source = spec.document(entry)
     assert source is not None, "validated"
@@ -161,7 +168,7 @@ def _taken(entry: DataFrom, spec: Spec, documents: Documents, fields: _Fields, *
             text = f"{where}: {source} is one value and not a JSON object: write one, or take the value by keysMap"
             return Problem(Reason.SOURCE_INVALID, text)
         values = whole
-    names = chosen_keys(entry, values, where=f"{where}: {source}")
+    names = yield from chosen_keys(entry, values, work, where=f"{where}: {source}")
     return names if isinstance(names, Problem) else _Taken(names, values, entry.encoding, source)
 
 

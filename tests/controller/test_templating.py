@@ -1,5 +1,7 @@
+import gc
 import subprocess
 import sys
+import tracemalloc
 from threading import Event
 
 import pytest
@@ -14,6 +16,7 @@ from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.spec import DataSource, NamedSource, Spec
 from secrets_manager.controller.templated import MAX_TEXTS
 from secrets_manager.controller.templating import read_templates, render_templates
+from secrets_manager.templates import MAX_TEMPLATE
 from tests.gen import spec
 
 DB = Source("secret/data/db")
@@ -89,6 +92,22 @@ async def test_texts_of_a_definition_are_bounded_together() -> None:
     assert [isinstance(each, str) for each in found.values()] == [True, True, True, False, False]
     why = "key key-04: the templates before it make more than a Secret holds: split it into several"
     assert found["key-04"] == Problem(Reason.SECRET_REJECTED, why)
+
+
+async def test_templates_of_a_definition_that_is_gone_are_not_kept() -> None:
+    await read_templates(made("{{ db.user }}"))
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            assert not isinstance(
+                await read_templates(made(f"{number}{{{{ db.user }}}}" + "\U0001f600" * 60_000)), Problem
+            )
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < MAX_TEMPLATE
 
 
 async def test_the_end_of_the_program_waits_for_no_import(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,26 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa
-from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 
 from secrets_manager.templates import RenderFailed
-from secrets_manager.templates.der import CONTEXT_0, INTEGER, OCTETS, OID, SEQUENCE, element, oid
-from secrets_manager.templates.pbe import pkcs12_key
+from secrets_manager.templates.der import INTEGER, OCTETS, OID, SEQUENCE, element, oid
 from tests.templates.chains import PASSWORD, bundle, chain, key_pem, make, new_key
-from tests.templates.hostile import bags
+from tests.templates.hostile import bags, slow_certificates
 from tests.templates.values import render
+from tests.templates.wrapping import (
+    algorithm,
+    bag,
+    certificate_bag,
+    encrypted,
+    encrypted_as,
+    encrypted_part,
+    pbes2,
+    pkcs12_of,
+    plain_part,
+)
 
 
 def take(value: str, *names: str, password: str | None = None) -> list[str]:
@@ -303,13 +311,84 @@ def test_iterations_of_encrypted_pem_are_paid_for() -> None:
     assert "too many iterations" in refusal(text, "private_key", PASSWORD)
 
 
-def test_key_that_is_hidden_in_encrypted_contents_is_never_decrypted() -> None:
+SECRET = PASSWORD.encode("utf-16-be") + bytes(2)
+
+
+def test_key_in_encrypted_contents_is_paid_for_before_it_is_decrypted() -> None:
+    """Its iterations would take an hour."""
+    hidden = bag("2", element(SEQUENCE, algorithm(b"\x7f\xff\xff\xff"), element(OCTETS, bytes(64))))
+
+    assert "too many iterations" in refusal(pkcs12_of(encrypted_part(hidden, SECRET)), "private_key", PASSWORD)
+
+
+def test_key_in_contents_that_only_openssl_decrypts_is_left_alone() -> None:
     """Its iterations can't be seen, so they can't be paid for: these would take an hour."""
-    hidden = element(SEQUENCE, algorithm(b"\x7f\xff\xff\xff"), element(OCTETS, bytes(64)))
-    value = pkcs12_of(encrypted_part(bag("2", hidden), PASSWORD.encode("utf-16-be") + bytes(2)))
+    hidden = bag("2", element(SEQUENCE, algorithm(b"\x7f\xff\xff\xff"), element(OCTETS, bytes(64))))
+    value = pkcs12_of(encrypted_part(hidden, SECRET, "5"))
 
     assert "the value has no private key" in refusal(value, "private_key", PASSWORD)
     assert "the value has no certificate" in refusal(value, "certificates", PASSWORD)
+
+
+def test_key_may_be_encrypted_with_the_certificates() -> None:
+    leaf = chain().leaf
+    pkcs8 = leaf.key.private_bytes(serialization.Encoding.DER, PrivateFormat.PKCS8, serialization.NoEncryption())
+
+    assert take(pkcs12_of(encrypted_part(bag("1", pkcs8), SECRET)), "private_key", password=PASSWORD) == [leaf.pkcs8]
+
+
+def test_certificates_that_are_encrypted_are_paid_for_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenSSL takes half a millisecond for each of these."""
+    monkeypatch.setattr(pkcs12, "load_pkcs12", None)
+
+    assert "more than 32 parts" in refusal(slow_certificates(33, SECRET), password=PASSWORD)
+    assert "bytes are encrypted with RC2: export it again" in refusal(
+        slow_certificates(60, SECRET, "5"), password=PASSWORD
+    )
+
+
+@pytest.mark.parametrize("count", [8, 32])
+def test_certificates_that_are_encrypted_with_rc2_are_paid_for(count: int) -> None:
+    value = slow_certificates(count, SECRET, "5")
+
+    assert f"0 of {count} certificates have issued none" in refusal(value, password=PASSWORD)
+    with pytest.raises(RenderFailed, match=r"too much|too many iterations"):
+        render("{% assign x = s.v | authorities: s.p %}" * (24 // count + 2), v=value, p=PASSWORD)
+
+
+@pytest.mark.parametrize("kind", ["3", "5"])
+def test_encrypted_certificates_are_taken(kind: str) -> None:
+    made = chain()
+    found = (each.certificate.public_bytes(serialization.Encoding.DER) for each in (made.leaf, made.lower))
+    value = pkcs12_of(encrypted_part(element(SEQUENCE, *map(certificate_bag, found)), SECRET, kind))
+
+    assert take(value, "certificates", password=PASSWORD) == [made.leaf.pem + made.lower.pem]
+    assert "the password is wrong" in refusal(value, password="canary-2")
+
+
+def test_encrypted_octets_may_be_in_pieces() -> None:
+    leaf = chain().leaf
+    whole = encrypted(
+        element(SEQUENCE, certificate_bag(leaf.certificate.public_bytes(serialization.Encoding.DER))), SECRET
+    )
+    pieces = (element(OCTETS, whole[at : at + 100]) for at in range(0, len(whole), 100))
+
+    assert take(pkcs12_of(encrypted_as(algorithm(b"\1"), b"", *pieces)), "certificates", password=PASSWORD) == [
+        leaf.pem
+    ]
+
+
+def test_long_passwords_and_salts_are_paid_for() -> None:
+    """Deriving a key adds to all of them."""
+    password = "x" * 20_000
+    key = chain().leaf.pkcs8
+    data = encrypted(base64.b64decode("".join(key.splitlines()[1:-1])), password.encode("utf-16-be") + bytes(2))
+    keys = bag("2", element(SEQUENCE, algorithm(b"\1"), element(OCTETS, data)))
+    salted = bag("2", element(SEQUENCE, algorithm(b"\1", salt=bytes(62_000)), element(OCTETS, bytes(64))))
+
+    assert take(pkcs12_of(plain_part(keys)), "private_key", password=password) == [key]
+    assert "too much" in refusal(pkcs12_of(*[plain_part(keys)] * 6), "private_key", password)
+    assert "too much" in refusal(pkcs12_of(plain_part(salted)), "private_key", PASSWORD)
 
 
 @pytest.mark.parametrize("secret", [b"", bytes(2)])
@@ -317,9 +396,8 @@ def test_empty_password_may_mean_either_of_two_secrets(secret: bytes) -> None:
     leaf = chain().leaf
     pkcs8 = leaf.key.private_bytes(serialization.Encoding.DER, PrivateFormat.PKCS8, serialization.NoEncryption())
     key = element(SEQUENCE, algorithm(b"\1"), element(OCTETS, encrypted(pkcs8, secret)))
-    whole = element(OCTETS, leaf.certificate.public_bytes(serialization.Encoding.DER))
-    certificate = element(SEQUENCE, element(OID, oid("1.2.840.113549.1.9.22.1")), element(CONTEXT_0, whole))
-    value = pkcs12_of(encrypted_part(bag("3", certificate), secret), plain_part(bag("2", key)))
+    certificate = certificate_bag(leaf.certificate.public_bytes(serialization.Encoding.DER))
+    value = pkcs12_of(encrypted_part(element(SEQUENCE, certificate), secret), plain_part(bag("2", key)))
 
     assert take(value, "certificates", "private_key") == [leaf.pem, leaf.pkcs8]
 
@@ -347,55 +425,3 @@ def test_large_keys_and_many_parts_are_refused_before_they_are_read() -> None:
 
     assert "longer than 16384 bytes" in refusal(text, "private_key")
     assert "more than 32 parts" in refusal(bags(1, 33))
-
-
-SALT = bytes(8)
-
-
-def algorithm(iterations: bytes, kind: str = "3") -> bytes:
-    """Return the identifier of PKCS#12's encryption, with 3DES if nothing else is said."""
-    parameters = element(SEQUENCE, element(OCTETS, SALT), element(INTEGER, iterations))
-    return element(SEQUENCE, element(OID, oid(f"1.2.840.113549.1.12.1.{kind}")), parameters)
-
-
-def pbes2(digest: str, cipher: str, iterations: bytes) -> bytes:
-    """Return the identifier of PBES2 with AES."""
-    function = element(SEQUENCE, element(OID, oid(f"1.2.840.113549.2.{digest}")))
-    details = element(SEQUENCE, element(OCTETS, SALT), element(INTEGER, iterations), function)
-    derivation = element(SEQUENCE, element(OID, oid("1.2.840.113549.1.5.12")), details)
-    encryption = element(SEQUENCE, element(OID, oid(f"2.16.840.1.101.3.4.1.{cipher}")), element(OCTETS, bytes(16)))
-    return element(SEQUENCE, element(OID, oid("1.2.840.113549.1.5.13")), element(SEQUENCE, derivation, encryption))
-
-
-def encrypted(plain: bytes, secret: bytes) -> bytes:
-    """Encrypt so, with one iteration."""
-    padding = 8 - len(plain) % 8
-    key, iv = (pkcs12_key(secret, SALT, 1, purpose=purpose, size=size) for purpose, size in ((1, 24), (2, 8)))
-    encryptor = Cipher(TripleDES(key), modes.CBC(iv)).encryptor()
-    return encryptor.update(plain + bytes([padding]) * padding) + encryptor.finalize()
-
-
-DATA = element(OID, oid("1.2.840.113549.1.7.1"))
-
-
-def bag(kind: str, content: bytes) -> bytes:
-    name = element(OID, oid(f"1.2.840.113549.1.12.10.1.{kind}"))
-    return element(SEQUENCE, element(SEQUENCE, name, element(CONTEXT_0, content)))
-
-
-def plain_part(bags: bytes) -> bytes:
-    return element(SEQUENCE, DATA, element(CONTEXT_0, element(OCTETS, bags)))
-
-
-def encrypted_part(bags: bytes, secret: bytes) -> bytes:
-    return encrypted_as(algorithm(b"\1"), encrypted(bags, secret))
-
-
-def encrypted_as(how: bytes, data: bytes) -> bytes:
-    content = element(SEQUENCE, DATA, how, element(0x80, data))
-    name = element(OID, oid("1.2.840.113549.1.7.6"))
-    return element(SEQUENCE, name, element(CONTEXT_0, element(SEQUENCE, element(INTEGER, b"\0"), content)))
-
-
-def pkcs12_of(*parts: bytes) -> str:
-    return base64.b64encode(element(SEQUENCE, element(INTEGER, b"\3"), plain_part(element(SEQUENCE, *parts)))).decode()

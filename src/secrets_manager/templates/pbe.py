@@ -56,6 +56,10 @@ _PKCS12_COST = 240
 """Units for an iteration of PKCS#12's own derivation that makes 20 bytes."""
 _BLOCK = 64
 """Bytes that SHA-1 takes at once."""
+_LEAST_RC2 = 2048
+"""Iterations, as many as usual, that are paid for with RC2 at least: OpenSSL also reads what it decrypts."""
+_LONG = 32
+"""Units for each byte of a secret and of the salt: PKCS#12's own derivation adds to them all."""
 _UNKNOWN = "the value is encrypted in a way that is not supported: export it again with AES-256 and PBKDF2"
 
 
@@ -97,12 +101,19 @@ class Encryption:
         self._salt = salt.content
         self._iterations = iterations.integer()
 
-    def pay(self, budget: Budget) -> None:
+    @property
+    def is_rc2(self) -> bool:
+        """Whether only OpenSSL decrypts it."""
+        return self._name in _PKCS12_RC2
+
+    def pay(self, budget: Budget, secret: bytes) -> None:
         """Pay for deriving the key once. Raises: Refused."""
         if self._iterations < 1:
             raise Refused(_UNKNOWN)
+        budget.pay(_LONG * (len(self._salt) + len(secret)))
+        paid = max(self._iterations, _LEAST_RC2) if self.is_rc2 else self._iterations
         try:
-            budget.pay(self._iterations * self._cost)
+            budget.pay(paid * self._cost)
         except Refused:
             raise Refused(
                 "deriving the key takes too many iterations: export it again with fewer, by default openssl has 2048"
@@ -111,20 +122,21 @@ class Encryption:
     def decrypted(self, budget: Budget, data: bytes, password: Password) -> Iterator[bytes]:
         """Yield what the password may make of the data; more than one where it is empty. Raises: Refused."""
         if self._name == _PBES2:
-            self.pay(budget)
-            yield from _unpadded(self._pbes2(password.text), len(self._iv), data)
+            secret = password.text.encode()
+            self.pay(budget, secret)
+            yield from _unpadded(self._pbes2(secret), len(self._iv), data)
         elif self._name == _PKCS12_3DES:
             for secret in password.secrets:
-                self.pay(budget)
+                self.pay(budget, secret)
                 key = pkcs12_key(secret, self._salt, self._iterations, purpose=1, size=_KEY_BYTES[_3DES])
                 iv = pkcs12_key(secret, self._salt, self._iterations, purpose=2, size=8)
                 yield from _unpadded(Cipher(TripleDES(key), modes.CBC(iv)), len(iv), data)
         else:
             raise Refused(_UNKNOWN)
 
-    def _pbes2(self, password: str) -> Cipher[modes.CBC]:
+    def _pbes2(self, secret: bytes) -> Cipher[modes.CBC]:
         size = _KEY_BYTES[self._cipher]
-        key = hashlib.pbkdf2_hmac(self._hash.name, password.encode(), self._salt, self._iterations, size)
+        key = hashlib.pbkdf2_hmac(self._hash.name, secret, self._salt, self._iterations, size)
         algorithm = TripleDES(key) if self._cipher == _3DES else algorithms.AES(key)
         try:
             return Cipher(algorithm, modes.CBC(self._iv))

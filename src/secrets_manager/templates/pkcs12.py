@@ -1,14 +1,14 @@
 """Take a PKCS#12 apart: certificates and the private key, at a cost that is paid before.
 
-cryptography's own function examines the primes of RSA keys for half a second, and runs any number of iterations. So the
-wrapping is read here. Only encrypted certificates are left to it: they may be encrypted with RC2, which nothing else
-decrypts. It gets them with a key of ours before them, as OpenSSL takes the first key and leaves all others alone. The
-MAC is not verified: it tells whether the password is right, as decrypting does, and costs as much again.
+cryptography's own function examines the primes of RSA keys for half a second, runs any number of iterations, and reads
+any number of certificates. So all of it is read here, but certificates that are encrypted with RC2: nothing else
+decrypts that. OpenSSL gets these, if they are few, with a key of ours before them, as it takes the first key and leaves
+all others alone. The MAC is not verified: it tells whether the password is right, as decrypting does, and costs as much
+again.
 """
 
 import hmac
 from collections.abc import Iterator
-from contextlib import suppress
 
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
@@ -26,6 +26,10 @@ _KEY_BAG, _SHROUDED_KEY_BAG, _CERT_BAG = (der.oid(f"1.2.840.113549.1.12.10.1.{ea
 _NOT_PKCS12 = "the value is neither PEM nor base64 of a PKCS#12 in DER"
 _STAND_IN = bytes.fromhex("302e020100300506032b657004220420") + bytes(32)
 """An Ed25519 key, all zeros."""
+_MAX_RC2 = 8 * 1024
+"""Bytes of encrypted certificates: OpenSSL reads them all before they can be counted, in fifteen milliseconds."""
+_RC2 = 128
+"""Units for each of these bytes, beside what the certificates cost."""
 _SALT = bytes(8)
 _SHA1 = der.element(SEQUENCE, der.element(OID, der.oid("1.3.14.3.2.26")))
 
@@ -64,18 +68,56 @@ class Contents:
 
     def _take_encrypted(self, encrypted: Element) -> None:
         _, content = der.take(encrypted, INTEGER, SEQUENCE)
-        encryption = Encryption(der.take(content, OID, SEQUENCE)[1])
+        _, algorithm = der.take(content, OID, SEQUENCE)
+        encryption = Encryption(algorithm)
+        data = _octets(content)
         for secret in self._password.secrets:
-            encryption.pay(self._budget)
-            self._budget.pay(KEY)  # the one of ours
-            with suppress(ValueError):
-                loaded = pkcs12.load_pkcs12(_behind_stand_in(encrypted, secret), self._password.text.encode())
-                found = [loaded.cert, *loaded.additional_certs]
-                ders = [each.certificate.public_bytes(Encoding.DER) for each in found if each is not None]
-                self.certificates += [Certificate.load(self._budget, each) for each in ders]
-                self._password.secrets = [secret]
+            self._password.secrets = [secret]
+            if encryption.is_rc2:
+                taken = self._takes_rc2(encryption, encrypted, len(data), secret)
+            else:
+                taken = self._takes(encryption, data)
+            if taken:
                 return
         raise Refused(WRONG_PASSWORD)
+
+    def _takes(self, encryption: Encryption, data: bytes) -> bool:
+        """Take the bags, unless the password is wrong."""
+        for decrypted in encryption.decrypted(self._budget, data, self._password):
+            if _is_sequence(decrypted):
+                self._take_bags(der.only(decrypted))
+                return True
+        return False
+
+    def _takes_rc2(self, encryption: Encryption, encrypted: Element, length: int, secret: bytes) -> bool:
+        """Take the certificates alone, unless the password is wrong."""
+        if length > _MAX_RC2:
+            raise Refused(f"more than {_MAX_RC2} bytes are encrypted with RC2: export it again with AES-256")
+        encryption.pay(self._budget, secret)
+        self._budget.pay(KEY + _RC2 * length)  # the key is ours
+        try:
+            loaded = pkcs12.load_pkcs12(_behind_stand_in(encrypted, secret), self._password.text.encode())
+        except ValueError:
+            return False
+        found = [loaded.cert, *loaded.additional_certs]
+        ders = [each.certificate.public_bytes(Encoding.DER) for each in found if each is not None]
+        self.certificates += [Certificate.load(self._budget, each) for each in ders]
+        return True
+
+
+def _octets(content: Element) -> bytes:
+    """Return the encrypted octets, which BER may have in pieces."""
+    _, _, *found = content.children()
+    pieces = [each.children() if each.tag == CONTEXT_0 else [each] for each in found]
+    return b"".join(piece.content for each in pieces for piece in each)
+
+
+def _is_sequence(data: bytes) -> bool:
+    """Whether it is one at all: of a wrong password's results one in some hundred has a padding."""
+    try:
+        return der.only(data).tag == SEQUENCE
+    except Refused:
+        return False
 
 
 def _contents(data: bytes) -> Iterator[tuple[bytes, Element]]:

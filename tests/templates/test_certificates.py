@@ -141,6 +141,18 @@ def test_what_stands_between_blocks_is_skipped_and_each_certificate_counts_once(
     ]
 
 
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+@pytest.mark.parametrize("password", [None, PASSWORD])
+def test_lines_of_blocks_may_end_in_white_space(form: PrivateFormat, password: str | None) -> None:
+    made = chain("ec")
+    text = (made.leaf.pem + made.lower.pem + key_pem(made.leaf.key, form, password or "")).replace("\n", " \t\r\n")
+
+    assert take(text, "certificates", "private_key", password=password) == [
+        made.leaf.pem + made.lower.pem,
+        made.leaf.pkcs8,
+    ]
+
+
 def test_blocks_that_follow_each_other_without_a_line_end_are_found() -> None:
     made = chain()
 
@@ -208,6 +220,10 @@ def test_what_is_neither_pem_nor_pkcs12_is_refused(value: str) -> None:
 @pytest.mark.parametrize("content", ["", "canary", "Y2FuYXJ5", "MAA=", "MAMCAQA="])
 def test_blocks_with_rubbish_are_refused(label: str, content: str) -> None:
     refusal(f"-----BEGIN {label}-----\n{content}\n-----END {label}-----\n", "private_key", "")
+
+
+def test_block_that_is_not_base64_is_told_from_a_value_that_is_not() -> None:
+    assert "a PEM block is not base64" in refusal("-----BEGIN CERTIFICATE-----\ncanary!\n-----END CERTIFICATE-----\n")
 
 
 def test_other_kinds_of_keys_are_refused() -> None:

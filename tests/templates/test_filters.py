@@ -1,4 +1,5 @@
 import json
+import tomllib
 
 import pytest
 import yaml
@@ -41,6 +42,7 @@ from tests.templates.values import render
         ("url_encode | url_decode", "p@ss/w:rd +%ü~", "p@ss/w:rd +%ü~"),
         ("url_decode", "a+b%20c", "a+b c"),
         ("sha256", "abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        ("json", "\x7f", '"\\u007f"'),
         ("json", 'a"\\\n\tü😀\x01', '"a\\"\\\\\\n\\tü😀\\u0001"'),
         ("yaml", "yes: #\x7f\x85\u2028\ufeff", '"yes: #\\u007f\\u0085\\u2028\\ufeff"'),
         ('json_field: "a"', '{"a": "x\\u00fc", "b": 1}', "xü"),
@@ -84,6 +86,8 @@ def test_filter(filters: str, value: str, text: str) -> None:
         ('json_field: "b"', '{"a": 1}', "filter json_field 'b': the value has no such field, or it is null"),
         ('json_field: "a"', '{"a": null}', "filter json_field 'a': the value has no such field, or it is null"),
         ('json_field: "a"', '{"a": "\\ud800"}', "the value is not a JSON object"),
+        ('json_field: "a"', '{"a": 1, "b": "\\ud800"}', "or holds half a character (a lone surrogate)"),
+        ('json_field: "a"', '{"a": 1, "b": "\ud800"}', "or holds half a character (a lone surrogate)"),
         ("json_field: 0", "{}", "the value is not a JSON array"),
         ("json_field: 1", "[1]", "filter json_field 1: the value has no such item"),
     ],
@@ -100,6 +104,7 @@ def test_json_and_yaml_read_back_what_was_written() -> None:
     value = "".join(map(chr, range(0x3000))) + "\ufdd0\ufeff\ufffe\uffff😀"
 
     assert json.loads(render("{{ s.v | json }}", v=value)) == value
+    assert tomllib.loads(render("a = {{ s.v | json }}", v=value)) == {"a": value}
     assert yaml.safe_load(render("{{ s.v | yaml }}", v=value)) == value
 
 

@@ -12,7 +12,7 @@ import msgspec
 from secrets_manager.templates import der, keys
 from secrets_manager.templates.bounds import Budget
 from secrets_manager.templates.certificate import Certificate
-from secrets_manager.templates.data_filters import from_base64
+from secrets_manager.templates.data_filters import from_base64, from_pem
 from secrets_manager.templates.errors import Refused
 from secrets_manager.templates.pbe import Password
 from secrets_manager.templates.pkcs12 import Contents
@@ -120,11 +120,11 @@ def _from_pem(budget: Budget, text: str, password: Password | None) -> tuple[lis
     for block in blocks.values():
         match block[1]:
             case "CERTIFICATE" | "X509 CERTIFICATE":
-                found.append(Certificate.load(budget, from_base64(block[2])))
+                found.append(Certificate.load(budget, from_pem(block[2])))
             case "PRIVATE KEY":
-                private.append(keys.load_pkcs8(budget, from_base64(block[2])))
+                private.append(keys.load_pkcs8(budget, from_pem(block[2])))
             case "ENCRYPTED PRIVATE KEY":
-                private.append(keys.load_encrypted_pkcs8(budget, der.only(from_base64(block[2])), password))
+                private.append(keys.load_encrypted_pkcs8(budget, der.only(from_pem(block[2])), password))
             case "RSA PRIVATE KEY" | "EC PRIVATE KEY":
                 private.append(keys.load_traditional(budget, block[0], block[2], password))
             case _:

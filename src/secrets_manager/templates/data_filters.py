@@ -11,7 +11,7 @@ from secrets_manager.templates.errors import Refused
 from secrets_manager.templates.values import utf8
 
 _PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
-_UNSAFE_IN_YAML = {chr(code): f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), 0x2028, 0x2029, 0xFEFF, 0xFFFE, 0xFFFF)}
+_UNSAFE_IN_YAML = {chr(code): f"\\u{code:04x}" for code in (*range(0x80, 0xA0), 0x2028, 0x2029, 0xFEFF, 0xFFFE, 0xFFFF)}
 
 
 def base64_encode(text: str) -> str:
@@ -24,10 +24,19 @@ def base64_decode(text: str) -> str:
 
 
 def from_base64(text: str) -> bytes:
+    return _from_base64(text.strip().replace("\n", "").replace("\r", ""), "the value")
+
+
+def from_pem(body: str) -> bytes:
+    """Decode what is between the marks of a PEM block. As for OpenSSL and Go, its lines may end in white space."""
+    return _from_base64("".join(body.split()), "a PEM block")
+
+
+def _from_base64(text: str, what: str) -> bytes:
     try:
-        return binascii.a2b_base64(text.strip().replace("\n", "").replace("\r", ""), strict_mode=True)
+        return binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
-        raise Refused("the value is not base64") from None
+        raise Refused(f"{what} is not base64") from None
 
 
 def url_encode(text: str) -> str:
@@ -47,9 +56,9 @@ def sha256(text: str) -> str:
 
 
 def json(text: str) -> str:
-    """Return a JSON string, with its quotes."""
+    """Return a JSON string, with its quotes. U+007F is escaped, as TOML does not take it otherwise."""
     utf8(text)
-    return msgspec.json.encode(text).decode()
+    return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
 
 
 def yaml(text: str) -> str:
@@ -67,7 +76,8 @@ def json_field(text: str, name: str | int) -> str:
         if found is not None and found != b"null":
             return msgspec.json.decode(found, type=str) if found.startswith(b'"') else found.decode()
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        raise Refused(f"the value is not a JSON {'array' if isinstance(name, int) else 'object'}") from None
+        what = "array" if isinstance(name, int) else "object"
+        raise Refused(f"the value is not a JSON {what}, or holds half a character (a lone surrogate)") from None
     what = "item" if isinstance(name, int) else "field"  # its name may be a value
     raise Refused(f"the value has no such {what}, or it is null: write it, or correct the name")
 

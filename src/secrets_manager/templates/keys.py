@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from secrets_manager.templates import der
 from secrets_manager.templates.bounds import KEY, SLOW_KEY, Budget
-from secrets_manager.templates.data_filters import from_base64
+from secrets_manager.templates.data_filters import from_pem
 from secrets_manager.templates.der import CONTEXT_0, INTEGER, OCTETS, SEQUENCE, Element
 from secrets_manager.templates.errors import Refused
 from secrets_manager.templates.pbe import NEEDS_PASSWORD, WRONG_PASSWORD, Encryption, Password
@@ -72,8 +72,9 @@ def load_traditional(budget: Budget, block: str, body: str, password: Password |
     if encrypted and password is None:
         raise Refused(NEEDS_PASSWORD)
     secret = password.text.encode() if encrypted and password is not None else None
+    lines = "\n".join(line.strip() for line in block.split("\n"))  # headers take no white space around
     try:
-        key = serialization.load_pem_private_key(block.encode(), secret, unsafe_skip_rsa_key_validation=True)
+        key = serialization.load_pem_private_key(lines.encode(), secret, unsafe_skip_rsa_key_validation=True)
     except Exception as error:  # noqa: BLE001 - cryptography's and OpenSSL's: the text may quote the value
         raise Refused(
             WRONG_PASSWORD if encrypted else f"the private key can't be read ({type(error).__name__})"
@@ -83,7 +84,7 @@ def load_traditional(budget: Budget, block: str, body: str, password: Password |
 
 def _parameters(body: str) -> list[Element]:
     """Return what names the curve in an EC PRIVATE KEY."""
-    parts = der.only(from_base64(body)).children()
+    parts = der.only(from_pem(body)).children()
     return [named for part in parts if part.tag == CONTEXT_0 for named in part.children()]
 
 

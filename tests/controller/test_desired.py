@@ -17,6 +17,8 @@ from secrets_manager.controller.documents import Documents
 from secrets_manager.controller.problem import Problem, read_problem, summarize
 from secrets_manager.controller.secret import digest
 from secrets_manager.controller.spec import DataFrom, DataSource, NamedSource
+from secrets_manager.controller.templated import parsed, rendered, templates
+from secrets_manager.templates import Rendered
 from tests.calls import calls
 from tests.gen import data_source, document, spec
 
@@ -121,7 +123,7 @@ def test_value_in_another_encoding_is_a_problem_that_does_not_contain_it(encodin
 def test_text_of_a_template_in_another_encoding_is_a_problem_that_does_not_contain_it() -> None:
     wanted = spec(keys={"pw": DataSource(template="{{ db.password }}", encoding="base64")})
 
-    assert resolve(wanted, {}, {"pw": CANARY}) == {
+    assert resolve(wanted, {}, {"pw": Rendered(CANARY)}) == {
         "pw": Problem(
             Reason.SOURCE_INVALID,
             "key pw: template: the value is not base64: encode it, or remove encoding: base64",
@@ -240,10 +242,23 @@ def test_what_templates_are_made_from_may_not_be_quoted_either() -> None:
     wanted = replace(templated, sources={"db": NamedSource(path=DB.path)})
     documents = {DB: document({"user": "shop", "none": None, "empty": ""}), TLS: document({"pw": "x", "unused": "y"})}
 
-    made = desired(wanted, documents, {"url": "db://shop"})
+    made = desired(wanted, documents, {"url": Rendered("db://shop", ("part", ""))})
 
     assert isinstance(made, Desired)
-    assert sorted(made.values) == [b"db://shop", b"shop", b"x"]
+    assert sorted(made.values) == [b"db://shop", b"part", b"shop", b"x"]
+
+
+def test_what_filters_take_out_of_values_may_not_be_quoted_either() -> None:
+    keys = {"url": DataSource(template="db://{{ db.login | json_field: 'pw' }}")}
+    wanted = replace(spec(keys=keys), sources={"db": NamedSource(path=DB.path)})
+    documents = at_db({"login": '{"pw": "hunter2"}'})
+    read = templates(parsed(wanted))
+    assert not isinstance(read, Problem)
+
+    made = desired(wanted, documents, dict(rendered(read, wanted, documents)))
+
+    assert isinstance(made, Desired)
+    assert sorted(made.values) == [b"db://hunter2", b"hunter2", b'{"pw": "hunter2"}']
 
 
 def test_type_is_opaque_unless_said() -> None:

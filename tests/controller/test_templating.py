@@ -14,9 +14,9 @@ from secrets_manager.controller.definition import Reason
 from secrets_manager.controller.desired import desired
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.spec import DataSource, NamedSource, Spec
-from secrets_manager.controller.templated import MAX_TEXTS
+from secrets_manager.controller.templated import MAX_PARTS, MAX_TEXTS, Texts
 from secrets_manager.controller.templating import read_templates, render_templates
-from secrets_manager.templates import MAX_TEMPLATE
+from secrets_manager.templates import MAX_TEMPLATE, MAX_TEXT, Rendered
 from tests.gen import spec
 
 DB = Source("secret/data/db")
@@ -28,17 +28,23 @@ def made(*templates: str) -> Spec:
     return Spec(name="db", keys_map=keys, sources=NAMED)
 
 
-async def texts(wanted: Spec, **values: str) -> dict[str, str | Problem]:
+async def rendered(wanted: Spec, **values: str) -> Texts:
     templates = await read_templates(wanted)
     assert not isinstance(templates, Problem)
-    return dict(await render_templates(templates, wanted, {DB: Document(values={**values}, marker="1")}))
+    return await render_templates(templates, wanted, {DB: Document(values={**values}, marker="1")})
+
+
+async def texts(wanted: Spec, **values: str) -> dict[str, str | Problem]:
+    found = await rendered(wanted, **values)
+    return {key: made.text if isinstance(made, Rendered) else made for key, made in found.items()}
 
 
 async def test_templates_become_values() -> None:
     wanted = made("{{ db.user }}", "{{ db.user | upcase }}")
-    found = await texts(wanted, user="shop")
+    found = await rendered(wanted, user="shop")
 
-    assert found == {"key-00": "shop", "key-01": "SHOP"}
+    assert found == {"key-00": Rendered("shop"), "key-01": Rendered("SHOP", ("SHOP",))}
+    assert "SHOP" not in repr(found)
     document = Document(values={"user": "shop"}, marker="1")
     assert not isinstance(target := desired(wanted, {DB: document}, found), Problem)
     assert target.data == {"key-00": b"shop", "key-01": b"SHOP"}
@@ -92,6 +98,15 @@ async def test_texts_of_a_definition_are_bounded_together() -> None:
     assert [isinstance(each, str) for each in found.values()] == [True, True, True, False, False]
     why = "key key-04: the templates before it make more than a Secret holds: split it into several"
     assert found["key-04"] == Problem(Reason.SECRET_REJECTED, why)
+
+
+@pytest.mark.parametrize(("suffix", "made_at_last"), [("{number}", [True, False, False]), ("x", [True] * 3)])
+async def test_what_filters_make_is_bounded_together_and_counts_once(suffix: str, made_at_last: list[bool]) -> None:
+    count = MAX_PARTS // (MAX_TEXT // 2)
+    steps = (f"{{% assign x = db.half | append: '{suffix.format(number=number)}' %}}" for number in range(count + 2))
+    found = await texts(made(*steps), half="x" * (MAX_TEXT // 2))
+
+    assert [isinstance(each, str) for each in found.values()] == [True] * (count - 1) + made_at_last
 
 
 async def test_templates_of_a_definition_that_is_gone_are_not_kept() -> None:

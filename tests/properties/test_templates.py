@@ -107,7 +107,7 @@ values = st.one_of(
 def attempt(template: str, lookup: Callable[[str, str], str]) -> tuple[str, str]:
     """Return the text, or the error: one of ours, or the one that the lookup raises."""
     try:
-        return "text", parse(template).render(lookup)
+        return "text", parse(template).render(lookup).text
     except (TemplateInvalid, RenderFailed) as error:
         return type(error).__name__, str(error)
     except Missing:

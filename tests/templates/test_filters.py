@@ -4,7 +4,7 @@ import tomllib
 import pytest
 import yaml
 
-from secrets_manager.templates import RenderFailed
+from secrets_manager.templates import RenderFailed, parse
 from secrets_manager.templates.filters import FILTERS
 from tests.templates.values import render
 
@@ -98,6 +98,31 @@ def test_filter_refuses_what_it_can_not_do(filters: str, value: str, message: st
 
     assert message in str(failure.value)
     assert "canary" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("filters", "value", "parts"),
+    [
+        ('json_field: "a"', '{"a": "hunter2"}', ("hunter2",)),
+        ("base64_decode", "aHVudGVyMg==", ("hunter2",)),
+        ("url_decode", "hunter%32", ("hunter2",)),
+        ('remove: "user:"', "user:hunter2", ("hunter2",)),
+        ('split: ":" | last', "shop:hunter2:", ("shop", "hunter2", "")),
+        (
+            'base64_decode | split: ":" | last | upcase',
+            "c2hvcDpodW50ZXIy",
+            ("shop:hunter2", "shop", "hunter2", "HUNTER2"),
+        ),
+        ('default: "x"', "", ()),
+        ("strip", "hunter2", ()),
+        ("size", "hunter2", ()),
+    ],
+)
+def test_what_a_filter_makes_of_a_value_is_told(filters: str, value: str, parts: tuple[str, ...]) -> None:
+    """A message may quote it, and the result has it only as a part, or encoded."""
+    made = parse(f"{{% assign x = s.v | {filters} %}}{{% capture y %}}{{{{ s.v | {filters} }}}}{{% endcapture %}}")
+
+    assert made.render(lambda _, __: value).parts == parts
 
 
 def test_json_and_yaml_read_back_what_was_written() -> None:

@@ -19,7 +19,7 @@ def render(template: str | Template, values: Mapping[str, str] | None = None, **
         except KeyError:
             raise Missing(f"{source} has no {key}") from None
 
-    return (parse(template) if isinstance(template, str) else template).render(lookup)
+    return (parse(template) if isinstance(template, str) else template).render(lookup).text
 
 
 DATABASE = {"db.user": "shop", "db.password": 'p@ss/w"rd', "db.host": "db.example", "db.tls.crt": "PEM"}

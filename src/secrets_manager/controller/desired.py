@@ -90,7 +90,7 @@ def resolving(spec: Spec, documents: Documents, texts: Texts) -> Iterator[tuple[
 
 def desired(spec: Spec, documents: Documents, texts: Texts = NO_TEXTS) -> Desired | Problem:
     """Return the desired Secret, or a problem if any key has one."""
-    return combine(spec, resolve(spec, documents, texts), inputs=inputs_of(spec, documents))
+    return combine(spec, resolve(spec, documents, texts), inputs=inputs_of(spec, documents, texts))
 
 
 def combine(spec: Spec, resolved: Resolved, *, inputs: tuple[str, ...] = ()) -> Desired | Problem:
@@ -112,14 +112,17 @@ def combine(spec: Spec, resolved: Resolved, *, inputs: tuple[str, ...] = ()) -> 
     )
 
 
-def inputs_of(spec: Spec, documents: Documents) -> tuple[str, ...]:
-    """Return the values of the sources of templates, as they are: encoding them takes long, and few are ever needed."""
+def inputs_of(spec: Spec, documents: Documents, texts: Texts) -> tuple[str, ...]:
+    """Return the values of the sources of templates, and what their filters made of them.
+
+    They are as they are: encoding them takes long, and few are ever needed.
+    """
     if not has_templates(spec):
         return ()
     found = (documents[named.source] for named in spec.sources.values())
-    return tuple(
-        text for document in found if isinstance(document, Document) for text in document.values.values() if text
-    )
+    whole = [text for each in found if isinstance(each, Document) for text in each.values.values()]
+    parts = dict.fromkeys(part for made in texts.values() if not isinstance(made, Problem) for part in made.parts)
+    return tuple(filter(None, (*whole, *parts)))
 
 
 class _Found(NamedTuple):
@@ -176,12 +179,14 @@ def _found(key: str, data_source: DataSource, documents: Documents, texts: Texts
     """Find the text of a key of `keysMap`."""
     where = f"key {key}"
     if data_source.template is not None:
-        return _Found(texts[key], data_source.encoding, f"{where}: template")
+        made = texts[key]
+        text = made if isinstance(made, Problem) else made.text
+        return _Found(text, data_source.encoding, f"{where}: template")
     source = data_source.source
     assert source is not None, "validated"
     document = documents[source]
     if isinstance(document, BackendError):
-        text: str | Problem = read_problem(document, where=where)
+        text = read_problem(document, where=where)
     else:
         name = data_source.key or ""
         where = f"{where}: {name!r} at {source}"

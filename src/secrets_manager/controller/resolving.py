@@ -19,7 +19,7 @@ _Found = tuple[str, bytes | Problem] | None
 async def make_desired(spec: Spec, documents: Documents, texts: Texts) -> Desired | Problem:
     """Return the desired Secret, or a problem if any key has one."""
     found = await with_checkpoints(_with_one_problem(resolving(spec, documents, texts)))
-    return combine(spec, dict(filter(None, found)), inputs=inputs_of(spec, documents))
+    return combine(spec, dict(filter(None, found)), inputs=inputs_of(spec, documents, texts))
 
 
 def _with_one_problem(found: Iterable[_Found]) -> Iterator[_Found]:

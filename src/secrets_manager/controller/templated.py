@@ -14,15 +14,17 @@ from secrets_manager.controller.names import shown
 from secrets_manager.controller.problem import Problem, read_problem
 from secrets_manager.controller.spec import Spec
 from secrets_manager.errors import SecretsManagerError
-from secrets_manager.templates import MAX_TEXT, RenderFailed, Template, TemplateInvalid, parse
+from secrets_manager.templates import MAX_TEXT, Rendered, RenderFailed, Template, TemplateInvalid, parse
 
 Templates = Mapping[str, Template]
 """The templates of a definition, by the keys of its Secret."""
-Texts = Mapping[str, str | Problem]
+Texts = Mapping[str, Rendered | Problem]
 """What the templates make, by the same keys."""
 
 MAX_TEXTS = 2 * MAX_TEXT
 """Characters of all texts of a definition. A Secret holds half of that, which they may be in base64."""
+MAX_PARTS = 2 * MAX_TEXTS
+"""Characters of all that their filters make."""
 
 
 class _Missing(SecretsManagerError):
@@ -63,22 +65,24 @@ def templates(found: Iterable[tuple[str, Template | str]]) -> Templates | Proble
     return {key: template for key, template in read.items() if isinstance(template, Template)}
 
 
-def rendered(found: Templates, spec: Spec, documents: Documents) -> Iterator[tuple[str, str | Problem]]:
+def rendered(found: Templates, spec: Spec, documents: Documents) -> Iterator[tuple[str, Rendered | Problem]]:
     """Yield each key with the text of its template, or the problem that there is none."""
     room = MAX_TEXTS
+    parts: set[str] = set()
     for key, template in found.items():
         where = f"key {key}"
-        if room < 0:
+        if room < 0 or sum(map(len, parts)) > MAX_PARTS:
             why = f"{where}: the templates before it make more than a Secret holds: split it into several"
             yield key, Problem(Reason.SECRET_REJECTED, why)
             continue
-        text = _rendered(template, spec, documents, where=where)
-        if isinstance(text, str):
-            room -= len(text)
-        yield key, text
+        made = _rendered(template, spec, documents, where=where)
+        if isinstance(made, Rendered):
+            room -= len(made.text)
+            parts.update(made.parts)
+        yield key, made
 
 
-def _rendered(template: Template, spec: Spec, documents: Documents, *, where: str) -> str | Problem:
+def _rendered(template: Template, spec: Spec, documents: Documents, *, where: str) -> Rendered | Problem:
     def lookup(name: str, key: str) -> str:
         source = spec.sources[name].source
         document = documents[source]

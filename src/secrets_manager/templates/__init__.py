@@ -13,7 +13,17 @@ rendering.
 
 from secrets_manager.templates.bounds import MAX_TEMPLATE, MAX_TEXT
 from secrets_manager.templates.errors import RenderFailed, TemplateInvalid
-from secrets_manager.templates.rendering import Lookup
+from secrets_manager.templates.rendering import Lookup, Rendered
 from secrets_manager.templates.template import PARSER, Template, parse
 
-__all__ = ["MAX_TEMPLATE", "MAX_TEXT", "PARSER", "Lookup", "RenderFailed", "Template", "TemplateInvalid", "parse"]
+__all__ = [
+    "MAX_TEMPLATE",
+    "MAX_TEXT",
+    "PARSER",
+    "Lookup",
+    "RenderFailed",
+    "Rendered",
+    "Template",
+    "TemplateInvalid",
+    "parse",
+]

@@ -1,7 +1,7 @@
 """Evaluate the nodes of a template, with values that a function looks up. Each step pays before it works."""
 
 from collections.abc import Callable
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from secrets_manager.templates.bounds import CALL, MAX_TEXT, Budget, check_length, search_cost
 from secrets_manager.templates.errors import Refused, RenderFailed, located, shown
@@ -32,9 +32,23 @@ Lookup = Callable[[str, str], str]
 """Returns the value of a key of a source. What it raises passes through a rendering unchanged."""
 
 
-def render(text: str, body: Body, lookup: Lookup) -> str:
+class Rendered(NamedTuple):
+    """The text that a template makes, and what filters have made on the way: parts of values, which may be secret too.
+
+    Its repr shows neither.
+    """
+
+    text: str
+    parts: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return "Rendered()"
+
+
+def render(text: str, body: Body, lookup: Lookup) -> Rendered:
     """Return what the body of the template `text` makes. Raises: RenderFailed, and what `lookup` raises."""
-    return _Rendering(text, lookup).text(body)
+    rendering = _Rendering(text, lookup)
+    return Rendered(rendering.text(body), tuple(rendering.parts))
 
 
 class _Out:
@@ -60,6 +74,7 @@ class _Rendering:
         self._lookup = lookup
         self._budget = Budget()
         self._assigned: dict[str, Value] = {}
+        self.parts: dict[str, None] = {}
 
     def text(self, body: Body) -> str:
         out = _Out()
@@ -117,11 +132,22 @@ class _Rendering:
             size = characters(result)
             check_length(size)
             self._budget.pay(size)
+            if result not in values:
+                self._keep(result)
         except Refused as why:
             raise Refused(f"filter {_written(call)}: {why}") from None
         except Exception as error:  # noqa: BLE001 - whatever a value does to a library: the error may quote the value
             raise Refused(f"filter {call.name} can't use the value ({type(error).__name__})") from None
         return result
+
+    def _keep(self, result: Value) -> None:
+        match result:
+            case str():
+                self.parts[result] = None
+            case tuple():
+                self.parts |= dict.fromkeys(result)
+            case _:  # a number, which is a size or stands in the template
+                pass
 
     def _value(self, primary: Primary) -> Value:
         match primary:

@@ -6,7 +6,7 @@ from secrets_manager.templates import rendering
 from secrets_manager.templates.bounds import MAX_TEMPLATE, MAX_TEXT
 from secrets_manager.templates.errors import RenderFailed, TemplateInvalid
 from secrets_manager.templates.nodes import Body
-from secrets_manager.templates.rendering import Lookup
+from secrets_manager.templates.rendering import Lookup, Rendered
 
 PARSER = "language"
 """The module of this package that the first call of `parse` imports, for a fifth of a second."""
@@ -23,17 +23,17 @@ class Template(msgspec.Struct, frozen=True):
     modules: frozenset[str]
     body: Body
 
-    def render(self, lookup: Lookup) -> str:
-        """Return the text that the template makes of the values that `lookup` returns.
+    def render(self, lookup: Lookup) -> Rendered:
+        """Return what the template makes of the values that `lookup` returns.
 
         Raises:
             RenderFailed: The values make no text. Whatever `lookup` raises passes unchanged.
         """
-        text = rendering.render(self.text, self.body, lookup)
-        size = len(text.encode(errors="surrogatepass"))
+        rendered = rendering.render(self.text, self.body, lookup)
+        size = len(rendered.text.encode(errors="surrogatepass"))
         if size > MAX_TEXT:
             raise RenderFailed(f"the text is {size} bytes, and a Secret holds {MAX_TEXT}: split it into several")
-        return text
+        return rendered
 
 
 def parse(text: str) -> Template:

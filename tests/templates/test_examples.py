@@ -2,14 +2,17 @@
 
 import base64
 import json
+import re
 import tomllib
 from urllib.parse import unquote, urlsplit
 
 import msgspec
+import pytest
 import yaml
 
-from secrets_manager.templates import parse
-from tests.documents import document
+from secrets_manager.controller.rules import RESERVED_NAMES
+from secrets_manager.templates import TemplateInvalid, parse
+from tests.documents import ROOT, document
 from tests.templates.values import render
 
 HARD = 'p@ss: "w\\o/r#d" %41+\nü'
@@ -62,6 +65,19 @@ def test_login_of_a_registry() -> None:
 
     assert (login["username"], login["password"]) == ("shop", HARD)
     assert base64.b64decode(login["auth"]).decode() == f"shop:{HARD}"
+
+
+def test_words_of_the_language_stand_in_brackets() -> None:
+    text = (ROOT / "docs/templates.md").read_text()
+    _, _, listed = text.partition("- Words of the language, which stand in brackets as keys and can't be assigned: ")
+    words = re.findall("`([a-z]+)`", listed.partition("\n- ")[0])
+
+    assert set(RESERVED_NAMES) < set(words)
+    for word in words:
+        assert render(f'{{{{ s["{word}"] }}}}', **{word: "x"}) == "x"
+        for plain in (f"{{{{ s.{word} }}}}", f"{{% assign {word} = s.v %}}"):
+            with pytest.raises(TemplateInvalid):
+                parse(plain)
 
 
 def test_toml_takes_json_strings() -> None:

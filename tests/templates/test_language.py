@@ -90,6 +90,8 @@ def test_language(template: str, text: str) -> None:
         ("{{ db.a db.b }}", "a key is written"),
         ("{{ db. }}", "a key is written"),
         ("{{ db.for }}", "a key is written"),
+        ("{{ db.limit }}", "in brackets, if it begins with a digit or is a word of the language"),
+        ("{{ db.9-a }}", "in brackets, if it begins with a digit or is a word of the language"),
         ("{{ \"it's }}", "lacks its closing quote"),
         ("{{ db.a ? }}", "'?' is no part of an expression"),
     ],

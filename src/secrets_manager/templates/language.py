@@ -133,7 +133,10 @@ def _hint(why: str) -> str:
         return f"no more than {bounds.MAX_NESTING} blocks in each other"
     if "tag" in why:
         return "each if, unless and capture has its end tag, and nothing follows its else"
-    return f'a key is written {_KEY_EXAMPLE}, a filter {{{{ db.password | append: "text" }}}}'
+    return (
+        'a key is written {{ db.password }}, or {{ db["tls.crt"] }}, in brackets, if it begins with a digit or is a '
+        'word of the language; a filter {{ db.password | append: "text" }}'
+    )
 
 
 class _Translation:

@@ -74,7 +74,7 @@ def test_words_of_the_language_stand_in_brackets() -> None:
 
     assert set(RESERVED_NAMES) < set(words)
     for word in words:
-        assert render(f'{{{{ s["{word}"] }}}}', **{word: "x"}) == "x"
+        assert render(f'{{{{ s["{word}"] }}}}', {f"s.{word}": "x"}) == "x"
         for plain in (f"{{{{ s.{word} }}}}", f"{{% assign {word} = s.v %}}"):
             with pytest.raises(TemplateInvalid):
                 parse(plain)

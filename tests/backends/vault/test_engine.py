@@ -60,6 +60,24 @@ def test_value_that_is_no_string_stays_the_text_that_the_server_sent(value: byte
     assert KvV1().document(SOURCE, kv1(body)).values == {"k": expected}
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (rb'{"a":"x?b=1\u0026c=\u003c2\u003e"}', '{"a":"x?b=1&c=<2>"}'),
+        (rb'["\u2028","\u2029"]', '["\u2028","\u2029"]'),
+        (rb'["\\u0026","\\\u0026"]', r'["\\u0026","\\&"]'),
+        (rb'["\u00e9\n\"\u0022"]', r'["\u00e9\n\"\u0022"]'),
+        (rb'"{\"a\":\"\\u0026\"}"', r'{"a":"\u0026"}'),
+    ],
+    ids=["html", "line separators", "a backslash before it", "others", "a text that its author wrote so"],
+)
+def test_what_go_escapes_for_html_is_written_as_characters(value: bytes, expected: str) -> None:
+    body = b'{"k":' + value + b"}"
+
+    assert KvV2().document(SOURCE, kv2(body)).values == {"k": expected}
+    assert KvV1().document(SOURCE, kv1(body)).values == {"k": expected}
+
+
 def test_kv1_marker_is_equal_for_equal_content_alone() -> None:
     first, same, other = (KvV1().document(SOURCE, kv1(data)) for data in (b'{"a":"x"}', b'{"a":"x"}', b'{"a":"y"}'))
 

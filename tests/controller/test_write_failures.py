@@ -23,6 +23,10 @@ RARELY = ControllerConfig(reconcile_period=3600)
 FINALIZER = "secret.finalizer.secrets-manager.tuenti.io"
 LAST_UPDATE = "secrets-manager.tuenti.io/lastUpdateTime"
 CALLING = 'failed calling webhook "guard.example.com": failed to call webhook: Post "https://guard": connection refused'
+OVER_QUOTA = (
+    'secrets "app" is forbidden: exceeded quota: q, requested: count/secrets=1, '
+    "used: count/secrets={used}, limited: count/secrets={limited}"
+)
 WEBHOOK_DOWN = fault.answer(500, reason="InternalError", message=f"Internal error occurred: {CALLING}")
 
 
@@ -298,9 +302,9 @@ async def test_a_secret_stays_while_kubernetes_refuses_what_would_replace_it(aut
     "refusal",
     [
         fault.answer(400, reason="BadRequest", message='admission webhook "x.example.com" does not support dry run'),
-        fault.answer(403, reason="Forbidden", message='secrets "app" is forbidden: exceeded quota: q, requested: 1'),
+        fault.answer(403, reason="Forbidden", message=OVER_QUOTA.format(used=3, limited=3)),
     ],
-    ids=["a webhook with side effects", "a quota in which the present one counts"],
+    ids=["a webhook with side effects", "a full quota, in which the present one counts"],
 )
 async def test_a_dry_run_that_tells_nothing_hinders_no_replacement(refusal: Fault, autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
@@ -309,6 +313,27 @@ async def test_a_dry_run_that_tells_nothing_hinders_no_replacement(refusal: Faul
         scene.faults.always(refusal, when=lambda request: "dryRun" in request.url.params)
         scene.change("app", type="example.com/other")
         await scene.passed(5)
+        assert (text(scene.secret("app"), "type"), scene.reason("app")) == ("example.com/other", "Synced")
+
+
+async def test_a_secret_stays_while_a_quota_is_exceeded_already(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        before = scene.secret("app")
+        words = OVER_QUOTA.format(used=3, limited=1)
+        creation = fault.on_path(ends="/secrets")
+        scene.faults.always(
+            fault.answer(403, reason="Forbidden", message=words),
+            when=lambda request: creation(request) and fault.is_write(request),
+        )
+        scene.change("app", type="example.com/other")
+        await scene.passed(60)
+        assert (scene.secret("app"), scene.reason("app")) == (before, "SecretRejected")
+        assert scene.message("app").endswith(words)
+
+        scene.faults.heal()
+        await scene.passed(65)
         assert (text(scene.secret("app"), "type"), scene.reason("app")) == ("example.com/other", "Synced")
 
 

@@ -77,6 +77,60 @@ def test_what_authorization_refuses_is_told_from_what_admission_does(message: st
     assert error.by_authorization is by_authorization
 
 
+EXCEEDED = 'secrets "app" is forbidden: exceeded quota: q, requested: {}, used: {}, limited: {}'
+
+
+@pytest.mark.parametrize(
+    ("requested", "used", "limited", "full"),
+    [
+        ("secrets=1", "secrets=3", "secrets=3", True),
+        ("secrets=1", "secrets=3", "secrets=1", False),
+        ("secrets=1", "secrets=3", "secrets=0", False),
+        ("count/secrets=1,secrets=1", "count/secrets=3,secrets=3", "count/secrets=3,secrets=3", True),
+        ("count/secrets=1,secrets=1", "count/secrets=3,secrets=3", "count/secrets=3,secrets=2", False),
+        ("secrets=1", "secrets=1k", "secrets=1000", True),
+        ("secrets=1", "secrets=1001", "secrets=1k", False),
+        ("secrets=1", "secrets=1024", "secrets=1Ki", True),
+        ("secrets=1", "secrets=1", "secrets=1500m", True),
+        ("secrets=1", "secrets=2", "secrets=1500m", False),
+        ("secrets=1", "secrets=1000", "secrets=1e3", True),
+        ("secrets=1", "secrets=1.5", "secrets=1.5", True),
+        ("secrets=1", "secrets=3", "secrets=many", False),
+        ("secrets=1", "secrets=3", "secrets=9e999999999", False),
+        ("secrets=1", "secrets=\u0663", "secrets=3", False),
+        ("secrets=1", "secrets=3", "pods=3", False),
+        ("secrets=1", "secrets=3,pods=3", "secrets=3", False),
+        ("secrets=1", "secrets=3", "", False),
+        ("secrets=1", "secrets", "secrets=3", False),
+    ],
+)
+def test_quota_that_is_full_is_told_from_one_that_is_exceeded_already(
+    requested: str, used: str, limited: str, *, full: bool
+) -> None:
+    message = EXCEEDED.format(requested, used, limited)
+    error = error_from_status(403, NO_HEADERS, status(reason="Forbidden", message=message))
+
+    assert isinstance(error, Forbidden)
+    assert error.by_full_quota is full
+
+
+@pytest.mark.parametrize(
+    ("message", "full"),
+    [
+        (EXCEEDED.format("secrets=1", "secrets=3", "secrets=3").replace("app", "a" * 253), True),
+        (EXCEEDED.format("secrets=1", "secrets=3", "secrets=3") + ", and more", False),
+        ("exceeded quota: ask your administrator", False),
+        ("", False),
+    ],
+    ids=["too long to be quoted", "other words behind", "words of a webhook", "none"],
+)
+def test_quota_is_known_by_the_whole_message(message: str, *, full: bool) -> None:
+    error = error_from_status(403, NO_HEADERS, status(reason="Forbidden", message=message))
+
+    assert isinstance(error, Forbidden)
+    assert error.by_full_quota is full
+
+
 def test_text_names_request_code_reason_and_message() -> None:
     body = status(reason="Conflict", message="the object has been modified")
 

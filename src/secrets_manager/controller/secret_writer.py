@@ -52,8 +52,6 @@ Write = Create | Patch | Delete
 
 NO_DRY_RUN = "does not support dry run"
 """What the API server says of a webhook with side effects."""
-OVER_QUOTA = "exceeded quota:"
-"""What it says where one more Secret would be too many."""
 ATTEMPTS = 5
 """Decisions for a write; then the next reconcile retries."""
 
@@ -221,6 +219,8 @@ class SecretWriter:
     async def _find_refusal(self, secret: Secret) -> KubeError | None:
         """Have Kubernetes check a Secret that replaces one of the same name, which still counts in a quota.
 
+        A full quota has room for it then; one that is exceeded already, since it was lowered, does not.
+
         Raises:
             KubeError: A retry may help.
         """
@@ -228,7 +228,9 @@ class SecretWriter:
         try:
             await self._client.create(SECRETS, meta.namespace, secret, dry_run=True)
         except (AlreadyExists, Conflict, NotFound, Invalid, Forbidden) as refusal:
-            accepted = (f'secrets "{meta.name}" already exists', NO_DRY_RUN, OVER_QUOTA)
+            if isinstance(refusal, Forbidden) and refusal.by_full_quota:
+                return None
+            accepted = (f'secrets "{meta.name}" already exists', NO_DRY_RUN)
             return None if any(words in refusal.server_message for words in accepted) else refusal
         return None
 

@@ -89,9 +89,13 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    """`by_authorization`: authorization, such as RBAC, refuses the request; else admission does, of a write."""
+    """`by_authorization`: authorization, such as RBAC, refuses the request; else admission does, of a write.
+
+    `by_full_quota`: a quota does that has no room left, but is not exceeded already.
+    """
 
     by_authorization: bool = False
+    by_full_quota: bool = False
 
 
 class NotFound(ApiError):

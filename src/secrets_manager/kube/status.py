@@ -1,8 +1,8 @@
 """Translate an error response of the API server into an ApiError.
 
 By status code and the fields of the Status in the body, never by wording, except for what is nowhere else: the managers
-of a FieldConflict, and whether authorization refuses, or admission. A body that is not a Status (a proxy's page) is not
-quoted. What is quoted is bounded and stays on one line.
+of a FieldConflict, and whether authorization refuses, a full quota, or other admission. A body that is not a Status (a
+proxy's page) is not quoted. What is quoted is bounded and stays on one line.
 
 A server that sheds load says 429 in plain text, before it looks at the request. A 429 with a Status concerns the one
 request, also without a reason: an admission webhook denies one object so.
@@ -16,6 +16,7 @@ from typing import Literal
 
 import msgspec
 
+from secrets_manager.kube import quota
 from secrets_manager.kube.errors import (
     AlreadyExists,
     ApiError,
@@ -134,6 +135,7 @@ def error_from_status(status_code: int, headers: Mapping[str, str], body: bytes,
         error.owners = owners
     if isinstance(error, Forbidden):
         error.by_authorization = _AUTHORIZATION.search(status.message) is not None
+        error.by_full_quota = quota.is_full(status.message)
     return error
 
 

@@ -24,7 +24,7 @@ _MARKER_KEY = secrets.token_bytes(32)
 
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _GO_ESCAPE = re.compile(r"\\(u0026|u003[ce]|u202[89]|.)")
-"""An escape in JSON, whole: the second of two backslashes begins none. Go's encoder escapes five characters for HTML."""
+"""An escape in JSON, whole: the second of two backslashes begins none. Go escapes five characters for HTML."""
 _RFC_3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
 
 

@@ -96,6 +96,34 @@ async def test_sources_of_one_definition_are_read_side_by_side(autojump_clock: M
     assert trio.current_time() == 1.0
 
 
+@pytest.mark.parametrize(("concurrency", "reads"), [(1, 1), (3, 1), (16, 4)])
+async def test_definition_with_many_sources_reads_a_few_at_a_time(
+    concurrency: int, reads: int, autojump_clock: MockClock
+) -> None:
+    backend = ScriptedBackend(takes=1.0)
+    sources = idle(backend, concurrency=concurrency)
+    many = frozenset(Source(f"secret/data/app-{number}") for number in range(12))
+    sources.subscribe(key("many"), many)
+
+    assert await sources.read(key("many"), many) == dict.fromkeys(many, ANY)
+    assert (backend.most_under_way, trio.current_time()) == (reads, 12 / reads)
+
+
+async def test_definition_with_many_sources_holds_up_the_reads_of_no_other(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend(takes=1.0)
+    sources = idle(backend)
+    many = frozenset(Source(f"secret/data/app-{number}") for number in range(1000))
+    sources.subscribe(key("many"), many)
+    sources.subscribe(ObjectKey("other", "tls"), frozenset({TLS}))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sources.read, key("many"), many)
+        await trio.sleep(10.5)
+        await sources.read(ObjectKey("other", "tls"), frozenset({TLS}))
+        assert trio.current_time() == 11.5
+        nursery.cancel_scope.cancel()
+
+
 async def test_failed_read_is_a_result_beside_the_good_ones(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend()
     sources = idle(backend)

@@ -14,6 +14,7 @@ from secrets_manager.backends.base import (
 )
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reading import next_slot, offset_of
+from secrets_manager.kube.objects import ObjectKey
 from tests.controller.scripted import ANY, DB, PERIOD, TLS, Alarm, ScriptedBackend, idle, key, running
 from tests.gen import document
 
@@ -233,6 +234,21 @@ async def test_polls_leave_half_of_the_requests_to_definitions(
         await trio.sleep(5 * PERIOD)
 
     assert backend.most_under_way == polls
+
+
+async def test_many_sources_of_one_namespace_hold_up_the_polls_of_no_other(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend(takes=0.1)
+    sources = idle(backend, period=5.0)
+    many = frozenset(Source(f"secret/data/app-{number}") for number in range(2000))
+    sources.subscribe(key("many"), many)  # five times as many as can be polled in a period
+    sources.subscribe(ObjectKey("other", "tls"), frozenset({TLS}))
+
+    async with running(sources):
+        await trio.sleep(101.0)
+
+    times = backend.times(TLS)
+    assert len(times) == 19
+    assert [later - earlier for earlier, later in pairwise(times)] == pytest.approx([5.0] * 18, abs=0.5)
 
 
 async def test_source_that_was_left_or_read_while_it_waited_for_a_poller_is_not_polled(

@@ -10,8 +10,10 @@ sent. This is the I/O around them.
     folder is due ──> listers ──> list ──> changed sources are due at once
 
 A source that failed is read again by the retriers alone: few, so that sources that hang leave the rest of the requests
-to others, and in turns of the namespaces, so that those of one hold up no other. A definition that requests it gets the
-failure at once, and no worker waits.
+to others. A definition that requests it gets the failure at once, and no worker waits.
+
+Pollers and retriers serve the namespaces in turns, and a definition has a few reads under way at a time: so the sources
+of one, however many, hold up no other.
 
 A source that a hundred definitions use is read once, and all their keys come from one version. Results are cached for
 some seconds, so that the definitions that a read wakes share it; then only the marker stays.
@@ -44,8 +46,8 @@ from secrets_manager.kube.objects import ObjectKey
 from secrets_manager.kube.workqueue import NoMetrics, WorkQueue
 
 
-class _Retry(NamedTuple):
-    """A failing source to be read again, for a namespace that uses it."""
+class _Use(NamedTuple):
+    """A source to be read, for a namespace that uses it."""
 
     namespace: str
     source: Source
@@ -73,8 +75,8 @@ class Sources:
         self._table = SourceTable(policy, place=self._place, wake=wake)
         self._reader = StoreReader(backend, policy, in_use=self._table.__len__, random=random, metrics=metrics)
         self._lister = FolderLister(self._table, self._reader, policy, random=random)
-        self._polls = WorkQueue[Source](metrics=NoMetrics(), random=random)
-        self._retries = WorkQueue[_Retry](metrics=NoMetrics(), random=random, flow=lambda retry: retry.namespace)
+        self._polls, self._retries = _queue(random), _queue(random)
+        self._few = max(1, policy.concurrency // 4)
 
     def __repr__(self) -> str:
         return f"<Sources {len(self._table)} in {len(self._lister)} folders, {self._reader}>"
@@ -111,16 +113,18 @@ class Sources:
         """Return the result of each source: read within the cache TTL, and after the definition last changed."""
         fresh_from = max(self._changed_at.get(key, -inf), trio.current_time() - self._cache_ttl)
         results: dict[Source, ReadResult] = {}
+        rest = iter(sources)
 
-        async def fill(source: Source) -> None:
-            results[source] = await self._read_one(source, fresh_from)
+        async def fill() -> None:
+            for source in rest:
+                results[source] = await self._read_one(source, fresh_from)
 
         if len(sources) == 1:
-            await fill(*sources)
+            await fill()
         else:
             async with trio.open_nursery() as nursery:
-                for source in sources:
-                    nursery.start_soon(fill, source)
+                for _ in range(min(self._few, len(sources))):
+                    nursery.start_soon(fill)
         return results
 
     def of(self, key: ObjectKey) -> tuple[Entry, ...]:
@@ -135,9 +139,9 @@ class Sources:
             nursery.start_soon(self._lister.run)
             nursery.start_soon(self._expire_results)
             for _ in range(max(1, self._policy.concurrency // 2)):
-                nursery.start_soon(self._poll)
-            for _ in range(max(1, self._policy.concurrency // 4)):  # the rest is for requests of definitions
-                nursery.start_soon(self._retry)
+                nursery.start_soon(self._read_queued, self._polls)
+            for _ in range(self._few):  # the rest is for requests of definitions
+                nursery.start_soon(self._read_queued, self._retries)
 
     async def _dispatch_due(self) -> None:
         """Queue due sources for the pollers, or the retriers. At rest most sources are covered, and need none."""
@@ -146,10 +150,8 @@ class Sources:
                 entry = self._entry_to_poll(source)
                 if entry is None:
                     continue
-                if self._reader.is_failing(source):
-                    self._retries.add(_Retry(next((key.namespace for key in entry.users), ""), source))
-                else:
-                    self._polls.add(source)
+                queue = self._retries if self._reader.is_failing(source) else self._polls
+                queue.add(_Use(next((key.namespace for key in entry.users), ""), source))
 
     async def _probe(self) -> None:
         """Probe a store that is down, with a random source each time: one source may always fail."""
@@ -178,15 +180,10 @@ class Sources:
         sound = [(source, entry) for source, entry in idle if not self._reader.failed_before(source)]
         return self._random.choice((idle, sound or idle))
 
-    async def _poll(self) -> None:
+    async def _read_queued(self, queue: WorkQueue[_Use]) -> None:
         while True:
-            async with self._polls.get() as (source, _):
-                await self._read_due(source)
-
-    async def _retry(self) -> None:
-        while True:
-            async with self._retries.get() as (retry, _):
-                await self._read_due(retry.source)
+            async with queue.get() as (use, _):
+                await self._read_due(use.source)
 
     async def _read_due(self, source: Source) -> None:
         entry = self._entry_to_poll(source)
@@ -297,3 +294,8 @@ class Sources:
             self._reader.forget(source)
         if not self._table.has_path(source.path):
             self._backend.forget(source.path)
+
+
+def _queue(random: Random) -> WorkQueue[_Use]:
+    """Create a queue that serves the namespaces in turns."""
+    return WorkQueue(metrics=NoMetrics(), random=random, flow=lambda use: use.namespace)

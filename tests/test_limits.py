@@ -8,7 +8,7 @@ from secrets_manager.access import cache, gate
 from secrets_manager.backends.azure import client as key_vault
 from secrets_manager.backends.vault import listing, node, path
 from secrets_manager.config import ControllerConfig, VaultConfig
-from secrets_manager.controller import contention, rules, validation
+from secrets_manager.controller import contention, rules, status, validation
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.kube import events, objects, status, watcher, workqueue
 from secrets_manager.linewriter import CAPACITY
@@ -52,6 +52,8 @@ RETRIES, CONFIG = workqueue.DEFAULT_BACKOFF, ControllerConfig()
 
 ROWS = {
     "values of one Secret together": [mib(validation.MAX_SECRET_BYTES)],
+    "sources of one definition": [number(validation.MAX_READ_SOURCES)],
+    "`status.sources`": [kib(status.MAX_SOURCES_BYTES)],
     "a reply of Vault": [mib(node.MAX_BODY)],
     "a reply of Kubernetes": [mib(objects.MAX_OBJECT_BYTES)],
     "a page of a list in Kubernetes": [number(watcher.PAGE_SIZE)],

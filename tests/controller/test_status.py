@@ -225,6 +225,23 @@ def test_order_of_sources_is_the_same_whatever_order_they_were_read_in() -> None
     assert after(SYNCED, InSync("db", sources, wrote=True)) == after(SYNCED, InSync("db", backwards, wrote=True))
 
 
+def test_sources_are_left_out_that_make_the_status_too_large_for_the_store_of_kubernetes() -> None:
+    paths = sorted(f"secret/data/{number:04}/{'é' * 2000}" for number in range(1000))
+    large: dict[Source, int | str | None] = {Source(path): 1 for path in paths}
+    status = after(SYNCED, InSync("db", large, wrote=True))
+
+    assert [source.path for source in status.sources] == paths[: len(status.sources)]
+    assert 120 * 1024 < len(msgspec.json.encode(status.sources)) <= 128 * 1024
+
+
+def test_sources_of_usual_length_are_all_there() -> None:
+    usual: dict[Source, int | str | None] = {
+        Source(f"secret/data/shop/production/application-{number}/database/credentials"): 1234 for number in range(1000)
+    }
+
+    assert len(after(SYNCED, InSync("db", usual, wrote=True)).sources) == 1000
+
+
 @pytest.mark.parametrize(
     ("length", "shown"), [(1024, "x" * 1024), (1025, "x" * 1021 + "..."), (9999, "x" * 1021 + "...")]
 )

@@ -1,8 +1,9 @@
 import pytest
+from msgspec.structs import replace
 
 from secrets_manager.controller.definition import Reason
 from secrets_manager.controller.problem import Problem
-from secrets_manager.controller.spec import InvalidSpec, Spec
+from secrets_manager.controller.spec import DataFrom, DataSource, InvalidSpec, NamedSource, Spec
 from secrets_manager.controller.validation import validate_data, validate_spec
 from tests.controller.specs import BAD, FAULTS_OF_SEVERAL, GOOD, KEY_RULE, PLACE, SEVERAL
 from tests.gen import spec
@@ -28,6 +29,22 @@ def test_what_kubernetes_would_refuse_is_reported_without_reading_anything(
 
 def test_all_faults_are_reported_at_once() -> None:
     assert validate_spec(SEVERAL) == Problem(Reason.DEFINITION_INVALID, "; ".join(FAULTS_OF_SEVERAL))
+
+
+def test_sources_of_one_definition_are_bounded_however_many_keys_they_give() -> None:
+    most = Spec(
+        name="db",
+        keys_map={f"k{number}": DataSource(path=f"p{number % 999}", key=f"{number}") for number in range(3000)},
+        data_from=(DataFrom(path="p0"), DataFrom(path="p0", version=1)),
+        sources={"again": NamedSource(path="p0")},
+    )
+    assert validate_spec(most) is most
+
+    assert validate_spec(replace(most, data_from=(*most.data_from, DataFrom(path="more")))) == Problem(
+        Reason.DEFINITION_INVALID,
+        "spec names 1001 sources, and at most 1000 may be: make several definitions of it, or write several keys at "
+        "one path",
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 stays pending however often it fails.
 """
 
+from itertools import accumulate
 from typing import NamedTuple
 
 import msgspec
@@ -27,6 +28,8 @@ OWN_CONDITIONS = frozenset({READY, RECONCILING, STALLED, ROLLOUT_RESTART})
 """The conditions of this program; others are left alone."""
 TERMINAL_REASONS = frozenset({Reason.DEFINITION_INVALID, Reason.PATH_NOT_ALLOWED, Reason.SECRET_NOT_OWNED})
 """Reasons that no retry can change: they stay until the definition, the flags or the Secret are edited."""
+MAX_SOURCES_BYTES = 128 * 1024
+"""Of `sources`, as JSON: etcd takes an object of 1.5 MiB, and the spec has all the paths already."""
 _MAX_MESSAGE = 1024
 _WARNS = ", and Kubernetes warns: "
 
@@ -178,6 +181,7 @@ def _dated(condition: Condition, before: Condition | None, now: str) -> Conditio
 
 
 def _sources(versions: dict[Source, int | str | None]) -> tuple[SourceStatus, ...]:
-    return tuple(
-        SourceStatus(path=source.path, version=version) for source, version in sorted(versions.items(), key=str)
-    )
+    """Return the sources in a fixed order, as many as fit."""
+    read = [SourceStatus(path=source.path, version=version) for source, version in sorted(versions.items(), key=str)]
+    sizes = accumulate(len(msgspec.json.encode(source)) + 1 for source in read)
+    return tuple(source for source, size in zip(read, sizes, strict=True) if size < MAX_SOURCES_BYTES)

@@ -34,6 +34,8 @@ from secrets_manager.controller.spec import (
 from secrets_manager.templates import MAX_TEMPLATE
 
 MAX_SECRET_BYTES = 1024 * 1024
+MAX_READ_SOURCES = 1000
+"""Distinct sources of one definition: they are read together, and each is in its status."""
 
 _INTERVAL = re.compile(rules.DURATION_PATTERN, re.ASCII)
 _JSON_KEYS = {
@@ -84,6 +86,11 @@ def _faults(spec: Spec) -> Iterator[str]:
     for number, entry in enumerate(spec.data_from):
         yield from (f"dataFrom[{number}]: {fault}" for fault in _faults_of_document(entry, spec))
     yield from _faults_of_sources(spec)
+    if (count := len(spec.read_sources)) > MAX_READ_SOURCES:
+        yield (
+            f"spec names {count} sources, and at most {MAX_READ_SOURCES} may be: make several definitions of it, or "
+            "write several keys at one path"
+        )
     yield from _faults_of_type(spec)
     yield from _faults_of_metadata(spec.metadata)
     yield from _faults_of_policy(spec)

@@ -10,6 +10,7 @@ from secrets_manager.controller.health import Down, Health, Probing, Up
 from secrets_manager.controller.read_policy import ReadPolicy
 
 A, B, C, D = (Source(f"secret/data/{name}") for name in "abcd")
+SHOP, BANK, BOTH = frozenset({"shop"}), frozenset({"bank"}), frozenset({"shop", "bank"})
 POLICY = ReadPolicy(failure_threshold=3, probe=Backoff(initial=1.0, maximum=8.0, jitter=0.0))
 SEALED = Unavailable.of_store("Vault is sealed")
 DOWN = Down(SEALED, probe_at=10.0)
@@ -22,20 +23,32 @@ def failed(
     error: Unavailable = SEALED,
     probe: bool = False,
     in_use: int = 40,
+    users: frozenset[str] = SHOP,
+    others: frozenset[str] = frozenset(),
     failing: frozenset[Source] = frozenset(),
     now: float = 0.0,
 ) -> Health:
-    """The health after reads of these sources have failed, one after the other."""
+    """The health after reads of these sources have failed, one after the other. `others` have a sound source each."""
     for source in sources:
         before = health.failed(
-            before, source, error, probe=probe, in_use=in_use, failing=failing, now=now, policy=POLICY, random=Random(0)
+            before,
+            source,
+            error,
+            probe=probe,
+            in_use=in_use,
+            users=users,
+            sound_outside=lambda namespaces: not others <= namespaces,
+            failing=failing,
+            now=now,
+            policy=POLICY,
+            random=Random(0),
         )
         failing |= {source}
     return before
 
 
 def test_source_that_always_fails_says_nothing_of_the_store() -> None:
-    assert failed(Up(), *[A] * 100) == Up(frozenset({A}))
+    assert failed(Up(), *[A] * 100) == Up(frozenset({A}), SHOP)
 
 
 def test_as_many_different_sources_in_a_row_as_the_policy_suspects_do() -> None:
@@ -46,7 +59,7 @@ def test_as_many_different_sources_in_a_row_as_the_policy_suspects_do() -> None:
 
 
 def test_an_answer_between_starts_the_count_again() -> None:
-    assert failed(health.answered(failed(Up(), A, B)), C, D) == Up(frozenset({C, D}))
+    assert failed(health.answered(failed(Up(), A, B)), C, D) == Up(frozenset({C, D}), SHOP)
 
 
 @pytest.mark.parametrize(("in_use", "suspects"), [(0, 1), (1, 1), (2, 2), (3, 3), (40, 3)])
@@ -70,6 +83,47 @@ def test_where_fewer_sources_are_not_failing_all_of_these_suffice(in_use: int, s
 
 def test_where_all_sources_in_use_are_failing_the_next_failure_tells_that_the_store_is_down() -> None:
     assert isinstance(failed(Up(), A, in_use=2, failing=frozenset({A, B})), Down)
+
+
+def test_failures_of_one_namespace_alone_leave_doubt_while_another_has_a_source_that_is_not_failing() -> None:
+    after = failed(Up(), A, B, others=BANK)
+    assert (after, health.in_doubt(after)) == (Up(frozenset({A, B}), SHOP), frozenset())
+
+    after = failed(after, C, D, others=BANK)
+    assert isinstance(after, Up)
+    assert health.in_doubt(after) == SHOP
+    assert health.current_error(after) is None
+
+
+def test_failure_in_another_namespace_ends_the_doubt_and_so_does_an_answer() -> None:
+    doubt = failed(Up(), A, B, C, others=BANK)
+
+    assert isinstance(failed(doubt, D, users=BANK, others=BANK), Down)
+    assert health.answered(doubt) == Up()
+
+
+def test_failures_of_one_namespace_suffice_once_no_other_has_a_source_that_is_not_failing() -> None:
+    doubt = failed(Up(), A, B, C, others=BANK)
+
+    assert isinstance(failed(doubt, A, failing=frozenset({A, B, C})), Down)
+
+
+def test_failures_in_different_namespaces_leave_no_doubt() -> None:
+    assert isinstance(failed(failed(Up(), A, others=BANK), B, C, users=BANK, others=BOTH), Down)
+
+
+def test_source_that_several_namespaces_use_counts_for_each_of_them() -> None:
+    both = failed(Up(), A, B, users=BOTH, others=BANK)
+
+    assert health.in_doubt(failed(both, C, users=SHOP, others=BANK)) == SHOP
+    assert isinstance(failed(both, C, users=BOTH, others=BOTH), Down)
+
+
+def test_source_that_is_not_in_use_any_more_tells_nothing_while_others_are() -> None:
+    state = Up(frozenset({A, B}), SHOP)
+
+    assert failed(state, C, users=frozenset()) is state
+    assert isinstance(failed(Up(), C, users=frozenset(), in_use=0), Down)
 
 
 def test_what_is_reported_to_others_has_no_word_of_the_request_that_failed() -> None:
@@ -151,7 +205,18 @@ def test_the_retry_after_of_the_store_is_honoured(retry_after: float | None, pau
 def test_store_that_asks_for_no_rest_is_probed_after_the_shortest_pause() -> None:
     quick = ReadPolicy(failure_threshold=1, probe=Backoff(initial=0.25, maximum=8.0, jitter=0.0))
 
-    after = health.failed(Up(), A, SEALED, probe=False, in_use=1, now=10.0, policy=quick, random=Random(0))
+    after = health.failed(
+        Up(),
+        A,
+        SEALED,
+        probe=False,
+        in_use=1,
+        users=SHOP,
+        sound_outside=lambda _: False,
+        now=10.0,
+        policy=quick,
+        random=Random(0),
+    )
 
     assert health.probe_at(after) == 10.25
 

@@ -302,3 +302,77 @@ async def test_end_of_an_outage_is_noticed_for_good_though_most_sources_began_to
         assert sources.store_error is None
         await trio.sleep(600.0)
         assert (sources.store_error, sources.store_since) == (None, since), f"up since {since}, at {began}"
+
+
+async def test_new_sources_of_one_namespace_that_fail_are_no_outage_for_others(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend(takes=0.01)
+    sources = idle(backend, period=60.0)
+    for number in range(40):
+        sources.subscribe(ObjectKey(f"team-{number}", "app"), frozenset({Source(f"secret/data/app-{number}")}))
+    async with running(sources):
+        for edit in range(200):
+            bad = frozenset(Source(f"secret/data/bad-{edit}-{number}") for number in range(8))
+            for source in bad:
+                backend.put(source, Unavailable("no answer for this path"))
+            sources.subscribe(key("db"), bad)
+            await sources.read(key("db"), bad)
+            new = ObjectKey("other", f"new-{edit}")
+            sources.subscribe(new, frozenset({TLS}))
+            assert await sources.read(new, frozenset({TLS})) == {TLS: ANY}
+            sources.unsubscribe(new)
+            await trio.sleep(0.1)
+
+    assert backend.metrics.up
+
+
+@pytest.mark.parametrize("list_period", [0.0, 1.0])
+async def test_outage_that_only_one_namespace_meets_is_noticed_by_a_read_for_another(
+    list_period: float, autojump_clock: MockClock
+) -> None:
+    backend = ScriptedBackend(takes=0.01)
+    sources = idle(backend, period=5.0, list_period=list_period)
+    sources.subscribe(key("db"), frozenset(Source(f"secret/data/app-{number}") for number in range(5)))
+    theirs = frozenset({Source("other/tls"), Source("other/db")})
+    sources.subscribe(ObjectKey("other", "tls"), theirs, period=3600.0)
+
+    async with running(sources):
+        await sources.read(ObjectKey("other", "tls"), theirs)
+        await trio.sleep(60.0)
+        backend.down = Unavailable("Vault is sealed")
+        for folder in ("secret/data", "other"):
+            backend.listed[folder] = backend.down
+        await trio.sleep(10.0)
+        assert sources.store_error is not None
+
+
+async def test_failures_of_one_namespace_suffice_once_all_others_have_left(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend()
+    sources = idle(backend)
+    for period in (PERIOD, 2 * PERIOD):  # a change of the definition
+        sources.subscribe(ObjectKey("other", "tls"), frozenset({TLS, DB}), period=period)
+    sources.subscribe(ObjectKey("other", "db"), frozenset({DB}))
+    mine = frozenset(Source(f"secret/data/app-{number}") for number in range(3))
+    sources.subscribe(key("db"), mine | {DB})
+    backend.down = Unavailable("Vault is sealed")
+
+    await sources.read(key("db"), mine)
+    assert sources.store_error is None
+    sources.unsubscribe(ObjectKey("other", "tls"))  # what is left of the other one is used here, too
+    await sources._reader.read(min(mine, key=str))  # as a retrier does
+    assert sources.store_error is not None
+
+
+async def test_doubt_of_the_store_costs_others_two_reads_a_second_at_most(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend(takes=0.01)
+    sources = idle(backend, period=3600.0)
+    sources.subscribe(ObjectKey("other", "tls"), frozenset({TLS}))
+    async with running(sources):
+        for edit in range(200):
+            bad = frozenset(Source(f"secret/data/bad-{edit}-{number}") for number in range(8))
+            for source in bad:
+                backend.put(source, Unavailable("no answer for this path"))
+            sources.subscribe(key("db"), bad)
+            await sources.read(key("db"), bad)
+            await trio.sleep(0.08)
+
+    assert 10 <= len(backend.times(TLS)) <= 2 * trio.current_time() + 1

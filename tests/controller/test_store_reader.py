@@ -2,6 +2,8 @@
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from math import inf
 from random import Random
 
@@ -25,12 +27,26 @@ from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reading import ReadResult
 from secrets_manager.controller.store_reader import Listing, StoreReader
 from tests.controller.scripted import ANY, ScriptedBackend
+from tests.gen import NAMESPACE
 
 PATHS = [Source(f"secret/data/{name}") for name in "abcdefghijklmnop"]
 A, B, C, D = PATHS[:4]
 FOLDER = Folder("secret/data")
 SEALED = Unavailable("Vault is sealed: a", store="Vault is sealed")
 SLOW = Unavailable.of_store("Vault did not answer in time")
+
+
+class Forty:
+    """Forty sources in use, of one namespace."""
+
+    def __len__(self) -> int:
+        return 40
+
+    def namespaces(self, source: Source) -> frozenset[str]:
+        return frozenset({NAMESPACE})
+
+    def outside(self, namespaces: AbstractSet[str]) -> Iterator[Source]:
+        return iter(())
 
 
 def reader(backend: ScriptedBackend, *, concurrency: int = 8) -> StoreReader:
@@ -41,7 +57,7 @@ def reader(backend: ScriptedBackend, *, concurrency: int = 8) -> StoreReader:
         probe=Backoff(initial=1.0, maximum=8.0, jitter=0.0),
         list_period=1.0,
     )
-    return StoreReader(backend, policy, in_use=lambda: 40, random=Random(0), metrics=backend.metrics)
+    return StoreReader(backend, policy, in_use=Forty(), random=Random(0), metrics=backend.metrics)
 
 
 async def read_all(subject: StoreReader, *sources: Source) -> list[ReadResult]:

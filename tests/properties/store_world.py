@@ -292,10 +292,8 @@ class World:
 
     def _is_queued(self, source: Source) -> bool:
         """Whether it waits for a poller or a retrier."""
-        polls, retries = self._sources._polls._waiting.values(), self._sources._retries._waiting.values()
-        return any(source in keys for keys in polls) or any(
-            source == retry.source for keys in retries for retry in keys
-        )
+        queues = (self._sources._polls, self._sources._retries)
+        return any(source == use.source for queue in queues for uses in queue._waiting.values() for use in uses)
 
     def _confirmed_at(self, source: Source, entry: Entry, state: SourceState) -> float:
         if not state.confirmed or state.phase is Phase.READING:

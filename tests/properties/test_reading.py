@@ -31,7 +31,7 @@ from secrets_manager.controller.reading import (
     Started,
     Uncovered,
 )
-from tests.gen import document
+from tests.gen import NAMESPACE, document
 
 PERIOD = 10.0
 POLICY = ReadPolicy(
@@ -254,7 +254,18 @@ def test_store_that_is_down_has_a_time_for_its_probe_or_a_probe_under_way(
     error = Unavailable("sealed", retry_after=retry_after)
 
     def fail(before: Health, source: Source, *, probe: bool) -> Health:
-        return health.failed(before, source, error, probe=probe, in_use=in_use, now=now, policy=POLICY, random=random)
+        return health.failed(
+            before,
+            source,
+            error,
+            probe=probe,
+            in_use=in_use,
+            users=frozenset({NAMESPACE}),
+            sound_outside=lambda _: False,
+            now=now,
+            policy=POLICY,
+            random=random,
+        )
 
     for wait, what, source in course:
         now, before = now + wait, state

@@ -3,6 +3,8 @@
     State    Event                                           Next state
     -------  ----------------------------------------------  -------------------------------------
     Up       a read fails                                    Up, or Down at the failure threshold
+             the same, and all failures are of one           Up, in doubt: another's source is read
+             namespace while others have sound sources
              a read of a failing source fails again          unchanged
              a read or a listing succeeds                    Up, with no failures
     Down     the first read at `probe_at` or later           Probing: this read is the probe
@@ -16,8 +18,12 @@ whose read had failed before the last success, tells nothing of the store when i
 fail, they don't make the store count as down for all others. An error response such as "forbidden" is a success: the
 store is up. While the store is not up, every read but the probe fails at once with `error`. Down has a time for the
 next probe, and Probing has a probe in progress.
+
+A namespace alone can't make the store count as down for others, whatever paths it names, while one of them uses a sound
+source: one in use that is not failing. Such a source is read then, without waiting until it is due, and tells.
 """
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from math import inf
 from random import Random
@@ -29,9 +35,14 @@ from secrets_manager.controller.read_policy import ReadPolicy
 
 
 class Up(msgspec.Struct, frozen=True):
-    """`failed` are the sources whose reads have failed since the last success."""
+    """`failed` are the sources whose reads have failed since the last success.
+
+    `users` are the namespaces that use each of them. In doubt: there are enough, but sound sources of other namespaces.
+    """
 
     failed: frozenset[Source] = frozenset()
+    users: frozenset[str] = frozenset()
+    in_doubt: bool = False
 
 
 class Down(msgspec.Struct, frozen=True):
@@ -66,6 +77,11 @@ def probe_at(health: Health) -> float:
     return health.probe_at if isinstance(health, Down) else inf
 
 
+def in_doubt(health: Health) -> frozenset[str]:
+    """Return the namespaces of which a sound source of another must be read now; none if no read is needed."""
+    return health.users if isinstance(health, Up) and health.in_doubt else frozenset()
+
+
 def suspected(health: Health) -> frozenset[Source]:
     """Return the sources that failed in a row and may do so for the store's sake."""
     match health:
@@ -96,6 +112,8 @@ def failed(
     *,
     probe: bool,
     in_use: int,
+    users: frozenset[str],
+    sound_outside: Callable[[frozenset[str]], bool],
     failing: AbstractSet[Source] = frozenset(),
     now: float,
     policy: ReadPolicy,
@@ -104,16 +122,19 @@ def failed(
     """Handle a failed read.
 
     `failing` are the sources whose last read before this one failed. With fewer other sources `in_use` than the failure
-    threshold, all of these must have failed.
+    threshold, all of these must have failed. `users` are the namespaces that use the source; without any it is not in
+    use any more. `sound_outside` returns whether a sound source is in use that none of these namespaces uses.
     """
     match health:
-        case Up(failures):
+        case Up(failures, all_users):
             known = failing - failures
-            if source in known and len(known) < in_use:
+            if (source in known and len(known) < in_use) or (not users and in_use):
                 return health
-            suspects = failures | {source}
+            suspects, all_users = failures | {source}, all_users & users if failures else users
             if len(suspects) < min(policy.failure_threshold, max(in_use - len(known), 1)):
-                return Up(suspects)
+                return Up(suspects, all_users)
+            if all_users and sound_outside(all_users):
+                return Up(suspects, all_users, in_doubt=True)
             probes = 0
         case Probing(down) if probe:
             probes, suspects = down.probes + 1, down.suspects

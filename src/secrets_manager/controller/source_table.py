@@ -3,7 +3,9 @@
 Events of reading.py are applied here. The effects are timers, and definitions to reconcile.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from math import inf
 
 import msgspec
@@ -89,6 +91,8 @@ class SourceTable:
         self._entries: dict[Source, Entry] = {}
         self._paths: dict[str, int] = {}
         """The number of sources in use at each path."""
+        self._by_namespace = defaultdict[str, Counter[Source]](Counter)
+        """The sources that each namespace uses, with the number of its definitions."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -104,10 +108,24 @@ class SourceTable:
         """Whether a source in use is at this path, in any version."""
         return path in self._paths
 
+    def namespaces(self, source: Source) -> frozenset[str]:
+        """Return the namespaces that use a source."""
+        entry = self._entries.get(source)
+        return frozenset() if entry is None else frozenset(key.namespace for key in entry.users)
+
+    def outside(self, namespaces: AbstractSet[str]) -> Iterator[Source]:
+        """Yield the sources in use that none of these namespaces uses; those of several others several times."""
+        inside = [self._by_namespace[namespace] for namespace in namespaces if namespace in self._by_namespace]
+        for namespace, sources in self._by_namespace.items():
+            if namespace not in namespaces:
+                yield from (source for source in sources if not any(source in each for each in inside))
+
     def add_user(self, source: Source, key: ObjectKey, period: float) -> Entry:
         """Add a definition to the users of a source."""
         now = trio.current_time()
         entry = self._entries.get(source) or self._new_entry(source, period, now)
+        if key not in entry.users:
+            self._by_namespace[key.namespace][source] += 1
         entry.users[key] = period
         if period < entry.state.period:
             self._set_state(source, entry, reading.with_period(entry.state, period, now=now))
@@ -117,6 +135,12 @@ class SourceTable:
         """Remove a definition from the users of a source. Without users, the source is removed."""
         entry = self._entries[source]
         del entry.users[key]
+        theirs = self._by_namespace[key.namespace]
+        theirs[source] -= 1
+        if not theirs[source]:
+            del theirs[source]
+        if not theirs:
+            del self._by_namespace[key.namespace]
         if not entry.users:
             del self._entries[source]
             self._paths[source.path] -= 1

@@ -6,14 +6,15 @@ sent. This is the I/O around them.
     definition requests values ───┐
     due ──> pollers ──────────────┼──> read ──> completed ──> WAKE the definitions that use it, if it has changed
     due, and failing ──> retriers ┤
-    store is down ──> prober ─────┘
+    store is down ──> prober ─────┤
+    store may be down ──> asker ──┘
     folder is due ──> listers ──> list ──> changed sources are due at once
 
 A source that failed is read again by the retriers alone: few, so that sources that hang leave the rest of the requests
 to others. A definition that requests it gets the failure at once, and no worker waits.
 
-Pollers and retriers serve the namespaces in turns, and a definition has a few reads under way at a time: so the sources
-of one, however many, hold up no other.
+Pollers and retriers serve the namespaces in turns, and a definition has half of the requests under way at most: so the
+sources of one, however many, hold up no other.
 
 A source that a hundred definitions use is read once, and all their keys come from one version. Results are cached for
 some seconds, so that the definitions that a read wakes share it; then only the marker stays.
@@ -73,10 +74,11 @@ class Sources:
         self._sources_of: dict[ObjectKey, frozenset[Source]] = {}
         self._changed_at: dict[ObjectKey, float] = {}
         self._table = SourceTable(policy, place=self._place, wake=wake)
-        self._reader = StoreReader(backend, policy, in_use=self._table.__len__, random=random, metrics=metrics)
+        self._reader = StoreReader(backend, policy, in_use=self._table, random=random, metrics=metrics)
         self._lister = FolderLister(self._table, self._reader, policy, random=random)
         self._polls, self._retries = _queue(random), _queue(random)
-        self._few = max(1, policy.concurrency // 4)
+        self._share = max(1, policy.concurrency // 2)
+        """Reads under way for one definition, and for all polls."""
 
     def __repr__(self) -> str:
         return f"<Sources {len(self._table)} in {len(self._lister)} folders, {self._reader}>"
@@ -123,7 +125,7 @@ class Sources:
             await fill()
         else:
             async with trio.open_nursery() as nursery:
-                for _ in range(min(self._few, len(sources))):
+                for _ in range(min(self._share, len(sources))):
                     nursery.start_soon(fill)
         return results
 
@@ -136,11 +138,12 @@ class Sources:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._dispatch_due)
             nursery.start_soon(self._probe)
+            nursery.start_soon(self._ask_others)
             nursery.start_soon(self._lister.run)
             nursery.start_soon(self._expire_results)
-            for _ in range(max(1, self._policy.concurrency // 2)):
+            for _ in range(self._share):
                 nursery.start_soon(self._read_queued, self._polls)
-            for _ in range(self._few):  # the rest is for requests of definitions
+            for _ in range(max(1, self._policy.concurrency // 4)):  # the rest is for requests of definitions
                 nursery.start_soon(self._read_queued, self._retries)
 
     async def _dispatch_due(self) -> None:
@@ -162,6 +165,16 @@ class Sources:
                 self._table.set_due_now(*self._random.choice(candidates))
             if not self._table:
                 self._reader.reset()
+            await trio.sleep(self._policy.probe.initial)
+
+    async def _ask_others(self) -> None:
+        """Read a source of another namespace once all that fails is of one: only that tells of the store."""
+        while True:
+            witnesses = await self._reader.wait_for_doubt()
+            if witnesses:
+                source = self._random.choice(witnesses)
+                entry = self._table.entries[source]
+                await (self._poll(source, entry) if entry.read is None else entry.read.ended.wait())
             await trio.sleep(self._policy.probe.initial)
 
     def _probe_candidates(self) -> list[tuple[Source, Entry]]:
@@ -187,8 +200,10 @@ class Sources:
 
     async def _read_due(self, source: Source) -> None:
         entry = self._entry_to_poll(source)
-        if entry is None:  # it was left, read or listed since it was queued
-            return
+        if entry is not None:  # else it was left, read or listed since it was queued
+            await self._poll(source, entry)
+
+    async def _poll(self, source: Source, entry: Entry) -> None:
         before = entry.state.content
         try:
             await self._read_entry(source, entry, Due())

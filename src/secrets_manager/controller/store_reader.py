@@ -7,7 +7,8 @@ An unexpected exception of a backend fails its own request only.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from random import Random
 from typing import NamedTuple, Protocol
 
@@ -44,6 +45,20 @@ class StoreMetrics(Protocol):
         """A task raised an unexpected exception."""
 
 
+class InUse(Protocol):
+    """The sources in use."""
+
+    def __len__(self) -> int: ...
+
+    def namespaces(self, source: Source) -> frozenset[str]:
+        """Return the namespaces that use a source."""
+        ...
+
+    def outside(self, namespaces: AbstractSet[str]) -> Iterator[Source]:
+        """Yield the sources that none of these namespaces uses."""
+        ...
+
+
 class Listing(NamedTuple):
     """The markers in a folder, by name, and when the request began."""
 
@@ -52,14 +67,14 @@ class Listing(NamedTuple):
 
 
 class StoreReader:
-    """Reads a store. `in_use` returns the number of sources in use."""
+    """Reads a store."""
 
     def __init__(
         self,
         backend: Backend,
         policy: ReadPolicy,
         *,
-        in_use: Callable[[], int],
+        in_use: InUse,
         random: Random,
         metrics: StoreMetrics,
     ) -> None:
@@ -107,6 +122,12 @@ class StoreReader:
         while (probe_at := health.probe_at(self._health)) > trio.current_time():
             with trio.CancelScope(deadline=probe_at):
                 await self._changed.wait()
+
+    async def wait_for_doubt(self) -> list[Source]:
+        """Wait until all that fails is of one namespace. Returns the sound sources of others."""
+        while not (namespaces := health.in_doubt(self._health)):
+            await self._changed.wait()
+        return [*self._sound_outside(namespaces)]
 
     def reset(self) -> None:
         """Reset the health: without sources in use nothing would probe the store."""
@@ -183,7 +204,9 @@ class StoreReader:
             source,
             error,
             probe=is_probe,
-            in_use=self._in_use(),
+            in_use=len(self._in_use),
+            users=self._in_use.namespaces(source),
+            sound_outside=lambda namespaces: any(self._sound_outside(namespaces)),
             failing=self._failing,
             now=trio.current_time(),
             policy=self._policy,
@@ -194,6 +217,9 @@ class StoreReader:
         if not is_probe:
             self._failing.add(source)
         self._set_health(after)
+
+    def _sound_outside(self, namespaces: AbstractSet[str]) -> Iterator[Source]:
+        return (source for source in self._in_use.outside(namespaces) if source not in self._failing)
 
     def _set_limit(self, *, answered: bool) -> None:
         concurrency = next_limit(self._concurrency, answered=answered, now=trio.current_time(), policy=self._policy)

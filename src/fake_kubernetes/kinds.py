@@ -117,6 +117,14 @@ SECRET = Kind(
     selectable=("type",),
 )  # fmt: skip
 
+QUOTA = Kind(
+    "", "v1", "resourcequotas", "ResourceQuota", "resourcequota",
+    short_names=("quota",),
+    status_subresource=True,
+    replaced_blindly=True,
+    schema=fields(spec=fields(hard=map_of(TEXT)), status=preserved()),
+)  # fmt: skip
+
 EVENT = Kind(
     "", "v1", "events", "Event", "event",
     short_names=("ev",),
@@ -174,7 +182,7 @@ DEPLOYMENT = workload("deployments", "Deployment", "deploy")
 STATEFUL_SET = workload("statefulsets", "StatefulSet", "sts")
 DAEMON_SET = workload("daemonsets", "DaemonSet", "ds")
 
-BUILT_IN = (NAMESPACE, SECRET, EVENT, NEW_EVENT, LEASE, DEPLOYMENT, STATEFUL_SET, DAEMON_SET, DEFINITION)
+BUILT_IN = (NAMESPACE, SECRET, QUOTA, EVENT, NEW_EVENT, LEASE, DEPLOYMENT, STATEFUL_SET, DAEMON_SET, DEFINITION)
 
 
 def defined_by(crd: Object) -> list[Kind]:

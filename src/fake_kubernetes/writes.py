@@ -6,7 +6,7 @@ which fields may this request touch, is the result valid, did anything change at
 
 from collections.abc import Callable, Iterator
 
-from fake_kubernetes import admission, managed_fields, metadata, schemas
+from fake_kubernetes import admission, managed_fields, metadata, quotas, schemas
 from fake_kubernetes.cleanup import Clock, KnownKinds, delete, orphan
 from fake_kubernetes.documents import Json, Object, at, items, mapping, text, with_metadata, without
 from fake_kubernetes.events import stored_form
@@ -72,6 +72,7 @@ class Writes:
         document = metadata.tidy(admission.defaulted(kind, document))
         self._check_namespace(target, name)
         self._refuse(kind, document, [*metadata.causes(kind, document), *own_causes(kind, document)])
+        quotas.check(self._storage, kind, target.namespace, name)
         key = key_of(target._replace(name=name))
         if self._storage.get(key) is not None:
             raise already_exists(kind, name)

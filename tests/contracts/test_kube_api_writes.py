@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import trio
 
 from fake_kubernetes.documents import Object, items, with_metadata, without
 from tests.contracts.kube_api import Api
@@ -47,6 +48,22 @@ async def test_a_dry_run_is_refused_as_a_creation_would_be_and_creates_nothing(a
     assert (await api.post(dry_run, secret())).outcome == (409, "AlreadyExists")
     without_a_key = secret(type="kubernetes.io/ssh-auth", data={"ssh-privatekey": ""})
     assert (await api.post(dry_run, without_a_key)).outcome == (422, "Invalid")
+
+
+@pytest.mark.parametrize("hard", ["1", "2"], ids=["exceeded already", "full"])
+async def test_a_quota_refuses_a_dry_run_before_the_name_does_and_says_how_much_is_used(api: Api, hard: str) -> None:
+    for name in ("one", "two"):
+        (await api.post(api.secrets, secret(name))).expect(201)
+    quota: Object = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}}
+    quotas = api.secrets.replace("/secrets", "/resourcequotas")
+    (await api.post(quotas, quota | {"spec": {"hard": {"count/secrets": hard}}})).expect(201)
+    with trio.fail_after(60):
+        while not (made := await api.post(f"{api.secrets}?dryRun=All", secret("one"))).text("message").count("used"):
+            assert made.code in (403, 409)  # the quota has not been counted yet
+            await trio.sleep(0.05)
+    amounts = f"requested: count/secrets=1, used: count/secrets=2, limited: count/secrets={hard}"
+    assert made.outcome == (403, "Forbidden")
+    assert made.text("message") == f'secrets "one" is forbidden: exceeded quota: few, {amounts}'
 
 
 @pytest.mark.parametrize("document", [widget(), secret()], ids=["custom", "own"])

@@ -54,9 +54,9 @@ async def test_a_dry_run_is_refused_as_a_creation_would_be_and_creates_nothing(a
 async def test_a_quota_refuses_a_dry_run_before_the_name_does_and_says_how_much_is_used(api: Api, hard: str) -> None:
     for name in ("one", "two"):
         (await api.post(api.secrets, secret(name))).expect(201)
-    quota: Object = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}}
-    quotas = api.secrets.replace("/secrets", "/resourcequotas")
-    (await api.post(quotas, quota | {"spec": {"hard": {"count/secrets": hard}}})).expect(201)
+    spec: Object = {"hard": {"count/secrets": hard}}
+    quota: Object = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": spec}
+    (await api.post(api.secrets.replace("/secrets", "/resourcequotas"), quota)).expect(201)
     with trio.fail_after(60):
         while not (made := await api.post(f"{api.secrets}?dryRun=All", secret("one"))).text("message").count("used"):
             assert made.code in (403, 409)  # the quota has not been counted yet

@@ -308,8 +308,9 @@ async def test_a_webhook_without_dry_run_hinders_no_replacement(autojump_clock: 
 
 
 def limit_secrets(scene: Scene, number: int) -> None:
-    quota: Object = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few", "namespace": NAMESPACE}}
-    scene.user.create(quota | {"spec": {"hard": {"count/secrets": str(number)}}})
+    spec: Object = {"hard": {"count/secrets": str(number)}}
+    metadata: Object = {"name": "few", "namespace": NAMESPACE}
+    scene.user.create({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec})
 
 
 async def test_a_full_quota_in_which_the_present_secret_counts_hinders_no_replacement(

@@ -8,8 +8,9 @@ from secrets_manager.access import cache, gate
 from secrets_manager.backends.azure import client as key_vault
 from secrets_manager.backends.vault import listing, node, path
 from secrets_manager.config import ControllerConfig, VaultConfig
-from secrets_manager.controller import contention, rules, status, validation
+from secrets_manager.controller import contention, rules, validation
 from secrets_manager.controller.read_policy import ReadPolicy
+from secrets_manager.controller.status import MAX_SOURCES_BYTES
 from secrets_manager.kube import events, objects, status, watcher, workqueue
 from secrets_manager.linewriter import CAPACITY
 from secrets_manager.logs import MAX_TEXT
@@ -53,7 +54,7 @@ RETRIES, CONFIG = workqueue.DEFAULT_BACKOFF, ControllerConfig()
 ROWS = {
     "values of one Secret together": [mib(validation.MAX_SECRET_BYTES)],
     "sources of one definition": [number(validation.MAX_READ_SOURCES)],
-    "`status.sources`": [kib(status.MAX_SOURCES_BYTES)],
+    "`status.sources`": [kib(MAX_SOURCES_BYTES)],
     "a reply of Vault": [mib(node.MAX_BODY)],
     "a reply of Kubernetes": [mib(objects.MAX_OBJECT_BYTES)],
     "a page of a list in Kubernetes": [number(watcher.PAGE_SIZE)],

@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from fake_kubernetes.documents import Object, at, items, mapping, text
-from fake_kubernetes.storage import Change, Key
+from fake_kubernetes.storage import Change, Key, Storage
 from tests.controller.invariants import robbed, violations
 from tests.managed_fields import MERGER, managers
 from tests.simulation.merging import adopts, owner
@@ -157,17 +157,18 @@ class InvariantChecker:
 
     def _check_ownership(self, kubernetes: Kubernetes, change: Change, writer: str) -> None:
         allowed_until = self._in_another_form if change.after is None else self._given_away
-        storage, read_at = kubernetes.cluster.storage, self._read_before(change, writer)
+        storage = kubernetes.cluster.storage
         for violation in violations(storage, [change]):
             if not _is_seen(allowed_until, change.key):
                 continue
+            read_at = self._read_before(change, writer, storage)
             if read_at < storage.compacted or violations(storage, [change], read_at=read_at):
                 self._fail(Property.OWNERSHIP, f"{violation}, by {writer}")
         for name in robbed(kubernetes.cluster.storage, change):
             if _is_seen(self._wanted, change.key._replace(name=name)):
                 self._fail(Property.OWNERSHIP, f"{change.key} is taken from {name}, by {writer}")
 
-    def _read_before(self, change: Change, writer: str) -> int:
+    def _read_before(self, change: Change, writer: str, storage: Storage) -> int:
         """Return the revision at which a replica read the definitions of a Secret that it changes; 0 if it did not.
 
         What they want from then until the request arrives, it can't know.
@@ -176,9 +177,16 @@ class InvariantChecker:
             return 0
         owners = [text(each, "name") for each in items(change.before, "metadata", "ownerReferences")]
         mergers = [each.removeprefix(MERGER) for each in managers(change.before)]
-        names = [*owners, *mergers, text(change.before, "metadata", "annotations", ORPHAN_OF)]
-        keys = (Key(DEFINITIONS, change.key.namespace, name) for name in names)
-        return max((self._definition_read.get((writer, key), 0) for key in keys), default=0)
+        names = {*owners, *mergers, text(change.before, "metadata", "annotations", ORPHAN_OF)}
+        return max(
+            (
+                revision
+                for (who, key), revision in self._definition_read.items()
+                if who == writer and key.namespace == change.key.namespace
+                if key.name in names or _named(storage, key, revision) == change.key.name
+            ),
+            default=0,
+        )
 
     def _check_copy(self, kubernetes: Kubernetes, change: Change) -> None:
         """Expect that a copy of a Secret under a name that no definition has is never changed."""
@@ -206,10 +214,11 @@ class InvariantChecker:
             )
             return not replaced and (definition is None or bool(text(definition, "metadata", "deletionTimestamp")))
 
-        storage, read_at = kubernetes.cluster.storage, self._read_before(change, writer)
-        if is_gone(storage.objects(DEFINITIONS)) and (
-            read_at < storage.compacted or is_gone(storage.objects(DEFINITIONS, revision=read_at))
-        ):
+        storage = kubernetes.cluster.storage
+        if not is_gone(storage.objects(DEFINITIONS)):
+            return
+        read_at = self._read_before(change, writer, storage)
+        if read_at < storage.compacted or is_gone(storage.objects(DEFINITIONS, revision=read_at)):
             self._fail(Property.OWNERSHIP, f"{key} is deleted by {writer}, an orphan of {name}, which has gone")
 
     def _check_conditions(self, change: Change) -> None:
@@ -256,6 +265,11 @@ class InvariantChecker:
 def _is_seen(since: Mapping[tuple[str, str], float], key: Key) -> bool:
     """Whether each replica has seen the last of these changes that concerns a Secret."""
     return trio.current_time() >= since.get((key.namespace, key.name), -UNSEEN) + UNSEEN
+
+
+def _named(storage: Storage, definition: Key, revision: int) -> str:
+    """Return the name of the Secret that a definition wanted at a revision; empty where that is forgotten."""
+    return text(storage.get(definition, revision=revision), "spec", "name") if revision >= storage.compacted else ""
 
 
 def _replaces(definition: Object, name: str, secret: Object | None) -> bool:

@@ -165,8 +165,13 @@ KNOWN_SOURCE = Rule(
 )
 MAX_SOURCE_NAME = 63
 SOURCE_PATTERN = r"[a-zA-Z_][a-zA-Z0-9_]*"
-RESERVED_NAMES = ("true", "false", "nil", "null", "empty", "blank", "and", "or", "not", "in", "contains")
-"""Words of Liquid."""
+RESERVED_NAMES = tuple(
+    (
+        "and as blank cols contains continue else empty false for if in limit nil not null offset or required reversed "
+        "true with"
+    ).split()
+)
+"""Words of Liquid: a template can't name a source so."""
 SOURCE_NAMES = Rule(
     f"self.all(name, name.size() <= {MAX_SOURCE_NAME} && {_matches('name', SOURCE_PATTERN)} "
     f"&& !({_is_one_of('name', RESERVED_NAMES)}))",

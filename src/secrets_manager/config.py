@@ -41,8 +41,8 @@ class VaultConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Patterns, as controller/path_policy.py reads them. Empty: all paths."""
 
     def __repr__(self) -> str:
-        """Show no credentials."""
-        return f"VaultConfig(url={self.url!r}, engine={self.engine!r}, auth_method={self.auth_method!r})"
+        """Show no credentials, which the URL may hold too."""
+        return f"VaultConfig(engine={self.engine!r}, auth_method={self.auth_method!r})"
 
 
 class AzureConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -286,6 +286,12 @@ async def test_repr_of_a_backend_that_is_logged_in(vault: VaultState) -> None:
         assert "canary" not in repr(backend)
 
 
+def test_repr_of_the_settings_shows_no_credentials() -> None:
+    config = VaultConfig(url="https://canary:canary@vault.test", role_id="canary", secret_id="canary")
+
+    assert "canary" not in repr(config)
+
+
 @pytest.mark.parametrize(
     ("config", "expected"),
     [

@@ -165,12 +165,10 @@ KNOWN_SOURCE = Rule(
 )
 MAX_SOURCE_NAME = 63
 SOURCE_PATTERN = r"[a-zA-Z_][a-zA-Z0-9_]*"
-RESERVED_NAMES = tuple(
-    (
-        "and as blank cols contains continue else empty false for if in limit nil not null offset or required reversed "
-        "true with"
-    ).split()
-)
+RESERVED_NAMES = (
+    "and", "as", "blank", "cols", "contains", "continue", "else", "empty", "false", "for", "if",
+    "in", "limit", "nil", "not", "null", "offset", "or", "required", "reversed", "true", "with",
+)  # fmt: skip
 """Words of Liquid: a template can't name a source so."""
 SOURCE_NAMES = Rule(
     f"self.all(name, name.size() <= {MAX_SOURCE_NAME} && {_matches('name', SOURCE_PATTERN)} "

@@ -8,7 +8,7 @@
         ├── signals     SIGTERM or SIGINT cancels the election
         └── elector     acquires the lease, renews it, releases it
             └── controller
-                ├── sources    timer, pollers, retriers, listers, prober and asker of the secret store
+                ├── sources    timer, pollers, retriers, listers, prober and resolver of doubts of the secret store
                 ├── queue      timer of delayed keys
                 ├── events     sender
                 ├── restarter  of workloads whose Secrets have changed

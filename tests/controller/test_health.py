@@ -6,7 +6,7 @@ import pytest
 from secrets_manager.backends.base import RateLimited, Source, Unavailable
 from secrets_manager.backoff import Backoff
 from secrets_manager.controller import health
-from secrets_manager.controller.health import Down, Health, Probing, Up
+from secrets_manager.controller.health import Doubted, Down, Health, Probing, Up
 from secrets_manager.controller.read_policy import ReadPolicy
 
 A, B, C, D = (Source(f"secret/data/{name}") for name in "abcd")
@@ -87,12 +87,21 @@ def test_where_all_sources_in_use_are_failing_the_next_failure_tells_that_the_st
 
 def test_failures_of_one_namespace_alone_leave_doubt_while_another_has_a_source_that_is_not_failing() -> None:
     after = failed(Up(), A, B, others=BANK)
-    assert (after, health.in_doubt(after)) == (Up(frozenset({A, B}), SHOP), frozenset())
+    assert after == Up(frozenset({A, B}), SHOP)
 
     after = failed(after, C, D, others=BANK)
-    assert isinstance(after, Up)
-    assert health.in_doubt(after) == SHOP
+    assert isinstance(after, Doubted)
+    assert (after.failed, after.users) == (frozenset({A, B, C, D}), SHOP)
     assert health.current_error(after) is None
+
+
+@pytest.mark.parametrize(("users", "rejected"), [(SHOP, True), (BANK, False), (BOTH, False), (frozenset(), False)])
+def test_in_doubt_reads_for_the_namespace_that_fails_are_rejected_and_no_others(
+    users: frozenset[str], *, rejected: bool
+) -> None:
+    doubted = failed(Up(), A, B, C, others=BANK)
+
+    assert (health.rejection(doubted, users, now=0.0) is not None) is rejected
 
 
 def test_failure_in_another_namespace_ends_the_doubt_and_so_does_an_answer() -> None:
@@ -106,6 +115,12 @@ def test_failures_of_one_namespace_suffice_once_no_other_has_a_source_that_is_no
     doubt = failed(Up(), A, B, C, others=BANK)
 
     assert isinstance(failed(doubt, A, failing=frozenset({A, B, C})), Down)
+    assert isinstance(health.unopposed(doubt, now=0.0, policy=POLICY, random=Random(0)), Down)
+
+
+@pytest.mark.parametrize("state", [Up(), DOWN, PROBING])
+def test_without_a_doubt_nothing_follows_from_there_being_no_other_source(state: Health) -> None:
+    assert health.unopposed(state, now=0.0, policy=POLICY, random=Random(0)) is state
 
 
 def test_failures_in_different_namespaces_leave_no_doubt() -> None:
@@ -115,7 +130,9 @@ def test_failures_in_different_namespaces_leave_no_doubt() -> None:
 def test_source_that_several_namespaces_use_counts_for_each_of_them() -> None:
     both = failed(Up(), A, B, users=BOTH, others=BANK)
 
-    assert health.in_doubt(failed(both, C, users=SHOP, others=BANK)) == SHOP
+    doubted = failed(both, C, users=SHOP, others=BANK)
+    assert isinstance(doubted, Doubted)
+    assert doubted.users == SHOP
     assert isinstance(failed(both, C, users=BOTH, others=BOTH), Down)
 
 
@@ -226,7 +243,7 @@ def test_store_that_asks_for_no_rest_is_probed_after_the_shortest_pause() -> Non
     [(Up(), 10.0, None), (DOWN, 9.9, SEALED), (DOWN, 10.0, None), (PROBING, 50.0, SEALED)],
 )
 def test_only_the_probe_may_ask_a_store_that_is_down(state: Health, now: float, refused: Unavailable | None) -> None:
-    assert health.rejection(state, now=now) is refused
+    assert health.rejection(state, SHOP, now=now) is refused
 
 
 @pytest.mark.parametrize(

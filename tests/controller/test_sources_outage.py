@@ -346,20 +346,89 @@ async def test_outage_that_only_one_namespace_meets_is_noticed_by_a_read_for_ano
 
 
 async def test_failures_of_one_namespace_suffice_once_all_others_have_left(autojump_clock: MockClock) -> None:
-    backend = ScriptedBackend()
-    sources = idle(backend)
+    backend = ScriptedBackend(takes=0.01)
+    sources = idle(backend, period=3600.0)
     for period in (PERIOD, 2 * PERIOD):  # a change of the definition
         sources.subscribe(ObjectKey("other", "tls"), frozenset({TLS, DB}), period=period)
     sources.subscribe(ObjectKey("other", "db"), frozenset({DB}))
-    mine = frozenset(Source(f"secret/data/app-{number}") for number in range(3))
-    sources.subscribe(key("db"), mine | {DB})
-    backend.down = Unavailable("Vault is sealed")
+    bad = [frozenset(Source(f"secret/data/bad-{edit}-{number}") for number in range(3)) for edit in range(2)]
+    for source in frozenset[Source]().union(*bad):
+        backend.put(source, Unavailable("no answer for this path"))
 
-    await sources.read(key("db"), mine)
-    assert sources.store_error is None
-    sources.unsubscribe(ObjectKey("other", "tls"))  # what is left of the other one is used here, too
-    await sources._reader.read(min(mine, key=str))  # as a retrier does
-    assert sources.store_error is not None
+    async with running(sources):
+        for left, mine in zip((False, True), bad, strict=True):
+            if left:
+                sources.unsubscribe(ObjectKey("other", "tls"))  # what is left of the other one is used here, too
+            sources.subscribe(key("db"), mine | {DB})
+            await sources.read(key("db"), mine)
+            await trio.sleep(1.0)
+            assert (sources.store_error is not None) is left
+
+
+async def test_failing_source_of_another_namespace_leaves_no_doubt(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend(takes=0.01)
+    sources = idle(backend, period=3600.0)
+    sources.subscribe(ObjectKey("other", "tls"), frozenset({TLS}))
+    sources.subscribe(key("sound"), frozenset({DB}))
+    mine = frozenset(Source(f"secret/data/bad-{number}") for number in range(3))
+    for source in (TLS, *mine):
+        backend.put(source, Unavailable("no answer for this path"))
+
+    async with running(sources):
+        await sources.read(ObjectKey("other", "tls"), frozenset({TLS}))
+        await sources.read(key("sound"), frozenset({DB}))  # what failed before tells nothing from here on
+        sources.subscribe(key("db"), mine)
+        await sources.read(key("db"), mine)
+
+        assert sources.store_error is not None
+
+
+@pytest.mark.parametrize("paths", [50, 400])
+async def test_outage_is_found_within_two_timeouts_however_many_reads_of_one_namespace_wait(
+    paths: int, autojump_clock: MockClock
+) -> None:
+    backend = ScriptedBackend(takes=5.0)
+    backend.down = Unavailable("no answer in time")
+    sources = idle(backend, period=3600.0)
+    sources.subscribe(ObjectKey("other", "tls"), frozenset({TLS}))
+    async with running(sources), trio.open_nursery() as nursery:
+        for number in range(paths // 25):
+            mine = frozenset(Source(f"secret/data/app-{number}-{each}") for each in range(25))
+            sources.subscribe(key(f"app-{number}"), mine)
+            nursery.start_soon(sources.read, key(f"app-{number}"), mine)
+        await trio.sleep(10.5)
+
+        assert sources.store_error is not None
+
+
+async def test_paths_of_one_namespace_that_hang_hold_up_neither_others_nor_their_own_worker(
+    autojump_clock: MockClock,
+) -> None:
+    backend = ScriptedBackend(takes=0.01)
+    sources = idle(backend, period=3600.0)
+    sources.subscribe(ObjectKey("other", "tls"), frozenset({TLS}))
+    took: list[float] = []
+
+    async def read(number: int) -> None:
+        began, mine = trio.current_time(), frozenset(Source(f"secret/data/{number}-{each}") for each in range(100))
+        backend.hanging |= mine
+        for source in mine:
+            backend.put(source, Unavailable("no answer in time"))
+        sources.subscribe(key(f"app-{number}"), mine)
+        await sources.read(key(f"app-{number}"), mine)
+        took.append(trio.current_time() - began)
+
+    async with running(sources):
+        async with trio.open_nursery() as nursery:
+            for number in range(8):
+                nursery.start_soon(read, number)
+            await trio.sleep(1.0)
+            began = trio.current_time()
+            sources.subscribe(ObjectKey("another", "db"), frozenset({DB}))
+            assert await sources.read(ObjectKey("another", "db"), frozenset({DB})) == {DB: ANY}
+            assert trio.current_time() - began <= 10.0
+        assert max(took) <= 11.0
+        assert sources.store_error is None
 
 
 async def test_doubt_of_the_store_costs_others_two_reads_a_second_at_most(autojump_clock: MockClock) -> None:

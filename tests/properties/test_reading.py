@@ -13,7 +13,7 @@ from secrets_manager.backends import Source, SourceForbidden, SourceNotFound, Un
 from secrets_manager.backoff import Backoff
 from secrets_manager.controller import concurrency, health, listing, reading
 from secrets_manager.controller.concurrency import ConcurrencyLimit
-from secrets_manager.controller.health import Down, Health, Probing, Up
+from secrets_manager.controller.health import Doubted, Down, Health, Probing, Up
 from secrets_manager.controller.listing import FolderState, PollRates
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reading import (
@@ -238,19 +238,22 @@ PATHS = [Source(f"secret/data/{name}") for name in "abcde"]
 @given(
     st.lists(
         st.tuples(
-            waits, st.sampled_from(["begin", "answered", "failed", "late", "interrupted"]), st.sampled_from(PATHS)
+            waits,
+            st.sampled_from(["begin", "answered", "failed", "late", "interrupted", "unopposed"]),
+            st.sampled_from(PATHS),
         ),
         max_size=60,
     ),
+    st.sampled_from([0, 7]),
     st.integers(0, 5),
     st.sampled_from([None, 3.0]),
     st.randoms(use_true_random=False),
 )
 def test_store_that_is_down_has_a_time_for_its_probe_or_a_probe_under_way(
-    course: list[tuple[float, str, Source]], in_use: int, retry_after: float | None, random: Random
+    course: list[tuple[float, str, Source]], others: int, in_use: int, retry_after: float | None, random: Random
 ) -> None:
     state: Health = Up()
-    now = 1000.0
+    now, mine, theirs = 1000.0, frozenset({NAMESPACE}), frozenset({"theirs"})
     error = Unavailable("sealed", retry_after=retry_after)
 
     def fail(before: Health, source: Source, *, probe: bool) -> Health:
@@ -260,8 +263,8 @@ def test_store_that_is_down_has_a_time_for_its_probe_or_a_probe_under_way(
             error,
             probe=probe,
             in_use=in_use,
-            users=frozenset({NAMESPACE}),
-            sound_outside=lambda _: False,
+            users=mine,
+            sound_outside=lambda _: others > 0,
             now=now,
             policy=POLICY,
             random=random,
@@ -271,9 +274,10 @@ def test_store_that_is_down_has_a_time_for_its_probe_or_a_probe_under_way(
         now, before = now + wait, state
         match what:
             case "begin":
-                asks = health.rejection(state, now=now) is None
+                asks, others_ask = (health.rejection(state, users, now=now) is None for users in (mine, theirs))
                 state = health.probing(state, now=now)
                 assert asks is (isinstance(before, Up) or (isinstance(before, Down) and isinstance(state, Probing)))
+                assert others_ask is (asks or isinstance(before, Doubted))
             case "answered":
                 state = health.answered(state)
                 assert state == Up()
@@ -282,17 +286,30 @@ def test_store_that_is_down_has_a_time_for_its_probe_or_a_probe_under_way(
                 assert not isinstance(state, Probing)
             case "late":  # it began before the outage
                 state = fail(state, source, probe=False)
-                assert isinstance(before, Up) or state is before
+                assert isinstance(before, Up | Doubted) or state is before
+            case "unopposed":
+                state = health.unopposed(state, now=now, policy=POLICY, random=random)
+                assert isinstance(state, Down) if isinstance(before, Doubted) else state is before
             case _:
                 state = health.probe_ended(state, now=now)
                 assert health.probe_at(state) == (now if isinstance(before, Probing) else health.probe_at(before))
-        if isinstance(state, Up):
-            assert health.current_error(state) is None
-            assert len(state.failed) < min(POLICY.failure_threshold, max(in_use, 1))
-        else:
-            assert health.current_error(state) is not None
+        _check_health(state, mine, in_use=in_use, others=others)
         if isinstance(state, Down) and state is not before:
             assert now <= state.probe_at <= now + max(POLICY.probe.maximum, retry_after or 0.0)
+
+
+def _check_health(state: Health, users: frozenset[str], *, in_use: int, others: int) -> None:
+    is_up = health.current_error(state) is None
+    match state:
+        case Up(failed):
+            assert is_up
+            assert len(failed) < min(POLICY.failure_threshold, max(in_use, 1))
+        case Doubted():
+            assert is_up
+            assert others > 0
+            assert state.users == users
+        case _:
+            assert not is_up
 
 
 @given(st.lists(st.tuples(waits, st.booleans()), max_size=60))

@@ -6,8 +6,7 @@ sent. This is the I/O around them.
     definition requests values ───┐
     due ──> pollers ──────────────┼──> read ──> completed ──> WAKE the definitions that use it, if it has changed
     due, and failing ──> retriers ┤
-    store is down ──> prober ─────┤
-    store may be down ──> asker ──┘
+    store is down ──> prober ─────┘
     folder is due ──> listers ──> list ──> changed sources are due at once
 
 A source that failed is read again by the retriers alone: few, so that sources that hang leave the rest of the requests
@@ -138,7 +137,7 @@ class Sources:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._dispatch_due)
             nursery.start_soon(self._probe)
-            nursery.start_soon(self._ask_others)
+            nursery.start_soon(self._reader.resolve_doubts)
             nursery.start_soon(self._lister.run)
             nursery.start_soon(self._expire_results)
             for _ in range(self._share):
@@ -165,16 +164,6 @@ class Sources:
                 self._table.set_due_now(*self._random.choice(candidates))
             if not self._table:
                 self._reader.reset()
-            await trio.sleep(self._policy.probe.initial)
-
-    async def _ask_others(self) -> None:
-        """Read a source of another namespace once all that fails is of one: only that tells of the store."""
-        while True:
-            witnesses = await self._reader.wait_for_doubt()
-            if witnesses:
-                source = self._random.choice(witnesses)
-                entry = self._table.entries[source]
-                await (self._poll(source, entry) if entry.read is None else entry.read.ended.wait())
             await trio.sleep(self._policy.probe.initial)
 
     def _probe_candidates(self) -> list[tuple[Source, Entry]]:

@@ -25,7 +25,7 @@ from secrets_manager.backends import (
 )
 from secrets_manager.controller import health
 from secrets_manager.controller.concurrency import ConcurrencyLimit, next_limit
-from secrets_manager.controller.health import Health, Up
+from secrets_manager.controller.health import Doubted, Health, Up
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.reading import ReadResult
 
@@ -123,11 +123,21 @@ class StoreReader:
             with trio.CancelScope(deadline=probe_at):
                 await self._changed.wait()
 
-    async def wait_for_doubt(self) -> list[Source]:
-        """Wait until all that fails is of one namespace. Returns the sound sources of others."""
-        while not (namespaces := health.in_doubt(self._health)):
-            await self._changed.wait()
-        return [*self._sound_outside(namespaces)]
+    async def resolve_doubts(self) -> None:
+        """While the store is Doubted, read a sound source of another namespace: only that tells of the store.
+
+        It waits for no other read: those that fail may wait for long. The content is of no use to anyone now.
+        """
+        while True:
+            while not isinstance(doubted := self._health, Doubted):
+                await self._changed.wait()
+            witnesses = [*self._sound_outside(doubted.users)]
+            if witnesses:
+                await self._guarded_read(self._random.choice(witnesses))
+            else:
+                now = trio.current_time()
+                self._set_health(health.unopposed(self._health, now=now, policy=self._policy, random=self._random))
+            await trio.sleep(self._policy.probe.initial)
 
     def reset(self) -> None:
         """Reset the health: without sources in use nothing would probe the store."""
@@ -136,11 +146,11 @@ class StoreReader:
 
     async def read(self, source: Source, *, on_start: Callable[[], None] = lambda: None) -> ReadResult:
         """Read a source; while the store is down return the error at once. `on_start` is called before a request."""
-        if (rejection := self._rejection()) is not None:  # without waiting for the limiter
+        if (rejection := self._rejection(source)) is not None:  # without waiting for the limiter
             await trio.lowlevel.checkpoint()
             return rejection
         async with self._limiter:
-            if (rejection := self._rejection()) is not None:
+            if (rejection := self._rejection(source)) is not None:
                 return rejection
             on_start()
             return await self._guarded_read(source)
@@ -191,8 +201,8 @@ class StoreReader:
                 f"{source} can't be read: it failed unexpectedly ({type(error).__name__}), see the log"
             )
 
-    def _rejection(self) -> Unavailable | None:
-        return health.rejection(self._health, now=trio.current_time())
+    def _rejection(self, source: Source) -> Unavailable | None:
+        return health.rejection(self._health, self._in_use.namespaces(source), now=trio.current_time())
 
     def _record_answer(self) -> None:
         self._set_limit(answered=True)
@@ -234,12 +244,12 @@ class StoreReader:
             return
         self._changed.set()
         self._changed = trio.Event()
-        error = self.error
-        if isinstance(before, Up) is not isinstance(after, Up):
+        was_up, error = health.current_error(before) is None, self.error
+        if was_up is not (error is None):
             self.since = trio.current_time()
-        if isinstance(before, Up) and error is not None:
+        if was_up and error is not None:
             log.warning("backend unavailable", extra={"fields": {"error": str(error)}})
-        if not isinstance(before, Up) and error is None:
+        if not was_up and error is None:
             log.info("backend recovered")
         self._set_metrics()
 

@@ -220,7 +220,7 @@ class TestReads:
 
         assert await failure(vault, Source(path, "9")) == (
             SourceNotFound,
-            f"path '{path}' has no version 9: write it, or correct the version",
+            f"path '{path}' has no version 9: name a version that is there",
         )
 
     async def test_deleted_version(self, vault: Vault) -> None:
@@ -232,6 +232,10 @@ class TestReads:
             VersionDeleted,
             f"path '{path}': version 1 was deleted: undelete it, or write a new one",
         )
+        assert await failure(vault, Source(path, "1")) == (
+            VersionDeleted,
+            f"path '{path}': version 1 was deleted: undelete it, or name another version",
+        )
 
     async def test_destroyed_version(self, vault: Vault) -> None:
         path = f"secret/data/{vault.fresh()}"
@@ -241,6 +245,10 @@ class TestReads:
         assert await failure(vault, path) == (
             VersionDestroyed,
             f"path '{path}': version 1 was destroyed: name another version, or write a new one",
+        )
+        assert await failure(vault, Source(path, "1")) == (
+            VersionDestroyed,
+            f"path '{path}': version 1 was destroyed: name another version",
         )
 
     async def test_path_of_kv2_without_data(self, vault: Vault) -> None:

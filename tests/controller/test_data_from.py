@@ -154,7 +154,9 @@ def test_names_that_a_secret_cannot_have_are_listed_or_converted() -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "..a", "k" * 254])
 def test_a_name_that_no_conversion_mends_is_an_error(name: str) -> None:
-    assert problem_of(of_db(conversion="Underscore"), {name: "x"}).reason is Reason.SOURCE_INVALID
+    problem = problem_of(of_db(conversion="Underscore"), {name: "x"})
+    assert problem.reason is Reason.SOURCE_INVALID
+    assert problem.message.endswith(": rename or exclude them")
 
 
 @pytest.mark.parametrize(

@@ -130,9 +130,8 @@ def _named(
             same.append(named[key])
         named[key] = name
     if bad:
-        text = (
-            f"{where} has keys that a Secret can't have: {listed(bad)}: set conversion: {rules.UNDERSCORE}, or rename"
-        )
+        step = "rename or exclude them" if entry.conversion else f"set conversion: {rules.UNDERSCORE}, or rename"
+        text = f"{where} has keys that a Secret can't have: {listed(bad)}: {step}"
         return Problem(Reason.SOURCE_INVALID, text)
     if same:
         text = f"{where} has keys that get the name of another one: {listed(same)}: rename or exclude them"

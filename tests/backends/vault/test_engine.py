@@ -130,6 +130,13 @@ def test_kv2_secret_without_keys_is_refused(body: bytes) -> None:
     assert refusal_of(KvV2(), body) == "path 'secret/data/app' was written without any keys: write it again"
 
 
+def test_other_paths_of_kv2_are_no_secrets() -> None:
+    with pytest.raises(SourceMalformed) as caught:
+        KvV2().document(Source("secret/subkeys/app"), b'{"data":{"metadata":' + METADATA + b',"subkeys":{"a":null}}}')
+
+    assert str(caught.value) == "path 'secret/subkeys/app' is not a secret: correct the path"
+
+
 def test_time_of_creation_that_is_none_is_refused() -> None:
     body = kv2(b"{}").replace(b"2026-01-02", b"canary")
 

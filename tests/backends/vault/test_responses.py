@@ -35,6 +35,13 @@ SOURCE = Source("secret/data/app")
             "path 'secret/data/app' was refused by Vault as malformed (relative paths not supported): correct the path",
         ),
         (
+            400,
+            b'{"errors":["Upgrading from non-versioned to versioned data. This backend will be unavailable for a '
+            b'brief period and will resume service shortly."]}',
+            Unavailable,
+            "path 'secret/data/app': its mount is being upgraded to KV version 2: wait until that has ended",
+        ),
+        (
             403,
             b'{"errors":["permission denied"]}',
             SourceForbidden,
@@ -118,6 +125,14 @@ def test_each_status_has_its_meaning(status: int, body: bytes, kind: type[Backen
     error = read_error(Response(status, body), SOURCE)
 
     assert (type(error), str(error)) == (kind, text)
+
+
+def test_an_upgrade_of_one_mount_tells_nothing_of_the_store() -> None:
+    reply = Response(400, b'{"errors":["Upgrading from non-versioned to versioned data."]}')
+    error = read_error(reply, SOURCE)
+
+    assert isinstance(error, Unavailable)
+    assert error.store == ""
 
 
 @pytest.mark.parametrize("path", ["team/x/kv/db", "secret/shop/db"])

@@ -13,7 +13,7 @@ import msgspec
 
 from secrets_manager.backends.base import Document, Folder, Place, Source, SourceMalformed, quoted, text_of
 from secrets_manager.backends.vault.marker import live
-from secrets_manager.backends.vault.path import VaultPath
+from secrets_manager.backends.vault.path import VaultPath, parse_path
 from secrets_manager.backends.vault.responses import decode
 from secrets_manager.errors import UsageError
 
@@ -130,6 +130,8 @@ class KvV2:
                 "correct the path, or set vault.engine=kv1"
             )
         if versioned is None or versioned.data is None:
+            if parse_path(source.path).kv_v2 is None:  # another path of the engine, such as secret/subkeys/app
+                raise SourceMalformed(f"path {quoted(source.path)} is not a secret: correct the path")
             raise SourceMalformed(f"path {quoted(source.path)} was written without any keys: write it again")
         metadata = versioned.metadata
         if not is_time(metadata.created_time):

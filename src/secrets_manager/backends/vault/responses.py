@@ -32,6 +32,8 @@ REFUSALS = frozenset({400, 403, 404, 405})
 """Statuses of Vault for a login, a token or a path that it does not accept. A retry does not help."""
 SERVER_ERRORS = frozenset({429, *range(500, 600)})
 """Statuses whose error messages say more than the status."""
+UPGRADING = "Upgrading from non-versioned to versioned data"
+"""What a mount answers with 400 while it becomes one of KV version 2."""
 NO_NAMESPACE = "Vault has no such namespace: correct vault.namespace"
 MAX_DETAILS = 200
 """Characters."""
@@ -132,6 +134,8 @@ def read_error(response: Response, source: Source) -> BackendError:
     """Return the error for the response to a read, whose status is not 200."""
     where, is_vaults = f"path {quoted(source.path)}", is_refusal(response)
     match response.status:
+        case 400 if any(UPGRADING in error for error in _errors(response)):
+            return Unavailable(f"{where}: its mount is being upgraded to KV version 2: wait until that has ended")
         case 400 if is_vaults:
             return SourceMalformed(f"{where} was refused by Vault as malformed{details(response)}: correct the path")
         case 403 if is_vaults:
@@ -198,19 +202,21 @@ def _not_found(response: Response, source: Source) -> BackendError:
     where = f"path {quoted(source.path)}"
     gone = decode(response.body, _MissingVersionResponse)
     if gone is not None:
-        return _gone(where, gone.data.metadata)
+        return _gone(where, gone.data.metadata, pinned=source.version is not None)
     if not is_refusal(response):
         return unavailable(response)
     return SourceNotFound(f"{where} {_what_is_missing(response, source)}")
 
 
-def _gone(where: str, metadata: _Metadata) -> SourceNotFound:
+def _gone(where: str, metadata: _Metadata, *, pinned: bool) -> SourceNotFound:
+    """Return the error for a version that is gone. A new one helps only where none is pinned."""
     version = f"{where}: version {metadata.version}"
     newest = (metadata.version, metadata.created_time)
     if metadata.destroyed:
-        text = f"{version} was destroyed: name another version, or write a new one"
-        return VersionDestroyed(text, listed=marker.destroyed(*newest))
-    return VersionDeleted(f"{version} was deleted: undelete it, or write a new one", listed=marker.deleted(*newest))
+        step = "name another version" if pinned else "name another version, or write a new one"
+        return VersionDestroyed(f"{version} was destroyed: {step}", listed=marker.destroyed(*newest))
+    step = "undelete it, or name another version" if pinned else "undelete it, or write a new one"
+    return VersionDeleted(f"{version} was deleted: {step}", listed=marker.deleted(*newest))
 
 
 def _with_data(segments: tuple[str, ...]) -> str:
@@ -230,5 +236,5 @@ def _what_is_missing(response: Response, source: Source) -> str:
     if _lacks_namespace(response):
         return "is in a namespace that does not exist: correct vault.namespace"
     if source.version is not None:
-        return f"has no version {source.version}: write it, or correct the version"
+        return f"has no version {source.version}: name a version that is there"
     return "does not exist in Vault: write it, or correct the path"

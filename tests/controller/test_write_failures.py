@@ -325,6 +325,123 @@ async def test_a_full_quota_in_which_the_present_secret_counts_hinders_no_replac
         assert (text(scene.secret("app"), "type"), scene.reason("app")) == ("example.com/other", "Synced")
 
 
+OLD_COUNT = fault.answer(
+    403,
+    reason="Forbidden",
+    message='secrets "app" is forbidden: exceeded quota: few, requested: count/secrets=1, used: count/secrets=1, '
+    "limited: count/secrets=1",
+    headers={"Warning": '299 - "full"'},
+)
+
+
+def to_create_a_secret(request: httpx.Request) -> bool:
+    return request.method == "POST" and request.url.path.endswith("/secrets")
+
+
+def to_replace_a_secret(request: httpx.Request) -> bool:
+    return to_create_a_secret(request) and "dryRun" not in request.url.params
+
+
+async def test_a_replacement_that_meets_the_old_count_of_a_full_quota_is_tried_again_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        limit_secrets(scene, 1)
+        scene.faults.next(OLD_COUNT, when=to_replace_a_secret, times=4)
+        scene.change("app", type="example.com/other")
+        await scene.passed(1)
+        assert (text(scene.secret("app"), "type"), scene.reason("app")) == ("example.com/other", "Synced")
+        assert scene.message("app") == "Secret app is in sync"
+        assert "SyncFailed" not in scene.event_series("app")
+
+
+async def test_a_replacement_that_a_quota_has_no_room_for_is_reported_soon(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        in_sync(scene)
+        await scene.settled()
+        limit_secrets(scene, 1)
+        scene.faults.always(OLD_COUNT, when=to_replace_a_secret)
+        scene.change("app", type="example.com/other")
+        await scene.passed(2)
+        assert (scene.secret("app"), scene.reason("app")) == (None, "SecretRejected")
+
+        scene.faults.heal()
+        await scene.passed(65)
+        assert (text(scene.secret("app"), "type"), scene.reason("app")) == ("example.com/other", "Synced")
+
+
+async def interrupt_a_replacement(scene: Scene, *, seconds: float) -> None:
+    """Delete a Secret with a foreign label, annotation and owner, and fail for so long to create it again."""
+    in_sync(scene)
+    await scene.settled()
+    owners: Json = [{"apiVersion": "v1", "kind": "ConfigMap", "name": "theirs", "uid": "uid-of-theirs"}]
+    ours = items(scene.secret("app"), "metadata", "ownerReferences")
+    foreign: Object = {"labels": {"foreign": "stays"}, "annotations": {"example.com/foreign": "stays"}}
+    scene.edit("app", {"metadata": {**foreign, "ownerReferences": [*ours, *items({"all": owners}, "all")]}})
+    await scene.passed(1)
+    scene.faults.always(fault.lose_request(), when=to_replace_a_secret)
+    scene.change("app", type="example.com/other")
+    await scene.passed(seconds)
+    assert scene.secret("app") is None
+
+
+def foreign_metadata(scene: Scene) -> tuple[str, str, list[str]]:
+    secret = scene.secret("app")
+    return (
+        text(secret, "metadata", "labels", "foreign"),
+        text(secret, "metadata", "annotations", "example.com/foreign"),
+        [text(owner, "name") for owner in items(secret, "metadata", "ownerReferences")],
+    )
+
+
+@pytest.mark.parametrize("seconds", [0.1, 600])
+async def test_a_replacement_that_was_interrupted_keeps_foreign_metadata(
+    seconds: float, autojump_clock: MockClock
+) -> None:
+    async with running(config=RARELY) as scene:
+        await interrupt_a_replacement(scene, seconds=seconds)
+        scene.faults.heal()
+        await scene.passed(65)
+        assert (text(scene.secret("app"), "type"), scene.reason("app")) == ("example.com/other", "Synced")
+        assert foreign_metadata(scene) == ("stays", "stays", ["app", "theirs"])
+
+
+async def test_metadata_of_a_replaced_secret_is_forgotten_once_there_is_one(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await interrupt_a_replacement(scene, seconds=10)
+        scene.faults.heal()
+        await scene.passed(65)
+        scene.edit("app", {"metadata": {"labels": {"foreign": None}}})
+        await scene.passed(1)
+        scene.user.delete(secret_path("app"))
+        await scene.passed(65)
+        assert foreign_metadata(scene) == ("", "", ["app"])
+
+
+async def test_metadata_of_a_replaced_secret_is_forgotten_once_others_have_made_one(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await interrupt_a_replacement(scene, seconds=10)
+        scene.foreign_secret("app")
+        scene.faults.heal()
+        await scene.passed(65)
+        assert scene.reason("app") == "SecretNotOwned"
+        scene.user.delete(secret_path("app"))
+        await scene.passed(65)
+        assert foreign_metadata(scene) == ("", "", ["app"])
+
+
+async def test_a_new_definition_gets_no_metadata_of_what_an_earlier_one_replaced(autojump_clock: MockClock) -> None:
+    async with running(config=RARELY) as scene:
+        await interrupt_a_replacement(scene, seconds=10)
+        scene.delete("app")
+        scene.define("app", pw="app#password")
+        scene.faults.heal()
+        await scene.passed(65)
+        assert foreign_metadata(scene) == ("", "", ["app"])
+
+
 async def test_a_secret_stays_while_a_quota_is_exceeded_already(autojump_clock: MockClock) -> None:
     async with running(config=RARELY) as scene:
         in_sync(scene)

@@ -2,7 +2,7 @@
 
 Level-triggered: it uses the current state, not the event that queued the key. The definition and the owned Secrets come
 from the stores, the values from the sources. The process may die after any request; the next one finds all that it
-needs in the cluster.
+needs in the cluster, but foreign metadata of a Secret that is just being replaced (replaced.py).
 """
 
 import logging

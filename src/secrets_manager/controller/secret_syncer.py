@@ -136,6 +136,7 @@ class SecretSyncer:
         """Forget a deleted definition."""
         self._last_syncs.pop(key, None)
         self._unanswered.forget(key)
+        self._writer.forget(key)
 
     async def _write_until_equal(
         self, before: _LastSync | None, now: _LastSync, desired: Desired

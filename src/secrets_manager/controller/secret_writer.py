@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import NamedTuple, TypeVar
 
+import trio
+
 from secrets_manager.controller.competing_manager import MANAGED_SECRETS, ManagedSecret
 from secrets_manager.controller.decision import (
     Create,
@@ -36,6 +38,7 @@ from secrets_manager.controller.ownership import (
 )
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.redaction import WITHHELD, may_contain_value, redact
+from secrets_manager.controller.replaced import ReplacedSecrets
 from secrets_manager.controller.secret import OWNER, SECRETS, CurrentSecret, Secret
 from secrets_manager.kube.client import KubeClient, WarningHandler
 from secrets_manager.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, KubeError, NotFound
@@ -54,6 +57,8 @@ NO_DRY_RUN = "does not support dry run"
 """What the API server says of a webhook with side effects."""
 ATTEMPTS = 5
 """Decisions for a write; then the next reconcile retries."""
+QUOTA_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds between attempts to create a Secret in place of a deleted one, which a full quota still counts for a moment."""
 
 
 class TooManyConflicts(KubeError):
@@ -86,26 +91,25 @@ class SecretWriter:
         self._definitions = definitions
         self._metrics = metrics
         self._now = now
+        self._replaced = ReplacedSecrets()
 
     def decide(
-        self,
-        definition: SecretDefinition,
-        desired: Desired,
-        current: CurrentSecret | None,
-        before: CurrentSecret | None = None,
-        *,
-        restarts: str,
+        self, definition: SecretDefinition, desired: Desired, current: CurrentSecret | None, *, restarts: str
     ) -> Decision:
-        """Return the next write."""
+        """Return the next write. A Secret that replaces one gets its foreign metadata."""
         return decide(
             definition,
             desired,
             current,
             now=self._now(),
             holder=None if current is None else self._holder(current),
-            before=before,
+            before=self._replaced.find(definition, desired.name, current),
             restarts=restarts,
         )
+
+    def forget(self, key: ObjectKey) -> None:
+        """Forget a deleted definition."""
+        self._replaced.forget(key)
 
     async def write(
         self, definition: SecretDefinition, desired: Desired, decision: Write, *, seen_before: bool, restarts: str
@@ -168,19 +172,21 @@ class SecretWriter:
         self, definition: SecretDefinition, desired: Desired, decision: Write, *, seen_before: bool, restarts: str
     ) -> WriteResult | Problem:
         key = ObjectKey(definition.metadata.namespace, desired.name)
-        claimed, wrote, before, based_on = Claim.OWNED, False, None, None
+        claimed, wrote, replaces, based_on = Claim.OWNED, False, False, None
         for _ in range(ATTEMPTS):
             if not isinstance(decision, Create):
                 claimed, based_on = decision.claim, version_of(decision.current)
             obstacle = await self._find_obstacle(
-                definition, desired, decision, seen_before=seen_before and before is None, restarts=restarts
+                definition, desired, decision, seen_before=seen_before and not replaces, restarts=restarts
             )
             if obstacle is not None:
                 return obstacle
-            before = decision.current if isinstance(decision, Delete) else before
-            warnings: list[str] = []
+            if isinstance(decision, Delete):
+                replaces = True
+                self._replaced.note(definition, decision.current)
             try:
-                current, wrote = await self._execute(decision, on_warning=warnings.append), True
+                current, warnings = await self._send(decision, replaces=replaces)
+                wrote = True
                 if current is not None:
                     return WriteResult(current, claimed, wrote, join_warnings(warnings, desired))
             except (Invalid, Forbidden) as error:
@@ -190,7 +196,7 @@ class SecretWriter:
                 if version_of(current) == based_on:
                     return rejected(error, desired)  # nothing has changed: a webhook chooses the code of its denial
                 based_on = version_of(current)
-            following = self.decide(definition, desired, current, before, restarts=restarts)
+            following = self.decide(definition, desired, current, restarts=restarts)
             if following is None or isinstance(following, Problem):
                 return following or WriteResult(current, claimed, wrote)
             decision = following
@@ -233,6 +239,22 @@ class SecretWriter:
             accepted = (f'secrets "{meta.name}" already exists', NO_DRY_RUN)
             return None if any(words in refusal.server_message for words in accepted) else refusal
         return None
+
+    async def _send(self, decision: Write, *, replaces: bool) -> tuple[CurrentSecret | None, list[str]]:
+        """Send a write: again and again for a moment, where a full quota still counts the Secret that it replaces.
+
+        Returns the Secret after it, and the warnings.
+        """
+        warnings: list[str] = []
+        for pause in QUOTA_PAUSES if replaces and isinstance(decision, Create) else ():
+            try:
+                return await self._execute(decision, on_warning=warnings.append), warnings
+            except Forbidden as refusal:
+                if not refusal.by_full_quota:
+                    raise
+            await trio.sleep(pause)
+            warnings.clear()
+        return await self._execute(decision, on_warning=warnings.append), warnings
 
     async def _execute(
         self, decision: Create | Patch | Delete, *, on_warning: WarningHandler | None = None

@@ -36,8 +36,7 @@ SOURCE = Source("secret/data/app")
         ),
         (
             400,
-            b'{"errors":["Upgrading from non-versioned to versioned data. This backend will be unavailable for a '
-            b'brief period and will resume service shortly."]}',
+            b'{"errors":["Upgrading from non-versioned to versioned data. This backend will be unavailable"]}',
             Unavailable,
             "path 'secret/data/app': its mount is being upgraded to KV version 2: wait until that has ended",
         ),

@@ -134,10 +134,8 @@ def read_error(response: Response, source: Source) -> BackendError:
     """Return the error for the response to a read, whose status is not 200."""
     where, is_vaults = f"path {quoted(source.path)}", is_refusal(response)
     match response.status:
-        case 400 if any(UPGRADING in error for error in _errors(response)):
-            return Unavailable(f"{where}: its mount is being upgraded to KV version 2: wait until that has ended")
         case 400 if is_vaults:
-            return SourceMalformed(f"{where} was refused by Vault as malformed{details(response)}: correct the path")
+            return _malformed(where, response)
         case 403 if is_vaults:
             return SourceForbidden(
                 f"{where} is forbidden by Vault's policies: allow reading it to the controller's role"
@@ -196,6 +194,12 @@ def _errors(response: Response) -> tuple[str, ...]:
 
 def _parsed(response: Response) -> _ErrorResponse:
     return decode(response.body, _ErrorResponse) or _ErrorResponse()
+
+
+def _malformed(where: str, response: Response) -> BackendError:
+    if any(UPGRADING in error for error in _errors(response)):
+        return Unavailable(f"{where}: its mount is being upgraded to KV version 2: wait until that has ended")
+    return SourceMalformed(f"{where} was refused by Vault as malformed{details(response)}: correct the path")
 
 
 def _not_found(response: Response, source: Source) -> BackendError:

@@ -10,16 +10,17 @@ from secrets_manager.controller.decision import (
     Patch,
     decide,
     decide_deletion,
+    decide_orphaning,
     differing_fields,
     other_secrets,
 )
-from secrets_manager.controller.definition import Reason, Status
+from secrets_manager.controller.definition import Reason, SecretDefinition, Status
 from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.rollout_restart import RESTARTS
 from secrets_manager.controller.secret import CurrentSecret, Secret
 from secrets_manager.kube.objects import ObjectMeta, OwnerReference
-from tests.gen import LATER, NOW, current_secret, desired_secret, owner, secret_definition, synced_secret
+from tests.gen import LATER, NOW, current_secret, desired_secret, owner, secret_definition, spec, synced_secret
 
 CANARY = "canary-7d1f"
 DB = secret_definition("db")
@@ -494,3 +495,40 @@ def test_record_of_restarts_moves_over_to_a_secret_of_the_same_data_alone(pw: st
 )
 def test_repr_shows_no_value(current: CurrentSecret | None, text: str) -> None:
     assert repr(decide(DB, desired_secret({"pw": CANARY}), current, now=NOW)) == text
+
+
+ORPHANING = secret_definition("db", wants=msgspec.structs.replace(spec("db"), creation_policy="Orphan"))
+
+
+@pytest.mark.parametrize("immutable", [True, False])
+def test_a_secret_becomes_an_orphan_by_its_metadata_alone(*, immutable: bool) -> None:
+    secret = synced_secret(DB, {"pw": CANARY}, owners=(owner(),), immutable=immutable)
+    patch = decide_orphaning(ORPHANING, secret, now=LATER)
+
+    assert patch is not None
+    assert patch.body.keys() - {"immutable"} == {"metadata"}
+    assert patch.body.get("immutable", False) is immutable
+    assert patch.body["metadata"] == {
+        "resourceVersion": "1",
+        "annotations": {**UPDATED, "secrets-manager.tuenti.io/definition": "db"},
+        "ownerReferences": (owner(),),
+    }
+
+
+@pytest.mark.parametrize(
+    ("definition", "secret"),
+    [
+        pytest.param(secret_definition("db", labels={"team": "shop"}), synced_secret(DB), id="not by its policy"),
+        pytest.param(ORPHANING, without_owners(synced_secret(DB)), id="it is one"),
+        pytest.param(ORPHANING, deleted(synced_secret(DB)), id="being deleted"),
+        pytest.param(ORPHANING, current_secret(), id="of others"),
+        pytest.param(
+            msgspec.structs.replace(ADOPTING, spec=ORPHANING.spec),
+            current_secret(owners=(msgspec.structs.replace(OURS, controller=False),)),
+            id="to be taken over first",
+        ),
+        pytest.param(ORPHANING, synced_secret(secret_definition("web", secret="db")), id="of another definition"),
+    ],
+)
+def test_no_other_secret_becomes_an_orphan(definition: SecretDefinition, secret: CurrentSecret) -> None:
+    assert decide_orphaning(definition, secret, now=LATER) is None

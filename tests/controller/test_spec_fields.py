@@ -1,5 +1,7 @@
 """Whole secrets, metadata, immutability and orphans, as people see them in the cluster."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from fake_kubernetes.documents import Json, Object, at, items, mapping, text
@@ -330,6 +332,66 @@ async def test_the_policy_of_a_secret_can_change(autojump_clock: object) -> None
         await scene.settled()
         assert owners(scene) == ["app"]
         assert "secrets-manager.tuenti.io/definition" not in mapping(scene.secret("app"), "metadata", "annotations")
+
+
+@pytest.mark.parametrize("cause", ["sealed", "missing", "broken"])
+@pytest.mark.parametrize("alive", [True, False], ids=["seen", "while the program was down"])
+async def test_a_secret_becomes_an_orphan_while_its_values_can_not_be_read(
+    autojump_clock: object, cause: str, *, alive: bool
+) -> None:
+    async with running() as scene:
+        scene.write("db", password="canary-1")
+        await defined(scene, dataFrom=[{"path": "secret/data/db"}], immutable=True)
+        scene.edit("app", {"metadata": {"labels": {"foreign": "stays"}}})
+        await scene.settled()
+        if not alive:
+            await scene.stop()
+        with scene.vault.sealed() if cause == "sealed" else nullcontext():
+            paths = {"sealed": "secret/data/db", "missing": "secret/data/none", "broken": "auth/token/lookup-self"}
+            scene.change("app", creationPolicy="Orphan", dataFrom=[{"path": paths[cause]}])
+            if not alive:
+                scene.start()
+            await scene.passed(10)
+            assert scene.reason("app") != "Synced"
+            assert (owners(scene), scene.values("app")) == ([], {"password": "canary-1"})
+            assert (
+                mapping(scene.secret("app"), "metadata", "annotations")["secrets-manager.tuenti.io/definition"] == "app"
+            )
+            assert labels(scene)["foreign"] == "stays"
+
+            scene.delete("app")
+            await scene.passed(10)
+            assert scene.values("app") == {"password": "canary-1"}
+
+
+async def test_an_owner_that_others_set_again_is_left_while_the_values_can_not_be_read(autojump_clock: object) -> None:
+    async with running() as scene:
+        scene.write("db", password="canary-1")
+        await defined(scene, dataFrom=[{"path": "secret/data/db"}])
+        ours = items(scene.secret("app"), "metadata", "ownerReferences")
+        with scene.vault.sealed():
+            scene.change("app", creationPolicy="Orphan")
+            await scene.passed(10)
+            for _ in range(3):
+                scene.edit("app", {"metadata": {"ownerReferences": [*ours]}})
+                await scene.passed(10)
+            assert scene.writes_to_secrets() == ["POST secrets app", "PATCH secrets app"]
+
+            scene.annotate("app", note="edited")
+            await scene.passed(10)
+            assert owners(scene) == []
+
+
+async def test_a_secret_that_is_no_orphan_keeps_its_owner_while_its_values_can_not_be_read(
+    autojump_clock: object,
+) -> None:
+    async with running() as scene:
+        scene.write("db", password="canary-1")
+        await defined(scene, dataFrom=[{"path": "secret/data/db"}])
+        with scene.vault.sealed():
+            scene.change("app", metadata={"labels": {"team": "shop"}})
+            await scene.passed(120)
+            assert scene.writes_to_secrets() == ["POST secrets app"]
 
 
 @pytest.mark.parametrize("alive", [True, False], ids=["seen", "while the program was down"])

@@ -113,6 +113,21 @@ def decide_deletion(
     return Delete(current, claimed) if claimed in (Claim.OWNED, Claim.LEGACY) else None
 
 
+def decide_orphaning(definition: SecretDefinition, current: CurrentSecret, *, now: str) -> Patch | None:
+    """Return the patch that takes our ownerReference from a Secret whose desired values are not known, if it must go.
+
+    It holds metadata alone, and the type and the data stay as they are.
+    """
+    ours = any(refers_to(definition, owner) for owner in current.metadata.owner_references)
+    if not is_orphaned(definition) or not ours or not owns(definition, current):
+        return None
+    as_it_is = Desired(
+        name=current.metadata.name, type=current.type, data={}, digest=current.digest, immutable=current.immutable
+    )
+    decision = decide(definition, as_it_is, current, now=now)
+    return decision if isinstance(decision, Patch) else None
+
+
 def differing_fields(
     definition: SecretDefinition, desired: Desired, current: CurrentSecret | None
 ) -> frozenset[FieldPath]:

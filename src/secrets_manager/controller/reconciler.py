@@ -145,16 +145,12 @@ class Reconciler:
         return result
 
     async def _sync(self, definition: SecretDefinition) -> _Result:
-        spec = self._policy.admit(definition)
-        if isinstance(spec, Problem):
-            return spec, self._resync()
-        templates = await read_templates(spec)
-        if isinstance(templates, Problem):
-            return templates, self._resync()
-        documents = await self._sources.read(definition.key, spec.read_sources)
-        desired_secret = await make_desired(spec, documents, await render_templates(templates, spec, documents))
-        if isinstance(desired_secret, Problem):
-            return desired_secret, self._resync()
+        wanted = await self._read(definition)
+        if isinstance(wanted, Problem):
+            if is_orphaned(definition):
+                await self._syncer.orphan(definition)
+            return wanted, self._resync()
+        desired_secret, documents = wanted
         result = await self._sync_secret(definition, desired_secret)
         if not isinstance(result, Problem):
             self._reporter.keys_taken(definition, desired_secret.name, result.taken)
@@ -171,6 +167,18 @@ class Reconciler:
                 self._reporter.copies_found(definition, copies)
                 versions = {source: read.version for source, read in documents.items() if isinstance(read, Document)}
                 return InSync(desired_secret.name, versions, wrote=wrote, warning=warning, written_at=written_at), None
+
+    async def _read(self, definition: SecretDefinition) -> tuple[Desired, Documents] | Problem:
+        """Return the desired Secret, and the documents that it is made from."""
+        spec = self._policy.admit(definition)
+        if isinstance(spec, Problem):
+            return spec
+        templates = await read_templates(spec)
+        if isinstance(templates, Problem):
+            return templates
+        documents = await self._sources.read(definition.key, spec.read_sources)
+        desired_secret = await make_desired(spec, documents, await render_templates(templates, spec, documents))
+        return desired_secret if isinstance(desired_secret, Problem) else (desired_secret, documents)
 
     async def _sync_secret(self, definition: SecretDefinition, desired_secret: Desired) -> Synced | Contested | Problem:
         """Sync by the creation policy. Then remove keys that the definition had in other Secrets.

@@ -94,6 +94,8 @@ class SecretSyncer:
         self._random = random
         self._last_syncs: dict[ObjectKey, _LastSync] = {}
         self._unanswered = UnansweredWrites()
+        self._orphaned: dict[ObjectKey, SecretDefinition] = {}
+        """Definitions whose policy was carried out without their values."""
 
     async def sync(self, definition: SecretDefinition, desired: Desired) -> Synced | Contested | Problem:
         """Sync the Secret, then delete those that the definition had under other names.
@@ -124,6 +126,19 @@ class SecretSyncer:
         written_at = _annotation(result.current, LAST_UPDATE)
         return Synced(result.wrote, result.claim, reverted, now.warning, written_at, copies)
 
+    async def orphan(self, definition: SecretDefinition) -> None:
+        """Give the Secret no owner any more while its values can't be read, once for each change of the definition.
+
+        Raises:
+            KubeError: A retry may help.
+        """
+        done = self._orphaned.get(definition.key)
+        current = self._secrets.get(definition.key._replace(name=definition.spec.name))
+        if current is None or (done is not None and done.is_equivalent_to(definition)):
+            return
+        if await self._writer.orphan(definition, current):
+            self._orphaned[definition.key] = definition
+
     async def delete_owned(self, definition: SecretDefinition, name: str) -> None:
         """Delete the Secret of a deleted definition, if it is ours.
 
@@ -136,6 +151,7 @@ class SecretSyncer:
         """Forget a deleted definition."""
         self._last_syncs.pop(key, None)
         self._unanswered.forget(key)
+        self._orphaned.pop(key, None)
         self._writer.forget(key)
 
     async def _write_until_equal(

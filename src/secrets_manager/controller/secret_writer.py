@@ -20,6 +20,7 @@ from secrets_manager.controller.decision import (
     Patch,
     decide,
     decide_deletion,
+    decide_orphaning,
     new_secret,
     other_secrets,
 )
@@ -58,7 +59,7 @@ NO_DRY_RUN = "does not support dry run"
 ATTEMPTS = 5
 """Decisions for a write; then the next reconcile retries."""
 QUOTA_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
-"""Seconds between attempts to create a Secret in place of a deleted one, which a full quota still counts for a moment."""
+"""Seconds between attempts to create a Secret in place of a deleted one, which a full quota counts for a moment yet."""
 
 
 class TooManyConflicts(KubeError):
@@ -124,6 +125,19 @@ class SecretWriter:
         """
         with redact_errors(desired.values):
             return await self._write(definition, desired, decision, seen_before=seen_before, restarts=restarts)
+
+    async def orphan(self, definition: SecretDefinition, current: CurrentSecret) -> bool:
+        """Take our ownerReference from a Secret whose desired values are not known, if it must go. Returns whether.
+
+        Raises:
+            KubeError: A retry may help.
+        """
+        patch = decide_orphaning(definition, current, now=self._now())
+        if patch is None:
+            return False
+        with redact_errors(()):
+            await self._execute(patch)
+        return True
 
     async def delete_owned(self, definition: SecretDefinition, key: ObjectKey) -> None:
         """Delete the Secret of a deleted definition, if it is ours.

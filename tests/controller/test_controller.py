@@ -436,6 +436,99 @@ async def test_the_finalizer_of_the_original_is_honoured_on_a_definition_that_go
         assert scene.picture() == {"secrets": {}, "definitions": {}}
 
 
+async def test_a_definition_whose_deletion_others_hold_up_says_so_once(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password", finalizers=("example.com/hold", "example.com/other"))
+        scene.define("second", secret="app", pw="app#password")
+        await scene.settled()
+        scene.delete("app")
+        await scene.settled()
+
+        held = "is being deleted and is not synced any more: it stays until its finalizers are removed"
+        assert scene.reason("app") == "DefinitionTerminating"
+        assert scene.message("app") == f"this definition {held}: 'example.com/hold', 'example.com/other'"
+        assert text(scene.ready("app"), "status") == "False"
+        assert scene.metric("last_sync_status", "app") == 0
+        row = await scene.row("app")
+        assert (row.state, row.reason) == ("Failing", "DefinitionTerminating")
+        assert scene.message("second") == (
+            "Secret app is owned by SecretDefinition app, which is being deleted (finalizers: 'example.com/hold', "
+            "'example.com/other'): wait until that is gone, or choose another spec.name"
+        )
+
+        before = scene.writes()
+        scene.write("app", password="hunter-2")
+        await scene.passed(600)
+        await scene.stop()
+        scene.start()
+        await scene.passed(600)
+        assert scene.writes() == before
+
+        scene.user.patch(definition_path("app"), {"metadata": {"finalizers": ["example.com/other"]}})
+        await scene.settled()
+        assert scene.message("app").endswith(": 'example.com/other'")
+
+        scene.user.patch(definition_path("app"), {"metadata": {"finalizers": None}})
+        await scene.settled()
+        assert (scene.reason("second"), scene.values("app")) == ("Synced", {"pw": "hunter-2"})
+        assert scene.metric("last_sync_status", "app") == 1
+
+
+@pytest.mark.parametrize("passing", [FINALIZER, "foregroundDeletion", "orphan"])
+async def test_a_deletion_that_nobody_else_holds_up_is_not_worth_a_word(
+    passing: str, autojump_clock: MockClock
+) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        scene.define("app", pw="app#password")
+        await scene.settled()
+        before = scene.ready("app")
+        scene.faults.always(
+            fault.answer(500), when=lambda request: request.method == "DELETE" and "/secrets/" in request.url.path
+        )
+        scene.user.patch(definition_path("app"), {"metadata": {"finalizers": [passing]}})
+        scene.delete("app")
+        await scene.passed(0.01)
+        assert scene.ready("app") == before
+
+
+async def test_a_deletion_that_others_hold_up_beside_the_original_says_so_too(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        await scene.passed(1)
+        await scene.stop()
+        scene.define("app", pw="app#password", finalizers=(FINALIZER, "example.com/hold"))
+        scene.delete("app")
+        scene.start()
+        await scene.settled()
+        assert at(scene.definition("app"), "metadata", "finalizers") == ["example.com/hold"]
+        assert scene.reason("app") == "DefinitionTerminating"
+
+
+async def test_definitions_that_swap_their_names_say_how_to_go_on(autojump_clock: MockClock) -> None:
+    async with running() as scene:
+        scene.write("app", password="hunter-1")
+        for name in ("one", "two"):
+            scene.define(name, pw="app#password")
+        await scene.settled()
+        scene.change("one", name="two")
+        scene.change("two", name="one")
+        await scene.settled()
+        step = "if that waits for this one, choose a third name for one of them"
+        assert {scene.message(name) for name in ("one", "two")} == {
+            f"Secret two is owned by SecretDefinition two, which gives it up once it has Secret one: {step}",
+            f"Secret one is owned by SecretDefinition one, which gives it up once it has Secret two: {step}",
+        }
+
+        scene.change("one", name="third")
+        await scene.settled()
+        scene.change("one", name="two")
+        await scene.settled()
+        assert {scene.reason("one"), scene.reason("two")} == {"Synced"}
+        assert {text(owner, "name") for owner in items(scene.secret("one"), "metadata", "ownerReferences")} == {"two"}
+
+
 async def test_the_finalizer_of_the_original_goes_where_there_is_no_secret(autojump_clock: MockClock) -> None:
     async with running(alive=False) as scene:
         scene.define("app", pw="app#password", finalizers=(FINALIZER,))

@@ -13,6 +13,7 @@ from secrets_manager.controller.ownership import (
     orphan_of,
     owns,
 )
+from secrets_manager.controller.ownership import owner as owner_of
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.kube.objects import OwnerReference
@@ -228,6 +229,48 @@ def test_refusal_names_the_owner_and_the_next_step(secret: CurrentSecret, messag
 def test_refusal_of_a_held_secret_names_the_definition_that_has_it() -> None:
     message = "Secret db is owned by SecretDefinition web: choose another spec.name, or delete that owner"
     assert not_owned(orphan("web"), WEB) == Problem(Reason.SECRET_NOT_OWNED, message)
+
+
+WEBS = synced_secret(secret_definition("web", secret="db"))
+
+
+@pytest.mark.parametrize(
+    ("of", "rest"),
+    [
+        pytest.param(WEB, ": choose another spec.name, or delete that owner", id="it wants it"),
+        pytest.param(
+            secret_definition("web", secret="other"),
+            ", which gives it up once it has Secret other: "
+            "if that waits for this one, choose a third name for one of them",
+            id="it wants another one",
+        ),
+        pytest.param(
+            secret_definition("web", secret="../other"),
+            ": choose another spec.name, or delete that owner",
+            id="it wants what can't be",
+        ),
+        pytest.param(
+            secret_definition("web", secret="other", deletion_timestamp=NOW),
+            ", which is being deleted: wait until that is gone, or choose another spec.name",
+            id="it is being deleted",
+        ),
+        pytest.param(
+            secret_definition("web", secret="db", deletion_timestamp=NOW, finalizers=("example.com/a", "orphan")),
+            ", which is being deleted (finalizers: 'example.com/a'): wait until that is gone, "
+            "or choose another spec.name",
+            id="its deletion is held up",
+        ),
+    ],
+)
+def test_refusal_tells_when_the_owner_gives_the_secret_up(of: SecretDefinition, rest: str) -> None:
+    found = owner_of(WEBS, [DB, of])
+    assert found == of
+    assert not_owned(WEBS, None, found).message == f"Secret db is owned by SecretDefinition web{rest}"
+
+
+def test_who_holds_a_secret_without_an_owner_does_not_control_it() -> None:
+    assert owner_of(orphan("web"), [WEB]) is None
+    assert owner_of(WEBS, [DB]) is None
 
 
 @pytest.mark.parametrize(

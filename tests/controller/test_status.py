@@ -179,7 +179,7 @@ def test_another_failure_changes_reason_and_message_and_not_since_when() -> None
 def test_one_condition_says_whether_a_new_try_can_help(reason: Reason) -> None:
     ready, beside = after(SYNCED, Problem(reason, "why")).conditions
 
-    stays = {Reason.DEFINITION_INVALID, Reason.PATH_NOT_ALLOWED, Reason.SECRET_NOT_OWNED}
+    stays = {"DefinitionInvalid", "DefinitionTerminating", "PathNotAllowed", "SecretNotOwned"}
     assert (beside.type, beside.status) == ("Stalled" if reason in stays else "Reconciling", "True")
     assert (ready.type, ready.status) == ("Ready", "False")
     assert (beside.reason, beside.message, beside.observed_generation) == (reason, "why", 1)

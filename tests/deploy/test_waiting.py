@@ -56,7 +56,12 @@ def health(document: Object) -> tuple[str, str]:
     return str(shown["status"]), str(shown["message"])
 
 
-STALLED = (Reason.DEFINITION_INVALID, Reason.PATH_NOT_ALLOWED, Reason.SECRET_NOT_OWNED)
+STALLED = (
+    Reason.DEFINITION_INVALID,
+    Reason.DEFINITION_TERMINATING,
+    Reason.PATH_NOT_ALLOWED,
+    Reason.SECRET_NOT_OWNED,
+)
 WAITING = "Waiting for secrets-manager"
 
 STATES = [

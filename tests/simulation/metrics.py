@@ -13,7 +13,7 @@ from tests.simulation.servers import DEFINITIONS
 if TYPE_CHECKING:
     from tests.simulation.simulation import Simulation
 
-STALLED = {"DefinitionInvalid", "PathNotAllowed", "SecretNotOwned"}
+STALLED = {"DefinitionInvalid", "DefinitionTerminating", "PathNotAllowed", "SecretNotOwned"}
 """The reasons that no new try can change."""
 
 

@@ -74,6 +74,7 @@ def decide(
     *,
     now: str,
     holder: SecretDefinition | None = None,
+    owner: SecretDefinition | None = None,
     before: CurrentSecret | None = None,
     restarts: str = "",
 ) -> Decision:
@@ -85,6 +86,7 @@ def decide(
         current: The Secret in the cluster, if any.
         now: The time that is recorded on the Secret, as RFC 3339.
         holder: The definition that has the Secret, if any; see ownership.py.
+        owner: The definition that controls the Secret, if any, for the message.
         before: The Secret that this one replaces. Its foreign metadata is kept.
         restarts: The record of restarts that goes with changed data; see rollout_restart.py.
     """
@@ -92,7 +94,7 @@ def decide(
         return Create(new_secret(definition, desired, now=now, before=before, restarts=restarts))
     claimed = claim(definition, current, holder)
     if claimed is Claim.NONE:
-        return not_owned(current, holder)
+        return not_owned(current, holder, owner)
     if current.metadata.deletion_timestamp is not None:
         return terminating(current)
     if current.type != desired.type or (current.immutable and current.digest != desired.digest):

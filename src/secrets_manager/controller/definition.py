@@ -25,6 +25,8 @@ COPY = f"{GROUP}/copy"
 """Annotation on a definition: "false" has none of its labels and annotations copied to the Secret; else it lists, with
 commas, names with a prefix that are copied too, where `example.com/*` stands for all of that prefix."""
 LEGACY_FINALIZER = f"secret.finalizer.{GROUP}"
+PASSING_FINALIZERS = frozenset({LEGACY_FINALIZER, "foregroundDeletion", "orphan"})
+"""Finalizers that this program or the garbage collector removes soon."""
 
 
 READY, RECONCILING, STALLED, ROLLOUT_RESTART = "Ready", "Reconciling", "Stalled", "RolloutRestart"
@@ -41,6 +43,7 @@ class Reason(StrEnum):
     SOURCE_FORBIDDEN = "SourceForbidden"
     SOURCE_INVALID = "SourceInvalid"
     DEFINITION_INVALID = "DefinitionInvalid"
+    DEFINITION_TERMINATING = "DefinitionTerminating"
     SECRET_NOT_OWNED = "SecretNotOwned"  # noqa: S105 - a word of the status, no password
     SECRET_REJECTED = "SecretRejected"  # noqa: S105 - a word of the status, no password
     SECRET_WRITE_FAILED = "SecretWriteFailed"  # noqa: S105 - a word of the status, no password
@@ -134,6 +137,11 @@ class SecretDefinition(msgspec.Struct, frozen=True, kw_only=True):
         return (
             ready is not None and ready.status == "True" and self.status.observed_generation == self.metadata.generation
         )
+
+    @property
+    def held_by(self) -> list[str]:
+        """The finalizers of others, for which the definition stays when it is deleted."""
+        return [name for name in self.metadata.finalizers if name not in PASSING_FINALIZERS]
 
     @property
     def owner_reference(self) -> OwnerReference:

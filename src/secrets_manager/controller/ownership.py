@@ -13,6 +13,7 @@ from enum import Enum, auto
 
 from secrets_manager.controller.definition import ADOPT, KIND, Reason, SecretDefinition
 from secrets_manager.controller.metadata import LAST_UPDATE, MANAGED_BY_VALUE, ORPHAN_OF
+from secrets_manager.controller.names import is_object_name, listed
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.rules import GROUP, MANAGED_BY
 from secrets_manager.controller.secret import OWNER, CurrentSecret
@@ -61,6 +62,12 @@ def holder(secret: CurrentSecret, definitions: Iterable[SecretDefinition]) -> Se
     return next((each for each in definitions if _wants(each, secret) and _is_of(each, secret)), None)
 
 
+def owner(secret: CurrentSecret, definitions: Iterable[SecretDefinition]) -> SecretDefinition | None:
+    """Return the one of these definitions that controls the Secret, if any, whether it wants it or not."""
+    found = secret.controller
+    return None if found is None else next((each for each in definitions if refers_to(each, found)), None)
+
+
 def owns(definition: SecretDefinition, secret: CurrentSecret) -> bool:
     """Whether the controlling owner of the Secret is this definition.
 
@@ -78,10 +85,17 @@ def refers_to(definition: SecretDefinition, owner: OwnerReference) -> bool:
     return _is_definition(owner) and owner.name == definition.metadata.name
 
 
+def maker_of(secret: CurrentSecret) -> str:
+    """Return the name of the definition that controls or has orphaned the Secret; empty if none does."""
+    owner = secret.controller
+    if owner is None:
+        return orphan_of(secret)
+    return owner.name if _is_definition(owner) else ""
+
+
 def definition_of(secret: CurrentSecret) -> tuple[str, ...]:
     """Return the key of the definition that controls or has orphaned the Secret, if any, whatever its uid."""
-    owner = secret.controller
-    name = orphan_of(secret) if owner is None else owner.name if _is_definition(owner) else ""
+    name = maker_of(secret)
     return (str(secret.key._replace(name=name)),) if name else ()
 
 
@@ -97,12 +111,20 @@ def is_copy(definition: SecretDefinition, secret: CurrentSecret) -> bool:
     return written_as != name
 
 
-def not_owned(secret: CurrentSecret, holder: SecretDefinition | None = None) -> Problem:
-    """Return the problem of a foreign Secret, with its owner and the next step."""
-    owner = secret.controller if holder is None else holder.owner_reference
-    if owner is not None:
-        who = f"is owned by {owner.kind} {owner.name}"
+def not_owned(
+    secret: CurrentSecret, holder: SecretDefinition | None = None, owner: SecretDefinition | None = None
+) -> Problem:
+    """Return the problem of a foreign Secret, with its owner and the next step. `owner` is the definition, if known."""
+    reference = secret.controller if holder is None else holder.owner_reference
+    if reference is not None:
+        who = f"is owned by {reference.kind} {reference.name}"
         step = "choose another spec.name, or delete that owner"
+        if holder is None and owner is not None and owner.metadata.deletion_timestamp is not None:
+            held = f" (finalizers: {listed(owner.held_by)})" if owner.held_by else ""
+            who, step = f"{who}, which is being deleted{held}", "wait until that is gone, or choose another spec.name"
+        elif holder is None and owner is not None and _wants_another(owner, secret):
+            who = f"{who}, which gives it up once it has Secret {owner.spec.name}"
+            step = "if that waits for this one, choose a third name for one of them"
     else:
         maker = orphan_of(secret)
         who = f"was made by {KIND} {maker}" if maker else "was not made by secrets-manager"
@@ -124,6 +146,11 @@ def _wants(definition: SecretDefinition, secret: CurrentSecret) -> bool:
     """Whether the definition lives, and the Secret is the one that it manages."""
     managed = secret.key == definition.key._replace(name=definition.spec.name) and definition.merges_into is None
     return managed and definition.metadata.deletion_timestamp is None
+
+
+def _wants_another(definition: SecretDefinition, secret: CurrentSecret) -> bool:
+    name = definition.spec.name
+    return is_object_name(name) and name != secret.metadata.name
 
 
 def _is_definition(owner: OwnerReference) -> bool:

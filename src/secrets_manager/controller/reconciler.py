@@ -24,7 +24,7 @@ from secrets_manager.controller.desired import Desired
 from secrets_manager.controller.documents import Documents
 from secrets_manager.controller.freshness import Freshness
 from secrets_manager.controller.metadata import is_orphaned
-from secrets_manager.controller.names import is_object_name
+from secrets_manager.controller.names import is_object_name, listed
 from secrets_manager.controller.ownership import Claim
 from secrets_manager.controller.path_policy import PathPolicy
 from secrets_manager.controller.problem import Problem
@@ -221,7 +221,7 @@ class Reconciler:
         With the finalizer of the Go original, the Secret must be deleted here.
         """
         if LEGACY_FINALIZER not in definition.metadata.finalizers:
-            return None, None
+            return _held(definition), None
         if is_orphaned(definition) or definition.merges_into is not None:
             return None, await self._remove_finalizer(definition)
         if is_object_name(definition.spec.name):
@@ -253,6 +253,14 @@ class Reconciler:
             return RequeueRateLimited(retry_after(error))
         self._definitions.advance(definition, released)
         return None
+
+
+def _held(definition: SecretDefinition) -> Problem | None:
+    """Return the problem of a definition that is being deleted, and stays for finalizers of others, if any."""
+    if not definition.held_by:
+        return None
+    text = "this definition is being deleted and is not synced any more: it stays until its finalizers are removed: "
+    return Problem(Reason.DEFINITION_TERMINATING, text + listed(definition.held_by))
 
 
 def _write_failed(error: KubeError) -> Problem:

@@ -34,8 +34,10 @@ from secrets_manager.controller.ownership import (
     Claim,
     definition_of,
     holder,
+    maker_of,
     not_owned,
     orphan_of,
+    owner,
 )
 from secrets_manager.controller.problem import Problem
 from secrets_manager.controller.redaction import WITHHELD, may_contain_value, redact
@@ -98,12 +100,14 @@ class SecretWriter:
         self, definition: SecretDefinition, desired: Desired, current: CurrentSecret | None, *, restarts: str
     ) -> Decision:
         """Return the next write. A Secret that replaces one gets its foreign metadata."""
+        makers = [] if current is None else self._makers(current)
         return decide(
             definition,
             desired,
             current,
             now=self._now(),
-            holder=None if current is None else self._holder(current),
+            holder=None if current is None else holder(current, makers),
+            owner=None if current is None else owner(current, makers),
             before=self._replaced.find(definition, desired.name, current),
             restarts=restarts,
         )
@@ -147,7 +151,11 @@ class SecretWriter:
         """
         with redact_errors(()):
             current = await self._get(definition, key)
-            deletion = None if current is None else decide_deletion(definition, current, self._holder(current))
+            deletion = (
+                None
+                if current is None
+                else decide_deletion(definition, current, holder(current, self._makers(current)))
+            )
             if deletion is not None:
                 await self.check_unchanged(definition)
                 await self._execute(deletion)
@@ -293,11 +301,11 @@ class SecretWriter:
         _log("Secret written", secret.key)
         return secret
 
-    def _holder(self, secret: CurrentSecret) -> SecretDefinition | None:
-        """Return the definition that has the Secret, if any."""
+    def _makers(self, secret: CurrentSecret) -> list[SecretDefinition]:
+        """Return the definitions that the marks of the Secret name."""
         labelled = self._definitions.by_index(BY_UID, secret.metadata.labels.get(OWNER, ""))
-        named = self._definitions.get(secret.key._replace(name=orphan_of(secret)))
-        return holder(secret, labelled if named is None else [*labelled, named])
+        named = self._definitions.get(secret.key._replace(name=maker_of(secret)))
+        return labelled if named is None else [*labelled, named]
 
     async def _find_holder(self, secret: CurrentSecret) -> SecretDefinition | None:
         """The same for a Secret that is to be taken over, by asking for the definition that its annotation names."""

@@ -26,7 +26,14 @@ from secrets_manager.controller.rollout_restart import Restarts
 
 OWN_CONDITIONS = frozenset({READY, RECONCILING, STALLED, ROLLOUT_RESTART})
 """The conditions of this program; others are left alone."""
-TERMINAL_REASONS = frozenset({Reason.DEFINITION_INVALID, Reason.PATH_NOT_ALLOWED, Reason.SECRET_NOT_OWNED})
+TERMINAL_REASONS = frozenset(
+    {
+        Reason.DEFINITION_INVALID,
+        Reason.DEFINITION_TERMINATING,
+        Reason.PATH_NOT_ALLOWED,
+        Reason.SECRET_NOT_OWNED,
+    }
+)
 """Reasons that no retry can change: they stay until the definition, the flags or the Secret are edited."""
 MAX_SOURCES_BYTES = 128 * 1024
 """Of `sources`, as JSON: etcd takes an object of 1.5 MiB, and the spec has all the paths already."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from secrets_manager.controller.definition import SECRET_DEFINITIONS, SecretDefinition
 from secrets_manager.controller.names import is_object_name
-from secrets_manager.controller.ownership import holder, orphan_of
+from secrets_manager.controller.ownership import holder, maker_of, owner
 from secrets_manager.controller.secret import OWNER, CurrentSecret
 from secrets_manager.explain.observed import OBSERVED_SECRETS, ObservedSecret, Secrets
 from secrets_manager.inputs.lists import list_all
@@ -36,21 +36,23 @@ async def observe(client: KubeClient, definitions: Sequence[SecretDefinition]) -
             listed[namespace] = await _list(client, namespace)
         secrets = await _complete(client, definition, listed[namespace])
         found = secrets.found.get(definition.spec.name)
-        has_it = None if found is None else await _holder(client, found.current, known)
-        observed.append(secrets._replace(holder=has_it))
+        if found is not None:
+            makers = await _makers(client, found.current, known)
+            secrets = secrets._replace(holder=holder(found.current, makers), owner=owner(found.current, makers))
+        observed.append(secrets)
     return observed
 
 
-async def _holder(
+async def _makers(
     client: KubeClient, secret: CurrentSecret, known: Mapping[ObjectKey, SecretDefinition]
-) -> SecretDefinition | None:
-    """Return the definition that has a Secret without an owner, by its annotation."""
-    key = secret.key._replace(name=orphan_of(secret))
+) -> list[SecretDefinition]:
+    """Return the definition that the owner of a Secret is, or its annotation names, if any."""
+    key = secret.key._replace(name=maker_of(secret))
     try:
         maker = known.get(key) or (await client.get(SECRET_DEFINITIONS, key) if is_object_name(key.name) else None)
     except NotFound:
         maker = None
-    return holder(secret, [] if maker is None else [maker])
+    return [] if maker is None else [maker]
 
 
 async def _list(client: KubeClient, namespace: str) -> Listed:

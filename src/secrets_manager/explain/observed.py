@@ -40,13 +40,14 @@ class Secrets(NamedTuple):
     """The Secrets that concern a definition, by name. `errors` has those that can't be read.
 
     `unlisted` is why those that it had under other names can't be found, if they can't. `holder` is the definition that
-    has the Secret which it wants.
+    has the Secret which it wants, `owner` the one that controls it.
     """
 
     found: Mapping[str, ObservedSecret]
     errors: Mapping[str, KubeError]
     unlisted: KubeError | None = None
     holder: SecretDefinition | None = None
+    owner: SecretDefinition | None = None
 
 
 class _Metadata(Wire, frozen=True):

@@ -67,7 +67,7 @@ def _decided(
     if definition.merges_into is not None:
         return _merged(definition, target, observed)
     current = None if observed is None else observed.current
-    decision = decide(definition, target, current, now="", holder=secrets.holder)
+    decision = decide(definition, target, current, now="", holder=secrets.holder, owner=secrets.owner)
     if isinstance(decision, Problem):
         return refused(decision, target.data)
     owned = [each.current for each in secrets.found.values() if str(definition.key) in definition_of(each.current)]

@@ -18,11 +18,14 @@ from tests.controller.test_crashes import (
     RARELY,
     SCENARIOS,
     Scenario,
+    create,
+    disown,
     merged_in_sync,
     nothing,
     retype,
     second,
     update,
+    whole,
 )
 from tests.explain.running import ExplainRunner, manifest_of
 from tests.workloads import workload
@@ -74,7 +77,29 @@ def steal(scene: Scene) -> None:
     scene.edit("app", {"data": {"password": "c3RvbGVu"}})
 
 
+def two(scene: Scene) -> None:
+    create(scene)
+    scene.define("other", password="app#password")
+
+
+def swap(scene: Scene) -> None:
+    scene.change("app", name="other")
+    scene.change("other", name="app")
+
+
+def disown_unread(scene: Scene) -> None:
+    scene.vault.delete_kv("secret/data/app")
+    disown(scene)
+
+
+def disown_broken(scene: Scene) -> None:
+    scene.change("app", creationPolicy="Orphan", dataFrom=[{"path": "auth/token/lookup-self"}])
+
+
 MORE = {
+    "swap": Scenario(two, swap),
+    "disown unread": Scenario(whole, disown_unread),
+    "disown broken": Scenario(whole, disown_broken),
     "merge less": Scenario(merged_in_sync, drop),
     "merge what others have taken": Scenario(merged_in_sync, steal),
     "own what others have": Scenario(second, own_the_same),

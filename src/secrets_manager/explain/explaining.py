@@ -12,7 +12,7 @@ from secrets_manager.controller.secret import CurrentSecret
 from secrets_manager.controller.spec import Spec
 from secrets_manager.explain.explanation import Explanation, Owner, Reported, SourceRead
 from secrets_manager.explain.observed import Secrets
-from secrets_manager.explain.verdict import refused, verdict_of_deletion, verdict_of_spec
+from secrets_manager.explain.verdict import unread, verdict_of_deletion, verdict_of_spec
 from secrets_manager.inputs.documents import Reading
 
 
@@ -26,7 +26,7 @@ def explain(
     if definition.metadata.deletion_timestamp is not None:
         verdict, spec = verdict_of_deletion(definition, observed, secrets), None
     elif isinstance(admitted, Problem):
-        verdict = refused(admitted)
+        verdict = unread(definition, admitted, secrets)
     else:
         verdict = verdict_of_spec(definition, admitted, reading.documents, secrets)
     return Explanation(

@@ -1,6 +1,6 @@
 """What the controller would do with the Secret of a definition. Pure, and by the controller's own code."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from secrets_manager.controller import templated
@@ -10,13 +10,16 @@ from secrets_manager.controller.decision import (
     Patch,
     decide,
     decide_deletion,
+    decide_orphaning,
     differing_fields,
+    differing_metadata,
     has_changed,
     other_secrets,
 )
 from secrets_manager.controller.definition import ADOPT, LEGACY_FINALIZER, Reason, SecretDefinition
 from secrets_manager.controller.desired import Desired, Resolved, desired, resolve
 from secrets_manager.controller.documents import Documents
+from secrets_manager.controller.managed_fields import FieldPath
 from secrets_manager.controller.merge_decision import keys_not_owned, missing
 from secrets_manager.controller.metadata import is_orphaned
 from secrets_manager.controller.ownership import definition_of
@@ -48,12 +51,12 @@ class Verdict(NamedTuple):
 def verdict_of_spec(definition: SecretDefinition, spec: Spec, documents: Documents, secrets: Secrets) -> Verdict:
     templates = templated.templates(templated.parsed(spec))
     if isinstance(templates, Problem):
-        return refused(templates)
+        return unread(definition, templates, secrets)
     texts = dict(templated.rendered(templates, spec, documents))
     resolved = resolve(spec, documents, texts)
     target = desired(spec, documents, texts)
     if isinstance(target, Problem):
-        return refused(target, resolved)
+        return unread(definition, target, secrets, resolved)
     if (error := secrets.errors.get(target.name)) is not None:
         finding = _unreadable(f"Secret {target.name}", redact(error, target.values), definition.key.namespace)
         return Verdict(Action.UNKNOWN, keys=_undecided(target.data), problem=finding)
@@ -138,6 +141,18 @@ def verdict_of_deletion(definition: SecretDefinition, observed: ObservedSecret |
     return Verdict(Action.DELETE, keys=_compared(observed.values, {}), notes=notes)
 
 
+def unread(
+    definition: SecretDefinition, problem: Problem, secrets: Secrets, resolved: Resolved | None = None
+) -> Verdict:
+    """Return the verdict of a Secret that can't be made: at most it becomes an orphan."""
+    verdict, observed = refused(problem, resolved), secrets.found.get(definition.spec.name)
+    if observed is None or decide_orphaning(definition, observed.current, now="") is None:
+        return verdict
+    return verdict._replace(
+        action=Action.CHANGE, fields=_shown(differing_metadata(definition, observed.current.metadata))
+    )
+
+
 def refused(problem: Problem, resolved: Resolved | None = None) -> Verdict:
     """Return the verdict of a problem: nothing is written."""
     values = {key: value for key, value in (resolved or {}).items() if isinstance(value, bytes)}
@@ -181,5 +196,8 @@ def _undecided(values: Mapping[str, bytes]) -> tuple[Key, ...]:
 
 def _fields(definition: SecretDefinition, target: Desired, current: CurrentSecret) -> tuple[str, ...]:
     """Return the fields that differ, but the data."""
-    differing = differing_fields(definition, target, current) - {("data",)}
-    return tuple(sorted(".".join(path[:2]) + "".join(f"[{name}]" for name in path[2:]) for path in differing))
+    return _shown(differing_fields(definition, target, current) - {("data",)})
+
+
+def _shown(fields: Iterable[FieldPath]) -> tuple[str, ...]:
+    return tuple(sorted(".".join(path[:2]) + "".join(f"[{name}]" for name in path[2:]) for path in fields))

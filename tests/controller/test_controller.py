@@ -521,6 +521,11 @@ async def test_definitions_that_swap_their_names_say_how_to_go_on(autojump_clock
             f"Secret one is owned by SecretDefinition one, which gives it up once it has Secret two: {step}",
         }
 
+        before = scene.message("one")
+        scene.edit("two", {"metadata": {"labels": None}})
+        await scene.settled()
+        assert scene.message("one") == before
+
         scene.change("one", name="third")
         await scene.settled()
         scene.change("one", name="two")

@@ -8,7 +8,7 @@ from secrets_manager.access import cache, gate
 from secrets_manager.backends.azure import client as key_vault
 from secrets_manager.backends.vault import listing, node, path
 from secrets_manager.config import ControllerConfig, VaultConfig
-from secrets_manager.controller import contention, rules, validation
+from secrets_manager.controller import contention, rules, templated, validation
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.status import MAX_SOURCES_BYTES
 from secrets_manager.kube import events, objects, status, watcher, workqueue
@@ -96,6 +96,8 @@ SENTENCES = [
     (BOUNDS, f"| template | {kib(bounds.MAX_TEMPLATE)}, {bounds.MAX_STEPS} tags and outputs, {bounds.MAX_WORDS} words"),
     (BOUNDS, f"{bounds.MAX_STEP_WORDS} in one, {bounds.MAX_NESTING} blocks in each other |"),
     (BOUNDS, f"| result, and each value | {mib(bounds.MAX_TEXT)},"),
+    (BOUNDS, f"more than {number(bounds.MAX_PARTS)} texts or {mib(templated.MAX_PARTS_LENGTH)} in a definition"),
+    (BOUNDS, f"results of {mib(templated.MAX_TEXTS)} together |"),
     (BOUNDS, f"| list | {bounds.MAX_ITEMS} items |"),
     (ENDPOINT, f"{gate.UNKNOWN_BURST} at once and {gate.UNKNOWN_RATE:g} a second are reviewed"),
     (ENDPOINT, f"a refusal for {seconds(cache.REFUSED_TTL)}"),

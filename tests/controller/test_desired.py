@@ -245,6 +245,7 @@ def test_what_templates_are_made_from_may_not_be_quoted_either() -> None:
     made = desired(wanted, documents, {"url": Rendered("db://shop", ("part", ""))})
 
     assert isinstance(made, Desired)
+    assert made.values is not None
     assert sorted(made.values) == [b"db://shop", b"part", b"shop", b"x"]
 
 
@@ -258,6 +259,7 @@ def test_what_filters_take_out_of_values_may_not_be_quoted_either() -> None:
     made = desired(wanted, documents, dict(rendered(read, wanted, documents)))
 
     assert isinstance(made, Desired)
+    assert made.values is not None
     assert sorted(made.values) == [b"db://hunter2", b"hunter2", b'{"pw": "hunter2"}']
 
 

@@ -11,12 +11,13 @@ from secrets_manager import templates
 from secrets_manager.backends import Document, Source
 from secrets_manager.controller import templating
 from secrets_manager.controller.definition import Reason
-from secrets_manager.controller.desired import desired
+from secrets_manager.controller.desired import Desired, desired
 from secrets_manager.controller.problem import Problem
+from secrets_manager.controller.redaction import may_contain_value
 from secrets_manager.controller.spec import DataSource, NamedSource, Spec
-from secrets_manager.controller.templated import MAX_PARTS, MAX_TEXTS, Texts
+from secrets_manager.controller.templated import MAX_PARTS_LENGTH, MAX_TEXTS, Texts
 from secrets_manager.controller.templating import read_templates, render_templates
-from secrets_manager.templates import MAX_TEMPLATE, MAX_TEXT, Rendered
+from secrets_manager.templates import MAX_PARTS, MAX_TEMPLATE, MAX_TEXT, Rendered
 from tests.gen import spec
 
 DB = Source("secret/data/db")
@@ -100,13 +101,45 @@ async def test_texts_of_a_definition_are_bounded_together() -> None:
     assert found["key-04"] == Problem(Reason.SECRET_REJECTED, why)
 
 
-@pytest.mark.parametrize(("suffix", "made_at_last"), [("{number}", [True, False, False]), ("x", [True] * 3)])
-async def test_what_filters_make_is_bounded_together_and_counts_once(suffix: str, made_at_last: list[bool]) -> None:
-    count = MAX_PARTS // (MAX_TEXT // 2)
-    steps = (f"{{% assign x = db.half | append: '{suffix.format(number=number)}' %}}" for number in range(count + 2))
-    found = await texts(made(*steps), half="x" * (MAX_TEXT // 2))
+def parts_kept(found: Texts) -> list[int | None]:
+    """Return how many each template has, None where they are not kept."""
+    rendered = [each for each in found.values() if isinstance(each, Rendered)]
+    assert len(rendered) == len(found)
+    return [None if each.parts is None else len(each.parts) for each in rendered]
 
-    assert [isinstance(each, str) for each in found.values()] == [True] * (count - 1) + made_at_last
+
+@pytest.mark.parametrize(("suffix", "kept"), [("{number}", [1] * 7 + [None] * 2), ("x", [1] + [0] * 8)])
+async def test_what_filters_make_is_kept_once_and_up_to_a_length(suffix: str, kept: list[int | None]) -> None:
+    half = "x" * (MAX_TEXT // 2)
+    assert len(half) * 8 == MAX_PARTS_LENGTH
+    steps = (f"{{% assign x = db.half | append: '{suffix.format(number=number)}' %}}" for number in range(9))
+
+    assert parts_kept(await rendered(made(*steps), half=half)) == kept
+
+
+WORDS = {f"words{number}": ",".join(f"{number}-{word}" for word in range(1024)) for number in range(5)}
+MANY = [f"{{% assign x = db.{name} | split: ',' %}}" for name in WORDS]
+
+
+async def test_what_filters_make_is_kept_up_to_a_number() -> None:
+    assert MAX_PARTS == 4096
+
+    assert parts_kept(await rendered(made(*MANY[:4], *MANY), **WORDS)) == [1024] * 4 + [0] * 4 + [None]
+    assert parts_kept(await rendered(made("".join(MANY[:4]), MANY[0]), **WORDS)) == [4096, 0]
+    assert parts_kept(await rendered(made("".join(MANY), MANY[0]), **WORDS)) == [None, None]
+
+
+async def test_no_message_is_shown_where_more_is_made_than_is_kept() -> None:
+    """Each is looked for in each message: they would hold the event loop for seconds."""
+    document = Document(values={**WORDS}, marker="1")
+
+    for parts, values_known in ((MANY[:4], True), (MANY, False)):
+        wanted = made(*parts)
+        target = desired(wanted, {DB: document}, await rendered(wanted, **WORDS))
+        assert isinstance(target, Desired)
+        assert (target.values is not None) is values_known
+        assert may_contain_value("no words of it", target.values) is not values_known
+        assert not may_contain_value("", target.values)
 
 
 async def test_templates_of_a_definition_that_is_gone_are_not_kept() -> None:

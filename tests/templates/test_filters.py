@@ -125,6 +125,18 @@ def test_what_a_filter_makes_of_a_value_is_told(filters: str, value: str, parts:
     assert made.render(lambda _, __: value).parts == parts
 
 
+@pytest.mark.parametrize(
+    ("output", "parts"),
+    [
+        ("'EXCEEDED' | downcase | split: 'e' | join: '-'", ()),
+        ("'EXCEEDED' | downcase | append: s.v | upcase", ("exceededx", "EXCEEDEDX")),
+        ("'X' | append: '-' | append: s.v | remove: 'x'", ("X-x", "X-")),
+    ],
+)
+def test_what_a_filter_makes_of_literals_is_no_part_of_a_value(output: str, parts: tuple[str, ...]) -> None:
+    assert parse(f"{{{{ {output} }}}}").render(lambda _, __: "x").parts == parts
+
+
 def test_json_and_yaml_read_back_what_was_written() -> None:
     value = "".join(map(chr, range(0x3000))) + "\ufdd0\ufeff\ufffe\uffff😀"
 

@@ -3,8 +3,9 @@
 `resolve` finds the value, or the problem, of each key; `desired` combines them into a Secret, or a problem.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import cache
+from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -38,14 +39,18 @@ class Desired(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, bytes]
     digest: bytes
     immutable: bool = False
-    inputs: tuple[str, ...] = ()
-    """Values that are in `data` only as parts, as templates were made from them: no message may quote them either."""
+    inputs: tuple[str, ...] | None = ()
+    """Values that are in `data` only as parts, as templates were made from them: no message may quote them either.
+
+    None where they are too many to be kept.
+    """
 
     @property
-    def values(self) -> Iterator[bytes]:
-        """All that no message may quote."""
-        yield from self.data.values()
-        yield from (text.encode(errors="replace") for text in self.inputs)
+    def values(self) -> Iterable[bytes] | None:
+        """All that no message may quote; None where that may be any text."""
+        if self.inputs is None:
+            return None
+        return chain(self.data.values(), (text.encode(errors="replace") for text in self.inputs))
 
     def __repr__(self) -> str:
         return f"Desired({self.name!r}, type={self.type!r}, keys={sorted(self.data)})"
@@ -93,7 +98,7 @@ def desired(spec: Spec, documents: Documents, texts: Texts = NO_TEXTS) -> Desire
     return combine(spec, resolve(spec, documents, texts), inputs=inputs_of(spec, documents, texts))
 
 
-def combine(spec: Spec, resolved: Resolved, *, inputs: tuple[str, ...] = ()) -> Desired | Problem:
+def combine(spec: Spec, resolved: Resolved, *, inputs: tuple[str, ...] | None = ()) -> Desired | Problem:
     """Combine the values of all keys into the desired Secret."""
     problems = [value for value in resolved.values() if isinstance(value, Problem)]
     if problems:
@@ -112,8 +117,8 @@ def combine(spec: Spec, resolved: Resolved, *, inputs: tuple[str, ...] = ()) -> 
     )
 
 
-def inputs_of(spec: Spec, documents: Documents, texts: Texts) -> tuple[str, ...]:
-    """Return the values of the sources of templates, and what their filters made of them.
+def inputs_of(spec: Spec, documents: Documents, texts: Texts) -> tuple[str, ...] | None:
+    """Return the values of the sources of templates, and what their filters made of them; None if that is not kept.
 
     They are as they are: encoding them takes long, and few are ever needed.
     """
@@ -121,7 +126,13 @@ def inputs_of(spec: Spec, documents: Documents, texts: Texts) -> tuple[str, ...]
         return ()
     found = (documents[named.source] for named in spec.sources.values())
     whole = [text for each in found if isinstance(each, Document) for text in each.values.values()]
-    parts = dict.fromkeys(part for made in texts.values() if not isinstance(made, Problem) for part in made.parts)
+    parts: list[str] = []
+    for made in texts.values():
+        if isinstance(made, Problem):
+            continue
+        if made.parts is None:
+            return None
+        parts += made.parts
     return tuple(filter(None, (*whole, *parts)))
 
 

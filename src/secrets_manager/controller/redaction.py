@@ -52,7 +52,7 @@ _DELIMITED = (
 """What is before a short value that is delimited, and what is after it. White space before it may be a part of it."""
 
 
-def redact(error: E, values: Iterable[bytes]) -> E:
+def redact(error: E, values: Iterable[bytes] | None) -> E:
     """Return the error, without the server's message if that may contain one of the values."""
     message = error.server_message if isinstance(error, ApiError) else str(error)
     if not may_contain_value(message, values):
@@ -63,8 +63,13 @@ def redact(error: E, values: Iterable[bytes]) -> E:
     return type(error)(f"{error.summary} ({WITHHELD})", code=error.code, reason=reason, retry_after=error.retry_after)
 
 
-def may_contain_value(message: str, values: Iterable[bytes]) -> bool:
-    """Whether the message may contain one of the values, in any encoding, or a whole object."""
+def may_contain_value(message: str, values: Iterable[bytes] | None) -> bool:
+    """Whether the message may contain one of the values, in any encoding, or a whole object.
+
+    `values` are None where any text may be one: then any message may.
+    """
+    if values is None:
+        return bool(message)
     decodings = list(_decodings(message.removesuffix(_CUT).encode()))
     if any(_OBJECT.search(decoding) for decoding in decodings):
         return True

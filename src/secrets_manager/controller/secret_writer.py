@@ -360,7 +360,7 @@ def version_of(secret: KubeObject | None) -> str:
 
 
 @contextmanager
-def redact_errors(values: Iterable[bytes]) -> Generator[None]:
+def redact_errors(values: Iterable[bytes] | None) -> Generator[None]:
     """Redact errors that may contain one of the values."""
     try:
         yield

@@ -14,7 +14,7 @@ from secrets_manager.controller.names import shown
 from secrets_manager.controller.problem import Problem, read_problem
 from secrets_manager.controller.spec import Spec
 from secrets_manager.errors import SecretsManagerError
-from secrets_manager.templates import MAX_TEXT, Rendered, RenderFailed, Template, TemplateInvalid, parse
+from secrets_manager.templates import MAX_PARTS, MAX_TEXT, Rendered, RenderFailed, Template, TemplateInvalid, parse
 
 Templates = Mapping[str, Template]
 """The templates of a definition, by the keys of its Secret."""
@@ -23,8 +23,8 @@ Texts = Mapping[str, Rendered | Problem]
 
 MAX_TEXTS = 2 * MAX_TEXT
 """Characters of all texts of a definition. A Secret holds half of that, which they may be in base64."""
-MAX_PARTS = 2 * MAX_TEXTS
-"""Characters of all that their filters make."""
+MAX_PARTS_LENGTH = 2 * MAX_TEXTS
+"""Characters of all that their filters make, and that is kept."""
 
 
 class _Missing(SecretsManagerError):
@@ -68,18 +68,43 @@ def templates(found: Iterable[tuple[str, Template | str]]) -> Templates | Proble
 def rendered(found: Templates, spec: Spec, documents: Documents) -> Iterator[tuple[str, Rendered | Problem]]:
     """Yield each key with the text of its template, or the problem that there is none."""
     room = MAX_TEXTS
-    parts: set[str] = set()
+    parts = _Parts()
     for key, template in found.items():
         where = f"key {key}"
-        if room < 0 or sum(map(len, parts)) > MAX_PARTS:
+        if room < 0:
             why = f"{where}: the templates before it make more than a Secret holds: split it into several"
             yield key, Problem(Reason.SECRET_REJECTED, why)
             continue
         made = _rendered(template, spec, documents, where=where)
         if isinstance(made, Rendered):
             room -= len(made.text)
-            parts.update(made.parts)
+            made = made._replace(parts=parts.added(made.parts))
         yield key, made
+
+
+class _Parts:
+    """What the filters of a definition have made so far.
+
+    Each is looked for in every message of Kubernetes about the Secret. So they are bounded, and beyond that none are
+    kept: no message of the definition is shown then, as any might have one of them.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[str] | None = set()
+        self._length = 0
+
+    def added(self, parts: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """Return those that are new; None where they are too many, and from then on."""
+        if self._known is None or parts is None:
+            self._known = None
+            return None
+        new = tuple(part for part in parts if part not in self._known)
+        self._known.update(new)
+        self._length += sum(map(len, new))
+        if len(self._known) > MAX_PARTS or self._length > MAX_PARTS_LENGTH:
+            self._known = None
+            return None
+        return new
 
 
 def _rendered(template: Template, spec: Spec, documents: Documents, *, where: str) -> Rendered | Problem:

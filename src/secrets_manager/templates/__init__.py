@@ -11,12 +11,13 @@ and `certificates` cryptography. Who can't wait imports `PARSER` before parsing,
 rendering.
 """
 
-from secrets_manager.templates.bounds import MAX_TEMPLATE, MAX_TEXT
+from secrets_manager.templates.bounds import MAX_PARTS, MAX_TEMPLATE, MAX_TEXT
 from secrets_manager.templates.errors import RenderFailed, TemplateInvalid
 from secrets_manager.templates.rendering import Lookup, Rendered
 from secrets_manager.templates.template import PARSER, Template, parse
 
 __all__ = [
+    "MAX_PARTS",
     "MAX_TEMPLATE",
     "MAX_TEXT",
     "PARSER",

@@ -29,6 +29,8 @@ MAX_TEXT = 1024 * 1024
 """Characters of a value, bytes of the result: what a Secret holds."""
 MAX_ITEMS = 1024
 """Of a list."""
+MAX_PARTS = 4096
+"""Texts that filters make of values, and that are looked for in messages of others."""
 MAX_WORK = 4_500_000
 """Units, for one rendering. What it holds meanwhile is bounded by them too."""
 CALL = 1024

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple, assert_never
 
-from secrets_manager.templates.bounds import CALL, MAX_TEXT, Budget, check_length, search_cost
+from secrets_manager.templates.bounds import CALL, MAX_PARTS, MAX_TEXT, Budget, check_length, search_cost
 from secrets_manager.templates.errors import Refused, RenderFailed, located, shown
 from secrets_manager.templates.nodes import (
     Assign,
@@ -35,11 +35,11 @@ Lookup = Callable[[str, str], str]
 class Rendered(NamedTuple):
     """The text that a template makes, and what filters have made on the way: parts of values, which may be secret too.
 
-    Its repr shows neither.
+    There are None where they are more than are kept: then any text may be one. Its repr shows neither.
     """
 
     text: str
-    parts: tuple[str, ...] = ()
+    parts: tuple[str, ...] | None = ()
 
     def __repr__(self) -> str:
         return "Rendered()"
@@ -48,7 +48,7 @@ class Rendered(NamedTuple):
 def render(text: str, body: Body, lookup: Lookup) -> Rendered:
     """Return what the body of the template `text` makes. Raises: RenderFailed, and what `lookup` raises."""
     rendering = _Rendering(text, lookup)
-    return Rendered(rendering.text(body), tuple(rendering.parts))
+    return Rendered(rendering.text(body), rendering.parts)
 
 
 class _Out:
@@ -74,7 +74,11 @@ class _Rendering:
         self._lookup = lookup
         self._budget = Budget()
         self._assigned: dict[str, Value] = {}
-        self.parts: dict[str, None] = {}
+        self._parts: dict[str, None] | None = {}
+
+    @property
+    def parts(self) -> tuple[str, ...] | None:
+        return None if self._parts is None else tuple(self._parts)
 
     def text(self, body: Body) -> str:
         out = _Out()
@@ -119,12 +123,14 @@ class _Rendering:
         return choice.otherwise
 
     def _filtered(self, expression: Filtered) -> Value:
-        value = self._value(expression.first)
+        value, is_literal = self._value(expression.first), isinstance(expression.first, Literal)
         for call in expression.calls:
-            value = self._call(call, value)
+            is_literal = is_literal and all(isinstance(each, Literal) for each in call.arguments)
+            value = self._call(call, value, is_literal=is_literal)
         return value
 
-    def _call(self, call: Call, value: Value) -> Value:
+    def _call(self, call: Call, value: Value, *, is_literal: bool) -> Value:
+        """Return what the filter makes; of literals alone it makes no part of a value."""
         values = (value, *map(self._value, call.arguments))
         try:
             self._budget.pay(CALL + call.filter.cost * sum(map(characters, values)))
@@ -132,7 +138,7 @@ class _Rendering:
             size = characters(result)
             check_length(size)
             self._budget.pay(size)
-            if result not in values:
+            if not is_literal and result not in values:
                 self._keep(result)
         except Refused as why:
             raise Refused(f"filter {_written(call)}: {why}") from None
@@ -141,13 +147,17 @@ class _Rendering:
         return result
 
     def _keep(self, result: Value) -> None:
+        if self._parts is None:
+            return
         match result:
             case str():
-                self.parts[result] = None
+                self._parts[result] = None
             case tuple():
-                self.parts |= dict.fromkeys(result)
+                self._parts |= dict.fromkeys(result)
             case _:  # a number, which is a size or stands in the template
                 pass
+        if len(self._parts) > MAX_PARTS:
+            self._parts = None
 
     def _value(self, primary: Primary) -> Value:
         match primary:

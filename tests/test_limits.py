@@ -98,6 +98,7 @@ SENTENCES = [
     (BOUNDS, f"| result, and each value | {mib(bounds.MAX_TEXT)},"),
     (BOUNDS, f"more than {number(bounds.MAX_PARTS)} texts or {mib(templated.MAX_PARTS_LENGTH)} in a definition"),
     (BOUNDS, f"results of {mib(templated.MAX_TEXTS)} together |"),
+    (BOUNDS, f"| certificates encrypted with RC2, as by old programs | {kib(bounds.MAX_RC2)},"),
     (BOUNDS, f"| list | {bounds.MAX_ITEMS} items |"),
     (ENDPOINT, f"{gate.UNKNOWN_BURST} at once and {gate.UNKNOWN_RATE:g} a second are reviewed"),
     (ENDPOINT, f"a refusal for {seconds(cache.REFUSED_TTL)}"),

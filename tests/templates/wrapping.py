@@ -26,14 +26,14 @@ def pbes2(digest: str, cipher: str, iterations: bytes) -> bytes:
     return element(SEQUENCE, element(OID, oid("1.2.840.113549.1.5.13")), element(SEQUENCE, derivation, encryption))
 
 
-def encrypted(plain: bytes, secret: bytes, kind: str = "3") -> bytes:
-    """Encrypt so, with one iteration."""
+def encrypted(plain: bytes, secret: bytes, kind: str = "3", iterations: int = 1) -> bytes:
+    """Encrypt so."""
     padding = 8 - len(plain) % 8
-    iv = pkcs12_key(secret, SALT, 1, purpose=2, size=8)
+    iv = pkcs12_key(secret, SALT, iterations, purpose=2, size=8)
     if kind == "3":
-        cipher = Cipher(TripleDES(pkcs12_key(secret, SALT, 1, purpose=1, size=24)), modes.CBC(iv))
+        cipher = Cipher(TripleDES(pkcs12_key(secret, SALT, iterations, purpose=1, size=24)), modes.CBC(iv))
     else:
-        cipher = Cipher(RC2(pkcs12_key(secret, SALT, 1, purpose=1, size=16)), modes.CBC(iv))
+        cipher = Cipher(RC2(pkcs12_key(secret, SALT, iterations, purpose=1, size=16)), modes.CBC(iv))
     encryptor = cipher.encryptor()
     return encryptor.update(plain + bytes([padding]) * padding) + encryptor.finalize()
 

@@ -41,6 +41,13 @@ SLOW_KEY = 1152 * 1024
 """The same, on an elliptic curve for which OpenSSL has no code of its own."""
 CERTIFICATE = 32 * 1024
 """Units for loading a certificate."""
+MAX_RC2 = 8 * 1024
+"""Bytes of certificates that are encrypted with RC2, in one rendering.
+
+OpenSSL reads them all before they can be counted, in fifteen milliseconds.
+"""
+RC2 = 64
+"""Units for each of them, beside what the certificates cost."""
 BAG = 16 * 1024
 """Units for opening a bag of a PKCS#12."""
 
@@ -50,12 +57,23 @@ class Budget:
 
     def __init__(self) -> None:
         self._left = MAX_WORK
+        self._rc2 = 0
 
     def pay(self, units: int) -> None:
         """Raises: Refused."""
         self._left -= units
         if self._left < 0:
             raise Refused("the template does too much with values this large: use fewer filters, or smaller values")
+
+    def pay_rc2(self, size: int) -> None:
+        """Pay for so many bytes of certificates. Raises: Refused."""
+        self._rc2 += size
+        if self._rc2 > MAX_RC2:
+            raise Refused(
+                f"more than {MAX_RC2} bytes are encrypted with RC2, in all filters together: "
+                "export them again with AES-256"
+            )
+        self.pay(KEY + RC2 * size)  # the key is the one before them
 
 
 def search_cost(text: str, sought: str) -> int:

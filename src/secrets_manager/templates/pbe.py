@@ -54,10 +54,12 @@ _KEY_BYTES = {
 """By the names of the ciphers: AES and 3DES."""
 _PKCS12_COST = 240
 """Units for an iteration of PKCS#12's own derivation that makes 20 bytes."""
+_OPENSSL_COST = 64
+"""The same, where OpenSSL does it."""
 _BLOCK = 64
 """Bytes that SHA-1 takes at once."""
-_LEAST_RC2 = 2048
-"""Iterations, as many as usual, that are paid for with RC2 at least: OpenSSL also reads what it decrypts."""
+_USUAL = 2048
+"""Iterations, as many as openssl has by default."""
 _LONG = 32
 """Units for each byte of a secret and of the salt: PKCS#12's own derivation adds to them all."""
 _UNKNOWN = "the value is encrypted in a way that is not supported: export it again with AES-256 and PBKDF2"
@@ -95,7 +97,7 @@ class Encryption:
             self._cost = 3 * _PKCS12_COST  # two for the key, one for the initialization vector
         elif self._name in _PKCS12_RC2:
             salt, iterations = der.take(parameters, OCTETS, INTEGER)
-            self._cost = 2 * _PKCS12_COST
+            self._cost = 2 * _OPENSSL_COST
         else:
             raise Refused(_UNKNOWN)
         self._salt = salt.content
@@ -111,12 +113,14 @@ class Encryption:
         if self._iterations < 1:
             raise Refused(_UNKNOWN)
         budget.pay(_LONG * (len(self._salt) + len(secret)))
-        paid = max(self._iterations, _LEAST_RC2) if self.is_rc2 else self._iterations
         try:
-            budget.pay(paid * self._cost)
+            budget.pay(self._iterations * self._cost)
         except Refused:
+            if self._iterations <= _USUAL:
+                raise
             raise Refused(
-                "deriving the key takes too many iterations: export it again with fewer, by default openssl has 2048"
+                "deriving the key takes too many iterations: "
+                f"export it again with fewer, by default openssl has {_USUAL}"
             ) from None
 
     def decrypted(self, budget: Budget, data: bytes, password: Password) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
 from secrets_manager.templates import der
-from secrets_manager.templates.bounds import BAG, KEY, Budget
+from secrets_manager.templates.bounds import BAG, Budget
 from secrets_manager.templates.certificate import Certificate
 from secrets_manager.templates.der import CONTEXT_0, INTEGER, OCTETS, OID, SEQUENCE, Element
 from secrets_manager.templates.errors import Refused
@@ -26,10 +26,6 @@ _KEY_BAG, _SHROUDED_KEY_BAG, _CERT_BAG = (der.oid(f"1.2.840.113549.1.12.10.1.{ea
 _NOT_PKCS12 = "the value is neither PEM nor base64 of a PKCS#12 in DER"
 _STAND_IN = bytes.fromhex("302e020100300506032b657004220420") + bytes(32)
 """An Ed25519 key, all zeros."""
-_MAX_RC2 = 8 * 1024
-"""Bytes of encrypted certificates: OpenSSL reads them all before they can be counted, in fifteen milliseconds."""
-_RC2 = 128
-"""Units for each of these bytes, beside what the certificates cost."""
 _SALT = bytes(8)
 _SHA1 = der.element(SEQUENCE, der.element(OID, der.oid("1.3.14.3.2.26")))
 
@@ -71,10 +67,12 @@ class Contents:
         _, algorithm = der.take(content, OID, SEQUENCE)
         encryption = Encryption(algorithm)
         data = _octets(content)
+        if encryption.is_rc2:
+            self._budget.pay_rc2(len(data))  # once: with one secret at most there are certificates to read
         for secret in self._password.secrets:
             self._password.secrets = [secret]
             if encryption.is_rc2:
-                taken = self._takes_rc2(encryption, encrypted, len(data), secret)
+                taken = self._takes_rc2(encryption, encrypted, secret)
             else:
                 taken = self._takes(encryption, data)
             if taken:
@@ -89,12 +87,9 @@ class Contents:
                 return True
         return False
 
-    def _takes_rc2(self, encryption: Encryption, encrypted: Element, length: int, secret: bytes) -> bool:
+    def _takes_rc2(self, encryption: Encryption, encrypted: Element, secret: bytes) -> bool:
         """Take the certificates alone, unless the password is wrong."""
-        if length > _MAX_RC2:
-            raise Refused(f"more than {_MAX_RC2} bytes are encrypted with RC2: export it again with AES-256")
         encryption.pay(self._budget, secret)
-        self._budget.pay(KEY + _RC2 * length)  # the key is ours
         try:
             loaded = pkcs12.load_pkcs12(_behind_stand_in(encrypted, secret), self._password.text.encode())
         except ValueError:

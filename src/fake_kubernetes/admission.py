@@ -9,8 +9,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
+from fake_kubernetes import quotas
 from fake_kubernetes.documents import Json, Object, at, items, mapping, number, text, without
-from fake_kubernetes.kinds import DEFINITION, EVENT, LEASE, NAMESPACE, NEW_EVENT, SECRET, Kind
+from fake_kubernetes.kinds import DEFINITION, EVENT, LEASE, NAMESPACE, NEW_EVENT, QUOTA, SECRET, Kind
 from fake_kubernetes.metadata import missing
 from fake_kubernetes.refusals import Cause, bad_request, forbidden_change, required, wrong
 
@@ -91,6 +92,8 @@ def causes(kind: Kind, document: Object) -> Iterator[Cause]:
         yield from event_causes(kind, document)
     elif kind == DEFINITION:
         yield from definition_causes(document)
+    elif kind == QUOTA:
+        yield from quotas.causes(document)
 
 
 def secret_causes(secret: Object) -> Iterator[Cause]:

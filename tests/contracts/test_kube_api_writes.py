@@ -50,18 +50,27 @@ async def test_a_dry_run_is_refused_as_a_creation_would_be_and_creates_nothing(a
     assert (await api.post(dry_run, without_a_key)).outcome == (422, "Invalid")
 
 
+def quota(**hard: str) -> Object:
+    spec: Object = {"hard": {**hard}}
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": spec}
+
+
+@pytest.mark.parametrize("names", [["count/secrets"], ["secrets"], ["count/secrets", "secrets"]], ids=",".join)
 @pytest.mark.parametrize("hard", ["1", "2"], ids=["exceeded already", "full"])
-async def test_a_quota_refuses_a_dry_run_before_the_name_does_and_says_how_much_is_used(api: Api, hard: str) -> None:
+async def test_a_quota_refuses_a_dry_run_before_the_name_does_and_says_how_much_is_used(
+    api: Api, hard: str, names: list[str]
+) -> None:
     for name in ("one", "two"):
         (await api.post(api.secrets, secret(name))).expect(201)
-    spec: Object = {"hard": {"count/secrets": hard}}
-    quota: Object = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": spec}
-    (await api.post(api.secrets.replace("/secrets", "/resourcequotas"), quota)).expect(201)
+    (await api.post(api.secrets.replace("/secrets", "/resourcequotas"), quota(**dict.fromkeys(names, hard)))).expect(
+        201
+    )
     with trio.fail_after(60):
         while not (made := await api.post(f"{api.secrets}?dryRun=All", secret("one"))).text("message").count("used"):
             assert made.code in (403, 409)  # the quota has not been counted yet
             await trio.sleep(0.05)
-    amounts = f"requested: count/secrets=1, used: count/secrets=2, limited: count/secrets={hard}"
+    requested, used, limited = (",".join(f"{name}={amount}" for name in names) for amount in ("1", "2", hard))
+    amounts = f"requested: {requested}, used: {used}, limited: {limited}"
     assert made.outcome == (403, "Forbidden")
     assert made.text("message") == f'secrets "one" is forbidden: exceeded quota: few, {amounts}'
 

@@ -8,7 +8,7 @@ from secrets_manager.access import cache, gate
 from secrets_manager.backends.azure import client as key_vault
 from secrets_manager.backends.vault import listing, node, path
 from secrets_manager.config import ControllerConfig, VaultConfig
-from secrets_manager.controller import contention, rules, templated, validation
+from secrets_manager.controller import contention, data_from, rules, templated, validation
 from secrets_manager.controller.read_policy import ReadPolicy
 from secrets_manager.controller.status import MAX_SOURCES_BYTES
 from secrets_manager.kube import events, objects, status, watcher, workqueue
@@ -49,10 +49,13 @@ def written_out(value: float) -> str:
     return "a minute" if value == 60 else seconds(value)
 
 
+GLOBBED = data_from.MAX_WORK // (128 * (data_from.MATCH + 16 + 16 * 32)) // 1000 * 1000
 RETRIES, CONFIG = workqueue.DEFAULT_BACKOFF, ControllerConfig()
 
 ROWS = {
     "values of one Secret together": [mib(validation.MAX_SECRET_BYTES)],
+    "names of the keys of one Secret together": [mib(validation.MAX_SECRET_BYTES)],
+    "globs in `dataFrom` of one definition": [f"128 globs of 16 characters are on {number(GLOBBED)} names of 32"],
     "sources of one definition": [number(validation.MAX_READ_SOURCES)],
     "`status.sources`": [kib(MAX_SOURCES_BYTES)],
     "a reply of Vault": [mib(node.MAX_BODY)],

@@ -28,7 +28,7 @@ def causes(quota: Object) -> Iterator[Cause]:
 
 def check(storage: Storage, kind: Kind, namespace: str, name: str) -> None:
     """See whether there is room for one more object. Raises: Refusal."""
-    counted = {f"count/{kind.resource}"} | ({SECRET.resource} if kind == SECRET else set())
+    counted = {f"count/{kind.resource}", *([SECRET.resource] if kind == SECRET else [])}
     for key, quota in sorted(storage.objects(QUOTA.resource).items()):
         named = sorted(counted & mapping(quota, "spec", "hard").keys())
         if key.namespace != namespace or not named:

@@ -115,18 +115,24 @@ def _left_early(
 ) -> list[str]:
     """The definitions whose keys a write removes, though what they merge into now has never been there.
 
-    A definition that has the whole Secret replaces its content.
+    A definition that has the whole Secret replaces its content, and one that adopts keys takes them from others.
     """
     if any(_names(each, place, change.key) and not _merges(each) for place, each in definitions.items()):
         return []
+    adopted = {
+        key
+        for place, definition in definitions.items()
+        if _names(definition, place, change.key) and _adopts(definition)
+        for key in managers(after).get(f"{MERGER}{place.name}", ())
+    }
     return [
         place.name
         for place, definition in definitions.items()
         if place.namespace == change.key.namespace
         and _merges(definition)
         and not _names(definition, place, change.key)
-        and _has_keys(before, place.name)
         and not _has_keys(after, place.name)
+        and not adopted.issuperset(managers(before).get(f"{MERGER}{place.name}", ()))
         and not _has_another(storage, change, definition)
     ]
 

@@ -328,6 +328,31 @@ async def test_login_that_is_refused_for_good_refreshes_every_ten_seconds(mock_c
     assert loader.loads == [True, True]
 
 
+class Slow(Tokens):
+    """A load takes 11 seconds and returns the same token again, up to the third."""
+
+    def __init__(self, clock: trio.testing.MockClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def load(self, *, refresh: bool) -> RestConfig:
+        found = super().load(refresh=refresh)
+        self._clock.jump(11)
+        return (
+            found
+            if len(self.loads) > 2
+            else RestConfig(url="", namespace="", authorization=FIRST, context=found.context)
+        )
+
+
+async def test_slow_plugin_that_brings_the_refused_token_again_runs_once(mock_clock: trio.testing.MockClock) -> None:
+    loader = Slow(mock_clock)
+    client, seen = client_of(login_of(loader), lambda authorization: False)
+
+    assert (await client.request("GET", "/")).status == 401
+    assert (loader.loads, set(seen)) == ([True], {FIRST})
+
+
 async def test_refused_login_that_cannot_be_renewed_is_reported() -> None:
     loader = Tokens()
     loader.fails = True

@@ -27,7 +27,7 @@ from secrets_manager.net.tls import Tls
 RELOAD_INTERVAL = 60.0
 """Seconds. A service account token may live for ten minutes only, and is rotated well before it expires."""
 MIN_REFRESH_INTERVAL = 10.0
-"""Seconds between two refreshes, however many requests are unauthorized: each may run a credential plugin."""
+"""Seconds from the end of a refresh to the next one, however many requests are unauthorized: each may run a credential plugin."""
 LOAD_TIMEOUT = 60.0
 """Seconds. A credential plugin, or a file of a network, that hangs is abandoned in its thread."""
 
@@ -153,7 +153,7 @@ class KubeAuthorization(Authorization):
         """Start a refresh, unless the last one was a short while ago."""
         if trio.current_time() - self._refreshed_at < MIN_REFRESH_INTERVAL:
             return None
-        self._loaded_at = self._refreshed_at = trio.current_time()
+        self._loaded_at = trio.current_time()
         return self._start(refresh=True)
 
     def _start(self, *, refresh: bool) -> _Load:
@@ -174,6 +174,8 @@ class KubeAuthorization(Authorization):
             loading.end(None)
         finally:
             self._loading = None
+            if refresh:
+                self._refreshed_at = trio.current_time()  # a plugin may take longer than the interval
 
     def _set(self, config: RestConfig) -> None:
         self._config = config

@@ -308,6 +308,25 @@ def test_login_plugin_that_can_not_be_run_is_reported(tmp_path: Path) -> None:
     assert failure(config) == "the credential plugin ./plugin can't be run: Permission denied"
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"command": "a\0b"},
+        {"args": ["hunter2\0"]},
+        {"env": [{"name": "A", "value": "hunter2\0"}]},
+        {"env": [{"name": "A=B", "value": "hunter2"}]},
+    ],
+    ids=["command", "argument", "value", "name"],
+)
+def test_login_plugin_whose_entry_no_program_can_be_given_is_reported(more: Fields, tmp_path: Path) -> None:
+    entry: Fields = {"apiVersion": "client.authentication.k8s.io/v1", "command": "./plugin"}
+    config = write(tmp_path / "config", user={"exec": entry | more})
+
+    assert failure(config).endswith(
+        "can't be run: its command, args or env have a character that they can't have, or a name with `=`"
+    )
+
+
 def test_login_plugin_that_hangs_is_killed_with_all_that_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,6 +135,10 @@ class ExecPlugin:
             raise self._error(f"is not there: {hint}") from None
         except OSError as error:
             raise self._error(f"can't be run: {error.strerror}") from None
+        except ValueError:
+            raise self._error(
+                "can't be run: its command, args or env have a character that they can't have, or a name with `=`"
+            ) from None
         with process:
             try:
                 output, errors = process.communicate(timeout=RUN_TIMEOUT)

@@ -547,6 +547,25 @@ async def test_a_lease_whose_namespace_is_not_there_is_logged_once_and_acquired_
         await leader.run(trio.lowlevel.checkpoint)
 
 
+async def test_each_error_of_a_candidate_that_may_not_write_is_logged_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with arena() as here:
+        one = await here.leader("one")
+        two = here.enter("two")
+        await one.kill()
+        refused, broken = fault.answer(403, reason="Forbidden"), fault.answer(500, reason="InternalError")
+        with caplog.at_level(logging.WARNING):
+            for each in (refused, broken, refused, broken):
+                two.faults.heal()
+                two.faults.always(each, when=lambda request: not is_read(request))
+                await trio.sleep(60)
+
+    said = [record.__dict__["fields"] for record in caplog.records if record.levelno == logging.WARNING]
+    errors = [str(fields["error"]).split(": ")[1] for fields in said if fields["identity"] == "two"]
+    assert errors == ["403 Forbidden", "500 InternalError"]
+
+
 async def test_an_error_of_the_lease_is_logged_again_once_it_has_gone(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 RELEASE_RETRY_INTERVAL = 0.1
 """Seconds between two attempts to release the lease."""
+MAX_REPORTED_ERRORS = 10
+"""Different errors that are logged once only."""
 
 
 class LeadershipLost(SecretsManagerError):
@@ -135,7 +137,8 @@ class LeaderElector:
         self._renewed_at = -math.inf
         self._leading = False
         self._reported_leader = ""
-        self._reported_error = ""
+        self._reported_errors: set[str] = set()
+        """Since the lease was last written, or found to be held by another."""
 
     async def run(self, work: Callable[[], Awaitable[None]]) -> None:
         """Acquire the lease, run `work` and renew the lease, then release it."""
@@ -208,6 +211,8 @@ class LeaderElector:
             self._log_error(error)
             return None
         self._observe(lease)
+        if not self._can_acquire(lease.spec):
+            self._reported_errors.clear()
         return lease
 
     async def _update(self, lease: Lease) -> bool:
@@ -232,6 +237,7 @@ class LeaderElector:
                 self._log_error(error)
             return False
         self._observe(self._last_written)
+        self._reported_errors.clear()
         return True
 
     async def _patch_or_create(self, version: str, record: LeaseSpec | dict[str, object]) -> Lease:
@@ -248,7 +254,6 @@ class LeaderElector:
         return await self._client.create(LEASES, self._key.namespace, new)
 
     def _observe(self, lease: Lease) -> None:
-        self._reported_error = ""
         if self._observed_record != lease.spec:
             self._observed_record, self._observed_time = lease.spec, trio.current_time()
         holder, known = lease.spec.holder_identity, self._reported_leader
@@ -297,10 +302,14 @@ class LeaderElector:
         return {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": micro_time(self._clock())}
 
     def _log_error(self, error: KubeError) -> None:
-        """Log an error, unless it is that of the last request."""
-        if str(error) != self._reported_error:
-            log.warning("failed to acquire or renew lease", extra={"fields": {**self._fields(), "error": str(error)}})
-        self._reported_error = str(error)
+        """Log each error once until the lease is well again."""
+        text = str(error)
+        if text in self._reported_errors:
+            return
+        log.warning("failed to acquire or renew lease", extra={"fields": {**self._fields(), "error": text}})
+        if len(self._reported_errors) == MAX_REPORTED_ERRORS:
+            self._reported_errors.clear()
+        self._reported_errors.add(text)
 
     def _fields(self) -> dict[str, str]:
         return {"lease": str(self._key), "identity": self._identity}

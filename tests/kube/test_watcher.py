@@ -294,13 +294,23 @@ async def test_after_two_silent_watches_in_a_row_changes_are_found_by_lists(auto
     assert [report[1] for report in reports] == [[A], [A, B], [B]]
 
 
-async def test_a_watch_is_not_up_after_two_silent_ones_in_a_row_until_it_brings_something(
-    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("second", "third"),
+    [
+        (page([A], "9"), page([A, B], "12")),
+        (page([A, B], "9"), page([A], "12")),
+        (page([A], "9"), page([thing("a", version=12)], "12")),
+        (page([A], "9"), page([A], "12", undecodable=[X])),
+    ],
+    ids=["new", "gone", "changed", "undecodable"],
+)
+async def test_a_watch_is_down_when_lists_show_what_it_has_not_brought_until_it_brings_something(
+    second: Page[Thing], third: Page[Thing], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     client = ScriptedClient(
-        lists=[page([A], "9")] * 3,
-        watches=[[90.0, silent()], [90.0, silent()], [90.0, silent()], [60.0, bookmark(11), FOREVER]],
+        lists=[page([A], "9"), second, third],
+        watches=[[90.0, silent()], [90.0, silent()], [90.0, silent()], [60.0, bookmark(13), FOREVER]],
     )
     watcher = watcher_of(client)
     problems: list[str] = []
@@ -311,13 +321,38 @@ async def test_a_watch_is_not_up_after_two_silent_ones_in_a_row_until_it_brings_
             problems.append(watcher.problem)
         nursery.cancel_scope.cancel()
 
-    withheld = "can't watch things in ns: no data for 90 s"
-    assert problems == ["", "", "", withheld, withheld, ""]
-    assert lines(caplog) == [
+    withheld = "can't watch things in ns: the watch brings nothing, but lists show changes"
+    assert problems == ["", "", "", "", withheld, ""]
+    assert [line for line in lines(caplog) if line[1] != "failed to decode object, skipping it"] == [
         (logging.INFO, "watch timed out, restarting"),
         (logging.WARNING, "failed to watch"),
         (logging.INFO, "watch recovered"),
     ]
+
+
+async def test_an_idle_watch_of_a_server_without_bookmarks_is_up(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = ScriptedClient(
+        lists=[page([A], "9"), *[page([A, B], "20")] * 20],
+        watches=[
+            [90.0, silent()],
+            [90.0, silent()],
+            [90.0, silent()],
+            [10.0, event("MODIFIED", thing("b", version=30)), 90.0, silent()],
+            *[[90.0, silent()]] * 9,
+        ],
+    )
+    watcher = watcher_of(client)
+    problems: list[str] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watcher.run, Recorder())
+        for _ in range(10):
+            await trio.sleep(89)
+            problems.append(watcher.problem)
+        nursery.cancel_scope.cancel()
+
+    assert (set(problems), caplog.records) == ({""}, [])
 
 
 async def test_silent_watches_with_an_event_or_another_failure_between_them_are_not_in_a_row(

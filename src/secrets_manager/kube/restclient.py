@@ -2,7 +2,8 @@
 
 One call is one request. Nothing is retried here: only the caller knows whether that is safe. Every failure is a
 KubeError that names method and path, never a body. Responses are read whole, within a deadline. A watch streams for
-minutes and has a read timeout: an API server sends a bookmark about once a minute, so silence means a lost connection.
+minutes and has a read timeout: most API servers send a bookmark about once a minute, so after longer silence the
+connection may be lost.
 
 A server that sheds load (Overloaded) throttles the whole client: it sends nothing until the Retry-After has passed,
 then paces its requests (kube/throttle.py). Any other 429 concerns one request.

@@ -10,9 +10,9 @@ server prepares the next page; deletions show in the full list only. A list that
 retried. A streaming list (`sendInitialEvents`) needs no pages, but costs the server twice the CPU (measured on
 Kubernetes 1.37, where pages come from its cache), and its first object comes no sooner.
 
-An API server sends a bookmark about once a minute, so a watch that brings nothing is no success, though its head has
-come: a proxy may withhold the body. After two in a row changes are found by lists, and `problem` says so, until a watch
-brings something.
+An API server sends a bookmark about once a minute, but none without its watch cache. So a watch that brings nothing may
+be idle, or a proxy withholds its body. After two in a row changes are found by lists. Once one of them differs from the
+list before it, which the watch between them has not shown, `problem` says so, until a watch brings something.
 
 The end of a stream, a read timeout and an expired version cause no delay, unless they repeat. Repeated ones and errors
 back off, no shorter than a `Retry-After` of the server; the backoff resets after two minutes.
@@ -62,13 +62,16 @@ MIN_WATCH_TIMEOUT, MAX_WATCH_TIMEOUT = 290, 350
 """Seconds after which the server ends a watch: random, so that watches don't restart together."""
 WATCH_TIMEOUT_GRACE = 10.0
 """Seconds beyond that after which the client ends the watch."""
-NO_API = ": there is no such API: is its CRD installed?"
+NO_API = ": there is no such API"
 """What it means that a list is not found, for one without objects is."""
+NO_CRD = f"{NO_API}: is its CRD installed?"
 VERY_SHORT_WATCH = 1.0
 """Seconds. A watch that ends sooner counts for the backoff."""
 BACKOFF = Backoff(initial=0.8, maximum=30.0)
 BACKOFF_RESET_AFTER = 120.0
 """Seconds without failures after which the backoff starts over; client-go's resetDuration."""
+
+WITHHELD = WatchTimedOut("the watch brings nothing, but lists show changes")
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +131,8 @@ class Watcher(Generic[T]):
         self._last_failure = ""
         self._is_silent = False
         """Whether a watch has timed out, and no byte and no other failure has come since."""
+        self._listed: dict[ObjectKey, str] | None = None
+        """The versions in the last list of this silence; the undecodable objects have none."""
 
     async def run(self, sink: Sink[T]) -> NoReturn:
         """Report to the sink until cancelled. No failure of the server ends this."""
@@ -142,11 +147,11 @@ class Watcher(Generic[T]):
             except Expired:
                 self._resource_version = ""
                 delay = self._backoff.after_restart(trio.current_time())
-            except WatchTimedOut as error:
-                self._note_silence(error)
+            except WatchTimedOut:
+                self._note_silence()
                 delay = 0.0  # it has waited already
             except KubeError as error:
-                self._is_silent = False
+                self._end_silence()
                 self._log_failure(error)
                 delay = self._backoff.after_failure(trio.current_time(), retry_after=retry_after(error))
             await trio.sleep(delay)
@@ -167,6 +172,10 @@ class Watcher(Generic[T]):
             self._warn_undecodable(key)
         sink.relisted(objects, undecodable=undecodable, resource_version=version)
         self._resource_version = version
+        if self._is_silent:
+            self._compare(
+                {obj.metadata.key: obj.metadata.resource_version for obj in objects} | dict.fromkeys(undecodable, "")
+            )
 
     async def _watch(self, sink: Sink[T]) -> None:
         timeout_seconds = self._random.randint(MIN_WATCH_TIMEOUT, MAX_WATCH_TIMEOUT)
@@ -184,7 +193,7 @@ class Watcher(Generic[T]):
                 lines = LineBuffer()
                 async for chunk in chunks:
                     if self._is_silent:
-                        self._is_silent = False
+                        self._end_silence()
                         self._log_recovery()
                     for line in lines.feed(chunk):
                         self._resource_version = self._handle_event(line, sink)
@@ -227,20 +236,29 @@ class Watcher(Generic[T]):
         if isinstance(error, MalformedResponse):
             self._resource_version = ""  # a watch from there would fail again
         reason = f"{type(error).__name__} {error.reason if isinstance(error, ApiError) else ''}"
-        text = f"{error}{NO_API if isinstance(error, NotFound) else ''}"
+        text = f"{error}{self._no_api if isinstance(error, NotFound) else ''}"
         if reason != self._last_failure:
             log.warning("failed to watch", extra={"fields": {**self._fields, "error": text}})
         self._last_failure = reason
         self.problem = f"can't watch {self._resource.plural} in {self.namespace or 'all namespaces'}: {text}"
 
-    def _note_silence(self, error: WatchTimedOut) -> None:
+    def _note_silence(self) -> None:
         """Watch on after a first read timeout, and list after more in a row: something may withhold all changes."""
         if self._is_silent:
-            self._log_failure(error)
             self._resource_version = ""
         else:
             log.info("watch timed out, restarting", extra={"fields": self._fields})
         self._is_silent = True
+
+    def _end_silence(self) -> None:
+        self._is_silent = False
+        self._listed = None
+
+    def _compare(self, listed: dict[ObjectKey, str]) -> None:
+        """Report that the watch has withheld a change, if the list before was another one."""
+        if self._listed not in (None, listed):
+            self._log_failure(WITHHELD)
+        self._listed = listed
 
     def _log_recovery(self) -> None:
         if self.problem:
@@ -250,6 +268,10 @@ class Watcher(Generic[T]):
     @property
     def kind(self) -> str:
         return self._resource.kind
+
+    @property
+    def _no_api(self) -> str:
+        return NO_CRD if "." in self._resource.group else NO_API
 
     @property
     def _fields(self) -> dict[str, str]:

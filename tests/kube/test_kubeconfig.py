@@ -198,6 +198,30 @@ def test_authority_that_is_replaced_is_taken_at_the_next_load(tmp_path: Path) ->
     assert names == ["authority", "authority", "new"]
 
 
+def test_token_is_taken_though_the_authority_can_not_be_read_any_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = Authority(tmp_path)
+    cluster: Fields = {"certificate-authority": "authority.crt"}
+    loader = Kubeconfig(str(write(tmp_path / "config", cluster=cluster, user={"tokenFile": "token"})))
+    (tmp_path / "token").write_text("first")
+    configs = [loader.load(refresh=True)]
+    text = authority.certificate.read_text()
+    authority.certificate.unlink()
+    for token in ("second", "third", "fourth"):
+        (tmp_path / "token").write_text(token)
+        configs.append(loader.load(refresh=token == "third"))
+
+    assert [each.authorization.removeprefix("Bearer ") for each in configs] == ["first", "second", "third", "fourth"]
+    assert all(each.context is configs[0].context for each in configs)
+    why = f"{authority.certificate} can't be read (No such file or directory): correct its path, or write it"
+    assert [record.__dict__["fields"] for record in caplog.records] == [{"error": why}]
+
+    authority.certificate.write_text(text)
+    Authority(tmp_path, name="new").certificate.rename(authority.certificate)
+    assert loader.load(refresh=False).context is not configs[0].context
+
+
 def test_authority_that_is_missing_is_reported_unless_it_is_not_needed(tmp_path: Path) -> None:
     cluster: Fields = {"certificate-authority": "none.crt"}
 

@@ -6,6 +6,7 @@ quote names of entries, and nothing else of a file. Inline certificates stay in 
 
 import base64
 import binascii
+import logging
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ from secrets_manager.kube.safeyaml import NotYaml, load
 from secrets_manager.net.hosts import is_host, is_http_url
 from secrets_manager.net.tls import UnusableFile, client_context
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 HEADER_KEY_CHARS = "!#$&'*+^`|~"
@@ -34,6 +37,7 @@ class Kubeconfig:
         self._paths = paths
         self._context = context
         self._resolved: _ResolvedContext | None = None
+        self._tls = _TlsContexts()
 
     def __str__(self) -> str:
         context = f"context {self._context!r}" if self._context else "the current context"
@@ -42,9 +46,13 @@ class Kubeconfig:
     def load(self, *, refresh: bool) -> RestConfig:
         """Load tokens and certificates; a refresh also reloads the kubeconfig and runs the plugin."""
         try:
-            if self._resolved is None or refresh:
-                self._resolved = _resolve(_merge(self._paths), self._context)
-            return self._resolved.rest_config()
+            resolved = self._resolved
+            if resolved is None or refresh:
+                resolved = _resolve(_merge(self._paths), self._context, self._tls)
+                self._tls.expire()
+            found = resolved.rest_config()
+            self._resolved = resolved
+            return found
         except (CredentialsError, UnusableFile) as error:
             raise CredentialsError(f"{self} can't be used: {error}") from None
 
@@ -112,24 +120,81 @@ class _User(msgspec.Struct, frozen=True, rename="kebab"):
         return "_User()"
 
 
+class _Authority(NamedTuple):
+    """What a cluster's certificate is verified by."""
+
+    pem: "_Pem"
+    verify: bool
+
+    def context(self, authority: bytes, client_pem: bytes) -> ssl.SSLContext:
+        """Make a context. Raises: UnusableFile."""
+        file = "" if self.pem.data else self.pem.file
+        return client_context(
+            ca_file=str(self.pem.folder / file) if file else "",
+            ca_pem=authority.decode("ascii", "replace") if self.pem.data else "",
+            client_pem=client_pem,
+            verify=self.verify,
+        )
+
+
+class _TlsContexts:
+    """Keeps the TLS context until a certificate changes, also while the file of the same authority can't be read."""
+
+    def __init__(self) -> None:
+        self._current: ssl.SSLContext | None = None
+        self._authority: _Authority | None = None
+        self._pems = (b"", b"")
+        self._expired = True
+        self._reported = ""
+
+    def expire(self) -> None:
+        """Make the next one anew, unless its authority can't be read."""
+        self._expired = True
+
+    def current(self, authority: _Authority, client_pem: bytes) -> ssl.SSLContext:
+        """Raises: CredentialsError or UnusableFile, if there is no earlier context for this authority."""
+        try:
+            pems = (authority.pem.read() if authority.verify else b"", client_pem)
+            if self._current is None or self._expired or (authority, pems) != (self._authority, self._pems):
+                self._current = authority.context(*pems)
+        except (CredentialsError, UnusableFile) as error:
+            if self._current is None or authority != self._authority or client_pem != self._pems[1]:
+                raise
+            self._report(str(error))
+        else:
+            self._authority, self._pems, self._expired, self._reported = authority, pems, False, ""
+        return self._current
+
+    def _report(self, error: str) -> None:
+        """Log an error once."""
+        if error != self._reported:
+            log.warning("failed to reload certificate authority", extra={"fields": {"error": error}})
+        self._reported = error
+
+
 class _ResolvedContext:
-    """A context with its cluster and user. The TLS context is kept until a certificate changes."""
+    """A context with its cluster and user."""
 
     def __init__(
-        self, context: _Context, cluster: _Cluster, folder: Path, user: _User, credential: Callable[[], Credential]
+        self,
+        context: _Context,
+        cluster: _Cluster,
+        folder: Path,
+        user: _User,
+        credential: Callable[[], Credential],
+        tls: _TlsContexts,
     ) -> None:
         self._context = context
         self._cluster = cluster
-        self._folder = folder
+        self._tls = tls
         _check_addresses(cluster)
         self._url = cluster.server.rstrip("/")
         self._impersonation = tuple(_impersonation(user))
         self._credential = credential
-        self._authority = _Pem(
-            "certificate-authority", cluster.certificate_authority_data, cluster.certificate_authority, folder
+        self._authority = _Authority(
+            _Pem("certificate-authority", cluster.certificate_authority_data, cluster.certificate_authority, folder),
+            verify=not cluster.insecure_skip_tls_verify,
         )
-        self._pems = (b"", b"")
-        self._ssl_context: ssl.SSLContext | None = None
 
     def rest_config(self) -> RestConfig:
         credential = self._credential()
@@ -138,27 +203,14 @@ class _ResolvedContext:
                 f"user {self._context.user!r} has no credentials: give it a token, a tokenFile, a client-certificate "
                 "with its client-key, or a credential plugin (exec)"
             )
-        pems = (b"" if self._cluster.insecure_skip_tls_verify else self._authority.read(), credential.client_pem)
-        if self._ssl_context is None or pems != self._pems:
-            self._ssl_context, self._pems = self._tls_context(*pems), pems
         return RestConfig(
             url=self._url,
             namespace=self._context.namespace or "default",
             authorization=header_value(credential.authorization),
-            context=self._ssl_context,
+            context=self._tls.current(self._authority, credential.client_pem),
             proxy=self._cluster.proxy_url,
             server_name=self._cluster.tls_server_name,
             impersonation=self._impersonation,
-        )
-
-    def _tls_context(self, authority: bytes, client_pem: bytes) -> ssl.SSLContext:
-        inline = self._cluster.certificate_authority_data
-        file = "" if inline else self._cluster.certificate_authority
-        return client_context(
-            ca_file=str(self._folder / file) if file else "",
-            ca_pem=authority.decode("ascii", "replace") if inline else "",
-            client_pem=client_pem,
-            verify=not self._cluster.insecure_skip_tls_verify,
         )
 
 
@@ -205,7 +257,7 @@ def _convert(content: object, shape: type[T], *, what: str) -> T:
         raise CredentialsError(f"{what} is not as a kubeconfig has it: {error}") from None
 
 
-def _resolve(merged: _MergedConfig, name: str) -> _ResolvedContext:
+def _resolve(merged: _MergedConfig, name: str, tls: _TlsContexts) -> _ResolvedContext:
     """Resolve a context; an empty name means the current one. Raises: CredentialsError."""
     known = f"there is {_join_names(merged.contexts)}"
     if not name and not merged.current:
@@ -223,6 +275,7 @@ def _resolve(merged: _MergedConfig, name: str) -> _ResolvedContext:
         cluster.folder,
         login,
         _credential_source(login, folder=user.folder, cluster=cluster.content),
+        tls,
     )
 
 

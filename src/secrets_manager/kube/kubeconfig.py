@@ -18,7 +18,7 @@ import msgspec
 from secrets_manager.kube.errors import CredentialsError
 from secrets_manager.kube.objects import without_nulls
 from secrets_manager.kube.restconfig import Credential, RestConfig, header_value, kubeconfig_files
-from secrets_manager.kube.safeyaml import NotYaml, load
+from secrets_manager.kube.safeyaml import NotYaml, SeveralDocuments, load
 from secrets_manager.net.hosts import is_host, is_http_url
 from secrets_manager.net.tls import UnusableFile, client_context
 
@@ -240,6 +240,8 @@ def _read_file(file: Path) -> _File:
         document = None
     except OSError as error:
         raise CredentialsError(f"{file} can't be read ({error.strerror}): let this user read it") from None
+    except SeveralDocuments as error:
+        raise CredentialsError(f"{file} has a second document, which begins{error.where}: take out the `---`") from None
     except NotYaml as error:
         raise CredentialsError(f"{file} is no YAML{error.where}: correct it") from None
     except UnicodeDecodeError:

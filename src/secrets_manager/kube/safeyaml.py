@@ -1,7 +1,8 @@
 """Load YAML that users wrote. Whatever is wrong with it is one error: PyYAML's constructors raise many others.
 
 `!!bool foo` is a KeyError of them, `!!int ""` an IndexError, `!!timestamp foo` an AttributeError. A text may be written
-with the surrogate pairs of JSON, which PyYAML leaves as two characters that nothing can encode: they become one here.
+with the surrogate pairs of JSON, which PyYAML leaves as two characters that nothing can encode: they become one here,
+and half a pair becomes U+FFFD, as where Go reads JSON.
 """
 
 import yaml
@@ -23,15 +24,21 @@ class NotYaml(ValueError):
         return f" in line {self.line}" if self.line else ""
 
 
+class SeveralDocuments(NotYaml):
+    """A text has a second document, which may be empty. `line` is where that begins."""
+
+
 def load(text: str) -> Content:
     """Return the one document of a text; None without any.
 
     Raises:
-        NotYaml: It can't be read, or there are several.
+        NotYaml: It can't be read.
+        SeveralDocuments: There are several.
     """
     documents = load_all(text)
     if len(documents) > 1:
-        raise NotYaml("there are several documents")
+        starts = [event for event in yaml.parse(text, _Loader) if isinstance(event, yaml.DocumentStartEvent)]
+        raise SeveralDocuments("a second document begins", line=starts[1].start_mark.line + 1)
     return documents[0] if documents else None
 
 
@@ -55,8 +62,4 @@ class _Loader(yaml.SafeLoader):
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
         text = super().construct_scalar(node)
-        try:
-            return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16")
-        except UnicodeDecodeError:
-            problem = "half a surrogate pair"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+        return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

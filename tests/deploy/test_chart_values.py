@@ -465,6 +465,10 @@ REFUSED: list[tuple[Object, str]] = [
     ({"extraArgs": ["-health-probe-addr=:9090"]}, "at '/extraArgs/0'"),
     ({"networkPolicy": None}, "missing property 'networkPolicy'"),
     ({"metrics": {"tls": None}}, "missing property 'tls'"),
+    ({"backend": None}, "missing property 'backend'"),
+    ({"vault": {"authMethod": None}}, "missing property 'authMethod'"),
+    ({"backend": "azure-kv", "azureKeyVault": None}, "missing property 'azureKeyVault'"),
+    ({"metrics": {"prometheusRule": {"enabled": True, "freshWithin": None}}}, "missing property 'freshWithin'"),
     ({"vault": {"appRole": None}}, "missing property 'appRole'"),
     ({"metrics": {"prometheusRule": {"freshWithin": "61.0"}}}, "at '/metrics/prometheusRule/freshWithin'"),
 ]
@@ -515,6 +519,26 @@ def test_a_value_that_can_not_be_is_refused_with_its_place(values: Object, place
         rendered(values)
 
     assert place in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"azureKeyVault": None},
+        {"metrics": {"podMonitor": None, "prometheusRule": None, "dashboard": None}},
+        {"metrics": {"prometheusRule": {"freshWithin": None}}},
+    ],
+    ids=json.dumps,
+)
+def test_null_takes_out_the_defaults_of_what_is_not_used(values: Object) -> None:
+    assert rendered(values) == rendered()
+
+
+def test_null_takes_out_what_has_a_default() -> None:
+    azure: Object = {"backend": "azure-kv", "azureKeyVault": {"name": "v"}}
+
+    assert rendered(azure | {"vault": {"authMethod": None}}) == rendered(azure)
+    assert kinds(rendered()) - kinds(rendered({"podDisruptionBudget": None})) == {"PodDisruptionBudget"}
 
 
 NOT_TEXT = ("123", "1e3", "on", "true", "null")

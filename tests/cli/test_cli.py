@@ -318,14 +318,14 @@ def test_demo_says_what_to_install_if_its_extra_is_missing() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
 
-EARLY_SIGTERM = """
-import os, runpy, signal, sys
+EARLY_SIGNAL = """
+import runpy, signal, sys
 from importlib.metadata import entry_points
 
-class Sigterm:
+class Signal:
     def find_spec(self, name, *_):
         if name == "secrets_manager.cli.main":
-            os.kill(os.getpid(), signal.SIGTERM)
+            signal.raise_signal(signal.Signals[sys.argv[1]])
 
 def script():
     (found,) = entry_points(group="console_scripts", name="secrets-manager")
@@ -334,15 +334,32 @@ def script():
 def module():
     runpy.run_module("secrets_manager", run_name="__main__")
 
-sys.meta_path.insert(0, Sigterm())
+sys.meta_path.insert(0, Signal())
 """
 
 
 @pytest.mark.parametrize("command", ["script()", "module()"])
-def test_sigterm_before_anything_is_imported_ends_the_process_by_its_own_handler(command: str) -> None:
+@pytest.mark.parametrize(("signum", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_signal_before_anything_is_imported_ends_the_process_by_its_own_handler(
+    command: str, signum: str, code: int
+) -> None:
     """As PID 1, in a container, a process is sent no signal that it has no handler for."""
     done = subprocess.run(
-        [sys.executable, "-c", EARLY_SIGTERM + command], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", EARLY_SIGNAL + command, signum], capture_output=True, text=True, timeout=60, check=False
     )
 
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
+HANDED_BACK = """
+import signal, sys
+from secrets_manager.cli import entry, main
+main.main = lambda: print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+entry.main()
+"""
+
+
+def test_sigint_is_the_commands_own_once_all_is_imported() -> None:
+    done = subprocess.run([sys.executable, "-c", HANDED_BACK], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.stdout, done.stderr) == ("True\n", "")

@@ -5,7 +5,8 @@
          problem
     2    wrong flags or environment, or a file that they name
     3    `plan` has found changes
-    130  interrupted while it started, or before it could stop cleanly; a second signal ends the process at once
+    130  ended by SIGINT while it started, or before it could stop cleanly; a second signal ends the process at once
+    143  the same by SIGTERM
 
 Expected errors are printed as one line, others are logged with a traceback. Subcommands import their parts themselves,
 so that `--help` and usage errors are fast.

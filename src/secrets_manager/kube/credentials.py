@@ -27,7 +27,7 @@ from secrets_manager.net.tls import Tls
 RELOAD_INTERVAL = 60.0
 """Seconds. A service account token may live for ten minutes only, and is rotated well before it expires."""
 MIN_REFRESH_INTERVAL = 10.0
-"""Seconds from the end of a refresh to the next one, however many requests are unauthorized: each may run a credential plugin."""
+"""Seconds from the end of a refresh to the next, however many requests are unauthorized: each may run a plugin."""
 LOAD_TIMEOUT = 60.0
 """Seconds. A credential plugin, or a file of a network, that hangs is abandoned in its thread."""
 

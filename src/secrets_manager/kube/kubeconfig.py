@@ -45,16 +45,16 @@ class Kubeconfig:
 
     def load(self, *, refresh: bool) -> RestConfig:
         """Load tokens and certificates; a refresh also reloads the kubeconfig and runs the plugin."""
+        resolved = self._resolved
         try:
-            resolved = self._resolved
             if resolved is None or refresh:
                 resolved = _resolve(_merge(self._paths), self._context, self._tls)
                 self._tls.expire()
             found = resolved.rest_config()
-            self._resolved = resolved
-            return found
         except (CredentialsError, UnusableFile) as error:
             raise CredentialsError(f"{self} can't be used: {error}") from None
+        self._resolved = resolved
+        return found
 
 
 class _Entry(NamedTuple):
@@ -180,6 +180,7 @@ class _ResolvedContext:
         context: _Context,
         cluster: _Cluster,
         folder: Path,
+        *,
         user: _User,
         credential: Callable[[], Credential],
         tls: _TlsContexts,
@@ -275,9 +276,9 @@ def _resolve(merged: _MergedConfig, name: str, tls: _TlsContexts) -> _ResolvedCo
         context,
         _convert(cluster.content, _Cluster, what=f"cluster {context.cluster!r}"),
         cluster.folder,
-        login,
-        _credential_source(login, folder=user.folder, cluster=cluster.content),
-        tls,
+        user=login,
+        credential=_credential_source(login, folder=user.folder, cluster=cluster.content),
+        tls=tls,
     )
 
 

@@ -103,7 +103,7 @@ reference:
 # Pin what the image installs and is built with, with hashes: deploy/requirements*.txt
 lock:
     .ci/setup lock
-    # Left out: kubernetes, which only login plugins of a kubeconfig need, and those are not in the image either (19 packages, 149 MB);
+    # Left out: kubernetes, which only the auth-provider of a kubeconfig needs (19 packages, 149 MB);
     # httpcore and anyio, on which httpx connects where it is given no transport; pycparser, with which cffi compiles.
     printf '%s\n' kubernetes httpcore anyio pycparser | just _lock pyproject.toml deploy/requirements.txt --excludes /dev/stdin
     just _requirements '["build-system"]["requires"]' | just _lock - deploy/requirements-build.txt

@@ -129,15 +129,17 @@ def test_it_has_neither_pip_nor_the_demo_nor_the_package_kubernetes(image: Image
     assert image.run("demo").returncode == 2
 
 
-def test_a_kubeconfig_with_a_login_plugin_is_an_error_that_names_what_is_missing(image: Image, tmp_path: Path) -> None:
-    plugin: dict[str, object] = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "login"}}
+def test_a_kubeconfig_with_an_auth_provider_is_an_error_that_names_what_is_missing(
+    image: Image, tmp_path: Path
+) -> None:
+    plugin: dict[str, object] = {"auth-provider": {"name": "oidc"}}
     file = write(tmp_path / "config", user=plugin)
 
     done = image.run("--kubeconfig=/config", options=[f"--volume={file}:/config:ro", *VAULT])
 
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "a credential plugin (exec or auth-provider) needs the Python package kubernetes" in line
+    assert "an auth-provider needs the Python package kubernetes" in line
 
 
 def test_its_list_of_packages_is_what_is_installed(image: Image) -> None:

@@ -2,6 +2,7 @@ import base64
 import os
 import ssl
 import stat
+import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -155,6 +156,19 @@ def test_login_plugin_whose_token_has_no_end_runs_once(tmp_path: Path) -> None:
     loader = Kubeconfig(str(write(tmp_path / "config", user=user)))
 
     assert loader.load(refresh=True).authorization == loader.load(refresh=False).authorization
+
+
+def test_login_plugin_needs_no_package_that_the_image_lacks(tmp_path: Path) -> None:
+    status = credential(lives_for=timedelta(hours=1))
+    config = write(tmp_path / "config", user=plugin(tmp_path, status))
+    as_in_the_image = (
+        "import sys; sys.modules['kubernetes'] = None; from secrets_manager.kube.kubeconfig import Kubeconfig; "
+        f"print(Kubeconfig({str(config)!r}).load(refresh=True).authorization)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", as_in_the_image], capture_output=True, text=True, check=False)
+
+    assert (done.stdout, done.stderr) == ("Bearer token-1\n", "")
 
 
 def test_login_plugin_may_bring_a_client_certificate(tmp_path: Path) -> None:

@@ -333,15 +333,10 @@ async def test_a_watch_is_down_when_lists_show_what_it_has_not_brought_until_it_
 async def test_an_idle_watch_of_a_server_without_bookmarks_is_up(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    idle: list[Sequence[Step]] = [[90.0, silent()]]
     client = ScriptedClient(
         lists=[page([A], "9"), *[page([A, B], "20")] * 20],
-        watches=[
-            [90.0, silent()],
-            [90.0, silent()],
-            [90.0, silent()],
-            [10.0, event("MODIFIED", thing("b", version=30)), 90.0, silent()],
-            *[[90.0, silent()]] * 9,
-        ],
+        watches=[*idle * 3, [10.0, event("MODIFIED", thing("b", version=30)), 90.0, silent()], *idle * 9],
     )
     watcher = watcher_of(client)
     problems: list[str] = []

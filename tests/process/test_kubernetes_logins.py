@@ -108,11 +108,11 @@ def test_the_program_runs_with_a_kubeconfig_where_nothing_can_be_written(
 
 
 @pytest.mark.real
-def test_without_the_package_kubernetes_a_login_plugin_is_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_without_the_package_kubernetes_an_auth_provider_is_refused_with_the_way_out(tmp_path: Path) -> None:
     as_in_the_image = (
         "import sys; sys.modules['kubernetes'] = None; from secrets_manager.cli.main import main; sys.exit(main())"
     )
-    plugin: dict[str, object] = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "login"}}
+    plugin: dict[str, object] = {"auth-provider": {"name": "oidc"}}
     file = write(tmp_path / "config", user=plugin)
     environment = {**os.environ, "VAULT_ADDR": "http://127.0.0.1:1", "VAULT_ROLE_ID": "r", "VAULT_SECRET_ID": "s"}
     command = [sys.executable, "-c", as_in_the_image, f"--kubeconfig={file}", "--metrics-addr=127.0.0.1:0"]
@@ -120,5 +120,5 @@ def test_without_the_package_kubernetes_a_login_plugin_is_refused_with_the_way_o
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     assert done.returncode == 2
-    assert "a credential plugin (exec or auth-provider) needs the Python package kubernetes" in done.stderr
+    assert "an auth-provider needs the Python package kubernetes" in done.stderr
     assert "Traceback" not in done.stderr

@@ -17,6 +17,7 @@ import msgspec
 
 from secrets_manager.kube.errors import CredentialsError
 from secrets_manager.kube.objects import without_nulls
+from secrets_manager.kube.plugin import ExecPlugin
 from secrets_manager.kube.restconfig import Credential, RestConfig, header_value, kubeconfig_files
 from secrets_manager.kube.safeyaml import NotYaml, SeveralDocuments, load
 from secrets_manager.net.hosts import is_host, is_http_url
@@ -314,22 +315,22 @@ def _credential_source(user: _User, *, folder: Path, cluster: Mapping[str, objec
 
 
 def _plugin(user: _User, folder: Path, cluster: Mapping[str, object]) -> Callable[[], Credential] | None:
-    """Return the plugin of the user, if any. Its code takes 19 MB, so it is imported on demand; the image lacks it.
+    """Return the plugin of the user, if any. The package of an auth-provider is imported on demand; the image lacks it.
 
     Raises:
         CredentialsError: The package is missing.
     """
-    if not user.exec and not user.auth_provider:
-        return None
-    try:
-        from secrets_manager.kube.plugin import AuthProvider, ExecPlugin  # noqa: PLC0415 - heavy
-    except ModuleNotFoundError:
-        raise CredentialsError(
-            "a credential plugin (exec or auth-provider) needs the Python package kubernetes, which the image lacks: "
-            "install it, or give the user a token, a tokenFile, or a client-certificate with its client-key"
-        ) from None
     if user.exec:
         return ExecPlugin(user.exec, folder=str(folder), cluster=cluster).credential
+    if not user.auth_provider:
+        return None
+    try:
+        from secrets_manager.kube.authprovider import AuthProvider  # noqa: PLC0415 - heavy
+    except ModuleNotFoundError:
+        raise CredentialsError(
+            "an auth-provider needs the Python package kubernetes, which the image lacks: install it, or give the user "
+            "a credential plugin (exec), a token, a tokenFile, or a client-certificate with its client-key"
+        ) from None
     return AuthProvider(user.auth_provider).credential
 
 

@@ -1,4 +1,4 @@
-"""Credential plugins of a kubeconfig (`exec`), and the older `auth-provider`, which the `kubernetes` package runs.
+"""Credential plugins of a kubeconfig (`exec`).
 
 A plugin that hangs is killed. The output of a failed one is quoted, unless it may contain a secret.
 """
@@ -14,8 +14,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
-from kubernetes.client import Configuration
-from kubernetes.config.kube_config import KubeConfigLoader
 
 from secrets_manager.kube.errors import CredentialsError
 from secrets_manager.kube.restconfig import Credential
@@ -167,33 +165,6 @@ class ExecPlugin:
 
     def _error(self, what: str) -> CredentialsError:
         return CredentialsError(f"the credential plugin {one_line(self._exec.command)} {what}")
-
-
-class AuthProvider:
-    """An `auth-provider` that the package supports: it renews a token that is about to expire."""
-
-    def __init__(self, entry: Mapping[str, object]) -> None:
-        config: dict[str, object] = {
-            "current-context": "c",
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "clusters": [{"name": "c", "cluster": {}}],
-            "users": [{"name": "u", "user": {"auth-provider": entry}}],
-        }
-        self._name = str(entry.get("name", ""))
-        self._loader = KubeConfigLoader(config)
-        self._configuration: Configuration | None = None
-
-    def credential(self) -> Credential:
-        """Raises: CredentialsError."""
-        try:
-            if self._configuration is None:
-                configuration = Configuration()
-                self._loader.load_and_set(configuration)
-                self._configuration = configuration
-            token = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        except Exception as error:  # noqa: BLE001 - the package's: it passes on those of urllib3 and others
-            raise CredentialsError(f"the auth-provider {self._name} fails: {type(error).__name__}") from None
-        return Credential(token or "")
 
 
 def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:

@@ -37,8 +37,8 @@ def load(text: str) -> Content:
     """
     documents = load_all(text)
     if len(documents) > 1:
-        starts = [event for event in yaml.parse(text, _Loader) if isinstance(event, yaml.DocumentStartEvent)]
-        raise SeveralDocuments("a second document begins", line=starts[1].start_mark.line + 1)
+        starts = [event.start_mark for event in yaml.parse(text, _Loader) if isinstance(event, yaml.DocumentStartEvent)]
+        raise SeveralDocuments("there is a second document", line=starts[1].line + 1 if starts[1] else 0)
     return documents[0] if documents else None
 
 

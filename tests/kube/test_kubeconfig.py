@@ -368,16 +368,20 @@ def test_login_plugin_whose_entry_no_program_can_be_given_is_reported(more: Fiel
 def test_login_plugin_that_hangs_is_killed_with_all_that_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of its processes keeps the pipe open, which ends with the last of them."""
+    """Each of its processes keeps the pipe open, which ends with the last of them. One that was not killed says so."""
     monkeypatch.setattr(plugins, "RUN_TIMEOUT", 0.1)
     os.mkfifo(tmp_path / "alive")
+    os.mkfifo(tmp_path / "over")
     with os.fdopen(os.open(tmp_path / "alive", os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0) as alive:
-        config = failing(tmp_path, "exec 3>alive; echo begun >&3; sleep 100000 & sleep 100000")
+        child = "(read line <over; echo child >&3) &"
+        config = failing(tmp_path, f"exec 3>alive; echo begun >&3; {child} sleep 20; echo parent >&3")
 
         assert failure(config) == "the credential plugin ./plugin takes longer than 0.1 s: see what it waits for"
 
-        os.set_blocking(alive.fileno(), True)
-        assert alive.read() in (b"begun\n", b"")
+        with (tmp_path / "over").open("r+b", buffering=0) as over:
+            over.write(b"\n")
+            os.set_blocking(alive.fileno(), True)
+            assert alive.read() in (b"begun\n", b"")
 
 
 def test_login_plugin_is_told_of_the_cluster_where_it_asks_for_that(tmp_path: Path) -> None:

@@ -394,6 +394,10 @@ def test_flags_of_the_log_agree_on_one_level_and_form(argv: list[str], log: LogC
         ),
         ("-zap-encoder=xml", "--zap-encoder: 'xml' is unknown: use json or console"),
         ("-vault.secret-id=hunter2\x00", "--vault.secret-id: the value holds an invisible character"),
+        (
+            "-config.backend-timeout=5?",
+            "--config.backend-timeout: '5?' is no duration: write numbers with their units, like 5s, 1m30s or 300ms",
+        ),
         (f"-backend={'x' * 100}", f"--backend: '{'x' * 60}...' is unknown: use vault or azure-kv"),
     ],
 )

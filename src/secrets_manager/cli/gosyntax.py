@@ -173,7 +173,8 @@ def value_of(flag: Flag, raw: str, where: str) -> Value:
     try:
         return flag.type.read(raw)
     except InvalidValue as why:
-        hidden = flag.secret or "@" in raw or "?" in raw  # a URL may hold a password, or a token in its query
+        has_query = "?" in raw and ("/" in raw or "=" in raw)
+        hidden = flag.secret or "@" in raw or has_query  # a URL may hold a password, or a token in its query
         raise UsageError(f"{where}: {'the value' if hidden else quoted(raw)} {why}") from None
 
 

@@ -3,9 +3,10 @@
 from datetime import timedelta
 from typing import NamedTuple
 
+from secrets_manager.cut import cut
 from secrets_manager.doctor.checkup import Result
 from secrets_manager.doctor.clock import Clock, skew_of
-from secrets_manager.doctor.finding import MAX_NAME, cut, failure, ok
+from secrets_manager.doctor.finding import MAX_NAME, failure, ok
 from secrets_manager.kube.authorization import user_name
 from secrets_manager.kube.client import KubeClient
 from secrets_manager.kube.discovery import server_version

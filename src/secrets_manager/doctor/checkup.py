@@ -6,7 +6,8 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 import trio
 
-from secrets_manager.doctor.finding import MAX_MESSAGE, Finding, cut, failure, skipped
+from secrets_manager.cut import cut
+from secrets_manager.doctor.finding import MAX_MESSAGE, Finding, failure, skipped
 from secrets_manager.errors import SecretsManagerError
 from secrets_manager.inputs.progress import Progress, announced
 

@@ -9,11 +9,12 @@ from secrets_manager.backends.vault.address import Address, parse_address
 from secrets_manager.backends.vault.health import Health
 from secrets_manager.backends.vault.probe import Answer, Network, probe
 from secrets_manager.config import VaultConfig
+from secrets_manager.cut import cut
 from secrets_manager.doctor.checkup import Result
 from secrets_manager.doctor.clock import Clock, skew_of
-from secrets_manager.doctor.finding import MAX_NAME, Finding, cut, failure, has_failed, ok, warning
+from secrets_manager.doctor.finding import MAX_NAME, Finding, failure, has_failed, ok, warning
 from secrets_manager.net import errors as net
-from secrets_manager.net.hosts import without_login
+from secrets_manager.net.hosts import for_messages
 from secrets_manager.net.proxy import proxy_for
 
 CONNECTION = "vault-connection"
@@ -39,7 +40,7 @@ async def check(config: VaultConfig, clock: Clock, *, transport: Network) -> Res
         UsageError: vault.url is not an address, or a certificate file or a proxy can't be used.
     """
     address = parse_address(config.url)
-    proxy = "" if transport or address.socket else without_login(proxy_for(str(address.url), environ=os.environ))
+    proxy = "" if transport or address.socket else for_messages(proxy_for(str(address.url), environ=os.environ))
     try:
         answer = await probe(config, transport=transport)
     except net.HttpError as error:

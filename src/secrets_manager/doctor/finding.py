@@ -31,12 +31,6 @@ class Finding(msgspec.Struct, frozen=True):
     fix: str = ""
 
 
-def cut(text: str, limit: int) -> str:
-    """Return a text of bounded length that can be encoded: a file's name need not be UTF-8."""
-    text = text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= limit else f"{text[:limit]}…"
-
-
 def ok(check: str, message: str) -> Finding:
     return Finding(check, State.OK, message)
 

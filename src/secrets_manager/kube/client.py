@@ -16,7 +16,7 @@ from secrets_manager.kube.resources import Resource
 from secrets_manager.kube.restclient import JSON, WATCH_READ_TIMEOUT, RequestCounter, RestClient, no_count
 from secrets_manager.kube.warning import parse_warnings
 from secrets_manager.net.client import HttpClient, Response
-from secrets_manager.net.hosts import without_login
+from secrets_manager.net.hosts import for_messages
 from secrets_manager.net.transport import Transport
 
 T = TypeVar("T", bound=KubeObject)
@@ -279,5 +279,5 @@ async def open_client(
 
 def _where(cluster: Cluster) -> str:
     """Return the address of a server and its proxy, without users and passwords."""
-    proxy = f" through the proxy {without_login(cluster.proxy)}" if cluster.proxy else ""
-    return f"{without_login(cluster.url)}{proxy}"
+    proxy = f" through the proxy {for_messages(cluster.proxy)}" if cluster.proxy else ""
+    return f"{for_messages(cluster.url)}{proxy}"

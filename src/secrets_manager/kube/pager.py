@@ -18,7 +18,7 @@ T = TypeVar("T", bound=KubeObject)
 PAGE_SIZE = 500
 """Objects per page, as in client-go."""
 MAX_PAGES = 2000
-"""A million objects."""
+"""A million objects in pages of that size, half as many in those of the watcher."""
 
 
 class Lister(Protocol):

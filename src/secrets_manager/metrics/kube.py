@@ -5,12 +5,14 @@ from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from secrets_manager.net.hosts import without_login
+
 
 class KubeMetrics:
     """Metrics of the client of one API server. The label host has the host of `url`, and its port if there is one."""
 
     def __init__(self, registry: CollectorRegistry, *, url: str) -> None:
-        self._host = urlsplit(url).netloc.rpartition("@")[2]
+        self._host = urlsplit(without_login(url)).netloc
         self._requests = Counter(
             "rest_client_requests_total",
             "Number of HTTP requests, partitioned by status code, method, and host.",

@@ -1,6 +1,5 @@
 """Metrics of Vault."""
 
-import re
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -8,8 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from secrets_manager.config import VaultConfig
 from secrets_manager.metrics import buckets
 from secrets_manager.metrics.read_errors import ReadErrors
-
-_USERINFO = re.compile(r"(?<=://)[^/?#]*@")
+from secrets_manager.net.hosts import without_login
 
 
 class VaultMetrics:
@@ -19,7 +17,7 @@ class VaultMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry, config: VaultConfig, *, per_object: bool = True) -> None:
-        self._address, self._engine = _USERINFO.sub("", config.url, count=1), config.engine
+        self._address, self._engine = without_login(config.url), config.engine
         self._max_token_ttl_seconds = config.max_token_ttl
         self._server = ("", "", "")
         self._remaining_ttl: Callable[[], float] = lambda: 0.0

@@ -1,8 +1,11 @@
 """Which host names and URLs can lead to a server. For others DNS, TLS and httpx raise errors of many types."""
 
+import re
 from urllib.parse import urlsplit
 
 import httpx
+
+_LOGIN = re.compile(r"(?<=://)[^/?#]*@")
 
 
 def is_host(name: str) -> bool:
@@ -23,6 +26,11 @@ def is_http_url(url: str) -> bool:
 
 
 def without_login(url: str) -> str:
-    """Return a URL for messages: without user, password and query. Empty for an empty one."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/") if url else ""
+    """Return a URL without user and password, else as it is."""
+    return _LOGIN.sub("", url, count=1)
+
+
+def for_messages(url: str) -> str:
+    """Return a URL without user, password and query. Empty for an empty one."""
+    parts = urlsplit(without_login(url))
+    return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/") if url else ""

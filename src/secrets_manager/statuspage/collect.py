@@ -15,6 +15,7 @@ from secrets_manager.backends import Login
 from secrets_manager.controller.definition import ROLLOUT_RESTART, SecretDefinition, Status
 from secrets_manager.controller.standing import Standing, State
 from secrets_manager.controller.view import QueueState, StoreHealth
+from secrets_manager.cut import cut
 from secrets_manager.statuspage.query import Query
 from secrets_manager.statuspage.report import Backend, Queue, Replica, Report, Row, SourceShown, Token
 from secrets_manager.statuspage.selection import Selection
@@ -124,15 +125,15 @@ class Collector:
             namespace=namespace,
             name=name,
             state=standing.state,
-            reason=_cut(ready.reason, MAX_PATH) if ready else "",
-            message=_cut(ready.message, MAX_MESSAGE) if ready else "",
-            since=(_cut(ready.last_transition_time, MAX_PATH) or None) if ready else None,
-            warning=_cut(_warning(standing, status), MAX_MESSAGE),
-            secret_name=_cut(definition.spec.name or status.secret_name, MAX_PATH),
+            reason=cut(ready.reason, MAX_PATH) if ready else "",
+            message=cut(ready.message, MAX_MESSAGE) if ready else "",
+            since=(cut(ready.last_transition_time, MAX_PATH) or None) if ready else None,
+            warning=cut(_warning(standing, status), MAX_MESSAGE),
+            secret_name=cut(definition.spec.name or status.secret_name, MAX_PATH),
             sources=tuple(map(_shown, sources[:MAX_SOURCES])),
             more_sources=max(0, len(sources) - MAX_SOURCES),
             last_in_sync=self._time(self._view.last_in_sync(definition)),
-            last_sync_time=_cut(status.last_sync_time, MAX_PATH) or None,
+            last_sync_time=cut(status.last_sync_time, MAX_PATH) or None,
         )
 
     def _time(self, at: float) -> str | None:
@@ -164,9 +165,5 @@ def _sources(definition: SecretDefinition, status: Status) -> list[tuple[str, in
 def _shown(source: tuple[str, int | str | None]) -> SourceShown:
     path, version = source
     return SourceShown(
-        path=_cut(path, MAX_PATH), version=_cut(version, MAX_PATH) if isinstance(version, str) else version
+        path=cut(path, MAX_PATH), version=cut(version, MAX_PATH) if isinstance(version, str) else version
     )
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}…"

@@ -537,7 +537,7 @@ def test_null_takes_out_the_defaults_of_what_is_not_used(values: Object) -> None
 def test_null_takes_out_what_has_a_default() -> None:
     azure: Object = {"backend": "azure-kv", "azureKeyVault": {"name": "v"}}
 
-    assert rendered(azure | {"vault": {"authMethod": None}}) == rendered(azure)
+    assert rendered({**azure, "vault": {"authMethod": None}}) == rendered(azure)
     assert kinds(rendered()) - kinds(rendered({"podDisruptionBudget": None})) == {"PodDisruptionBudget"}
 
 

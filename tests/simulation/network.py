@@ -55,7 +55,8 @@ class Link(httpx.AsyncBaseTransport):
         if call.step is Step.WATCH:
             return await self._watch(call, injected, within)
         answer = await self._deliver(call, injected, within)
-        self._simulation.on_answer(call)
+        if answer.status < HTTPStatus.BAD_REQUEST:
+            self._simulation.on_success(call)
         return _response(answer)
 
     def _call(self, request: httpx.Request, content: bytes) -> Call:
@@ -149,7 +150,7 @@ class Link(httpx.AsyncBaseTransport):
             self._simulation.interfere(what, call)
         if effect.kills == "after" and not self._replica.is_gone(self._sender):
             self._replica.kill()
-        if call.step is Step.WRITE and call.method != "DELETE" and answer.status < HTTPStatus.BAD_REQUEST:
+        if call.step is Step.WRITE and call.method != "DELETE":
             answer = self._simulation.on_secret_written(call, answer, effect.warning)
         return answer._replace(body=answer.body[: len(answer.body) // 2]) if effect.truncated else answer
 

@@ -4,6 +4,7 @@ import base64
 import logging
 from collections import Counter
 from contextlib import nullcontext
+from http import HTTPStatus
 from typing import NamedTuple
 
 import trio
@@ -204,11 +205,17 @@ class Simulation:
         return 0.0 if call.step not in (Step.LIST, Step.WATCH) or self.faults_ended else lags[call.server]
 
     def on_secret_written(self, call: Call, answer: Answer, warning: str) -> Answer:
-        """Add a warning to the answer of a successful write, and remember it."""
+        """Add a warning to the answer of a write, and remember it.
+
+        A request that arrives twice may have written, and be refused then: no warning reaches its sender.
+        """
         secret = secret_of(call)
         if secret is None or secret not in self._changed_secrets:
             return answer  # a definition, without its finalizer, or a workload, or nothing has changed
         self._changed_secrets.discard(secret)
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            self.last_writes.stored(secret, merger_of(call), call.who, "")
+            return answer
         values = [str(value) for value in mapping(parse(call.body), "data").values() if value]
         quoted = base64.b64decode(values[0]).decode() if values else "none"
         text = warning.format(quoted)
@@ -218,8 +225,8 @@ class Simulation:
         escaped = text.replace("\\", "\\\\").replace('"', '\\"')
         return answer._replace(headers=[*answer.headers, (b"Warning", f'299 - "{escaped}"'.encode())])
 
-    def on_answer(self, call: Call) -> None:
-        """Record that an answer has reached its replica."""
+    def on_success(self, call: Call) -> None:
+        """Record that the answer to a request that succeeded has reached its replica."""
         if call.step is Step.WRITE and (secret := secret_of(call)) is not None:
             self.last_writes.answered(secret, merger_of(call), call.who)
 

@@ -1,13 +1,10 @@
 """Load a kubeconfig as kubectl does.
 
 Several files are merged: of two entries with one name the first wins, and paths are relative to their own file. Errors
-quote names of entries, and nothing else of a file. Inline certificates stay in memory.
+quote names of entries, and nothing else of a file.
 """
 
 import base64
-import binascii
-import logging
-import ssl
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -20,10 +17,9 @@ from secrets_manager.kube.objects import without_nulls
 from secrets_manager.kube.plugin import ExecPlugin
 from secrets_manager.kube.restconfig import Credential, RestConfig, header_value, kubeconfig_files
 from secrets_manager.kube.safeyaml import NotYaml, SeveralDocuments, load
+from secrets_manager.kube.tlscontexts import Authority, Pem, TlsContexts, read_bytes
 from secrets_manager.net.hosts import is_host, is_http_url
-from secrets_manager.net.tls import UnusableFile, client_context
-
-log = logging.getLogger(__name__)
+from secrets_manager.net.tls import UnusableFile
 
 T = TypeVar("T")
 
@@ -38,7 +34,7 @@ class Kubeconfig:
         self._paths = paths
         self._context = context
         self._resolved: _ResolvedContext | None = None
-        self._tls = _TlsContexts()
+        self._tls = TlsContexts()
 
     def __str__(self) -> str:
         context = f"context {self._context!r}" if self._context else "the current context"
@@ -121,58 +117,6 @@ class _User(msgspec.Struct, frozen=True, rename="kebab"):
         return "_User()"
 
 
-class _Authority(NamedTuple):
-    """What a cluster's certificate is verified by."""
-
-    pem: "_Pem"
-    verify: bool
-
-    def context(self, authority: bytes, client_pem: bytes) -> ssl.SSLContext:
-        """Make a context. Raises: UnusableFile."""
-        file = "" if self.pem.data else self.pem.file
-        return client_context(
-            ca_file=str(self.pem.folder / file) if file else "",
-            ca_pem=authority.decode("ascii", "replace") if self.pem.data else "",
-            client_pem=client_pem,
-            verify=self.verify,
-        )
-
-
-class _TlsContexts:
-    """Keeps the TLS context until a certificate changes, also while the file of the same authority can't be read."""
-
-    def __init__(self) -> None:
-        self._current: ssl.SSLContext | None = None
-        self._authority: _Authority | None = None
-        self._pems = (b"", b"")
-        self._expired = True
-        self._reported = ""
-
-    def expire(self) -> None:
-        """Make the next one anew, unless its authority can't be read."""
-        self._expired = True
-
-    def current(self, authority: _Authority, client_pem: bytes) -> ssl.SSLContext:
-        """Raises: CredentialsError or UnusableFile, if there is no earlier context for this authority."""
-        try:
-            pems = (authority.pem.read() if authority.verify else b"", client_pem)
-            if self._current is None or self._expired or (authority, pems) != (self._authority, self._pems):
-                self._current = authority.context(*pems)
-        except (CredentialsError, UnusableFile) as error:
-            if self._current is None or authority != self._authority or client_pem != self._pems[1]:
-                raise
-            self._report(str(error))
-        else:
-            self._authority, self._pems, self._expired, self._reported = authority, pems, False, ""
-        return self._current
-
-    def _report(self, error: str) -> None:
-        """Log an error once."""
-        if error != self._reported:
-            log.warning("failed to reload certificate authority", extra={"fields": {"error": error}})
-        self._reported = error
-
-
 class _ResolvedContext:
     """A context with its cluster and user."""
 
@@ -184,7 +128,7 @@ class _ResolvedContext:
         *,
         user: _User,
         credential: Callable[[], Credential],
-        tls: _TlsContexts,
+        tls: TlsContexts,
     ) -> None:
         self._context = context
         self._cluster = cluster
@@ -193,8 +137,8 @@ class _ResolvedContext:
         self._url = cluster.server.rstrip("/")
         self._impersonation = tuple(_impersonation(user))
         self._credential = credential
-        self._authority = _Authority(
-            _Pem("certificate-authority", cluster.certificate_authority_data, cluster.certificate_authority, folder),
+        self._authority = Authority(
+            Pem("certificate-authority", cluster.certificate_authority_data, cluster.certificate_authority, folder),
             verify=not cluster.insecure_skip_tls_verify,
         )
 
@@ -261,7 +205,7 @@ def _convert(content: object, shape: type[T], *, what: str) -> T:
         raise CredentialsError(f"{what} is not as a kubeconfig has it: {error}") from None
 
 
-def _resolve(merged: _MergedConfig, name: str, tls: _TlsContexts) -> _ResolvedContext:
+def _resolve(merged: _MergedConfig, name: str, tls: TlsContexts) -> _ResolvedContext:
     """Resolve a context; an empty name means the current one. Raises: CredentialsError."""
     known = f"there is {_join_names(merged.contexts)}"
     if not name and not merged.current:
@@ -298,8 +242,8 @@ def _join_names(entries: Iterable[str]) -> str:
 
 def _credential_source(user: _User, *, folder: Path, cluster: Mapping[str, object]) -> Callable[[], Credential]:
     """Return what loads the user's credential. A token wins over a plugin, as in kubectl."""
-    certificate = _Pem("client-certificate", user.client_certificate_data, user.client_certificate, folder)
-    key = _Pem("client-key", user.client_key_data, user.client_key, folder)
+    certificate = Pem("client-certificate", user.client_certificate_data, user.client_certificate, folder)
+    key = Pem("client-key", user.client_key_data, user.client_key, folder)
     plugin = None if user.token or user.token_file else _plugin(user, folder, cluster)
 
     def credential() -> Credential:
@@ -337,7 +281,7 @@ def _plugin(user: _User, folder: Path, cluster: Mapping[str, object]) -> Callabl
 def _token(user: _User, folder: Path) -> str:
     """Return the header for a token, inline or in a file, or for a password. Raises: CredentialsError."""
     if user.token_file:
-        token = _read_bytes(folder / user.token_file).decode("utf-8", "replace").strip()
+        token = read_bytes(folder / user.token_file).decode("utf-8", "replace").strip()
         if not token:
             raise CredentialsError(f"{folder / user.token_file} is empty: write the token into it")
         return f"Bearer {token}"
@@ -346,37 +290,6 @@ def _token(user: _User, folder: Path) -> str:
     if user.username:
         return f"Basic {base64.b64encode(f'{user.username}:{user.password}'.encode()).decode()}"
     return ""
-
-
-class _Pem(NamedTuple):
-    """A certificate or key, inline or in a file."""
-
-    what: str
-    data: str
-    file: str
-    folder: Path
-
-    def read(self) -> bytes:
-        """Raises: CredentialsError."""
-        if self.data:
-            return _decode_base64(self.data, what=f"{self.what}-data")
-        return _read_bytes(self.folder / self.file) if self.file else b""
-
-
-def _read_bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise CredentialsError(f"{file} can't be read ({error.strerror}): correct its path, or write it") from None
-    except ValueError:
-        raise CredentialsError(f"{str(file)!r} can't be the path of a file: correct it") from None
-
-
-def _decode_base64(data: str, *, what: str) -> bytes:
-    try:
-        return base64.b64decode(data)
-    except (binascii.Error, ValueError):
-        raise CredentialsError(f"{what} is not base64: replace it") from None
 
 
 def _impersonation(user: _User) -> list[tuple[str, str]]:

@@ -96,8 +96,8 @@ async def test_sources_of_one_definition_are_read_side_by_side(autojump_clock: M
     assert trio.current_time() == 1.0
 
 
-@pytest.mark.parametrize(("concurrency", "reads"), [(1, 1), (3, 1), (8, 4)])
-async def test_definition_with_many_sources_has_half_of_the_requests(
+@pytest.mark.parametrize(("concurrency", "reads"), [(1, 1), (4, 3), (8, 6)])
+async def test_definition_with_many_sources_has_three_quarters_of_the_requests(
     concurrency: int, reads: int, autojump_clock: MockClock
 ) -> None:
     backend = ScriptedBackend(takes=1.0)

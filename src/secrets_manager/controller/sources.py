@@ -12,7 +12,7 @@ sent. This is the I/O around them.
 A source that failed is read again by the retriers alone: few, so that sources that hang leave the rest of the requests
 to others. A definition that requests it gets the failure at once, and no worker waits.
 
-Pollers and retriers serve the namespaces in turns, and a definition has half of the requests under way at most: so the
+Pollers and retriers serve the namespaces in turns, and a definition has three quarters of the requests at most: so the
 sources of one, however many, hold up no other.
 
 A source that a hundred definitions use is read once, and all their keys come from one version. Results are cached for
@@ -76,8 +76,8 @@ class Sources:
         self._reader = StoreReader(backend, policy, in_use=self._table, random=random, metrics=metrics)
         self._lister = FolderLister(self._table, self._reader, policy, random=random)
         self._polls, self._retries = _queue(random), _queue(random)
-        self._share = max(1, policy.concurrency // 2)
-        """Reads under way for one definition, and for all polls."""
+        self._share = max(2, policy.concurrency - policy.concurrency // 4)
+        """Reads of one definition that are under way, or wait for a slot: with fewer it would share them with polls."""
 
     def __repr__(self) -> str:
         return f"<Sources {len(self._table)} in {len(self._lister)} folders, {self._reader}>"
@@ -140,7 +140,7 @@ class Sources:
             nursery.start_soon(self._reader.resolve_doubts)
             nursery.start_soon(self._lister.run)
             nursery.start_soon(self._expire_results)
-            for _ in range(self._share):
+            for _ in range(max(1, self._policy.concurrency // 2)):
                 nursery.start_soon(self._read_queued, self._polls)
             for _ in range(max(1, self._policy.concurrency // 4)):  # the rest is for requests of definitions
                 nursery.start_soon(self._read_queued, self._retries)

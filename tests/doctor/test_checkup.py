@@ -202,7 +202,7 @@ async def test_what_a_server_says_of_itself_is_cut(autojump_clock: MockClock) ->
     assert len(messages["kubernetes"]) < 300
 
 
-async def test_messages_are_cut() -> None:
+def test_messages_are_cut() -> None:
     checkup = Checkup(lambda _: None)
 
     checkup.add(ok("a", "x" * 10_000))
@@ -210,7 +210,7 @@ async def test_messages_are_cut() -> None:
     assert len(checkup.findings[0].message) < 1100
 
 
-async def test_a_path_that_is_not_utf_8_is_shown_as_escapes() -> None:
+def test_a_path_that_is_not_utf_8_is_shown_as_escapes() -> None:
     checkup = Checkup(lambda _: None)
 
     checkup.add(ok("a", "ü\udcff"))

@@ -443,8 +443,9 @@ async def test_refresh_outlives_the_request_that_started_it_and_others_join_it(
 ) -> None:
     loader = Hanging()
     client, seen = client_of(login_of(loader), lambda authorization: authorization != FIRST)
+    impatient = trio.CancelScope()
     async with trio.open_nursery() as nursery:
-        with trio.CancelScope() as impatient:
+        with impatient:
             nursery.start_soon(cancel_when_looking, loader, impatient)
             await client.request("GET", "/")
         assert impatient.cancelled_caught
@@ -461,8 +462,9 @@ async def test_reload_outlives_the_request_that_started_it(mock_clock: trio.test
     login = login_of(loader)
     client, seen = client_of(login, everything)
     mock_clock.jump(60)
+    impatient = trio.CancelScope()
     async with trio.open_nursery() as nursery:
-        with trio.CancelScope() as impatient:
+        with impatient:
             nursery.start_soon(cancel_when_looking, loader, impatient)
             await client.request("GET", "/")
         loader.released.set()

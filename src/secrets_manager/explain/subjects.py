@@ -43,10 +43,13 @@ async def of_namespace(client: KubeClient, namespace: str) -> list[Subject]:
         NotInstalled: it has no CRD; so for the others.
     """
     try:
-        return [Subject(definition) for definition in await list_all(client, SECRET_DEFINITIONS, namespace)]
-    except NotFound:
-        await _check_installed(client)
-        raise
+        found = await list_all(client, SECRET_DEFINITIONS, namespace)
+    except NotFound as error:
+        missing = error
+    else:
+        return [Subject(definition) for definition in found]
+    await _check_installed(client)
+    raise missing
 
 
 async def of_keys(client: KubeClient, keys: Iterable[ObjectKey]) -> list[Subject]:

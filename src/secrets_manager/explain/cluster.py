@@ -52,6 +52,10 @@ async def _makers(
         maker = known.get(key) or (await client.get(SECRET_DEFINITIONS, key) if is_object_name(key.name) else None)
     except NotFound:
         maker = None
+    except KubeError:
+        if secret.controller is None:
+            raise
+        maker = None  # that it has an owner is known; the definition would only say more of it
     return [] if maker is None else [maker]
 
 

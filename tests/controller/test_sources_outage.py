@@ -304,6 +304,15 @@ async def test_end_of_an_outage_is_noticed_for_good_though_most_sources_began_to
         assert (sources.store_error, sources.store_since) == (None, since), f"up since {since}, at {began}"
 
 
+async def edit_to_failing_paths(sources: Sources, backend: ScriptedBackend, edit: int) -> None:
+    """Give a definition eight paths that no earlier edit had, and that fail."""
+    bad = frozenset(Source(f"secret/data/bad-{edit}-{number}") for number in range(8))
+    for source in bad:
+        backend.put(source, Unavailable("no answer for this path"))
+    sources.subscribe(key("db"), bad)
+    await sources.read(key("db"), bad)
+
+
 async def test_new_sources_of_one_namespace_that_fail_are_no_outage_for_others(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend(takes=0.01)
     sources = idle(backend, period=60.0)
@@ -311,11 +320,7 @@ async def test_new_sources_of_one_namespace_that_fail_are_no_outage_for_others(a
         sources.subscribe(ObjectKey(f"team-{number}", "app"), frozenset({Source(f"secret/data/app-{number}")}))
     async with running(sources):
         for edit in range(200):
-            bad = frozenset(Source(f"secret/data/bad-{edit}-{number}") for number in range(8))
-            for source in bad:
-                backend.put(source, Unavailable("no answer for this path"))
-            sources.subscribe(key("db"), bad)
-            await sources.read(key("db"), bad)
+            await edit_to_failing_paths(sources, backend, edit)
             new = ObjectKey("other", f"new-{edit}")
             sources.subscribe(new, frozenset({TLS}))
             assert await sources.read(new, frozenset({TLS})) == {TLS: ANY}
@@ -437,11 +442,7 @@ async def test_doubt_of_the_store_costs_others_two_reads_a_second_at_most(autoju
     sources.subscribe(ObjectKey("other", "tls"), frozenset({TLS}))
     async with running(sources):
         for edit in range(200):
-            bad = frozenset(Source(f"secret/data/bad-{edit}-{number}") for number in range(8))
-            for source in bad:
-                backend.put(source, Unavailable("no answer for this path"))
-            sources.subscribe(key("db"), bad)
-            await sources.read(key("db"), bad)
+            await edit_to_failing_paths(sources, backend, edit)
             await trio.sleep(0.08)
 
     assert 10 <= len(backend.times(TLS)) <= 2 * trio.current_time() + 1

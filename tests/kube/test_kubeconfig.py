@@ -385,7 +385,7 @@ def test_login_plugin_that_hangs_is_killed_with_all_that_it_started(
 
 
 def test_login_plugin_is_told_of_the_cluster_where_it_asks_for_that(tmp_path: Path) -> None:
-    script = """printf '%s' "$MINE $KUBERNETES_EXEC_INFO" >told; exit 1"""
+    script = """printf '%s' "$MINE $KUBERNETES_EXEC_INFO" >passed; exit 1"""
     entry: Fields = {"env": [{"name": "MINE", "value": "ours"}], "provideClusterInfo": True}
     path = failing(tmp_path, script, **entry)
     document = msgspec.json.decode(path.read_bytes())
@@ -396,8 +396,8 @@ def test_login_plugin_is_told_of_the_cluster_where_it_asks_for_that(tmp_path: Pa
 
     assert failure(path) == "the credential plugin ./plugin ends with exit code 1 and no output"
 
-    mine, _, told = (tmp_path / "told").read_text().partition(" ")
-    info = msgspec.json.decode(told)
+    mine, _, passed = (tmp_path / "passed").read_text().partition(" ")
+    info = msgspec.json.decode(passed)
     assert mine == "ours"
     assert (info["apiVersion"], info["kind"]) == ("client.authentication.k8s.io/v1", "ExecCredential")
     assert info["spec"]["interactive"] is False

@@ -23,7 +23,7 @@ async def make_desired(spec: Spec, documents: Documents, texts: Texts) -> Desire
 
 
 def _with_one_problem(found: Iterable[_Found]) -> Iterator[_Found]:
-    """Put the first problem for all others: their texts may be megabytes, and only their number is told."""
+    """Replace all problems by the first: their texts may be megabytes, and only their number is reported."""
     first: Problem | None = None
     for each in found:
         if each is not None and isinstance(each[1], Problem):

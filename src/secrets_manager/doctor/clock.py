@@ -20,7 +20,7 @@ FIX = "synchronize the clocks of both machines (NTP): tokens and certificates ar
 def skew_of(date: str, now: datetime) -> timedelta | None:
     """Return by how much the server's clock is ahead; None if the header is not a date, or the last one there is.
 
-    The server's time can be told by it for another day.
+    The server's time can be computed from it for another day.
     """
     try:
         found = parsedate_to_datetime(date)

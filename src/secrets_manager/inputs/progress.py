@@ -1,4 +1,4 @@
-"""Tell what a command waits for, if it takes longer."""
+"""Print what a command waits for, if it takes longer."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -6,19 +6,19 @@ from contextlib import contextmanager
 import trio
 
 QUIET = 1.0
-"""Seconds after which it is told."""
+"""Seconds after which the line is printed."""
 
 Progress = Callable[[str], None]
 """Called with a line about what takes longer."""
 
 
 def silent(line: str) -> None:
-    """Tell nothing."""
+    """Print nothing."""
 
 
 @contextmanager
 def announced(progress: Progress, line: str) -> Generator[None]:
-    """Tell `line` if the block is still running after a second."""
+    """Print `line` if the block is still running after a second."""
     scope = trio.CancelScope()
 
     async def announce() -> None:

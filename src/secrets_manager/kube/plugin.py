@@ -26,7 +26,7 @@ NEVER_EXPIRES = datetime.min.replace(tzinfo=UTC)
 RUN_TIMEOUT = 50.0
 """Seconds. It is less than LOAD_TIMEOUT of credentials.py, so that the thread ends."""
 CLUSTER_CONFIG = "client.authentication.k8s.io/exec"
-"""The extension of a cluster that plugins are told of."""
+"""The extension of a cluster that is passed to plugins."""
 
 _SECRET_NAME = re.compile(r"(?i)secret|token|passw|key|credential")
 _TOKEN = re.compile(r"eyJ[\w-]{8,}|(?i:bearer|basic) [\w.~+/=-]{16,}")
@@ -148,7 +148,7 @@ class ExecPlugin:
         return output
 
     def _info(self, *, interactive: bool) -> str:
-        """Return what a plugin is told in its environment."""
+        """Return the ExecCredential that is passed to a plugin in its environment."""
         spec: dict[str, object] = {"interactive": interactive}
         if self._exec.provide_cluster_info:
             spec["cluster"] = {**self._cluster, "config": _cluster_config(self._cluster)}

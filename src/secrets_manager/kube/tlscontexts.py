@@ -59,7 +59,7 @@ class TlsContexts:
         self._reported = ""
 
     def expire(self) -> None:
-        """Make the next one anew, unless its authority can't be read."""
+        """Replace the context at the next load, unless its authority can't be read."""
         self._expired = True
 
     def current(self, authority: Authority, client_pem: bytes) -> ssl.SSLContext:

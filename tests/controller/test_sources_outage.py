@@ -370,6 +370,23 @@ async def test_failures_of_one_namespace_suffice_once_all_others_have_left(autoj
             assert (sources.store_error is not None) is left
 
 
+async def test_doubt_ends_where_the_source_that_would_tell_is_left_while_it_is_read(autojump_clock: MockClock) -> None:
+    backend = ScriptedBackend(takes=5.0)
+    backend.down = Unavailable("no answer in time")
+    sources = idle(backend, period=3600.0)
+    sources.subscribe(ObjectKey("other", "tls"), frozenset({TLS}))
+    mine = frozenset(Source(f"secret/data/app-{number}") for number in range(3))
+    sources.subscribe(key("db"), mine)
+
+    async with running(sources):
+        await sources.read(key("db"), mine)
+        await trio.sleep(1.0)
+        assert backend.times(TLS) == [5.0]
+        sources.unsubscribe(ObjectKey("other", "tls"))
+        await trio.sleep(6.0)
+        assert sources.store_error is not None
+
+
 async def test_failing_source_of_another_namespace_leaves_no_doubt(autojump_clock: MockClock) -> None:
     backend = ScriptedBackend(takes=0.01)
     sources = idle(backend, period=3600.0)
